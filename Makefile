@@ -1,0 +1,49 @@
+# Everything runs in .venv, made from constraints.txt. `make help` lists the targets.
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= python3
+STAMP := $(VENV)/.installed
+
+export DVC_NO_ANALYTICS := 1
+export MLFLOW_DISABLE_TELEMETRY := true
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo repro lint test test-fast format clean
+
+help:  ## List the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+install: $(STAMP)  ## Make .venv with the pinned dependencies and the project
+
+# torch first and alone: its pin must be met before a dependency can ask for another build.
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: install  ## Run the whole pipeline on synthetic speech in build/demo
+	$(BIN)/serct demo
+
+repro: install  ## Rebuild the thesis' corpora and models in this checkout
+	$(BIN)/serct repro
+
+lint: install  ## Style, types and import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/codespell README.md CHANGELOG.md docs serct pipeline tests
+
+test: lint  ## Everything that must hold: lint and all tests
+	$(BIN)/pytest -n 2
+
+test-fast: install  ## The tests that take under two minutes
+	$(BIN)/pytest -n 2 -m 'not slow'
+
+format: install  ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:  ## Remove build output, not data
+	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

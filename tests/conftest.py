@@ -1,0 +1,143 @@
+"""Shared fixtures: a tiny corpus of tones on disk, and the real params made small."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from serct.params import Params, merge
+from serct.params_file import read_params, read_yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+torch.set_num_threads(1)
+
+# Everything that makes the real params.yaml small enough for a test.
+TINY = {
+    "audio": {"num_samples": 8000},
+    "preprocess": {"rows_per_shard": 16},
+    "train": {"epochs": 3, "batch_size": 8, "device": "cpu"},
+    "tracking": {"system_metrics": False},
+    "models": {
+        "serct": {
+            "conv_layers": [[8, 10, 5, 0], [16, 8, 8, 0], [16, 8, 8, 1]],
+            "width": 16,
+            "num_layers": 1,
+            "num_heads": 2,
+            "feed_forward": 16,
+            "classifier_widths": [16],
+            "train": {"learning_rate": 0.01},
+        },
+        "cnn": {"num_pooled_steps": 4},
+        "lstm": {"hidden": 16},
+        "cnn_bilstm": {"hidden": 8},
+        "mlp": {"pool": 8},
+        "svm": {"pool": 8},
+    },
+}
+
+
+def shrink(params: Path, destination: Path, **sections: object) -> Params:
+    """Write the real params.yaml, made small and changed by ``sections``, and read it."""
+    import yaml
+
+    data = merge(merge(read_yaml(params), TINY), sections)
+    destination.write_text(yaml.safe_dump(data, sort_keys=False), encoding="utf-8")
+    return read_params(destination)
+
+
+@pytest.fixture(scope="session")
+def tiny_params(tmp_path_factory: pytest.TempPathFactory) -> Params:
+    return shrink(ROOT / "params.yaml", tmp_path_factory.mktemp("params") / "params.yaml")
+
+
+@pytest.fixture(autouse=True)
+def _no_user_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Keep a test from reading or writing the user's cache, store or network."""
+    monkeypatch.setenv("SERCT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+
+
+def write_tones(
+    root: Path, emotions: dict[str, float], num_each: int = 12, rate: int = 16000
+) -> Path:
+    """Write `<emotion>/<speaker>_<n>.wav`: a noisy tone whose pitch tells the emotion."""
+    rng = np.random.default_rng(0)
+    for emotion, hertz in emotions.items():
+        (root / emotion).mkdir(parents=True, exist_ok=True)
+        for number in range(num_each):
+            seconds = np.arange(int(rate * rng.uniform(0.2, 0.4))) / rate
+            tone = 0.3 * np.sin(2 * np.pi * hertz * rng.uniform(0.95, 1.05) * seconds)
+            noise = 0.01 * rng.standard_normal(len(seconds))
+            path = root / emotion / f"s{number % 4}_{number:02d}.wav"
+            soundfile.write(path, tone + noise, rate, subtype="PCM_16")
+    return root
+
+
+@pytest.fixture(scope="session")
+def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder corpus of three emotions, 12 clips each, read-only by convention."""
+    folder = tmp_path_factory.mktemp("tones")
+    return write_tones(folder, {"angry": 1500.0, "happy": 600.0, "sad": 200.0})
+
+
+@pytest.fixture(scope="session")
+def tone_shards(tones: Path, tiny_params: Params, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tones as shards, divided 9:1."""
+    from serct.manifest import Clip, Scan, inspect_clips
+    from serct.preprocessing import ShardPlan, write_shards
+    from serct.splitting import split_utterances
+
+    clips = tuple(
+        Clip(
+            path=str(path.relative_to(tones)),
+            speaker=path.stem[:2],
+            gender="",
+            text_id="",
+            emotion=path.parent.name,
+        )
+        for path in tones.rglob("*.wav")
+    )
+    utterances, _ = inspect_clips(tones, Scan(clips), "tones", "en", tiny_params.checks)
+    plan = ShardPlan(
+        corpus="tones",
+        synthetic=True,
+        protocol="random",
+        audio=tiny_params.audio,
+        checks=tiny_params.checks,
+        rows_per_shard=16,
+    )
+    folder = tmp_path_factory.mktemp("shards") / "tones"
+    write_shards(tones, split_utterances(utterances, tiny_params.split, 3), folder, plan)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained(
+    tone_shards: Path, tiny_params: Params, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Path]:
+    """The folder of each model, trained briefly on the tones, untracked."""
+    from serct import experiment, tracked
+
+    root = tmp_path_factory.mktemp("trained")
+    folders = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tracked, "_open", _no_store)
+        for name in tiny_params.models:
+            folders[name] = root / f"tones-{name}"
+            state = root / f"{name}.safetensors"
+            experiment.train_and_track(tiny_params, name, tone_shards, state, folders[name])
+    return folders
+
+
+def _no_store(tracking: object) -> None:
+    from serct.errors import TrackingError
+
+    raise TrackingError("tests of training do without a store")
