@@ -1,0 +1,186 @@
+"""Preprocessing: from a manifest's recordings to shards of padded rows.
+
+The bytes depend on the recordings and the parameters alone: the same from wav or flac, on one
+core or many, today or next year.
+"""
+
+import csv
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from serct import atomic
+from serct.arrays import PCM_SCALE, Pcm
+from serct.audio import prepare, read_recording, resampler_version
+from serct.emotions import in_table_order
+from serct.errors import AudioError
+from serct.manifest import SPLITS, Rejection, Utterance, check_rejections, manifest_digest
+from serct.params import AudioParams, CheckParams
+from serct.shards import FORMAT_VERSION, IndexRow, ShardMeta
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardPlan:
+    """What `write_shards` needs to know besides the utterances."""
+
+    corpus: str
+    synthetic: bool
+    protocol: str
+    audio: AudioParams
+    checks: CheckParams
+    rows_per_shard: int
+
+
+def write_shards(
+    root: Path,
+    utterances: Sequence[Utterance],
+    destination: Path,
+    plan: ShardPlan,
+    on_progress: Callable[[], object] = lambda: None,
+) -> ShardMeta:
+    """Read, resample and pad every utterance of a manifest into shards.
+
+    Memory stays bounded by one shard: rows are decoded by all cores and go straight into the
+    memory-mapped file.
+
+    Args:
+        root: The corpus' folder, which the manifest's paths are relative to.
+        utterances: The manifest.
+        destination: Folder to make; whole or not at all.
+        plan: Audio form, limits and labels.
+        on_progress: Called after each utterance, from any thread.
+
+    Raises:
+        ManifestError: If more files are unusable than ``plan.checks.max_rejected``; each is named.
+    """
+    ordered = sorted(utterances, key=lambda u: u.utterance)
+    size = plan.rows_per_shard
+    with atomic.replacing_folder(destination) as folder:
+        index: list[IndexRow] = []
+        rejections: list[Rejection] = []
+        digest = hashlib.sha256()
+        num_shards = 0
+        pending = ordered
+        while pending:
+            block, pending = pending[:size], pending[size:]
+            shard = _write_shard(root, block, folder, num_shards, plan, on_progress)
+            rejections += shard.rejections
+            if shard.rows:
+                index += shard.rows
+                digest.update(shard.digest)
+                num_shards += 1
+        check_rejections(plan.corpus, rejections, plan.checks.max_rejected)
+        text = _write_index(folder / "index.csv", index)
+        digest.update(text.encode())
+        rates = [u.sample_rate for u in ordered]
+        rate = plan.audio.sample_rate
+        meta = ShardMeta(
+            format_version=FORMAT_VERSION,
+            corpus=plan.corpus,
+            language=ordered[0].language,
+            synthetic=plan.synthetic,
+            protocol=plan.protocol,
+            audio=plan.audio.model_dump(),
+            sample_rate_hz=max(set(rates), key=rates.count) if rate == "native" else rate,
+            num_samples=plan.audio.num_samples,
+            pcm_scale=PCM_SCALE,
+            resampler=resampler_version(plan.audio.resampler),
+            emotions=in_table_order(row.label for row in index),
+            counts=_count(index),
+            rows_per_shard=size,
+            rejections=tuple(asdict(r) for r in rejections),
+            manifest_digest=manifest_digest(ordered),
+            digest=digest.hexdigest(),
+        )
+        (folder / "meta.json").write_text(json.dumps(asdict(meta), indent=2) + "\n", "utf-8")
+    return meta
+
+
+@dataclass
+class _Shard:
+    rows: list[IndexRow] = field(default_factory=list)
+    rejections: list[Rejection] = field(default_factory=list)
+    digest: bytes = b""
+
+
+def _write_shard(
+    root: Path,
+    block: Sequence[Utterance],
+    folder: Path,
+    number: int,
+    plan: ShardPlan,
+    on_progress: Callable[[], object],
+) -> _Shard:
+    def load(utterance: Utterance) -> tuple[Pcm, int] | Rejection:
+        try:
+            recording = read_recording(root / utterance.path, plan.checks, name=utterance.path)
+            if recording.digest() != utterance.sha256:
+                raise AudioError(f"{utterance.path}: changed since the manifest was made")
+            return prepare(recording.waveform, recording.sample_rate, plan.audio)
+        except AudioError as error:
+            return Rejection(utterance.path, str(error).removeprefix(f"{utterance.path}: "))
+        finally:
+            on_progress()
+
+    shard = _Shard()
+    path = folder / f"wave-{number:05d}.npy"
+    shape = (len(block), plan.audio.num_samples)
+    rows = np.lib.format.open_memmap(path, mode="w+", dtype=np.int16, shape=shape)
+    hasher = hashlib.sha256()
+    # Decoding, resampling and hashing release the interpreter lock: threads use all cores, and
+    # map keeps the manifest's order whatever thread is first.
+    with ThreadPoolExecutor() as pool:
+        for utterance, result in zip(block, pool.map(load, block), strict=True):
+            if isinstance(result, Rejection):
+                shard.rejections.append(result)
+                continue
+            row, num_valid = result
+            place = len(shard.rows)
+            # The file is born zero: writing only what is not padding keeps it sparse and fast.
+            rows[place, :num_valid] = row[:num_valid]
+            hasher.update(row[:num_valid].tobytes())
+            shard.rows.append(
+                IndexRow(
+                    utterance=utterance.utterance,
+                    speaker=utterance.speaker,
+                    gender=utterance.gender,
+                    text_id=utterance.text_id,
+                    split=utterance.split,
+                    label=utterance.emotion,
+                    shard=number,
+                    row=place,
+                    num_valid_samples=num_valid,
+                )
+            )
+    shard.digest = hasher.digest()
+    if len(shard.rows) < len(block):
+        kept = np.array(rows[: len(shard.rows)])
+        del rows
+        path.unlink()
+        if len(kept):
+            np.save(path, kept, allow_pickle=False)
+    else:
+        rows.flush()
+    return shard
+
+
+def _write_index(path: Path, index: Sequence[IndexRow]) -> str:
+    columns = list(IndexRow.__dataclass_fields__)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(asdict(row) for row in index)
+    return path.read_text(encoding="utf-8")
+
+
+def _count(index: Sequence[IndexRow]) -> dict[str, dict[str, int]]:
+    counts: dict[str, dict[str, int]] = {}
+    for split in SPLITS:
+        labels = [row.label for row in index if row.split == split]
+        counts[split] = {emotion: labels.count(emotion) for emotion in in_table_order(labels)}
+    return counts
