@@ -1,0 +1,167 @@
+"""The corpora: how each is obtained, verified and read. A reader is a module of this package."""
+
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Protocol
+
+from serct import atomic, runtime
+from serct.corpora import demo, emodb, esd, folder, tess
+from serct.corpora.sources import Context, Sources
+from serct.corpora.verification import Original, verify
+from serct.errors import CorpusError, DownloadError, list_problems
+from serct.fetch import Progress
+from serct.manifest import Scan
+from serct.params import CorpusParams
+
+__all__ = [
+    "READERS",
+    "Description",
+    "Sources",
+    "describe",
+    "obtain_corpus",
+    "scan_corpus",
+    "verify_corpus",
+]
+
+
+class Reader(Protocol):
+    """What a module must offer to be a reader; its params are those of its own section."""
+
+    TITLE: str
+    LICENCE: str
+    CITATION: str
+    HOMEPAGE: str
+
+    def language(self, params: Any) -> str:
+        """Language code, as in params.yaml."""
+
+    def expected_count(self, params: Any) -> int | None:
+        """Number of clips, None if any number above 0 will do."""
+
+    def originals(self, params: Any) -> dict[str, Original]:
+        """What is known of the files as published, by stem."""
+
+    def obtain(self, destination: Path, params: Any, context: Context) -> str:
+        """Fill an empty folder; say where the files came from."""
+
+    def scan(self, root: Path, params: Any) -> Scan:
+        """List the clips of a folder with their labels, in an order that depends on names alone."""
+
+
+# By the `reader` key of a corpus in params.yaml.
+READERS: dict[str, Reader] = {
+    "tess": tess,
+    "emodb": emodb,
+    "esd": esd,
+    "demo": demo,
+    "folder": folder,
+}
+
+
+@dataclass(frozen=True)
+class Description:
+    """What people should know about a corpus.
+
+    Attributes:
+        name: Its name in params.yaml.
+        title: Its full name.
+        language: Language code.
+        synthetic: Whether no person ever said it.
+        licence: Terms of use.
+        citation: What to cite, "" if nothing.
+        homepage: Where it is published, "" if nowhere.
+        num_clips: How many clips it has, None if that is not fixed.
+    """
+
+    name: str
+    title: str
+    language: str
+    synthetic: bool
+    licence: str
+    citation: str
+    homepage: str
+    num_clips: int | None
+
+
+def describe(name: str, params: CorpusParams) -> Description:
+    """Say what a corpus is and how it is licensed."""
+    reader = READERS[params.reader]
+    return Description(
+        name=name,
+        title=reader.TITLE,
+        language=reader.language(params),
+        synthetic=params.is_synthetic,
+        licence=reader.LICENCE,
+        citation=reader.CITATION,
+        homepage=reader.HOMEPAGE,
+        num_clips=reader.expected_count(params),
+    )
+
+
+def obtain_corpus(
+    name: str,
+    params: CorpusParams,
+    destination: Path,
+    sources: Sources | None = None,
+    progress: Progress = runtime.progress,
+) -> None:
+    """Fill a folder with a corpus and verify it, whole or not at all.
+
+    Args:
+        name: The corpus' name in params.yaml.
+        params: Its section.
+        destination: Is replaced. Its files may share their content with the mirror or the cache
+            by hard links: they are not to be changed.
+        sources: Where to look; from the environment if left out.
+        progress: Opens progress bars.
+
+    Raises:
+        DownloadError: If the corpus cannot be had, or listing every file that is missing,
+            unexpected or not as published.
+        CorpusError: If it is not laid out as its reader expects.
+        BackendUnavailableError: If a package that it needs is not installed.
+    """
+    reader = READERS[params.reader]
+    context = Context(name, sources or Sources.from_environment(), progress)
+    with atomic.replacing_folder(destination) as partial:
+        origin = reader.obtain(partial, params, context)
+        try:
+            verify_corpus(name, params, partial, progress)
+        except DownloadError as error:
+            raise DownloadError(f"{error}\nThe files came from {origin}") from error
+
+
+def verify_corpus(
+    name: str, params: CorpusParams, root: Path, progress: Progress = runtime.progress
+) -> str:
+    """Compare a corpus' folder with its count and its checksums.
+
+    Returns:
+        What was found to be right, in a sentence.
+
+    Raises:
+        DownloadError: Listing every file that is missing, unexpected or not as published.
+        CorpusError: If the folder is missing or not laid out as its reader expects.
+    """
+    reader = READERS[params.reader]
+    found = reader.scan(root, params)
+    expected, originals = reader.expected_count(params), reader.originals(params)
+    with progress(len(found.clips), f"verifying {name}", "files") as advance:
+        verify(name, root, found, expected, originals, len(originals) == expected, advance)
+    num_checked = sum(PurePosixPath(clip.path).stem in originals for clip in found.clips)
+    return f"{name}: {len(found.clips)} clips, {num_checked} of them verified by SHA-256"
+
+
+def scan_corpus(params: CorpusParams, root: Path) -> Scan:
+    """List the clips of a corpus' folder with their labels, without opening them.
+
+    Raises:
+        CorpusError: If the folder is missing, or holds nothing that the reader can use.
+    """
+    found = READERS[params.reader].scan(root, params)
+    if not found.clips:
+        listing = list_problems([f"{r.path}: {r.reason}" for r in found.rejections])
+        raise CorpusError(
+            f"{root}: no recordings of the corpus {params.reader}\n{listing}".rstrip()
+        )
+    return found
