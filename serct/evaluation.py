@@ -1,0 +1,219 @@
+"""Evaluation: the one place where models answer, for training, scoring and use alike."""
+
+import csv
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from serct import atomic
+from serct.arrays import Floats, Integers, Probabilities
+from serct.atomic import write_json
+from serct.emotions import in_table_order
+from serct.errors import ShardError
+from serct.metrics import Scores, majority, score
+from serct.models import Model
+from serct.shards import ShardDataset
+
+
+class Classifier(Protocol):
+    """Anything that turns waveforms into probabilities."""
+
+    def __call__(self, waveforms: Floats, num_valid: Integers) -> Probabilities:
+        """Answer for a batch.
+
+        Args:
+            waveforms: In [-1, 1). float32 [B, N]
+            num_valid: Samples that are not padding. int64 [B]
+
+        Returns:
+            Rows sum to 1. float64 [B, K]
+        """
+        ...
+
+
+class TorchClassifier:
+    """A torch model in evaluation mode; always float32, so that scores do not depend on speed."""
+
+    def __init__(self, module: torch.nn.Module, device: torch.device) -> None:
+        self.module = module.to(device)
+        self.device = device
+
+    def __call__(self, waveforms: Floats, num_valid: Integers) -> Probabilities:
+        """See `Classifier`; dropout is off meanwhile, and the model's mode stays its own."""
+        was_training = self.module.training
+        self.module.eval()
+        with torch.inference_mode():
+            logits = self.module(
+                torch.from_numpy(waveforms).to(self.device),
+                torch.from_numpy(num_valid).to(self.device),
+            )
+            probabilities = logits.double().softmax(dim=-1).cpu().numpy()
+        self.module.train(was_training)
+        return np.asarray(probabilities)
+
+
+def as_classifier(model: Model, device: torch.device) -> Classifier:
+    """Give a model of either kind the one interface."""
+    if isinstance(model, torch.nn.Module):
+        return TorchClassifier(model, device)
+    return lambda waveforms, num_valid: model.predict_proba(waveforms)
+
+
+def predict(
+    classifier: Classifier,
+    dataset: ShardDataset,
+    batch_size: int,
+    on_progress: Callable[[int], object] = lambda count: None,
+) -> Probabilities:
+    """Answer for every row of a dataset, in its order.
+
+    Returns:
+        float64 [len(dataset), K]
+    """
+    answers = []
+    for start in range(0, len(dataset), batch_size):
+        indices = np.arange(start, min(start + batch_size, len(dataset)))
+        batch = dataset.batch(indices)
+        answers.append(classifier(batch.waveforms, batch.num_valid))
+        on_progress(len(indices))
+    return np.concatenate(answers)
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Answers on a dataset and how good they are.
+
+    Attributes:
+        labels: The classes of the model, in its order.
+        probabilities: float64 [n, K]
+        scores: Against the dataset's labels.
+        majority: Scores of always naming the class most frequent in ``reference``.
+    """
+
+    labels: tuple[str, ...]
+    probabilities: Probabilities
+    scores: Scores
+    majority: Scores
+
+
+def evaluate(
+    classifier: Classifier,
+    dataset: ShardDataset,
+    batch_size: int,
+    majority_class: int,
+    on_progress: Callable[[int], object] = lambda count: None,
+) -> Evaluation:
+    """Score a classifier on rows labelled with its own classes.
+
+    Args:
+        classifier: What to score.
+        dataset: Rows whose ``emotions`` are the classifier's classes.
+        batch_size: Rows at once.
+        majority_class: The class that the majority baseline always names; take it from
+            training, never from the rows scored here.
+        on_progress: Called with the number of rows just answered.
+    """
+    probabilities = predict(classifier, dataset, batch_size, on_progress)
+    return Evaluation(
+        labels=dataset.emotions,
+        probabilities=probabilities,
+        scores=score(dataset.emotions, dataset.labels, probabilities),
+        majority=majority(dataset.emotions, dataset.labels, majority_class),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class ZeroShot:
+    """Answers on a corpus that the model was not trained on, scored on the shared emotions.
+
+    Attributes:
+        dataset: The rows with a shared emotion.
+        shared: Emotions that both the model and the corpus know.
+        probabilities: Over the model's classes. float64 [n, K]
+        unmasked: Any of the model's classes may be answered.
+        masked: Only shared classes may be answered; the rest is renormalised.
+        majority: Always naming the most frequent shared emotion of the corpus.
+    """
+
+    dataset: ShardDataset
+    shared: tuple[str, ...]
+    probabilities: Probabilities
+    unmasked: Scores
+    masked: Scores
+    majority: Scores
+
+
+def evaluate_zero_shot(
+    classifier: Classifier,
+    emotions: Sequence[str],
+    shards: Path,
+    splits: Sequence[str],
+    batch_size: int,
+    on_progress: Callable[[int], object] = lambda count: None,
+) -> ZeroShot:
+    """Score a classifier on another corpus, over the emotions both know.
+
+    Args:
+        classifier: Answers over ``emotions``.
+        emotions: The classifier's classes, in its order.
+        shards: The other corpus.
+        splits: Which parts of it to score; all, since none was trained on.
+        batch_size: Rows at once.
+        on_progress: Called with the number of rows just answered.
+
+    Raises:
+        ShardError: If the two share fewer than two emotions.
+
+    Source:
+        Thesis, section 6.2; its code numbered the labels of each corpus anew, which misaligned
+        them, so scores are over one table of emotions here.
+    """
+    dataset = ShardDataset(shards, splits, emotions)
+    shared = in_table_order(set(emotions) & set(dataset.meta.emotions))
+    if len(shared) < 2:
+        raise ShardError(
+            f"{shards}: shares {len(shared)} emotions with the model, expected at least 2; the "
+            f"model knows {', '.join(emotions)}, the corpus {', '.join(dataset.meta.emotions)}"
+        )
+    probabilities = predict(classifier, dataset, batch_size, on_progress)
+    columns = [list(emotions).index(emotion) for emotion in shared]
+    actual = np.array([shared.index(row.label) for row in dataset.rows])
+    masked = probabilities[:, columns]
+    # A model that is certain of a class outside the shared ones leaves nothing to renormalise.
+    total = masked.sum(axis=1, keepdims=True)
+    masked = np.where(total > 0, masked / np.where(total > 0, total, 1), 1 / len(shared))
+    most_frequent = int(np.bincount(actual).argmax())
+    return ZeroShot(
+        dataset=dataset,
+        shared=shared,
+        probabilities=probabilities,
+        unmasked=score(dataset.emotions, dataset.labels, probabilities),
+        masked=score(shared, actual, masked),
+        majority=majority(shared, actual, most_frequent),
+    )
+
+
+def write_predictions(
+    path: Path, dataset: ShardDataset, emotions: Sequence[str], probabilities: Probabilities
+) -> None:
+    """Write one row an utterance: who, what it is, what was answered, all probabilities."""
+    header = ["utterance", "speaker", "emotion", "predicted", *(f"p_{e}" for e in emotions)]
+    with (
+        atomic.replacing_file(path) as partial,
+        partial.open("w", encoding="utf-8", newline="") as file,
+    ):
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        for row, answer in zip(dataset.rows, probabilities, strict=True):
+            best = emotions[int(answer.argmax())]
+            shown = (f"{p:.6f}" for p in answer)
+            writer.writerow([row.utterance, row.speaker, row.label, best, *shown])
+
+
+def write_confusion(path: Path, scores: Scores) -> None:
+    """Write the confusion matrix with its labels."""
+    write_json(path, {"labels": scores.labels, "counts": scores.confusion.tolist()})

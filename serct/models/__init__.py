@@ -1,0 +1,75 @@
+"""All architectures, built by the name that params.yaml gives.
+
+Every torch model takes ``(waveforms [B, N], num_valid [B])`` and gives logits ``[B, K]``;
+every classical one is a `ClassicalModel`.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from torch import nn
+
+from serct.models.classical import ClassicalModel
+from serct.models.convolutional import Cnn
+from serct.models.recurrent import CnnBilstm, Lstm
+from serct.models.serct import Serct
+from serct.params import MlpParams, ModelParams, SvmParams, TrainParams
+
+__all__ = ["TORCH_MODELS", "Model", "build_classical", "build_model", "is_classical"]
+
+Model: TypeAlias = nn.Module | ClassicalModel
+
+# Architecture -> what builds it from (params, num_samples, sample_rate_hz, num_emotions).
+TORCH_MODELS: dict[str, Callable[[Any, int, int, int], nn.Module]] = {
+    "serct": Serct,
+    "cnn": Cnn,
+    "cnn_bilstm": CnnBilstm,
+    "lstm": Lstm,
+}
+
+
+def is_classical(params: ModelParams) -> bool:
+    """Whether the architecture is scikit-learn's, fitted whole and not step by step."""
+    return isinstance(params, MlpParams | SvmParams)
+
+
+def build_model(
+    params: ModelParams, num_samples: int, sample_rate_hz: int, num_emotions: int
+) -> nn.Module:
+    """Build a torch model with random weights, drawn from torch's global generator.
+
+    Args:
+        params: One entry of params.yaml's ``models``.
+        num_samples: N, the length of a row.
+        sample_rate_hz: Of the rows.
+        num_emotions: K.
+
+    Raises:
+        ParamsError: If the rows are too short for the architecture.
+        ValueError: If the architecture is a classical one.
+    """
+    if params.architecture not in TORCH_MODELS:
+        raise ValueError(f"{params.architecture} is no torch model: use build_classical")
+    return TORCH_MODELS[params.architecture](params, num_samples, sample_rate_hz, num_emotions)
+
+
+def build_classical(params: ModelParams, train: TrainParams, seed: int) -> ClassicalModel:
+    """Build an unfitted scikit-learn model; scikit-learn, 2 s, is imported here.
+
+    Args:
+        params: One entry of params.yaml's ``models``.
+        train: Epochs, batch size, learning rate and weight decay, as far as the model has them.
+        seed: Of weights, shuffling and folds.
+
+    Raises:
+        ValueError: If the architecture is a torch model.
+    """
+    if isinstance(params, MlpParams):
+        from serct.models.perceptron import Mlp
+
+        return Mlp(params, train, seed)
+    if isinstance(params, SvmParams):
+        from serct.models.support_vectors import Svm
+
+        return Svm(params, seed)
+    raise ValueError(f"{params.architecture} is no classical model: use build_model")

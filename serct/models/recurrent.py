@@ -1,0 +1,135 @@
+"""Baselines `cnn_bilstm` and `lstm`, both read over the steps that are not padding.
+
+Shapes: B batch, N samples, C channels, T steps, F samples a frame, U units, K emotions.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from serct.models.convolutional import check_pooling
+from serct.models.level import level_norm
+from serct.params import CnnBilstmParams, LstmParams
+
+
+class CnnBilstm(nn.Module):
+    """Convolution and pooling stages, then an LSTM in both directions, averaged over its steps.
+
+    Average and not last state: the states at the two ends carry little of a word hundreds of
+    steps away, and gradients reach the steps between through the average directly.
+
+    Source:
+        Thesis 5.2; kernels and units as in its scripts, which read the last step, always padding.
+    """
+
+    def __init__(
+        self, params: CnnBilstmParams, num_samples: int, sample_rate_hz: int, num_emotions: int
+    ) -> None:
+        """Build the model with random weights.
+
+        Args:
+            params: The architecture.
+            num_samples: N of the rows, only checked: other lengths work too.
+            sample_rate_hz: Not used; the layers count samples.
+            num_emotions: K.
+
+        Raises:
+            ParamsError: If pooling leaves nothing of ``num_samples``.
+        """
+        super().__init__()
+        check_pooling(num_samples, params.pool, len(params.channels))
+        self.level = level_norm()
+        inputs = (1, *params.channels)
+        self.convolutions = nn.ModuleList(
+            nn.Conv1d(inputs[index], channels, params.kernel_size, padding="same")
+            for index, channels in enumerate(params.channels)
+        )
+        self.pool = params.pool
+        self.lstm = nn.LSTM(inputs[-1], params.hidden, batch_first=True, bidirectional=True)
+        self.head = nn.Sequential(
+            nn.Dropout(params.dropout), nn.Linear(2 * params.hidden, num_emotions)
+        )
+
+    def forward(self, waveforms: Tensor, num_valid: Tensor) -> Tensor:
+        """Score waveforms.
+
+        Args:
+            waveforms: In [-1, 1], zero-padded at the end. float32 [B, N]
+            num_valid: Samples of each that are not padding, 1..N. int64 [B]
+
+        Returns:
+            Logits. [B, K]
+        """
+        features = _silence_padding(self.level(waveforms[:, None]), num_valid)  # [B, 1, N]
+        for convolution in self.convolutions:
+            # ReLU and maximum may change places: the pooled tensor is the smaller one.
+            features = functional.max_pool1d(convolution(features), self.pool).relu()
+            num_valid = (num_valid // self.pool).clamp(min=1)
+            features = _silence_padding(features, num_valid)  # [B, C, T]
+        # Packed, since otherwise the backward direction would start in the padding.
+        packed = pack_padded_sequence(
+            features.transpose(1, 2), num_valid.cpu(), batch_first=True, enforce_sorted=False
+        )
+        states, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True)  # 0 in padding
+        logits: Tensor = self.head(states.sum(dim=1) / num_valid[:, None])
+        return logits
+
+
+class Lstm(nn.Module):
+    """An LSTM that reads the waveform frame by frame, averaged over its steps.
+
+    Source:
+        Thesis 5.2. Its scripts hand the LSTM all samples as one single step; here a step is a
+        frame of the waveform, and its samples are the step's inputs.
+    """
+
+    def __init__(
+        self, params: LstmParams, num_samples: int, sample_rate_hz: int, num_emotions: int
+    ) -> None:
+        """Build the model with random weights.
+
+        Args:
+            params: The architecture.
+            num_samples: Not used; any length works.
+            sample_rate_hz: Not used; frames count samples.
+            num_emotions: K.
+        """
+        super().__init__()
+        self.frame_samples = params.frame_samples
+        self.level = level_norm()
+        self.lstm = nn.LSTM(
+            params.frame_samples,
+            params.hidden,
+            params.num_layers,
+            batch_first=True,
+            # PyTorch warns of dropout between layers where there is only one.
+            dropout=params.dropout if params.num_layers > 1 else 0.0,
+        )
+        self.head = nn.Linear(params.hidden, num_emotions)
+
+    def forward(self, waveforms: Tensor, num_valid: Tensor) -> Tensor:
+        """Score waveforms.
+
+        Args:
+            waveforms: In [-1, 1], zero-padded at the end. float32 [B, N]
+            num_valid: Samples of each that are not padding, 1..N. int64 [B]
+
+        Returns:
+            Logits. [B, K]
+        """
+        samples = _silence_padding(self.level(waveforms[:, None]), num_valid)[:, 0]
+        missing = -samples.shape[1] % self.frame_samples
+        frames = functional.pad(samples, (0, missing)).view(len(samples), -1, self.frame_samples)
+        states, _ = self.lstm(frames)  # [B, T, U]
+        # No packing needed: in one direction, padding comes after all that is read.
+        num_steps = (num_valid + self.frame_samples - 1) // self.frame_samples
+        states = _silence_padding(states.transpose(1, 2), num_steps)  # [B, U, T]
+        logits: Tensor = self.head(states.sum(dim=2) / num_steps[:, None])
+        return logits
+
+
+def _silence_padding(features: Tensor, num_valid: Tensor) -> Tensor:
+    """Set all steps behind the valid ones to zero. [B, C, T], [B] -> [B, C, T]."""
+    steps = torch.arange(features.shape[-1], device=features.device)
+    return features * (steps < num_valid[:, None])[:, None]

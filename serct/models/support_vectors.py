@@ -1,0 +1,129 @@
+"""Baseline `svm`: scikit-learn's support vector machine on the padded series itself.
+
+Shapes: n rows, N samples, F features, K emotions.
+"""
+
+from typing import Any
+
+import numpy as np
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.model_selection import StratifiedKFold
+from sklearn.svm import SVC
+
+from serct.arrays import PCM_SCALE, Floats, Integers, Probabilities
+from serct.models.classical import (
+    Array,
+    ClassicalModel,
+    ClassicalState,
+    Progress,
+    average_samples,
+    check_labels,
+)
+from serct.models.kernel import gamma_scale, inner_products, rbf, squared_norms
+from serct.params import SvmParams
+
+_TENSORS = ("support_rows", "columns", "gamma")
+_NUM_FOLDS = 5
+_ROWS_AT_ONCE = 256
+
+
+class Svm(ClassicalModel):
+    """A support vector machine with the kernel exp(-gamma |x - y|^2), gamma "scale".
+
+    Decisions are those of ``SVC(kernel="rbf", gamma="scale")``; only the kernel is computed
+    elsewhere, see `serct.models.kernel`. Probabilities are a softmax of its decision values over
+    one temperature, chosen by cross-validation: that keeps the order of its decisions.
+
+    Source:
+        Thesis 5.2. Guo et al., On calibration of modern neural networks, 2017 (temperature).
+    """
+
+    def __init__(self, params: SvmParams, seed: int) -> None:
+        """Build it unfitted."""
+        self._pool = params.pool
+        self._regularisation = params.regularisation
+        self._seed = seed
+        self._estimator: Any = None
+        self._tensors: dict[str, Array] = {}
+
+    def fit(self, waveforms: Floats, labels: Integers, on_progress: Progress | None = None) -> None:
+        """See `ClassicalModel.fit`; a part is a piece of the kernel's matrix, the longest step."""
+        check_labels(labels)
+        rows = average_samples(waveforms, self._pool)
+        gamma = gamma_scale(rows)
+        products = inner_products(rows, rows, on_progress)
+        norms = products.diagonal()
+        folds = StratifiedKFold(
+            min(_NUM_FOLDS, int(np.bincount(labels).min())), shuffle=True, random_state=self._seed
+        )
+        self._estimator = CalibratedClassifierCV(
+            SVC(C=self._regularisation, kernel="precomputed"),
+            method="temperature",
+            ensemble=False,
+            cv=folds,
+        ).fit(rbf(products, norms, norms, gamma), labels)
+        # Columns that are zero in all training rows add to a new row's norm, never to a product.
+        columns = np.flatnonzero(rows.any(axis=0))
+        self._tensors = {
+            "support_rows": compact(rows[np.ix_(self._machine.support_, columns)]),
+            "columns": columns.astype(np.int32),
+            "gamma": np.asarray(gamma),
+        }
+
+    def predict_proba(self, waveforms: Floats) -> Probabilities:
+        """See `ClassicalModel.predict_proba`."""
+        support_rows = expand(self._tensors["support_rows"])
+        support_norms = squared_norms(support_rows)
+        gamma = float(self._tensors["gamma"])
+        parts = []
+        for start in range(0, len(waveforms), _ROWS_AT_ONCE):
+            rows = average_samples(waveforms[start : start + _ROWS_AT_ONCE], self._pool)
+            products = inner_products(rows[:, self._tensors["columns"]], support_rows)
+            # scikit-learn asks for a column a training row, and reads those of support rows.
+            kernel = np.zeros((len(rows), self._machine.shape_fit_[0]))
+            kernel[:, self._machine.support_] = rbf(
+                products, squared_norms(rows), support_norms, gamma
+            )
+            parts.append(self._estimator.predict_proba(kernel))
+        return np.concatenate(parts)
+
+    @property
+    def num_parameters(self) -> int:
+        """Support rows, their coefficients, the intercepts and gamma."""
+        machine = self._machine
+        arrays = (machine.dual_coef_, machine.intercept_, *self._tensors.values())
+        total = sum(int(array.size) for array in arrays)
+        return total - self._tensors["columns"].size
+
+    @property
+    def loss_curve(self) -> tuple[float, ...]:
+        """Empty: there are no epochs."""
+        return ()
+
+    def state(self) -> ClassicalState:
+        """See `ClassicalModel.state`."""
+        return ClassicalState(self._estimator, self._tensors)
+
+    def load_state(self, state: ClassicalState) -> None:
+        """See `ClassicalModel.load_state`."""
+        self._estimator = state.estimator
+        self._tensors = {name: state.tensors[name] for name in _TENSORS}
+
+    @property
+    def _machine(self) -> Any:
+        """The one machine, fitted to all rows, that calibration wraps."""
+        return self._estimator.calibrated_classifiers_[0].estimator
+
+
+def compact(rows: Floats) -> Array:
+    """Store rows as int16 where that loses nothing, as with 16-bit audio; else as they are."""
+    scaled = rows * np.float32(PCM_SCALE)
+    whole = np.rint(scaled).clip(-PCM_SCALE, PCM_SCALE - 1)
+    return whole.astype(np.int16) if np.array_equal(whole, scaled) else rows
+
+
+def expand(stored: Array) -> Floats:
+    """Undo `compact`."""
+    if stored.dtype == np.int16:
+        return stored.astype(np.float32) / np.float32(PCM_SCALE)
+    return stored.astype(np.float32, copy=False)

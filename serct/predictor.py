@@ -1,0 +1,108 @@
+"""The one way from audio to emotions, for the command line, a service and an app alike."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from serct.arrays import PCM_SCALE, Floats
+from serct.audio import prepare, read_recording
+from serct.checkpoint import Card, load_model
+from serct.errors import AudioError
+from serct.evaluation import as_classifier
+from serct.models import Model
+from serct.params import CheckParams
+from serct.runtime import pick_device
+
+# What a user's file may be; silence is refused since no emotion can be heard in it.
+CHECKS = CheckParams(silence_peak=1e-4, max_duration_s=600.0, max_rejected=0)
+
+Answer = dict[str, float]
+
+
+class Predictor:
+    """A trained model with the audio form it expects.
+
+    Example:
+        >>> predictor = Predictor.load("data/models/tess-serct")  # doctest: +SKIP
+        >>> predictor.predict_file("hello.wav")  # doctest: +SKIP
+        {'angry': 0.02, 'happy': 0.91, ...}
+    """
+
+    def __init__(self, model: Model, card: Card, device: str = "cpu") -> None:
+        self.card = card
+        self._classify = as_classifier(model, pick_device(device))
+
+    @classmethod
+    def load(cls, source: str | Path, device: str = "cpu") -> "Predictor":
+        """Load a model.
+
+        Args:
+            source: A model's folder, or a registry address such as "models:/serct@challenger".
+            device: "auto", "cpu", "cuda" or "mps".
+
+        Raises:
+            CheckpointError: If the folder holds no usable model.
+            TrackingError: If the registry does not know the address.
+        """
+        if str(source).startswith(("models:/", "runs:/")):
+            from serct.tracking import resolve_model
+
+            source = resolve_model(str(source))
+        return cls(*load_model(Path(source)), device)
+
+    def predict(self, waveform: npt.ArrayLike, sample_rate: int) -> Answer:
+        """Give the probability of each emotion in one waveform.
+
+        Args:
+            waveform: Mono samples in [-1, 1]. float [N], N > 0
+            sample_rate: In Hz.
+
+        Raises:
+            AudioError: If the waveform is empty, not one-dimensional or not finite.
+        """
+        return self.predict_batch([waveform], sample_rate)[0]
+
+    def predict_batch(self, waveforms: Sequence[npt.ArrayLike], sample_rate: int) -> list[Answer]:
+        """Give the probability of each emotion in each waveform; as `predict` one by one."""
+        if not waveforms:
+            return []
+        prepared = [
+            prepare(_checked(waveform), sample_rate, self.card.audio) for waveform in waveforms
+        ]
+        rows = np.stack([row for row, _ in prepared])
+        probabilities = self._classify(
+            np.multiply(rows, np.float32(1 / PCM_SCALE), dtype=np.float32),
+            np.array([num_valid for _, num_valid in prepared]),
+        )
+        return [
+            dict(zip(self.card.emotions, map(float, answer), strict=True))
+            for answer in probabilities
+        ]
+
+    def predict_file(self, source: str | Path | BinaryIO, name: str | None = None) -> Answer:
+        """Give the probability of each emotion in an audio file of any usual format.
+
+        Args:
+            source: A path, or an open binary file that can seek.
+            name: What errors call the source.
+
+        Raises:
+            AudioError: If the file is not usable audio.
+        """
+        source = Path(source) if isinstance(source, str) else source
+        recording = read_recording(source, CHECKS, name)
+        return self.predict(recording.waveform, recording.sample_rate)
+
+
+def _checked(waveform: npt.ArrayLike) -> Floats:
+    array: npt.NDArray[Any] = np.asarray(waveform)
+    if array.ndim != 1 or array.size == 0 or array.dtype.kind != "f":
+        raise AudioError(
+            f"waveform is {array.dtype} {array.shape}, expected floats in [-1, 1], shape [N], N > 0"
+        )
+    if not np.isfinite(array).all():
+        raise AudioError("waveform holds NaN or infinite samples")
+    return array.astype(np.float32)

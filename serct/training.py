@@ -1,0 +1,256 @@
+"""Training: the one loop for every torch model; scikit-learn models are fitted here too.
+
+The loop can be killed at any moment: after each epoch its whole state is on disk, and since
+every epoch draws its randomness from (seed, epoch) alone, a resumed training ends with the same
+weights as an uninterrupted one.
+"""
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from serct import __version__, runtime
+from serct.arrays import Integers
+from serct.errors import TrainingError
+from serct.evaluation import TorchClassifier, as_classifier, evaluate
+from serct.metrics import Scores
+from serct.models import Model, build_classical, build_model, is_classical
+from serct.params import ModelParams, TrainParams
+from serct.shards import ShardDataset
+from serct.training_state import EpochRow, TrainingState, load_state, save_state
+
+# On a GPU, looking at the loss waits for the device, so it is looked at only this often.
+STEPS_BETWEEN_CHECKS = 50
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A trained model: the weights of its best epoch on validation, and how it got there."""
+
+    model: Model
+    started_at: str
+    history: tuple[EpochRow, ...]
+    best_epoch: int
+    device: str
+    num_parameters: int
+
+    @property
+    def best(self) -> EpochRow:
+        """The history's row of the chosen epoch."""
+        return self.history[self.best_epoch - 1]
+
+
+def fingerprint(model: ModelParams, train: TrainParams, seed: int, shards_digest: str) -> str:
+    """Digest of all that decides a training's outcome; equal for a repetition."""
+    content = {
+        "model": model.model_dump(mode="json", exclude={"train"}),
+        "train": train.model_dump(mode="json"),
+        "seed": seed,
+        "shards": shards_digest,
+        "serct": __version__,
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def fit(
+    model: ModelParams,
+    train: TrainParams,
+    seed: int,
+    train_set: ShardDataset,
+    validation_set: ShardDataset,
+    state_path: Path,
+    on_epoch: Callable[[EpochRow], object] = lambda row: None,
+) -> Fitted:
+    """Train a model and keep the epoch that validates best.
+
+    Args:
+        model: What to build.
+        train: How to train it.
+        seed: Decides initial weights, order and dropout.
+        train_set: Rows to learn from.
+        validation_set: Rows that choose the epoch.
+        state_path: Where the state is kept between epochs; a state of the same training found
+            there is continued, any other ignored. The caller removes it once all is saved.
+        on_epoch: Called after each epoch, resumed ones included.
+
+    Raises:
+        TrainingError: If the loss is no longer finite, or the device is not there.
+    """
+    runtime.seed_everything(seed, train.deterministic)
+    device = runtime.pick_device(train.device)
+    if is_classical(model):
+        return _fit_classical(model, train, seed, train_set, validation_set, on_epoch)
+    module = build_model(
+        model, train_set.meta.num_samples, train_set.meta.sample_rate_hz, len(train_set.emotions)
+    ).to(device)
+    optimizer = torch.optim.Adam(
+        module.parameters(), lr=train.learning_rate, weight_decay=train.weight_decay
+    )
+    mark = fingerprint(model, train, seed, train_set.meta.digest)
+    state = load_state(state_path, mark, module, optimizer) or TrainingState(mark, _now())
+    for past in state.history:
+        on_epoch(past)
+    if state.history:
+        runtime.logger.info("resuming after epoch %d", len(state.history))
+    classifier = TorchClassifier(module, device)
+    for epoch in range(len(state.history) + 1, train.epochs + 1):
+        started = time.perf_counter()
+        train_loss, train_wa, rate = _train_epoch(
+            module, optimizer, train, seed, epoch, train_set, device
+        )
+        scores = evaluate(classifier, validation_set, train.batch_size, 0).scores
+        row = EpochRow(
+            epoch, rate, train_loss, train_wa, scores.loss, scores.wa, scores.ua, scores.wf1,
+            seconds=time.perf_counter() - started,
+        )  # fmt: skip
+        is_best = is_better(row, state.best_row, train.select_by)
+        state.history.append(row)
+        if is_best:
+            state.best_epoch = epoch
+            state.best = {k: v.detach().cpu().clone() for k, v in module.state_dict().items()}
+        save_state(state_path, state, module, optimizer)
+        on_epoch(row)
+        runtime.logger.info(
+            "epoch %d/%d: loss %.4f (train), %.4f (validation), UA %.4f, %.1f s",
+            epoch, train.epochs, train_loss, scores.loss, scores.ua, row.seconds,
+        )  # fmt: skip
+    module.load_state_dict(state.best)
+    num_parameters = sum(p.numel() for p in module.parameters())
+    return Fitted(
+        module, state.started_at, tuple(state.history), state.best_epoch, str(device),
+        num_parameters,
+    )  # fmt: skip
+
+
+def is_better(row: EpochRow, best: EpochRow | None, select_by: str) -> bool:
+    """Tell whether an epoch beats the best so far; of equals the lower loss, then the earlier."""
+
+    def rank(candidate: EpochRow) -> tuple[float, float]:
+        value = getattr(candidate, f"validation_{select_by}")
+        return (0.0 if select_by == "loss" else value, -candidate.validation_loss)
+
+    return best is None or rank(row) > rank(best)
+
+
+def learning_rate(train: TrainParams, progress: float) -> float:
+    """The learning rate at a moment of training.
+
+    Args:
+        train: Holds the schedule.
+        progress: Epochs done, with the fraction of the running one: 0 at the start,
+            ``train.epochs`` at the end.
+    """
+    schedule = train.schedule
+    if schedule.name == "step":
+        drops = int(progress) // schedule.step_epochs
+        return float(train.learning_rate * schedule.gamma**drops)
+    done = progress / train.epochs
+    warmup = schedule.warmup_fraction
+    if done < warmup:
+        return train.learning_rate * done / warmup
+    return train.learning_rate * 0.5 * (1 + math.cos(math.pi * (done - warmup) / (1 - warmup)))
+
+
+def epoch_batches(num_rows: int, batch_size: int, seed: int, epoch: int) -> Iterator[Integers]:
+    """Shuffle rows into batches of nearly equal size, at most ``batch_size``.
+
+    Equal parts leave no tiny last batch, whose statistics would upset batch normalisation.
+    """
+    order = np.random.default_rng([seed, epoch]).permutation(num_rows)
+    yield from np.array_split(order, math.ceil(num_rows / batch_size))
+
+
+def _train_epoch(
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    train: TrainParams,
+    seed: int,
+    epoch: int,
+    dataset: ShardDataset,
+    device: torch.device,
+) -> tuple[float, float, float]:
+    """Go once through the training rows; give mean loss, accuracy and the last learning rate."""
+    torch.manual_seed(seed * 1_000_003 + epoch)
+    precision = runtime.pick_precision(train.precision, device)
+    criterion = nn.CrossEntropyLoss(label_smoothing=train.label_smoothing)
+    num_batches = math.ceil(len(dataset) / train.batch_size)
+    check_every = 1 if device.type == "cpu" else STEPS_BETWEEN_CHECKS
+    losses: list[torch.Tensor] = []
+    hits = torch.zeros((), dtype=torch.long, device=device)
+    rate = 0.0
+    module.train()
+    with runtime.progress(num_batches, f"epoch {epoch}/{train.epochs}", "steps") as advance:
+        batches = epoch_batches(len(dataset), train.batch_size, seed, epoch)
+        for step, indices in enumerate(batches):
+            rate = learning_rate(train, epoch - 1 + (step + 1) / (num_batches + 1))
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            batch = dataset.batch(indices)
+            labels = torch.from_numpy(batch.labels).to(device)
+            with torch.autocast(device.type, precision, enabled=precision != torch.float32):
+                logits = module(
+                    torch.from_numpy(batch.waveforms).to(device),
+                    torch.from_numpy(batch.num_valid).to(device),
+                )
+            loss = criterion(logits.float(), labels)
+            losses.append(loss.detach() * len(indices))
+            if (step + 1) % check_every == 0:
+                _check_finite(losses[-check_every:], epoch, step, rate)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            if train.gradient_clip is not None:
+                nn.utils.clip_grad_norm_(module.parameters(), train.gradient_clip)
+            optimizer.step()
+            hits += (logits.argmax(dim=-1) == labels).sum()
+            advance()
+    _check_finite(losses, epoch, num_batches - 1, rate)
+    total = torch.stack(losses).sum().item()
+    return total / len(dataset), hits.item() / len(dataset), rate
+
+
+def _check_finite(losses: list[torch.Tensor], epoch: int, step: int, rate: float) -> None:
+    if not torch.isfinite(torch.stack(losses)).all():
+        raise TrainingError(
+            f"the loss is no longer finite in epoch {epoch}, step {step + 1}, at learning rate "
+            f"{rate:.2g}; the last good epoch is kept. Lower train.learning_rate, or set "
+            "train.gradient_clip"
+        )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _fit_classical(
+    model: ModelParams,
+    train: TrainParams,
+    seed: int,
+    train_set: ShardDataset,
+    validation_set: ShardDataset,
+    on_epoch: Callable[[EpochRow], object],
+) -> Fitted:
+    started_at, started = _now(), time.perf_counter()
+    classical = build_classical(model, train, seed)
+    everything = train_set.batch(np.arange(len(train_set)))
+    classical.fit(everything.waveforms, everything.labels)
+    classifier = as_classifier(classical, torch.device("cpu"))
+
+    def scored(dataset: ShardDataset) -> Scores:
+        return evaluate(classifier, dataset, batch_size=256, majority_class=0).scores
+
+    own, validation = scored(train_set), scored(validation_set)
+    row = EpochRow(
+        1, train.learning_rate, own.loss, own.wa, validation.loss, validation.wa, validation.ua,
+        validation.wf1, seconds=time.perf_counter() - started,
+    )  # fmt: skip
+    on_epoch(row)
+    return Fitted(classical, started_at, (row,), 1, "cpu", classical.num_parameters)

@@ -1,0 +1,102 @@
+"""The state of a training between two epochs, on disk, without pickle."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from serct import atomic
+
+
+@dataclass(frozen=True)
+class EpochRow:
+    """One line of the training history (`history.csv`)."""
+
+    epoch: int
+    learning_rate: float
+    train_loss: float
+    train_wa: float
+    validation_loss: float
+    validation_wa: float
+    validation_ua: float
+    validation_wf1: float
+    seconds: float
+
+
+@dataclass
+class TrainingState:
+    """What a training has reached.
+
+    Attributes:
+        fingerprint: Of the training it belongs to.
+        started_at: When its first process began, ISO 8601 in UTC.
+        history: One row an epoch.
+        best_epoch: The epoch that validated best, 0 before the first.
+        best: That epoch's weights.
+    """
+
+    fingerprint: str
+    started_at: str
+    history: list[EpochRow] = field(default_factory=list)
+    best_epoch: int = 0
+    best: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def best_row(self) -> EpochRow | None:
+        """The history's row of the best epoch."""
+        return self.history[self.best_epoch - 1] if self.best_epoch else None
+
+
+def save_state(
+    path: Path, state: TrainingState, module: nn.Module, optimizer: torch.optim.Optimizer
+) -> None:
+    """Write the state, whole or not at all."""
+    tensors = {f"model.{name}": tensor for name, tensor in module.state_dict().items()}
+    tensors |= {f"best.{name}": tensor for name, tensor in state.best.items()}
+    for index, values in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in values.items()}
+    metadata = {
+        "fingerprint": state.fingerprint,
+        "started_at": state.started_at,
+        "history": json.dumps([asdict(row) for row in state.history]),
+        "best_epoch": str(state.best_epoch),
+    }
+    with atomic.replacing_file(path) as partial:
+        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, partial, metadata)
+
+
+def load_state(
+    path: Path, fingerprint: str, module: nn.Module, optimizer: torch.optim.Optimizer
+) -> TrainingState | None:
+    """Load a state into model and optimizer; None if there is none of this very training."""
+    if not path.exists():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata()
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError):
+        return None
+    if metadata.get("fingerprint") != fingerprint:
+        return None
+    parts: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}, "optimizer": {}}
+    for name, tensor in tensors.items():
+        part, _, rest = name.partition(".")
+        parts[part][rest] = tensor
+    module.load_state_dict(parts["model"])
+    moments: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in parts["optimizer"].items():
+        index, _, rest = name.partition(".")
+        moments.setdefault(int(index), {})[rest] = tensor
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
+    return TrainingState(
+        fingerprint=fingerprint,
+        started_at=metadata["started_at"],
+        history=[EpochRow(**row) for row in json.loads(metadata["history"])],
+        best_epoch=int(metadata["best_epoch"]),
+        best=parts["best"],
+    )
