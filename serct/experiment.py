@@ -1,0 +1,107 @@
+"""One tracked training: from shards and parameters to a model folder and its run."""
+
+import csv
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from serct import __version__, atomic, runtime
+from serct.atomic import write_json
+from serct.checkpoint import FORMAT_VERSION, Card, save_model
+from serct.params import Params
+from serct.shards import ShardDataset
+from serct.tracked import tracked
+from serct.training import Fitted, fingerprint, fit
+from serct.training_state import EpochRow
+
+
+def train_and_track(params: Params, name: str, shards: Path, state: Path, out: Path) -> None:
+    """Train one entry of ``models`` on one corpus, write its folder, and show it in MLflow.
+
+    Args:
+        params: All parameters.
+        name: The entry under ``models``.
+        shards: The corpus.
+        state: Where the unfinished training is kept; removed at the end.
+        out: Folder to make; whole or not at all.
+
+    Raises:
+        TrainingError: If training cannot go on.
+        ShardError: If the shards are not usable.
+    """
+    model, train = params.models[name], params.train_params(name)
+    train_set = ShardDataset(shards, ["train"])
+    validation_set = ShardDataset(shards, ["validation"], train_set.emotions)
+    meta = train_set.meta
+    mark = fingerprint(model, train, params.seed, meta.digest)
+    known = {
+        "format_version": FORMAT_VERSION,
+        "name": name,
+        "architecture": model.model_dump(mode="json"),
+        "corpus": meta.corpus,
+        "language": meta.language,
+        "synthetic": meta.synthetic,
+        "protocol": meta.protocol,
+        "audio": meta.audio,
+        "sample_rate_hz": meta.sample_rate_hz,
+        "emotions": train_set.emotions,
+        "majority_emotion": train_set.emotions[int(np.bincount(train_set.labels).argmax())],
+        "seed": params.seed,
+        "training": train.model_dump(mode="json"),
+        "digests": {"manifest": meta.manifest_digest, "shards": meta.digest},
+        "versions": {"serct": __version__, "torch": torch.__version__, "numpy": np.__version__},
+        "fingerprint": mark,
+    }
+    with tracked(params.tracking, known) as run:
+        fitted = fit(
+            model, train, params.seed, train_set, validation_set, state,
+            on_epoch=lambda row: run.log_epoch(asdict(row)),
+        )  # fmt: skip
+        with atomic.replacing_folder(out) as folder:
+            save_model(folder, fitted.model, _card(known, fitted))
+            _write_history(folder / "history.csv", fitted)
+            write_json(folder / "run.json", _run_facts(params, mark, run.id, fitted))
+        state.unlink(missing_ok=True)
+        run.finish(out)
+
+
+def _card(known: dict[str, Any], fitted: Fitted) -> Card:
+    best = fitted.best
+    content = {
+        **known,
+        "num_parameters": fitted.num_parameters,
+        "best_epoch": fitted.best_epoch,
+        "validation": {
+            "loss": best.validation_loss,
+            "wa": best.validation_wa,
+            "ua": best.validation_ua,
+            "wf1": best.validation_wf1,
+        },
+    }
+    return Card.model_validate_json(json.dumps(content))
+
+
+def _write_history(path: Path, fitted: Fitted) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(EpochRow.__dataclass_fields__), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(asdict(row) for row in fitted.history)
+
+
+def _run_facts(params: Params, mark: str, run_id: str | None, fitted: Fitted) -> dict[str, Any]:
+    return {
+        "run_id": run_id,
+        "experiment": params.tracking.experiment,
+        "fingerprint": mark,
+        "started_at": fitted.started_at,
+        "seconds": sum(row.seconds for row in fitted.history),
+        "device": fitted.device,
+        "machine": asdict(runtime.machine()),
+        "git_commit": runtime.git_commit(),
+        "dvc_stage": os.environ.get("DVC_STAGE"),
+    }

@@ -1,0 +1,210 @@
+"""Figures for the report and for MLflow: confusion matrices and training curves.
+
+Figures are made without pyplot, so nothing global is touched and no display is asked for. Lines
+differ in style and marker and cells carry their numbers, so all of it reads in grey. An SVG's
+text takes the page's text colour, so it reads on light and dark pages alike.
+"""
+
+import io
+import math
+import re
+from collections.abc import Mapping, Sequence
+from itertools import cycle
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
+
+# Stands for the page's text colour in an SVG; near black in a PNG.
+_INK = "#1b1d21"
+_FILL = "#2f6fde"
+# The strongest fill leaves dark text readable on white paper and light text on a dark page.
+_STRONGEST = 0.6
+# Of middling brightness, so that each stands out from white and from black (contrast over 3).
+_LINES = (
+    ("#2f7de1", "-", "o"),
+    ("#d9730d", "--", "s"),
+    ("#1a9850", "-.", "^"),
+    ("#9b5de5", ":", "D"),
+    ("#e0457b", (0, (5, 1)), "v"),
+    ("#7a7f87", (0, (3, 1, 1, 1)), "P"),
+    ("#0e9aa7", (0, (1, 1)), "X"),
+    ("#a98600", (0, (7, 2, 2, 2)), "*"),
+)
+# What the columns of a history are called in words.
+CURVES = {
+    "train_loss": "training loss",
+    "validation_loss": "validation loss",
+    "train_wa": "training WA",
+    "validation_wa": "validation WA",
+    "validation_ua": "validation UA",
+    "validation_wf1": "validation WF1",
+}
+# matplotlib types the keys of its settings as one literal of 300 names.
+_STYLE: Any = {"font.size": 9.0, "svg.fonttype": "none", "svg.hashsalt": "serct"}
+
+
+def confusion_figure(
+    labels: Sequence[str],
+    counts: Sequence[Sequence[int]] | npt.NDArray[np.int64],
+    title: str,
+) -> Figure:
+    """Draw a confusion matrix: how often each emotion was taken for each.
+
+    A cell holds its count and, from 1 % up, its share of the row in percent; the fill follows
+    the share, so that rare and common emotions compare.
+
+    Args:
+        labels: The K emotions, in the matrix' order.
+        counts: Utterances by actual (rows) and predicted (columns) emotion. int [K, K]
+        title: What the figure shows; also read out by screen readers from the SVG.
+
+    Raises:
+        ValueError: If ``counts`` is not K by K.
+    """
+    matrix = np.asarray(counts)
+    num_labels = len(labels)
+    if matrix.shape != (num_labels, num_labels):
+        raise ValueError(f"counts are {matrix.shape}, expected {(num_labels, num_labels)}")
+    side = 1.6 + 0.55 * num_labels
+    figure, axes = _blank(title, 1, (side + 0.2, side))
+    axis = axes[0]
+    row_totals = matrix.sum(axis=1)
+    for row, column in np.ndindex(num_labels, num_labels):
+        count = int(matrix[row, column])
+        share = count / row_totals[row] if row_totals[row] else 0.0
+        axis.add_patch(
+            Rectangle((column, row), 1, 1, facecolor=_FILL, alpha=_STRONGEST * share, linewidth=0)
+        )
+        if count:
+            note = f"{count}\n{share:.0%}" if share >= 0.01 else str(count)
+            axis.text(
+                column + 0.5, row + 0.5, note, color=_INK, ha="center", va="center", fontsize=8
+            )
+    axis.set_xlim(0, num_labels)
+    axis.set_ylim(num_labels, 0)  # the first row on top, as in the table
+    axis.set_aspect("equal")
+    middles = np.arange(num_labels) + 0.5
+    axis.set_xticks(middles, labels, rotation=40, ha="right", rotation_mode="anchor")
+    axis.set_yticks(middles, labels)
+    axis.set_xlabel("predicted")
+    axis.set_ylabel("actual")
+    axis.tick_params(length=0)
+    return _laid_out(figure)
+
+
+def curves_figure(
+    histories: Mapping[str, Sequence[Mapping[str, float]]],
+    title: str,
+    keys: Sequence[str] = ("train_loss", "validation_loss", "validation_ua"),
+) -> Figure:
+    """Draw training curves, one panel a key, one line a model.
+
+    Values that a history lacks or that are not finite leave a gap. A model that is fitted in
+    one go has a single mark.
+
+    Args:
+        histories: Name of each model -> its epochs; a row holds ``epoch`` (from 1) and the keys.
+        title: What the figure shows; also read out by screen readers from the SVG.
+        keys: Columns to draw, for example ``train_loss``.
+
+    Raises:
+        ValueError: If ``keys`` is empty.
+    """
+    if not keys:
+        raise ValueError("keys is empty: name at least one column to draw")
+    figure, axes = _blank(title, len(keys), (4.2 * len(keys), 3.6))
+    for axis, key in zip(axes, keys, strict=True):
+        for (name, rows), (colour, line_style, marker) in zip(
+            histories.items(), cycle(_LINES), strict=False
+        ):
+            values = [float(row.get(key, math.nan)) for row in rows]
+            axis.plot(
+                [row["epoch"] for row in rows],
+                [value if math.isfinite(value) else math.nan for value in values],
+                color=colour,
+                linestyle=line_style,
+                marker=marker,
+                markersize=4,
+                linewidth=1.4,
+                label=name,
+            )
+        axis.set_xlabel("epoch")
+        axis.set_ylabel(CURVES.get(key, key))
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        if not key.endswith("loss"):
+            axis.set_ylim(-0.02, 1.02)
+        axis.grid(alpha=0.25, linewidth=0.6, color=_INK)
+    handles, names = axes[0].get_legend_handles_labels()
+    if handles:
+        figure.legend(
+            handles, names, loc="outside lower center", ncols=3, frameon=False, labelcolor=_INK
+        )
+    return _laid_out(figure)
+
+
+def to_svg(figure: Figure) -> str:
+    """Give the figure as one ``<svg>`` element, to stand in a page or alone in a file.
+
+    The same figure gives the same text: no date, no version, no random names. Names inside start
+    with the figure's title, so that several figures can share a page.
+    """
+    title = figure.get_suptitle()
+    buffer = io.StringIO()
+    with mpl.rc_context(_STYLE):
+        figure.savefig(
+            buffer,
+            format="svg",
+            transparent=True,
+            metadata={"Date": None, "Creator": None, "Title": title},
+        )
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"\s*<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    prefix = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") or "figure"
+    text = re.sub(r'\bid="', f'id="{prefix}-', text)
+    text = re.sub(r'(href="|url\()#', rf"\g<1>#{prefix}-", text)
+    text = text.replace(_INK, "currentColor")
+    # What draws a picture is one picture to a screen reader, named by its title.
+    return text.replace("<svg ", '<svg role="img" ', 1)
+
+
+def to_png(figure: Figure, dots_per_inch: int = 144) -> bytes:
+    """Give the figure as a PNG on white."""
+    buffer = io.BytesIO()
+    with mpl.rc_context(_STYLE):
+        figure.savefig(
+            buffer, format="png", dpi=dots_per_inch, facecolor="white", metadata={"Software": None}
+        )
+    return buffer.getvalue()
+
+
+def _blank(
+    title: str, num_panels: int, size_inches: tuple[float, float]
+) -> tuple[Figure, list[Axes]]:
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=size_inches, layout="constrained", facecolor="white")
+        FigureCanvasAgg(figure)
+        axes = [figure.add_subplot(1, num_panels, 1 + i) for i in range(num_panels)]
+        figure.suptitle(title, fontsize=10, color=_INK)
+        for axis in axes:
+            axis.tick_params(colors=_INK)
+            axis.xaxis.label.set_color(_INK)
+            axis.yaxis.label.set_color(_INK)
+            for spine in axis.spines.values():
+                spine.set(color=_INK, linewidth=0.6, alpha=0.5)
+    return figure, axes
+
+
+def _laid_out(figure: Figure) -> Figure:
+    """Place everything once and for all: otherwise each rendering moves it a little."""
+    with mpl.rc_context(_STYLE):
+        figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    return figure

@@ -1,0 +1,26 @@
+"""Tracking: MLflow as a projection of the files that the stages write.
+
+Nothing is known to MLflow alone. A run, a registered version, its scores and its pictures all
+come from a model's folder and its results, so `Store.sync` rebuilds a lost database with the
+functions that a live training uses. This package is the only one that imports MLflow, and it
+does so when a store is first opened, since that takes seconds.
+"""
+
+from serct.tracking.address import store_problems
+from serct.tracking.registry import Version
+from serct.tracking.resolution import find_model, resolve_model
+from serct.tracking.server import server_command
+from serct.tracking.store import Store, list_versions, open_store
+from serct.tracking.sync import SyncReport
+
+__all__ = [
+    "Store",
+    "SyncReport",
+    "Version",
+    "find_model",
+    "list_versions",
+    "open_store",
+    "resolve_model",
+    "server_command",
+    "store_problems",
+]

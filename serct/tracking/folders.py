@@ -1,0 +1,173 @@
+"""What tracking reads of the folders that the stages write."""
+
+import csv
+import hashlib
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from serct.errors import TrackingError
+
+_WEIGHTS = ("weights.safetensors", "model.skops")
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """A trained model's folder, data/models/<corpus>-<model>; it is never written to.
+
+    Its `run.json` may name a run that no longer exists, so runs are found by fingerprint.
+
+    Attributes:
+        path: Absolute.
+        card: Content of card.json.
+        run: Content of run.json.
+        history: Rows of history.csv, see `read_history`.
+    """
+
+    path: Path
+    card: Mapping[str, Any]
+    run: Mapping[str, Any]
+    history: tuple[Mapping[str, float], ...]
+
+    @classmethod
+    def read(cls, path: Path) -> "ModelFolder":
+        """Read a folder.
+
+        Raises:
+            TrackingError: If a file is missing or not readable.
+        """
+        path = path.resolve()
+        card, run = read_json(path / "card.json"), read_json(path / "run.json")
+        for key in ("fingerprint", "name", "corpus", "emotions", "validation", "digests"):
+            if key not in card:
+                raise TrackingError(f"{path / 'card.json'}: {key!r} is missing")
+        try:
+            datetime.fromisoformat(run["started_at"])
+            float(run["seconds"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise TrackingError(
+                f"{path / 'run.json'}: expected started_at (ISO 8601) and seconds: {error!r}"
+            ) from error
+        return cls(path, card, run, tuple(read_history(path / "history.csv")))
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of parameters, data and seed."""
+        return str(self.card["fingerprint"])
+
+    @property
+    def started_ms(self) -> int:
+        """When training began, in ms since 1970."""
+        return int(datetime.fromisoformat(self.run["started_at"]).timestamp() * 1000)
+
+    @property
+    def ended_ms(self) -> int:
+        """When training ended, in ms since 1970."""
+        return self.started_ms + int(float(self.run["seconds"]) * 1000)
+
+    @cached_property
+    def weights_digest(self) -> str:
+        """SHA-256 of the weights: tells a training from its repetition with the same settings."""
+        digest = hashlib.sha256()
+        for name in _WEIGHTS:
+            if (self.path / name).exists():
+                with (self.path / name).open("rb") as file:
+                    digest.update(hashlib.file_digest(file, "sha256").digest())
+        return digest.hexdigest()
+
+    @property
+    def description(self) -> str:
+        """The model card for people, "" if there is none."""
+        path = self.path / "card.md"
+        return path.read_text(encoding="utf-8") if path.exists() else ""
+
+    def split_counts(self) -> dict[str, Counter[str]]:
+        """Count the utterances of each emotion in each split, {} if the manifest is not there."""
+        path = self.path.parents[1] / "manifests" / f"{self.card['corpus']}.csv"
+        counts: dict[str, Counter[str]] = {}
+        if path.exists():
+            with path.open(encoding="utf-8", newline="") as file:
+                for row in csv.DictReader(file):
+                    counts.setdefault(row["split"], Counter())[row["emotion"]] += 1
+        return counts
+
+
+@dataclass(frozen=True)
+class ResultsFolder:
+    """A folder of results of one model: of its own test part, or zero-shot on other corpora.
+
+    Attributes:
+        path: Absolute.
+        metrics: Content of metrics.json.
+    """
+
+    path: Path
+    metrics: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, path: Path) -> "ResultsFolder":
+        """Read a folder.
+
+        Raises:
+            TrackingError: If metrics.json is missing or not readable.
+        """
+        path = path.resolve()
+        return cls(path, read_json(path / "metrics.json"))
+
+    @property
+    def is_zero_shot(self) -> bool:
+        """Whether the results are of corpora that the model was not trained on."""
+        return "targets" in self.metrics
+
+    def confusions(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Give each confusion matrix with the name of its file, without the suffix."""
+        for path in sorted(self.path.glob("confusion*.json")):
+            yield path.stem, read_json(path)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of names and content of all files."""
+        digest = hashlib.sha256()
+        for path in sorted(self.path.rglob("*")):
+            if path.is_file():
+                digest.update(f"{path.relative_to(self.path)}\n".encode())
+                digest.update(hashlib.sha256(path.read_bytes()).digest())
+        return digest.hexdigest()
+
+
+def read_json(path: Path) -> Mapping[str, Any]:
+    """Read a JSON mapping.
+
+    Raises:
+        TrackingError: If the file is missing or holds anything else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise TrackingError(f"{path}: not readable as JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise TrackingError(f"{path}: found {type(content).__name__}, expected a mapping")
+    return content
+
+
+def read_history(path: Path) -> Iterator[Mapping[str, float]]:
+    """Read a training history: numbers by column, without empty and non-finite cells.
+
+    Raises:
+        TrackingError: If the file is missing, lacks an epoch, or holds something else.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                numbers = {key: float(cell) for key, cell in row.items() if cell}
+                if "epoch" not in numbers:
+                    raise TrackingError(f"{path}: a row has no epoch")
+                yield {key: number for key, number in numbers.items() if math.isfinite(number)}
+    except (OSError, TypeError, ValueError) as error:
+        raise TrackingError(f"{path}: not readable as a training history: {error}") from error

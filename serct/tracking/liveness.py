@@ -1,0 +1,41 @@
+"""Which process writes a run, and whether it still lives.
+
+A process that is killed outright can log nothing any more, so its run would stay "running" for
+ever; tags let the next process on the same machine tell.
+"""
+
+import os
+import socket
+from collections.abc import Mapping
+
+import psutil
+
+HOST, PID, PROCESS_STARTED = "serct.host", "serct.pid", "serct.process_started"
+
+
+def process_tags() -> dict[str, str]:
+    """Give the tags that identify this process."""
+    return {
+        HOST: socket.gethostname(),
+        PID: str(os.getpid()),
+        PROCESS_STARTED: str(psutil.Process().create_time()),
+    }
+
+
+def is_this_process(tags: Mapping[str, str]) -> bool:
+    """Tell whether the tags are this process' own."""
+    own = process_tags()
+    return all(tags.get(key) == own[key] for key in (HOST, PID))
+
+
+def is_alive(tags: Mapping[str, str]) -> bool:
+    """Tell whether the tags name a process that still lives on this machine."""
+    if tags.get(HOST) != socket.gethostname() or not tags.get(PID, "").isdecimal():
+        return False
+    try:
+        process = psutil.Process(int(tags[PID]))
+        # Numbers of ended processes are given out again, so the start has to agree as well.
+        is_same = abs(process.create_time() - float(tags.get(PROCESS_STARTED, "nan"))) < 1
+        return is_same and process.status() != psutil.STATUS_ZOMBIE
+    except (psutil.Error, ValueError):
+        return False

@@ -1,0 +1,213 @@
+"""The registry: every trained model is a version; aliases say which to use."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from serct.errors import TrackingError
+from serct.tracking.address import local_path
+from serct.tracking.connection import Connection
+from serct.tracking.folders import ModelFolder
+from serct.tracking.model_entry import log_model
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+CHALLENGER = "challenger"
+
+
+@dataclass(frozen=True)
+class Version:
+    """A registered version, for people to choose from.
+
+    Attributes:
+        version: Its number, as text: MLflow gives an int or text, depending on the store.
+        aliases: Names that point to it, sorted.
+        validation_ua: Unweighted accuracy on the validation part, 0..1.
+        test_ua: The same on the test part, None before the evaluation.
+        run_id: The run that trained it.
+    """
+
+    version: str
+    aliases: tuple[str, ...]
+    model: str
+    corpus: str
+    synthetic: bool
+    validation_ua: float
+    test_ua: float | None
+    manifest_digest: str
+    fingerprint: str
+    run_id: str
+
+
+def ensure_version(connection: Connection, run_id: str, folder: ModelFolder) -> bool:
+    """Register the model in a folder, unless these very weights are a version already.
+
+    The version gets the alias `challenger` if no version of the same manifest was better on
+    validation: whatever the order, the best of one manifest's versions holds it.
+
+    Returns:
+        Whether a version was made.
+    """
+    card = folder.card
+    with connection.lock:
+        versions = _versions(connection.client, connection.registered_model)
+        wanted = {"fingerprint": folder.fingerprint, "weights": folder.weights_digest}
+        if any(wanted.items() <= dict(version.tags).items() for version in versions):
+            return False
+        if not versions:
+            _ensure_registered_model(connection)
+        model_id = log_model(connection, run_id, folder)
+        with _as_global(connection.uri):  # the registry asks the global store for the model
+            made = connection.client.create_model_version(
+                connection.registered_model,
+                f"models:/{model_id}",
+                run_id,
+                description=folder.description[:5000],  # MLflow's column is that wide
+                tags={
+                    **wanted,
+                    "model": str(card["name"]),
+                    "corpus": str(card["corpus"]),
+                    "synthetic": str(card["synthetic"]).lower(),
+                    "validation.ua": repr(float(card["validation"]["ua"])),
+                    "manifest_digest": str(card["digests"]["manifest"]),
+                },
+                model_id=model_id,
+            )
+        holder = next((v for v in versions if CHALLENGER in _aliases(connection.client, v)), None)
+        if holder is None or _is_beaten(holder, made):
+            _set_alias(connection, CHALLENGER, str(made.version))
+    return True
+
+
+def _is_beaten(holder: "ModelVersion", other: "ModelVersion") -> bool:
+    if holder.tags.get("manifest_digest") != other.tags["manifest_digest"]:
+        return True
+    return float(holder.tags["validation.ua"]) < float(other.tags["validation.ua"])
+
+
+def list_versions(connection: Connection) -> list[Version]:
+    """List all versions that serct registered, the oldest first."""
+    return [
+        Version(
+            version=str(found.version),
+            aliases=_aliases(connection.client, found),
+            model=found.tags["model"],
+            corpus=found.tags["corpus"],
+            synthetic=found.tags["synthetic"] == "true",
+            validation_ua=float(found.tags["validation.ua"]),
+            test_ua=connection.client.get_run(str(found.run_id)).data.metrics.get("test/ua"),
+            manifest_digest=found.tags["manifest_digest"],
+            fingerprint=found.tags["fingerprint"],
+            run_id=str(found.run_id),
+        )
+        for found in _versions(connection.client, connection.registered_model)
+        if "fingerprint" in found.tags
+    ]
+
+
+def set_alias(
+    connection: Connection, alias: str, version: str | None, tags: dict[str, str]
+) -> None:
+    """Point an alias to a version, None to no version, and set tags of that version.
+
+    Raises:
+        TrackingError: If there is no such version.
+    """
+    with connection.lock:
+        if version is None:
+            connection.client.delete_registered_model_alias(connection.registered_model, alias)
+            return
+        find_version(connection.client, connection.registered_model, version)
+        for key, value in tags.items():
+            connection.client.set_model_version_tag(
+                connection.registered_model, version, key, value
+            )
+        _set_alias(connection, alias, version)
+
+
+def find_version(client: "MlflowClient", name: str, which: str) -> "ModelVersion":
+    """Find a version by "3" or "@challenger".
+
+    Raises:
+        TrackingError: If the model, the alias or the version is unknown; says what there is.
+    """
+    versions = _versions(client, name)
+    known: dict[str, ModelVersion] = {}
+    for version in versions:
+        known[str(version.version)] = version
+        known.update({f"@{alias}": version for alias in _aliases(client, version)})
+    if which in known:
+        return known[which]
+    if versions:
+        raise TrackingError(
+            f"registered model {name!r} has no {which!r}, it has {', '.join(known)}"
+        )
+    others = ", ".join(model.name for model in client.search_registered_models())
+    raise TrackingError(
+        f"no registered model {name!r}, there is {others or 'none'}: train a model, or run "
+        "`serct sync`"
+    )
+
+
+def fetch_folder(client: "MlflowClient", uri: str, model_id: str) -> Path:
+    """Give the folder of a logged model that holds card.json, fetched if it is elsewhere.
+
+    Raises:
+        TrackingError: If it is not there.
+    """
+    from mlflow.artifacts import download_artifacts
+
+    location = str(client.get_logged_model(model_id).artifact_location)
+    folder = local_path(location)
+    if folder is None:
+        folder = Path(download_artifacts(artifact_uri=location, tracking_uri=uri))
+    cards = sorted(folder.glob("artifacts/*/card.json"))
+    if not cards:
+        raise TrackingError(
+            f"{folder}: no model in it; if the workspace was moved or the folder deleted, "
+            "`serct doctor` says what to do"
+        )
+    return cards[0].parent
+
+
+def _versions(client: "MlflowClient", name: str) -> "list[ModelVersion]":
+    found = client.search_model_versions(f"name = '{name}'")
+    return sorted(found, key=lambda version: int(version.version))
+
+
+def _aliases(client: "MlflowClient", version: "ModelVersion") -> tuple[str, ...]:
+    # A search leaves the aliases out.
+    found = client.get_model_version(version.name, str(version.version))
+    return tuple(sorted(found.aliases))
+
+
+def _set_alias(connection: Connection, alias: str, version: str) -> None:
+    connection.client.set_registered_model_alias(connection.registered_model, alias, version)
+
+
+def _ensure_registered_model(connection: Connection) -> None:
+    name = connection.registered_model
+    if not connection.client.search_registered_models(f"name = '{name}'"):
+        description = "Speech emotion recognition: audio in, probability of each emotion out."
+        connection.client.create_registered_model(name, description=description)
+
+
+@contextmanager
+def _as_global(uri: str) -> Iterator[None]:
+    """Make a store MLflow's global one for a moment."""
+    import mlflow
+
+    variable = "MLFLOW_TRACKING_URI"  # which MLflow sets along with its own variable
+    previous = os.environ.get(variable)
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(None)  # type: ignore[arg-type]  # takes it back
+        if previous is not None:
+            os.environ[variable] = previous
