@@ -1,0 +1,244 @@
+"""The report: every result the pipeline made, beside the thesis' and the majority baseline's.
+
+It is a projection of the files that the stages wrote: it measures nothing, and the same files
+give the same bytes.
+"""
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import resources
+from itertools import groupby
+from pathlib import Path
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from serct import atomic, plots
+from serct.model_card import CONDUCT
+from serct.params import PipelineParams
+from serct.results import Result, TrainedModel, line_up, read_results
+from serct.tables import (
+    Table,
+    in_domain_tables,
+    label,
+    origin_table,
+    overview,
+    time_table,
+    zero_shot_tables,
+)
+from serct.terminal_table import terminal_table
+from serct.thesis import FAULTS
+
+__all__ = ["results_table", "write_report"]
+
+_CURVE_KEYS = ("train_loss", "validation_loss", "validation_ua")
+_LEGEND = (
+    "WA is accuracy, UA the mean of the emotions' recalls, WF1 the F1 weighted by how often each "
+    "emotion occurs. The interval holds for the size of the test part, not for another training.",
+    "The epoch of each model was chosen on the validation part; the test part was scored once.",
+    "Zero-shot: the model never heard the corpus. Only utterances of emotions that both know are "
+    "scored; masked means that only these emotions may be answered, unmasked that any may.",
+    "The thesis' scores are as published; the difference in parentheses is ours minus the thesis'. "
+    "It does not say whether its zero-shot scores are masked: they stand beside the masked ones.",
+)
+_SYNTHETIC = (
+    "Results marked “synthetic speech” come from a speech synthesiser. They show that the "
+    "pipeline works and say nothing about people."
+)
+
+
+def write_report(data: Path, destination: Path, pipeline: PipelineParams) -> tuple[Result, ...]:
+    """Write results.csv, curves.csv, confusion.csv, report.md and index.html.
+
+    All is read and computed before the first file is written, and each file is written whole or
+    not at all; other files in the destination stay.
+
+    Args:
+        data: The folder that holds ``models`` and ``reports``.
+        destination: Where the report goes, made if missing.
+        pipeline: Which models and corpora; nothing else is looked at.
+
+    Returns:
+        What results.csv holds.
+
+    Raises:
+        ReportError: If a result is missing, unreadable, or of another training.
+    """
+    models = read_results(data, pipeline)
+    results = line_up(models)
+    files = {
+        "results.csv": _csv(_flat(result) for result in results),
+        "curves.csv": _csv(
+            {"model": m.name, "corpus": m.corpus, **row} for m in models for row in m.history
+        ),
+        "confusion.csv": _csv(
+            {"model": m.name, "corpus": m.corpus, "actual": actual, "predicted": predicted}
+            for m in models
+            for actual, predicted in m.predictions
+        ),
+        "report.md": _markdown(models, results),
+        "index.html": _html(models, results),
+    }
+    for name, text in files.items():
+        atomic.write_text(destination / name, text)
+    return results
+
+
+def results_table(data: Path, pipeline: PipelineParams, width: int = 100) -> str:
+    """Give the results as one table for a terminal.
+
+    Args:
+        data: The folder that holds ``models`` and ``reports``.
+        pipeline: Which models and corpora.
+        width: Columns of the terminal, at least 90.
+
+    Raises:
+        ReportError: If a result is missing, unreadable, or of another training.
+    """
+    return terminal_table(line_up(read_results(data, pipeline)), width)
+
+
+def _flat(result: Result) -> dict[str, str]:
+    """One row of results.csv; what is not known is empty."""
+    model, thesis = result.trained, result.thesis
+    low, high = result.wa_interval
+    row: dict[str, object] = {
+        "model": model.name,
+        "trained_on": model.corpus,
+        "test": result.test,
+        "kind": result.kind,
+        "synthetic": str(result.synthetic).lower(),
+        "n": result.n,
+        "dropped": result.dropped,
+        "wa": result.scores.wa,
+        "wa_low": low,
+        "wa_high": high,
+        "ua": result.scores.ua,
+        "wf1": result.scores.wf1,
+        "loss": result.scores.loss,
+        "majority_wa": result.majority.wa,
+        "majority_ua": result.majority.ua,
+        "majority_wf1": result.majority.wf1,
+        "thesis_wa": thesis and thesis.wa,
+        "thesis_ua": thesis and thesis.ua,
+        "thesis_wf1": thesis and thesis.wf1,
+        "wa_minus_thesis": thesis and result.scores.wa - thesis.wa,
+        "ua_minus_thesis": thesis and result.scores.ua - thesis.ua,
+        "wf1_minus_thesis": thesis and result.scores.wf1 - thesis.wf1,
+        "protocol": model.card.protocol,
+        "seed": model.card.seed,
+        "best_epoch": model.card.best_epoch,
+        "num_epochs": len(model.history),
+        "training_seconds": model.run.seconds,
+        "device": model.run.device,
+        "cpu": model.run.machine.cpu,
+        "num_cores": model.run.machine.num_cores,
+        "gpu": model.run.machine.gpu,
+        "num_parameters": model.card.num_parameters,
+        "started_at": model.run.started_at,
+        "run_id": model.run.run_id,
+        "git_commit": model.run.git_commit,
+        "fingerprint": model.card.fingerprint,
+        "manifest_digest": model.metrics.manifest_digest,
+    }
+    return {
+        key: "" if value is None else f"{value:.6f}" if isinstance(value, float) else str(value)
+        for key, value in row.items()
+    }
+
+
+def _csv(rows: Iterable[Mapping[str, str]]) -> str:
+    """Give rows as CSV; a column that only some rows have is empty in the others."""
+    listed = list(rows)
+    columns = list(dict.fromkeys(key for row in listed for key in row))
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(listed)
+    return buffer.getvalue()
+
+
+def _sections(
+    models: Sequence[TrainedModel], results: Sequence[Result]
+) -> list[tuple[str, list[Table]]]:
+    zero_shot = zero_shot_tables(results)
+    return [
+        ("At a glance", [overview(results)]),
+        ("On the corpus trained on", in_domain_tables(results)),
+        *([("On corpora never heard", zero_shot)] if zero_shot else []),
+        ("Training", [time_table(models), origin_table(models)]),
+    ]
+
+
+def _markdown(models: Sequence[TrainedModel], results: Sequence[Result]) -> str:
+    parts = ["# Speech emotion recognition: results\n"]
+    if any(result.synthetic for result in results):
+        parts.append(f"**{_SYNTHETIC}**\n")
+    parts.append(_bullets(_LEGEND))
+    for title, tables in _sections(models, results):
+        parts += [f"## {title}\n", *(table.to_markdown() for table in tables)]
+    parts += ["## What is wrong with the thesis' numbers\n", _bullets(FAULTS)]
+    parts += ["## Conduct\n", _bullets(CONDUCT)]
+    return "\n".join(parts)
+
+
+def _bullets(sentences: Iterable[str]) -> str:
+    return "\n".join(f"- {sentence}" for sentence in sentences) + "\n"
+
+
+def _html(models: Sequence[TrainedModel], results: Sequence[Result]) -> str:
+    # Only what jinja2 fills in is escaped; the figures are our own SVG.
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    source = resources.files("serct").joinpath("report.html.j2").read_text(encoding="utf-8")
+    return environment.from_string(source).render(
+        sections=_sections(models, results),
+        synthetic_note=_SYNTHETIC if any(r.synthetic for r in results) else "",
+        legend=_LEGEND,
+        curves=_curves(models),
+        confusions=_confusions(models),
+        faults=FAULTS,
+        conduct=CONDUCT,
+        num_models=len(models),
+        num_tests=len({(r.trained.corpus, r.test) for r in results}),
+    )
+
+
+def _curves(models: Sequence[TrainedModel]) -> list[Markup]:
+    figures = []
+    for corpus, group in groupby(models, key=lambda model: model.corpus):
+        trained = list(group)
+        histories = {model.name: [_numbers(row) for row in model.history] for model in trained}
+        name = label(corpus, trained[0].card.synthetic)
+        for key in _CURVE_KEYS:
+            title = f"{plots.CURVES[key]}, trained on {name}"
+            figure = plots.curves_figure(histories, title, keys=[key])
+            figures.append(Markup(plots.to_svg(figure)))  # noqa: S704
+    return figures
+
+
+def _numbers(row: Mapping[str, str]) -> dict[str, float]:
+    numbers = {}
+    for key, text in row.items():
+        try:
+            numbers[key] = float(text)
+        except (TypeError, ValueError):
+            numbers[key] = math.nan
+    return numbers
+
+
+def _confusions(models: Sequence[TrainedModel]) -> list[tuple[str, list[Markup]]]:
+    groups: dict[str, list[Markup]] = {}
+    for model in models:
+        trained = label(model.corpus, model.card.synthetic)
+        matrices = {f"Test part of {trained}": model.confusion}
+        for target, confusion in model.zero_shot_confusions.items():
+            name = label(target, model.targets[target].synthetic)
+            matrices[f"{name}, zero-shot from {trained}, masked"] = confusion
+        for title, matrix in matrices.items():
+            figure = plots.confusion_figure(matrix.labels, matrix.counts, f"{model.name}: {title}")
+            groups.setdefault(title, []).append(Markup(plots.to_svg(figure)))  # noqa: S704
+    return list(groups.items())

@@ -1,0 +1,200 @@
+"""Results: what training and scoring left on disk, read back, checked and lined up.
+
+Only what the pipeline's parameters name is read, so a folder left over from another experiment
+never gets into a report.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from serct.errors import ReportError
+from serct.params import PipelineParams
+from serct.result_files import (
+    Baseline,
+    Confusion,
+    EvaluationMetrics,
+    Run,
+    ScoreSet,
+    Target,
+    TrainedCard,
+    ZeroShotMetrics,
+    read_json,
+    read_table,
+)
+from serct.thesis import Published, published
+
+Kind = Literal["test", "masked", "unmasked"]
+# Corpora whose models the thesis tests, and the corpora that it tests them on without training.
+_TRAINED_IN_THESIS = ("tess", "esd_en")
+_ZERO_SHOT_IN_THESIS = ("emodb", "esd_zh")
+# Normal quantile of a two-sided 95 % interval.
+_Z = 1.959964
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """One model trained on one corpus, with all that is known of it.
+
+    Attributes:
+        history: Rows of history.csv as they stand there.
+        predictions: (actual, predicted) of each utterance of the test part.
+        targets: By zero-shot corpus.
+        zero_shot_confusions: By zero-shot corpus, over the shared emotions.
+    """
+
+    name: str
+    corpus: str
+    card: TrainedCard
+    run: Run
+    history: tuple[Mapping[str, str], ...]
+    metrics: EvaluationMetrics
+    confusion: Confusion
+    predictions: tuple[tuple[str, str], ...]
+    targets: Mapping[str, Target]
+    zero_shot_confusions: Mapping[str, Confusion]
+
+
+@dataclass(frozen=True)
+class Result:
+    """One trained model on one test.
+
+    Attributes:
+        test: The corpus tested on.
+        kind: test: the test part of the corpus trained on. masked, unmasked: a corpus never
+            trained on, where only the shared emotions (any emotion) may be answered.
+        synthetic: Whether the test is synthetic speech.
+        n: Utterances scored.
+        dropped: Utterances left out since the model does not know their emotion.
+    """
+
+    trained: TrainedModel
+    test: str
+    kind: Kind
+    synthetic: bool
+    n: int
+    dropped: int
+    scores: ScoreSet
+    majority: Baseline
+
+    @property
+    def thesis(self) -> Published | None:
+        """What the thesis prints for this model on this test; None where it has nothing."""
+        known = _TRAINED_IN_THESIS if self.kind == "test" else _ZERO_SHOT_IN_THESIS
+        if self.test not in known or self.trained.corpus not in _TRAINED_IN_THESIS:
+            return None
+        return published(self.test, self.trained.name)
+
+    @property
+    def wa_interval(self) -> tuple[float, float]:
+        """Where WA lies with 95 % confidence, given n; says nothing of other trainings.
+
+        Source:
+            Wilson, "Probable inference, the law of succession, and statistical inference", 1927.
+        """
+        z2 = _Z**2 / self.n
+        middle = (self.scores.wa + z2 / 2) / (1 + z2)
+        spread = math.sqrt(self.scores.wa * (1 - self.scores.wa) * z2 + z2**2 / 4) / (1 + z2)
+        return max(0.0, middle - spread), min(1.0, middle + spread)
+
+
+def read_results(data: Path, pipeline: PipelineParams) -> tuple[TrainedModel, ...]:
+    """Read the results of every model on every corpus that the pipeline names.
+
+    Args:
+        data: The folder that holds ``models`` and ``reports``.
+        pipeline: Which models and corpora.
+
+    Returns:
+        By corpus, then by model, in the pipeline's order.
+
+    Raises:
+        ReportError: If the pipeline names no model or corpus, or a file is missing (naming the
+            stage that writes it), is not what it should be, or scores another training than the
+            one on disk.
+    """
+    if not pipeline.models or not pipeline.train_corpora:
+        raise ReportError(
+            "nothing to report: pipeline.models or pipeline.train_corpora is empty, expected at "
+            "least one entry in each"
+        )
+    return tuple(
+        _read_model(data, corpus, model, [t for t in pipeline.zero_shot_corpora if t != corpus])
+        for corpus in pipeline.train_corpora
+        for model in pipeline.models
+    )
+
+
+def line_up(models: Sequence[TrainedModel]) -> tuple[Result, ...]:
+    """Give one result for each trained model, test and way of scoring."""
+    results: list[Result] = []
+    for model in models:
+        own = model.metrics
+        results.append(
+            Result(model, model.corpus, "test", own.synthetic, own.n, 0, own, own.majority)
+        )
+        for test, target in model.targets.items():
+            dropped = sum(target.dropped.values())
+            kinds: tuple[tuple[Kind, ScoreSet], ...] = (
+                ("masked", target.masked),
+                ("unmasked", target.unmasked),
+            )
+            results += [
+                Result(
+                    model, test, kind, target.synthetic, target.n, dropped, scores, target.majority
+                )
+                for kind, scores in kinds
+            ]
+    return tuple(results)
+
+
+def _read_model(data: Path, corpus: str, model: str, targets: Sequence[str]) -> TrainedModel:
+    folder = f"{corpus}-{model}"
+    where = f"(model {model}, corpus {corpus})"
+    trained = data / "models" / folder
+    tested = data / "reports" / "evaluate" / folder
+    zero_shot = data / "reports" / "zero_shot" / folder
+    by_train, by_evaluate, by_zero_shot = (
+        f"the {stage} stage {where} writes it" for stage in ("train", "evaluate", "zero_shot")
+    )
+    card = read_json(trained / "card.json", TrainedCard, by_train)
+    run = read_json(trained / "run.json", Run, by_train)
+    metrics = read_json(tested / "metrics.json", EvaluationMetrics, by_evaluate)
+    fingerprints = {
+        trained / "run.json": (run.fingerprint, by_train),
+        tested / "metrics.json": (metrics.fingerprint, by_evaluate),
+    }
+    found: dict[str, Target] = {}
+    if targets:
+        path = zero_shot / "metrics.json"
+        scored = read_json(path, ZeroShotMetrics, by_zero_shot)
+        fingerprints[path] = (scored.fingerprint, by_zero_shot)
+        if missing := [target for target in targets if target not in scored.targets]:
+            raise ReportError(f"{path}: no scores on {', '.join(missing)}; {by_zero_shot}")
+        found = {target: scored.targets[target] for target in targets}
+    for path, (fingerprint, stage) in fingerprints.items():
+        if fingerprint != card.fingerprint:
+            raise ReportError(
+                f"{path}: fingerprint {fingerprint[:12]}, but {trained / 'card.json'} has "
+                f"{card.fingerprint[:12]}: these are results of another training; {stage}"
+            )
+    return TrainedModel(
+        name=model,
+        corpus=corpus,
+        card=card,
+        run=run,
+        history=read_table(trained / "history.csv", ("epoch",), by_train),
+        metrics=metrics,
+        confusion=read_json(tested / "confusion.json", Confusion, by_evaluate),
+        predictions=tuple(
+            (row["emotion"], row["predicted"])
+            for row in read_table(tested / "predictions.csv", ("emotion", "predicted"), by_evaluate)
+        ),
+        targets=found,
+        zero_shot_confusions={
+            target: read_json(zero_shot / f"confusion-{target}.json", Confusion, by_zero_shot)
+            for target in targets
+        },
+    )

@@ -1,0 +1,281 @@
+"""The report's tables: built once, shown as HTML and as Markdown."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+from serct.results import Kind, Result, TrainedModel
+from serct.thesis import TRAINING_HOURS
+
+MAJORITY = "always the most frequent emotion"
+_DASH = "–"
+Column = tuple[str, list[str]]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One value.
+
+    Attributes:
+        text: As shown.
+        share: 0..1, how far the cell is filled as a bar; None for no bar.
+        is_best: Whether it is the best of its column.
+    """
+
+    text: str
+    share: float | None = None
+    is_best: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A caption, a header and rows whose first cell names the row.
+
+    Attributes:
+        num_names: So many leading columns hold words; the others hold numbers.
+    """
+
+    caption: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    num_names: int = 1
+
+    def to_markdown(self) -> str:
+        """Give the table as Markdown, its caption above."""
+        ruler = ["---" if i < self.num_names else "--:" for i in range(len(self.header))]
+        lines = [_markdown_row(self.header), _markdown_row(ruler)]
+        for row in self.rows:
+            lines.append(_markdown_row(f"**{c.text}**" if c.is_best else c.text for c in row))
+        return f"{self.caption}\n\n" + "\n".join(lines) + "\n"
+
+
+def _markdown_row(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def label(corpus: str, synthetic: bool) -> str:
+    """Name a corpus, and say so wherever its speech is synthetic."""
+    return f"{corpus} (synthetic speech)" if synthetic else corpus
+
+
+def overview(results: Sequence[Result]) -> Table:
+    """UA of every model on every test, masked where zero-shot."""
+    shown = [result for result in results if result.kind != "unmasked"]
+    tests: dict[tuple[str, str], str] = {}
+    for result in shown:
+        named = label(result.test, result.synthetic)
+        trained = label(result.trained.corpus, result.trained.card.synthetic)
+        tests[result.trained.corpus, result.test] = (
+            f"{named}, test part" if result.kind == "test" else f"{named}, zero-shot from {trained}"
+        )
+    by_place = {(r.trained.name, r.trained.corpus, r.test): r for r in shown}
+    names = list(dict.fromkeys(r.trained.name for r in shown))
+    rows = [
+        (Cell(name), *(_bar(by_place[name, *test].scores.ua) for test in tests)) for name in names
+    ]
+    baseline = (
+        Cell(MAJORITY),
+        *(_bar(by_place[names[0], *test].majority.ua) for test in tests),
+    )
+    return Table(
+        caption="UA (mean recall) of every model on every test; the best of each column is bold",
+        header=("model", *tests.values()),
+        rows=(*_mark_best(rows), baseline),
+    )
+
+
+def in_domain_tables(results: Sequence[Result]) -> list[Table]:
+    """One table for each corpus trained on: scores on its test part, and the thesis'."""
+    tables = []
+    for corpus, group in groupby(
+        (r for r in results if r.kind == "test"), key=lambda r: r.trained.corpus
+    ):
+        rows = list(group)
+        first = rows[0]
+        seeds = ", ".join(str(seed) for seed in sorted({r.trained.card.seed for r in rows}))
+        losses = ("loss", [_score(r.scores.loss) for r in rows] + [_DASH])
+        tables.append(
+            _by_model(
+                f"Trained on {label(corpus, first.trained.card.synthetic)}, tested on its test "
+                f"part: {first.n} utterances, {first.trained.card.protocol} protocol, seed {seeds}",
+                rows,
+                [*_score_columns(rows), losses, *_thesis_columns(rows)],
+            )
+        )
+    return tables
+
+
+def zero_shot_tables(results: Sequence[Result]) -> list[Table]:
+    """One table for each corpus trained on and each corpus tested on without training."""
+    by_place: dict[tuple[str, str], dict[Kind, list[Result]]] = {}
+    for result in results:
+        if result.kind != "test":
+            kinds = by_place.setdefault((result.trained.corpus, result.test), {})
+            kinds.setdefault(result.kind, []).append(result)
+    tables = []
+    for (corpus, test), kinds in by_place.items():
+        rows = kinds["masked"]
+        first = rows[0]
+        target = first.trained.targets[test]
+        dropped = ", ".join(f"{n} {emotion}" for emotion, n in target.dropped.items() if n)
+        unmasked = [
+            (f"{name}, unmasked", values)
+            for name, values in _score_columns(kinds["unmasked"])
+            if "interval" not in name
+        ]
+        tables.append(
+            _by_model(
+                f"Trained on {label(corpus, first.trained.card.synthetic)}, tested on "
+                f"{label(test, first.synthetic)} without having seen it: {first.n} utterances of "
+                f"{len(target.shared)} shared emotions ({', '.join(target.shared)}); dropped: "
+                f"{dropped or 'none'}",
+                rows,
+                [*_score_columns(rows), *unmasked, *_thesis_columns(rows)],
+            )
+        )
+    return tables
+
+
+def time_table(models: Sequence[TrainedModel]) -> Table:
+    """How long each training took, where, and what the thesis needed."""
+    rows = []
+    for model in models:
+        hours = TRAINING_HOURS.get(model.name)
+        machine = model.run.machine
+        cores = f", {machine.num_cores} cores" if machine.num_cores else ""
+        where = machine.gpu if model.run.device != "cpu" and machine.gpu else machine.cpu
+        rows.append(
+            (
+                model.name,
+                label(model.corpus, model.card.synthetic),
+                f"{model.run.device}: {where or 'unknown'}{cores}",
+                f"{model.card.num_parameters:,}",
+                f"{model.card.best_epoch} of {len(model.history)}",
+                duration(model.run.seconds),
+                f"{hours:.2f} h" if hours is not None else _DASH,
+            )
+        )
+    return Table(
+        caption="Training time, and the thesis' on one NVIDIA A100 (its table 2)",
+        header=(
+            "model",
+            "trained on",
+            "device and machine",
+            "parameters",
+            "epoch chosen",
+            "time",
+            "thesis",
+        ),
+        rows=_cells(rows),
+        num_names=3,
+    )
+
+
+def origin_table(models: Sequence[TrainedModel]) -> Table:
+    """Where each model came from: enough to find it and to train it again."""
+    rows = [
+        (
+            model.name,
+            label(model.corpus, model.card.synthetic),
+            model.card.protocol,
+            (model.run.run_id or _DASH)[:12],
+            model.card.fingerprint[:12],
+            model.metrics.manifest_digest[:12],
+            (model.run.git_commit or _DASH)[:10],
+            model.run.started_at[:16].replace("T", " "),
+            str(model.card.seed),
+            _score(model.card.validation.ua),
+        )
+        for model in models
+    ]
+    return Table(
+        caption="Where each model came from; all digits are in results.csv",
+        header=(
+            "model",
+            "trained on",
+            "protocol",
+            "run",
+            "fingerprint",
+            "manifest",
+            "commit",
+            "started (UTC)",
+            "seed",
+            "validation UA",
+        ),
+        rows=_cells(rows),
+        num_names=8,
+    )
+
+
+def duration(seconds: float) -> str:
+    """Give a time in the unit that suits it.
+
+    Example:
+        >>> duration(34.2), duration(754.0), duration(9612.0)
+        ('34.2 s', '12.6 min', '2.67 h')
+    """
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.2f} h"
+
+
+def _by_model(caption: str, rows: Sequence[Result], columns: Sequence[Column]) -> Table:
+    names = [*(r.trained.name for r in rows), MAJORITY]
+    return Table(
+        caption=caption,
+        header=("model", *(name for name, _ in columns)),
+        rows=_cells(list(zip(names, *(values for _, values in columns), strict=True))),
+    )
+
+
+def _score_columns(rows: Sequence[Result]) -> list[Column]:
+    majority = rows[0].majority
+    return [
+        ("WA", [_score(r.scores.wa) for r in rows] + [_score(majority.wa)]),
+        ("WA, 95 % interval", [_interval(r) for r in rows] + [_DASH]),
+        ("UA", [_score(r.scores.ua) for r in rows] + [_score(majority.ua)]),
+        ("WF1", [_score(r.scores.wf1) for r in rows] + [_score(majority.wf1)]),
+    ]
+
+
+def _thesis_columns(rows: Sequence[Result]) -> list[Column]:
+    if not any(r.thesis for r in rows):
+        return []
+    columns = []
+    for name, key in (("WA", "wa"), ("UA", "ua"), ("WF1", "wf1")):
+        values = [
+            f"{getattr(r.thesis, key):.4f} ({getattr(r.scores, key) - getattr(r.thesis, key):+.4f})"
+            if r.thesis
+            else _DASH
+            for r in rows
+        ]
+        columns.append((f"thesis {name} (difference)", [*values, _DASH]))
+    return columns
+
+
+def _mark_best(rows: Sequence[tuple[Cell, ...]]) -> list[tuple[Cell, ...]]:
+    best = [max((c.share or 0.0) for c in column) for column in zip(*rows, strict=True)]
+    return [
+        tuple(
+            replace(cell, is_best=cell.share is not None and cell.share == best[i])
+            for i, cell in enumerate(row)
+        )
+        for row in rows
+    ]
+
+
+def _cells(rows: Iterable[Sequence[str]]) -> tuple[tuple[Cell, ...], ...]:
+    return tuple(tuple(Cell(text) for text in row) for row in rows)
+
+
+def _bar(score: float) -> Cell:
+    return Cell(f"{score:.3f}", share=score)
+
+
+def _score(score: float | None) -> str:
+    return _DASH if score is None else f"{score:.4f}"
+
+
+def _interval(result: Result) -> str:
+    low, high = result.wa_interval
+    return f"{low:.3f} to {high:.3f}"

@@ -1,0 +1,61 @@
+"""The results as one table that fits a terminal."""
+
+from collections.abc import Sequence
+
+from serct.results import Result
+
+_HEADER = ("model", "trained", "tested", "how", "n", "WA", "UA", "WF1", "majority", "thesis")
+_NUM_NAMES = 4
+_NUM_CUT = 3  # leading columns that give way
+_NOTES = "majority, thesis: UA of always naming the most frequent emotion, and UA in the thesis."
+_ZERO_SHOT = "zero-shot: a corpus never heard; only emotions that both know may be answered."
+_SYNTHETIC = "* synthetic speech: it shows that the pipeline works and says nothing about people."
+
+
+def terminal_table(results: Sequence[Result], width: int = 100) -> str:
+    """Give all results as one Markdown table with notes below.
+
+    Zero-shot rows are the masked ones. Names too long for the width are cut.
+
+    Args:
+        results: In the order wanted; they are brought together by test.
+        width: Columns of the terminal, at least 90.
+    """
+    shown = [result for result in results if result.kind != "unmasked"]
+    places = list(dict.fromkeys((r.trained.corpus, r.test) for r in shown))
+    shown.sort(key=lambda r: places.index((r.trained.corpus, r.test)))
+    body = [_row(result) for result in shown]
+    widths = [max(map(len, column)) for column in zip(_HEADER, *body, strict=True)]
+    room = width - sum(widths[_NUM_CUT:]) - 3 * len(widths) - 1
+    while sum(widths[:_NUM_CUT]) > room:
+        widths[widths.index(max(widths[:_NUM_CUT]))] -= 1
+    ruler = ["-" * w if i < _NUM_NAMES else "-" * (w - 1) + ":" for i, w in enumerate(widths)]
+    notes = [_NOTES]
+    if any(result.kind != "test" for result in shown):
+        notes.append(_ZERO_SHOT)
+    if any(result.synthetic or result.trained.card.synthetic for result in shown):
+        notes.append(_SYNTHETIC)
+    return "\n".join([*(_line(row, widths) for row in (_HEADER, ruler, *body)), "", *notes])
+
+
+def _row(result: Result) -> tuple[str, ...]:
+    scores = (result.scores.wa, result.scores.ua, result.scores.wf1, result.majority.ua)
+    return (
+        result.trained.name,
+        result.trained.corpus + "*" * result.trained.card.synthetic,
+        result.test + "*" * result.synthetic,
+        "test part" if result.kind == "test" else "zero-shot",
+        str(result.n),
+        *(f"{score:.3f}" for score in scores),
+        f"{result.thesis.ua:.3f}" if result.thesis else "–",
+    )
+
+
+def _line(row: Sequence[str], widths: Sequence[int]) -> str:
+    cells = []
+    for i, (text, width) in enumerate(zip(row, widths, strict=True)):
+        # A cut name keeps its mark of synthetic speech.
+        end = "…*" if text.endswith("*") else "…"
+        cut = text if len(text) <= width else text[: width - len(end)] + end
+        cells.append(cut.ljust(width) if i < _NUM_NAMES else cut.rjust(width))
+    return "| " + " | ".join(cells) + " |"
