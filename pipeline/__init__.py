@@ -1,0 +1,1 @@
+"""The pipeline's stages, one script each, run by DVC: `python -m pipeline.<stage>`."""

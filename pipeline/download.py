@@ -1,0 +1,14 @@
+"""Obtain a corpus, verified, into its own folder; synthetic corpora are made here."""
+
+from pipeline.stage import Arguments, run
+from serct.corpora import obtain_corpus
+from serct.params import Params
+
+
+def download(params: Params, arguments: Arguments) -> None:
+    """Fill ``--out`` with the corpus as its authors lay it out."""
+    obtain_corpus(arguments.corpus, params.corpora[arguments.corpus], arguments.out)
+
+
+if __name__ == "__main__":
+    run(__doc__, download, names={"corpus": "an entry of corpora"}, paths={"out": "folder to make"})

@@ -1,0 +1,66 @@
+"""Score a trained model on the test part of its corpus."""
+
+import json
+
+from pipeline.stage import Arguments, run
+from serct import atomic
+from serct.atomic import write_json
+from serct.checkpoint import load_model
+from serct.corpora import describe
+from serct.evaluation import (
+    as_classifier,
+    evaluate,
+    write_confusion,
+    write_predictions,
+)
+from serct.model_card import model_card
+from serct.params import Params
+from serct.runtime import pick_device, progress
+from serct.shards import ShardDataset
+from serct.tracked import add_to_run
+
+
+def evaluate_model(params: Params, arguments: Arguments) -> None:
+    """Write scores, confusion, predictions and the model card to ``--out``."""
+    model, card = load_model(arguments.model)
+    dataset = ShardDataset(arguments.shards, ["test"], card.emotions)
+    classifier = as_classifier(model, pick_device(params.train.device))
+    with progress(len(dataset), f"testing {card.name}", "clips") as advance:
+        result = evaluate(
+            classifier,
+            dataset,
+            params.evaluate.batch_size,
+            card.emotions.index(card.majority_emotion),
+            advance,
+        )
+    metrics = {
+        "model": card.name,
+        "corpus": card.corpus,
+        "split": "test",
+        "synthetic": card.synthetic,
+        "protocol": card.protocol,
+        **result.scores.summary(),
+        "majority": {key: getattr(result.majority, key) for key in ("wa", "ua", "wf1")},
+        "fingerprint": card.fingerprint,
+        "manifest_digest": dataset.meta.manifest_digest,
+    }
+    with atomic.replacing_folder(arguments.out) as folder:
+        write_json(folder / "metrics.json", metrics)
+        write_confusion(folder / "confusion.json", result.scores)
+        write_predictions(folder / "predictions.csv", dataset, card.emotions, result.probabilities)
+        licence = describe(card.corpus, params.corpora[card.corpus]).licence
+        text = model_card(json.loads(card.model_dump_json()), metrics, licence=licence)
+        (folder / "model_card.md").write_text(text, "utf-8")
+    add_to_run(params.tracking, arguments.model, arguments.out)
+
+
+if __name__ == "__main__":
+    run(
+        __doc__,
+        evaluate_model,
+        paths={
+            "model": "folder of the trained model",
+            "shards": "the corpus it was trained on",
+            "out": "folder of results to make",
+        },
+    )

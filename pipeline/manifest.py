@@ -1,0 +1,32 @@
+"""Scan and check a corpus, divide it, and write its manifest."""
+
+from pipeline.stage import Arguments, run
+from serct.corpora import describe, scan_corpus
+from serct.manifest import check_rejections, inspect_clips, write_manifest
+from serct.params import Params
+from serct.runtime import logger, progress
+from serct.splitting import split_utterances
+
+
+def manifest(params: Params, arguments: Arguments) -> None:
+    """Write ``--out``: one row an utterance, each on one side."""
+    corpus = params.corpora[arguments.corpus]
+    about = describe(arguments.corpus, corpus)
+    scan = scan_corpus(corpus, arguments.raw)
+    with progress(len(scan.clips), f"checking {arguments.corpus}", "files") as advance:
+        utterances, rejections = inspect_clips(
+            arguments.raw, scan, arguments.corpus, about.language, params.checks, advance
+        )
+    check_rejections(arguments.corpus, rejections, params.checks.max_rejected)
+    for rejection in rejections:
+        logger.warning("left out: %s: %s", rejection.path, rejection.reason)
+    write_manifest(arguments.out, split_utterances(utterances, params.split, params.seed))
+
+
+if __name__ == "__main__":
+    run(
+        __doc__,
+        manifest,
+        names={"corpus": "an entry of corpora"},
+        paths={"raw": "the corpus' folder", "out": "manifest to write"},
+    )

@@ -1,0 +1,35 @@
+"""Turn a manifest's recordings into shards of padded rows."""
+
+from pipeline.stage import Arguments, run
+from serct.manifest import read_manifest
+from serct.params import Params
+from serct.preprocessing import ShardPlan, write_shards
+from serct.runtime import progress
+
+
+def preprocess(params: Params, arguments: Arguments) -> None:
+    """Write the shards of one corpus to ``--out``."""
+    utterances = read_manifest(arguments.manifest)
+    plan = ShardPlan(
+        corpus=arguments.corpus,
+        synthetic=params.corpora[arguments.corpus].is_synthetic,
+        protocol=params.split.protocol,
+        audio=params.audio,
+        checks=params.checks,
+        rows_per_shard=params.preprocess.rows_per_shard,
+    )
+    with progress(len(utterances), f"preprocessing {arguments.corpus}", "clips") as advance:
+        write_shards(arguments.raw, utterances, arguments.out, plan, advance)
+
+
+if __name__ == "__main__":
+    run(
+        __doc__,
+        preprocess,
+        names={"corpus": "an entry of corpora"},
+        paths={
+            "raw": "the corpus' folder",
+            "manifest": "its manifest",
+            "out": "folder of shards to make",
+        },
+    )
