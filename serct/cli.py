@@ -283,3 +283,7 @@ def _print_table(title: str, rows: list[dict[str, Any]]) -> None:
     for row in rows:
         table.add_row(*(str(value) for value in row.values()))
     Console().print(table if rows else f"{title}: none")
+
+
+if __name__ == "__main__":
+    main()

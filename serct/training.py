@@ -241,7 +241,16 @@ def _fit_classical(
     started_at, started = _now(), time.perf_counter()
     classical = build_classical(model, train, seed)
     everything = train_set.batch(np.arange(len(train_set)))
-    classical.fit(everything.waveforms, everything.labels)
+    with runtime.progress(1000, f"fitting {model.architecture}", "per mille") as advance:
+        done = 0
+
+        def show(part: int, parts: int) -> None:
+            nonlocal done
+            now = 1000 * part // parts
+            advance(now - done)
+            done = now
+
+        classical.fit(everything.waveforms, everything.labels, show)
     classifier = as_classifier(classical, torch.device("cpu"))
 
     def scored(dataset: ShardDataset) -> Scores:

@@ -11,6 +11,9 @@ from torch import Tensor, nn
 
 from serct import atomic
 
+# Of the file; a state in another is not continued.
+FORMAT = "1"
+
 
 @dataclass(frozen=True)
 class EpochRow:
@@ -60,6 +63,7 @@ def save_state(
     for index, values in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in values.items()}
     metadata = {
+        "format": FORMAT,
         "fingerprint": state.fingerprint,
         "started_at": state.started_at,
         "history": json.dumps([asdict(row) for row in state.history]),
@@ -81,7 +85,7 @@ def load_state(
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError):
         return None
-    if metadata.get("fingerprint") != fingerprint:
+    if (metadata.get("format"), metadata.get("fingerprint")) != (FORMAT, fingerprint):
         return None
     parts: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}, "optimizer": {}}
     for name, tensor in tensors.items():

@@ -1,0 +1,104 @@
+"""Which learning rate trains the full-size SERCT: the thesis' text or its scripts?
+
+Both trainings take turns, a step each, on the same batches, for as long as is given, so that a
+machine without a GPU answers as well as it can. Run after the corpus has been preprocessed:
+
+    serct repro --target preprocess@tess
+    python benchmarks/learning_rate.py --shards data/shards/tess --minutes 60 --out rates.json
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from serct import runtime
+from serct.evaluation import TorchClassifier
+from serct.metrics import score
+from serct.models import build_model
+from serct.params_file import read_params
+from serct.shards import ShardDataset
+from serct.training import epoch_batches
+
+ROOT = Path(__file__).resolve().parent.parent
+RATES = {"thesis text": 1e-3, "published scripts": 1e-5}
+STEPS_PER_MEAN = 5
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--shards", type=Path, required=True)
+    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    params = read_params(ROOT / "params.yaml")
+    train = params.train_params("serct")
+    train_set = ShardDataset(arguments.shards, ["train"])
+    device = runtime.pick_device("auto")
+    trainings = {}
+    for name, rate in RATES.items():
+        runtime.seed_everything(params.seed, deterministic=False)
+        module = build_model(
+            params.models["serct"],
+            train_set.meta.num_samples,
+            train_set.meta.sample_rate_hz,
+            len(train_set.emotions),
+        ).to(device)
+        optimizer = torch.optim.Adam(module.parameters(), rate, weight_decay=train.weight_decay)
+        trainings[name] = (module, optimizer)
+    losses: dict[str, list[float]] = {name: [] for name in RATES}
+    batches = epoch_batches(len(train_set), train.batch_size, params.seed, epoch=1)
+    started = time.monotonic()
+    for step, indices in enumerate(batches, 1):
+        batch = train_set.batch(indices)
+        inputs = [torch.from_numpy(a).to(device) for a in (batch.waveforms, batch.num_valid)]
+        labels = torch.from_numpy(batch.labels).to(device)
+        for name, (module, optimizer) in trainings.items():
+            torch.manual_seed(step)
+            module.train()
+            loss = nn.functional.cross_entropy(module(*inputs), labels)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            losses[name].append(loss.item())
+        spent_s = time.monotonic() - started
+        last = {name: round(values[-1], 3) for name, values in losses.items()}
+        print(f"step {step}, {spent_s:.0f} s: {last}", flush=True)
+        if spent_s > 60 * arguments.minutes:
+            break
+    validation = ShardDataset(arguments.shards, ["validation"])
+    some = np.linspace(0, len(validation) - 1, min(56, len(validation))).astype(int)
+    held_out = validation.batch(some)
+    report = {
+        "machine": vars(runtime.machine()),
+        "parameters": sum(p.numel() for p in module.parameters()),
+        "steps": len(losses["thesis text"]),
+        "batch_size": train.batch_size,
+        "seed": params.seed,
+        "seconds": time.monotonic() - started,
+        "rates": {},
+    }
+    for name, (module, _) in trainings.items():
+        classify = TorchClassifier(module, device)
+        answers = [
+            classify(held_out.waveforms[i : i + 8], held_out.num_valid[i : i + 8])
+            for i in range(0, len(some), 8)
+        ]
+        scores = score(validation.emotions, held_out.labels, np.concatenate(answers))
+        usable = len(losses[name]) // STEPS_PER_MEAN * STEPS_PER_MEAN
+        means = np.array(losses[name][:usable]).reshape(-1, STEPS_PER_MEAN).mean(axis=1)
+        report["rates"][name] = {
+            "learning_rate": RATES[name],
+            "mean_loss_of_5_steps": means.round(4).tolist(),
+            "validation": {"n": scores.n, "ua": scores.ua, "loss": scores.loss},
+        }
+    arguments.out.write_text(json.dumps(report, indent=2) + "\n")
+    print(json.dumps(report["rates"], indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""The command line starts at once and says what is wrong in one line."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+
+def serct(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "serct.cli", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=cwd,
+    )
+
+
+def test_help_is_quick_and_lists_the_commands() -> None:
+    took = []
+    for _ in range(3):
+        started = time.monotonic()
+        result = serct("--help")
+        took.append(time.monotonic() - started)
+    assert result.returncode == 0
+    for command in ("repro", "demo", "predict", "evaluate", "report", "models", "sync", "ui",
+                    "corpora", "doctor"):  # fmt: skip
+        assert command in result.stdout
+    assert min(took) < 1
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, serct, serct.cli; heavy = {'torch', 'mlflow', 'dvc', 'pandas', 'librosa'}; "
+        "sys.exit(', '.join(heavy & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["predict", "--model", "nowhere", "x.wav"], "error: nowhere/card.json: not a readable"),
+        (["repro", "--profile", "nope"], "error: no profile 'nope', expected one of: "),
+        (["report", "--workspace", "."], "not a workspace, it has no params.yaml"),
+        (["corpora", "verify", "nope"], "error: no corpus 'nope', expected one of: tess"),
+    ],
+)
+def test_mistakes_are_one_line(arguments: list[str], message: str, tmp_path: Path) -> None:
+    result = serct(*arguments, cwd=tmp_path)
+    assert result.returncode == 1
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_version_and_corpora() -> None:
+    from serct import __version__
+
+    assert serct("--version").stdout.strip() == __version__
+    listing = serct("corpora", "list").stdout
+    assert "emodb" in listing
+    assert "CC BY-NC-ND" in listing
