@@ -50,10 +50,11 @@ _SYNTHETIC = (
 
 
 def write_report(data: Path, destination: Path, pipeline: PipelineParams) -> tuple[Result, ...]:
-    """Write results.csv, curves.csv, confusion.csv, report.md and index.html.
+    """Write results.csv, report.md, index.html, and the folders curves and confusion.
 
-    All is read and computed before the first file is written, and each file is written whole or
-    not at all; other files in the destination stay.
+    The folders hold one CSV a model, in the form that DVC's plots take. All is read and computed
+    before the first file is written, and each is written whole or not at all; other files in the
+    destination stay.
 
     Args:
         data: The folder that holds ``models`` and ``reports``.
@@ -70,19 +71,24 @@ def write_report(data: Path, destination: Path, pipeline: PipelineParams) -> tup
     results = line_up(models)
     files = {
         "results.csv": _csv(_flat(result) for result in results),
-        "curves.csv": _csv(
-            {"model": m.name, "corpus": m.corpus, **row} for m in models for row in m.history
-        ),
-        "confusion.csv": _csv(
-            {"model": m.name, "corpus": m.corpus, "actual": actual, "predicted": predicted}
-            for m in models
-            for actual, predicted in m.predictions
-        ),
         "report.md": _markdown(models, results),
         "index.html": _html(models, results),
     }
+    plots_of = {
+        "curves": {f"{m.corpus}-{m.name}.csv": _csv(m.history) for m in models},
+        "confusion": {
+            f"{m.corpus}-{m.name}.csv": _csv(
+                {"actual": actual, "predicted": predicted} for actual, predicted in m.predictions
+            )
+            for m in models
+        },
+    }
     for name, text in files.items():
         atomic.write_text(destination / name, text)
+    for folder, contents in plots_of.items():
+        with atomic.replacing_folder(destination / folder) as partial:
+            for name, text in contents.items():
+                (partial / name).write_text(text, encoding="utf-8", newline="\n")
     return results
 
 

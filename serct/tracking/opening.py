@@ -43,7 +43,14 @@ def _ensure_experiment(client: "MlflowClient", uri: str, root: Path, name: str) 
     if found is None:
         # Left to itself, MLflow would take the working directory of this process for ever.
         location = None if address.is_server(uri) else address.artifact_folder(uri, root) / name
-        return str(client.create_experiment(name, str(location) if location else None))
+        # Without the tag MLflow's pages guess what the runs are for, and open elsewhere.
+        return str(
+            client.create_experiment(
+                name,
+                str(location) if location else None,
+                tags={"mlflow.experimentKind": "custom_model_development"},
+            )
+        )
     if found.lifecycle_stage != "active":
         raise TrackingError(
             f"{uri}: experiment {name!r} was deleted in MLflow: restore it there, or choose "
