@@ -36,10 +36,10 @@ lint: install  ## Style, types and import rules
 	$(BIN)/codespell README.md CHANGELOG.md docs serct pipeline tests
 
 test: lint  ## Everything that must hold: lint and all tests
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist loadfile
 
 test-fast: install  ## The tests that take under two minutes
-	$(BIN)/pytest -n 2 -m 'not slow'
+	$(BIN)/pytest -n 2 --dist loadfile -m 'not slow'
 
 format: install  ## Format the code
 	$(BIN)/ruff format .

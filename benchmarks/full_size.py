@@ -41,6 +41,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, help="instead of the params' number")
     arguments = parser.parse_args()
     runtime.setup_logging()
+    runtime.keep_freed_memory()
     params = read_params(arguments.params)
     shards = {"tess": preprocess(params, "tess", arguments.tess, arguments.work)}
     if arguments.emodb:

@@ -33,12 +33,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shards", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--precision", default="auto", help="auto, float32 or bfloat16")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
+    runtime.keep_freed_memory()
     params = read_params(ROOT / "params.yaml")
     train = params.train_params("serct")
     train_set = ShardDataset(arguments.shards, ["train"])
     device = runtime.pick_device("auto")
+    precision = runtime.pick_precision(arguments.precision, device)
     trainings = {}
     for name, rate in RATES.items():
         runtime.seed_everything(params.seed, deterministic=False)
@@ -60,7 +63,9 @@ def main() -> None:
         for name, (module, optimizer) in trainings.items():
             torch.manual_seed(step)
             module.train()
-            loss = nn.functional.cross_entropy(module(*inputs), labels)
+            with torch.autocast(device.type, precision, enabled=precision != torch.float32):
+                logits = module(*inputs)
+            loss = nn.functional.cross_entropy(logits.float(), labels)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
@@ -78,6 +83,7 @@ def main() -> None:
         "parameters": sum(p.numel() for p in module.parameters()),
         "steps": len(losses["thesis text"]),
         "batch_size": train.batch_size,
+        "precision": str(precision),
         "seed": params.seed,
         "seconds": time.monotonic() - started,
         "rates": {},

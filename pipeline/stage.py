@@ -10,7 +10,7 @@ from typing import Any
 from serct.errors import SerctError
 from serct.params import Params
 from serct.params_file import read_params
-from serct.runtime import setup_logging
+from serct.runtime import keep_freed_memory, setup_logging
 
 Arguments = argparse.Namespace
 
@@ -37,6 +37,7 @@ def run(
         parser.add_argument(f"--{name}", type=Path, required=True, help=text)
     arguments = parser.parse_args()
     setup_logging()
+    keep_freed_memory()
     # Ending by exception lets temporary files go and runs be closed.
     signal.signal(signal.SIGTERM, _terminate)
     try:

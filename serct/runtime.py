@@ -1,5 +1,6 @@
 """The machine and the process: devices, seeds, logging, progress, what this machine is."""
 
+import ctypes
 import logging
 import os
 import platform
@@ -85,6 +86,22 @@ class _LineProgress:
         logger.info(
             "%s: %d of %d %s, about %d s left", self.label, self.done, self.total, self.unit, left_s
         )
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep the memory it frees, for its next tensors.
+
+    glibc gives large blocks back to the system at once, which then clears them anew for each
+    tensor of each step: on two cores that took a third of the time of a training. Elsewhere than
+    on glibc this does nothing.
+    """
+    m_trim_threshold, m_mmap_max = -1, -4
+    try:
+        library = ctypes.CDLL("libc.so.6")
+    except OSError:
+        return
+    library.mallopt(m_mmap_max, 0)  # no block comes from the system one by one
+    library.mallopt(m_trim_threshold, -1)  # and none is given back
 
 
 def seed_everything(seed: int, deterministic: bool) -> None:

@@ -135,7 +135,9 @@ def test_curves_hold_every_epoch(data: Path) -> None:
 def test_confusion_holds_every_test_utterance(data: Path) -> None:
     rows = read_csv(data / "reports" / "confusion" / "tess-svm.csv")
     predictions = read_csv(data / "reports" / "evaluate" / "tess-svm" / "predictions.csv")
-    assert [(row["actual"], row["predicted"]) for row in rows] == [(row["emotion"], row["predicted"]) for row in predictions]
+    assert [(row["actual"], row["predicted"]) for row in rows] == [
+        (row["emotion"], row["predicted"]) for row in predictions
+    ]
 
 
 def test_page_shows_the_scores_the_thesis_and_the_baseline(

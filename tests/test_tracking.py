@@ -88,7 +88,6 @@ def write_trained(
     write_model(root / "data", corpus, model, validation=validation, **changes)
     folder = root / "data" / "models" / f"{corpus}-{model}"
     (folder / "weights.safetensors").write_bytes(f"weights {ua}".encode())
-    (folder / "card.md").write_text("# A model of emotion", encoding="utf-8")
     return folder
 
 
@@ -210,7 +209,8 @@ class TestLiveTraining:
         }
         version = client(store).get_model_version_by_alias("serct", "challenger")
         assert version.run_id == run_id
-        assert version.description == "# A model of emotion"
+        assert version.description.startswith("# serct, trained on tess")
+        assert "Article 5(1)(f)" in version.description
         assert version.tags["corpus"] == "tess"
         assert "mlruns" in {path.name for path in root.iterdir()}
 
@@ -329,8 +329,11 @@ class TestResults:
         write_zero_shot(root / "data", "tess", "serct", ["emodb"])
         evaluated = root / "data" / "reports" / "evaluate" / NAME
         zero_shot = root / "data" / "reports" / "zero_shot" / NAME
+        (evaluated / "model_card.md").write_text("# Tested", encoding="utf-8")
         store.log_results(folder, evaluated)
         store.log_results(folder, zero_shot)
+        version = client(store).get_model_version_by_alias("serct", "challenger")
+        assert version.description == "# Tested"
 
         run = client(store).get_run(run_id)
         assert (run.info.status, run.info.end_time) == ("FINISHED", before.end_time)

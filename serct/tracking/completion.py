@@ -40,10 +40,9 @@ def ensure(connection: Connection, folder: ModelFolder) -> tuple[str, bool]:
         The run's id, and whether it had to be built or completed.
     """
     with connection.lock:  # evaluate and zero_shot of one model may come at once
-        for run in runs.find(connection, folder.fingerprint):
-            is_of_folder = run.data.tags.get(runs.WEIGHTS) == folder.weights_digest
-            if run.info.status == "FINISHED" and is_of_folder:
-                return str(run.info.run_id), False
+        done = finished(connection, folder)
+        if done:
+            return done[0], False
         runs.reap(connection)
         run_id = runs.resumable(connection, folder.fingerprint)
         if run_id is None:
@@ -52,6 +51,16 @@ def ensure(connection: Connection, folder: ModelFolder) -> tuple[str, bool]:
             runs.set_tags(connection, run_id, {**source, "serct.rebuilt": "true"})
         finish(connection, run_id, folder, folder.ended_ms)
     return run_id, True
+
+
+def finished(connection: Connection, folder: ModelFolder) -> list[str]:
+    """List the finished runs that gave a folder's very weights: a repetition gives them again."""
+    return [
+        str(run.info.run_id)
+        for run in runs.find(connection, folder.fingerprint)
+        if run.info.status == "FINISHED"
+        and run.data.tags.get(runs.WEIGHTS) == folder.weights_digest
+    ]
 
 
 def _log_folder(connection: Connection, run_id: str, folder: ModelFolder) -> None:
@@ -65,9 +74,9 @@ def _log_folder(connection: Connection, run_id: str, folder: ModelFolder) -> Non
     counts = {key: str(card[key]) for key in ("num_parameters", "best_epoch")}
     runs.log_params(connection, run_id, counts)
     client.log_inputs(run_id, _datasets(folder))
-    for name in ("card.json", "card.md", "history.csv", "run.json"):
-        if (folder.path / name).exists():
-            client.log_artifact(run_id, str(folder.path / name))
+    for name in ("card.json", "history.csv", "run.json"):
+        client.log_artifact(run_id, str(folder.path / name))
+    client.log_text(run_id, folder.description, "card.md")
     title = f"{card['name']} on {card['corpus']}"
     figure = curves_figure({str(card["name"]): folder.history}, title)
     client.log_figure(run_id, figure, "curves.png")

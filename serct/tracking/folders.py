@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from serct.errors import TrackingError
+from serct.model_card import model_card
 
 _WEIGHTS = ("weights.safetensors", "model.skops")
 
@@ -83,9 +84,8 @@ class ModelFolder:
 
     @property
     def description(self) -> str:
-        """The model card for people, "" if there is none."""
-        path = self.path / "card.md"
-        return path.read_text(encoding="utf-8") if path.exists() else ""
+        """The model card for people, before the model is tested."""
+        return model_card(self.card)
 
     def split_counts(self) -> dict[str, Counter[str]]:
         """Count the utterances of each emotion in each split, {} if the manifest is not there."""

@@ -48,6 +48,7 @@ def log_model(connection: Connection, run_id: str, folder: ModelFolder) -> str:
                 pip_requirements=[f"serct=={serct.__version__}"],
                 mlflow_model=description,
             )
+            (Path(path) / "card.md").write_text(folder.description, encoding="utf-8")
             client.log_model_artifacts(model_id, path)
         client.log_outputs(run_id, [LoggedModelOutput(model_id, step=int(card["best_epoch"]))])
     except BaseException:

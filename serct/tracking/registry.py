@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 CHALLENGER = "challenger"
+_DESCRIPTION_WIDTH = 5000  # of MLflow's column, in characters
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def ensure_version(connection: Connection, run_id: str, folder: ModelFolder) -> 
     card = folder.card
     with connection.lock:
         versions = _versions(connection.client, connection.registered_model)
-        wanted = {"fingerprint": folder.fingerprint, "weights": folder.weights_digest}
+        wanted = _identity(folder)
         if any(wanted.items() <= dict(version.tags).items() for version in versions):
             return False
         if not versions:
@@ -67,7 +68,7 @@ def ensure_version(connection: Connection, run_id: str, folder: ModelFolder) -> 
                 connection.registered_model,
                 f"models:/{model_id}",
                 run_id,
-                description=folder.description[:5000],  # MLflow's column is that wide
+                description=folder.description[:_DESCRIPTION_WIDTH],
                 tags={
                     **wanted,
                     "model": str(card["name"]),
@@ -82,6 +83,19 @@ def ensure_version(connection: Connection, run_id: str, folder: ModelFolder) -> 
         if holder is None or _is_beaten(holder, made):
             _set_alias(connection, CHALLENGER, str(made.version))
     return True
+
+
+def describe(connection: Connection, folder: ModelFolder, text: str) -> None:
+    """Give the version of a model another description, such as a card that tells its scores."""
+    for version in _versions(connection.client, connection.registered_model):
+        if _identity(folder).items() <= dict(version.tags).items():
+            connection.client.update_model_version(
+                connection.registered_model, str(version.version), text[:_DESCRIPTION_WIDTH]
+            )
+
+
+def _identity(folder: ModelFolder) -> dict[str, str]:
+    return {"fingerprint": folder.fingerprint, "weights": folder.weights_digest}
 
 
 def _is_beaten(holder: "ModelVersion", other: "ModelVersion") -> bool:

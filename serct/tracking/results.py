@@ -4,22 +4,22 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from serct.errors import TrackingError
-from serct.tracking import runs
+from serct.tracking import completion, registry, runs
 from serct.tracking.connection import Connection
 from serct.tracking.folders import ModelFolder, ResultsFolder
 
 _SCORES = ("wa", "ua", "wf1", "loss")
 
 
-def log_results(
-    connection: Connection, run_id: str, folder: ModelFolder, results: ResultsFolder
-) -> bool:
-    """Log scores, confusion matrices and files; nothing if the run has the very same already.
+def log_results(connection: Connection, folder: ModelFolder, results: ResultsFolder) -> bool:
+    """Log scores, confusion matrices and files to the runs that made a model.
+
+    A run that has the very same already is left alone. The registered version gets the model
+    card that tells the scores.
 
     Args:
         connection: The store.
-        run_id: The model's run.
-        folder: The model.
+        folder: The model; it has a finished run.
         results: Of its test part or of other corpora.
 
     Returns:
@@ -28,14 +28,27 @@ def log_results(
     Raises:
         TrackingError: If the results are of another model.
     """
-    from serct.plots import confusion_figure
-
     found = results.metrics.get("fingerprint")
     if found != folder.fingerprint:
         raise TrackingError(
             f"{results.path}: results of the model with fingerprint {found}, but {folder.path} "
             f"has {folder.fingerprint}: run the stage again"
         )
+    card = results.path / "model_card.md"
+    if card.exists():
+        registry.describe(connection, folder, card.read_text(encoding="utf-8"))
+    logged = [
+        _log_to_run(connection, run_id, folder, results)
+        for run_id in completion.finished(connection, folder)
+    ]
+    return any(logged)
+
+
+def _log_to_run(
+    connection: Connection, run_id: str, folder: ModelFolder, results: ResultsFolder
+) -> bool:
+    from serct.plots import confusion_figure
+
     kind = "zero_shot" if results.is_zero_shot else "evaluation"
     run = connection.client.get_run(run_id)
     if run.data.tags.get(f"serct.{kind}") == results.digest:

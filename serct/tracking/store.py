@@ -114,8 +114,8 @@ class Store:
         """
         with talking(self.uri, f"log {results_folder}"):
             folder, found = ModelFolder.read(model_folder), ResultsFolder.read(results_folder)
-            run_id, _ = completion.ensure(self._connection, folder)
-            results.log_results(self._connection, run_id, folder, found)
+            completion.ensure(self._connection, folder)
+            results.log_results(self._connection, folder, found)
 
     def sync(self, data: Path) -> SyncReport:
         """Build from a workspace's data folder whatever the store lacks."""

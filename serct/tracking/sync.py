@@ -69,7 +69,7 @@ def _sync_model(connection: Connection, data: Path, folder: ModelFolder) -> list
     for stage in ("evaluate", "zero_shot"):
         path = data / "reports" / stage / folder.path.name
         if (path / "metrics.json").exists() and log_results(
-            connection, run_id, folder, ResultsFolder.read(path)
+            connection, folder, ResultsFolder.read(path)
         ):
             actions.append(f"results of {stage}")
     return actions
