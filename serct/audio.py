@@ -37,8 +37,10 @@ class Recording:
     @property
     def waveform(self) -> Floats:
         """All channels mixed down by their mean, float32 [N]."""
+        if self.frames.shape[1] == 1:
+            return self.frames[:, 0]
         mixed: Floats = self.frames.mean(axis=1, dtype=np.float32)
-        return self.frames[:, 0] if self.frames.shape[1] == 1 else mixed
+        return mixed
 
     @property
     def duration_s(self) -> float:
@@ -49,7 +51,9 @@ class Recording:
         """SHA-256 of rate and samples: the same for a wav and its lossless re-encoding."""
         header = f"{self.sample_rate} {self.frames.shape[1]}\n".encode()
         samples = np.ascontiguousarray(self.frames, dtype="<f4")
-        return hashlib.sha256(header + samples.tobytes()).hexdigest()
+        digest = hashlib.sha256(header)
+        digest.update(samples.data)
+        return digest.hexdigest()
 
 
 def read_recording(

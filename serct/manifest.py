@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -130,7 +131,7 @@ def inspect_clips(
         )
 
     # Decoding and hashing release the interpreter lock, so threads use all cores.
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
         results = list(pool.map(inspect, sorted(scan.clips, key=lambda clip: clip.utterance)))
     utterances = [result for result in results if isinstance(result, Utterance)]
     rejections = [*scan.rejections, *(r for r in results if isinstance(r, Rejection))]

@@ -7,9 +7,10 @@ core or many, today or next year.
 import csv
 import hashlib
 import json
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -103,9 +104,9 @@ def write_shards(
 
 @dataclass
 class _Shard:
-    rows: list[IndexRow] = field(default_factory=list)
-    rejections: list[Rejection] = field(default_factory=list)
-    digest: bytes = b""
+    rows: list[IndexRow]
+    rejections: list[Rejection]
+    digest: bytes
 
 
 def _write_shard(
@@ -116,57 +117,61 @@ def _write_shard(
     plan: ShardPlan,
     on_progress: Callable[[], object],
 ) -> _Shard:
-    def load(utterance: Utterance) -> tuple[Pcm, int] | Rejection:
+    path = folder / f"wave-{number:05d}.npy"
+    shape = (len(block), plan.audio.num_samples)
+    pcm = np.lib.format.open_memmap(path, mode="w+", dtype=np.int16, shape=shape)
+
+    def fill(place: int) -> tuple[int, bytes] | Rejection:
+        utterance = block[place]
         try:
             recording = read_recording(root / utterance.path, plan.checks, name=utterance.path)
             if recording.digest() != utterance.sha256:
                 raise AudioError(f"{utterance.path}: changed since the manifest was made")
-            return prepare(recording.waveform, recording.sample_rate, plan.audio)
+            row, num_valid = prepare(recording.waveform, recording.sample_rate, plan.audio)
         except AudioError as error:
             return Rejection(utterance.path, str(error).removeprefix(f"{utterance.path}: "))
         finally:
             on_progress()
+        # The file is born zero: writing only what is not padding keeps it sparse and fast.
+        pcm[place, :num_valid] = row[:num_valid]
+        return num_valid, hashlib.sha256(row[:num_valid].data).digest()
 
-    shard = _Shard()
-    path = folder / f"wave-{number:05d}.npy"
-    shape = (len(block), plan.audio.num_samples)
-    rows = np.lib.format.open_memmap(path, mode="w+", dtype=np.int16, shape=shape)
-    hasher = hashlib.sha256()
-    # Decoding, resampling and hashing release the interpreter lock: threads use all cores, and
-    # map keeps the manifest's order whatever thread is first.
-    with ThreadPoolExecutor() as pool:
-        for utterance, result in zip(block, pool.map(load, block), strict=True):
-            if isinstance(result, Rejection):
-                shard.rejections.append(result)
-                continue
-            row, num_valid = result
-            place = len(shard.rows)
-            # The file is born zero: writing only what is not padding keeps it sparse and fast.
-            rows[place, :num_valid] = row[:num_valid]
-            hasher.update(row[:num_valid].tobytes())
-            shard.rows.append(
-                IndexRow(
-                    utterance=utterance.utterance,
-                    speaker=utterance.speaker,
-                    gender=utterance.gender,
-                    text_id=utterance.text_id,
-                    split=utterance.split,
-                    label=utterance.emotion,
-                    shard=number,
-                    row=place,
-                    num_valid_samples=num_valid,
-                )
+    # Decoding, resampling and hashing release the interpreter lock, so threads use all cores;
+    # each writes its own row, and map gives the answers in the manifest's order.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        results = list(pool.map(fill, range(len(block))))
+    kept = [place for place, result in enumerate(results) if not isinstance(result, Rejection)]
+    rows: list[IndexRow] = []
+    digest = hashlib.sha256()
+    for utterance, result in zip(block, results, strict=True):
+        if isinstance(result, Rejection):
+            continue
+        num_valid, row_digest = result
+        digest.update(row_digest)
+        rows.append(
+            IndexRow(
+                utterance=utterance.utterance,
+                speaker=utterance.speaker,
+                gender=utterance.gender,
+                text_id=utterance.text_id,
+                split=utterance.split,
+                label=utterance.emotion,
+                shard=number,
+                row=len(rows),
+                num_valid_samples=num_valid,
             )
-    shard.digest = hasher.digest()
-    if len(shard.rows) < len(block):
-        kept = np.array(rows[: len(shard.rows)])
-        del rows
-        path.unlink()
-        if len(kept):
-            np.save(path, kept, allow_pickle=False)
-    else:
-        rows.flush()
-    return shard
+        )
+    if len(kept) < len(block):
+        _rewrite(path, np.array(pcm[kept]))
+    rejections = [result for result in results if isinstance(result, Rejection)]
+    return _Shard(rows, rejections, digest.digest())
+
+
+def _rewrite(path: Path, kept: Pcm) -> None:
+    """Close the gaps that rejected files left; a shard that lost all its rows goes."""
+    path.unlink()
+    if len(kept):
+        np.save(path, kept, allow_pickle=False)
 
 
 def _write_index(path: Path, index: Sequence[IndexRow]) -> str:
