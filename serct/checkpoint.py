@@ -12,8 +12,10 @@ from safetensors.numpy import load_file, save_file
 
 from serct.atomic import write_json
 from serct.errors import CheckpointError
+from serct.model_params import ModelParams
 from serct.models import Model, build_classical, build_model, is_classical
-from serct.params import AudioParams, ModelParams, Section, TrainParams
+from serct.params import AudioParams, TrainParams
+from serct.sections import Section
 
 FORMAT_VERSION = 1
 

@@ -7,7 +7,8 @@ from typing import Any
 import yaml
 
 from serct.errors import ParamsError
-from serct.params import Params, validate
+from serct.params import Params
+from serct.sections import validate
 
 
 def read_params(path: Path) -> Params:

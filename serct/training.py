@@ -23,8 +23,9 @@ from serct.arrays import Integers
 from serct.errors import TrainingError
 from serct.evaluation import TorchClassifier, as_classifier, evaluate
 from serct.metrics import Scores
+from serct.model_params import ModelParams
 from serct.models import Model, build_classical, build_model, is_classical
-from serct.params import ModelParams, TrainParams
+from serct.params import TrainParams
 from serct.shards import ShardDataset
 from serct.training_state import EpochRow, TrainingState, load_state, save_state
 

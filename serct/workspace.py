@@ -16,8 +16,9 @@ import yaml
 
 from serct import atomic
 from serct.errors import ParamsError, SerctError
-from serct.params import Params, merge
+from serct.params import Params
 from serct.params_file import read_params, read_yaml
+from serct.sections import merge
 
 # DVC asks nothing over the network: no usage statistics, no check for new versions.
 _DVC_CONFIG = "[core]\n    no_scm = True\n    analytics = false\n    check_update = false\n"

@@ -8,8 +8,9 @@ import pytest
 import soundfile
 import torch
 
-from serct.params import Params, merge
+from serct.params import Params
 from serct.params_file import read_params, read_yaml
+from serct.sections import merge
 
 ROOT = Path(__file__).resolve().parent.parent
 

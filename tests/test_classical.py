@@ -9,11 +9,11 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.svm import SVC
 
 from serct.errors import CheckpointError, TrainingError
+from serct.model_params import MlpParams, SvmParams
 from serct.models import build_classical
 from serct.models.classical import TRUSTED_TYPES, average_samples
 from serct.models.kernel import gamma_scale, inner_products, rbf, squared_norms
 from serct.models.support_vectors import compact, expand
-from serct.params import MlpParams, SvmParams
 
 NUM_SAMPLES = 300
 NUM_EMOTIONS = 3

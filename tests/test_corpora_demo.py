@@ -10,11 +10,12 @@ import soundfile
 
 from serct.corpora import Sources, demo, describe, obtain_corpus, scan_corpus
 from serct.corpora.sentences import SENTENCES
+from serct.corpus_params import DemoParams
 from serct.emotions import EMOTIONS
 from serct.errors import BackendUnavailableError, CorpusError, DownloadError
 from serct.fetch import no_progress
 from serct.manifest import inspect_clips
-from serct.params import CheckParams, DemoParams
+from serct.params import CheckParams
 
 CHECKS = CheckParams(silence_peak=0.0001, max_duration_s=600.0, max_rejected=0)
 SEVEN = EMOTIONS[:7]

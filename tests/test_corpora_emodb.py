@@ -9,10 +9,11 @@ import pytest
 
 from serct.corpora import Sources, emodb, obtain_corpus, scan_corpus
 from serct.corpora.verification import read_originals
+from serct.corpus_params import EmodbParams
 from serct.errors import DownloadError
 from serct.fetch import no_progress
 from serct.manifest import inspect_clips
-from serct.params import CheckParams, EmodbParams
+from serct.params import CheckParams
 from tests.recordings import write_recording
 
 EMODB = EmodbParams(reader="emodb")

@@ -12,9 +12,9 @@ import pytest
 
 from serct.corpora import Sources, esd, obtain_corpus, scan_corpus
 from serct.corpora.verification import Original, read_originals
+from serct.corpus_params import EsdParams
 from serct.errors import BackendUnavailableError, DownloadError
 from serct.fetch import no_progress
-from serct.params import EsdParams
 from tests.recordings import write_recording
 
 ENGLISH = EsdParams(reader="esd", language="en", licence_signed=False)

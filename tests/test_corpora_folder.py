@@ -3,9 +3,9 @@
 import pytest
 
 from serct.corpora import Sources, describe, obtain_corpus, scan_corpus
+from serct.corpus_params import FolderParams
 from serct.errors import CorpusError, DownloadError
 from serct.fetch import no_progress
-from serct.params import FolderParams
 from tests.recordings import write_recording
 
 

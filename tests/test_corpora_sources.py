@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from serct.corpora import READERS, Sources, describe, emodb, obtain_corpus, verify_corpus
+from serct.corpus_params import EmodbParams, TessParams
 from serct.errors import CorpusError, DownloadError
 from serct.fetch import no_progress
-from serct.params import EmodbParams, TessParams
 from serct.params_file import read_params
 from tests.recordings import write_recording
 

@@ -14,10 +14,11 @@ import pytest
 from serct.audio import read_recording
 from serct.corpora import Sources, obtain_corpus, scan_corpus, tess
 from serct.corpora.verification import Original, read_originals
+from serct.corpus_params import TessParams
 from serct.errors import CorpusError, DownloadError
 from serct.fetch import no_progress
 from serct.manifest import inspect_clips
-from serct.params import CheckParams, TessParams
+from serct.params import CheckParams
 from tests.recordings import insert_chunk, write_recording
 
 TESS = TessParams(reader="tess")

@@ -20,7 +20,8 @@ STAGES: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages
 # in MLflow and write nothing that another stage reads.
 NOT_DATA = {
     "serct", "serct.errors", "serct.atomic", "serct.runtime", "serct.params", "serct.emotions",
-    "serct.arrays", "serct.params_file", "pipeline", "pipeline.stage",
+    "serct.arrays", "serct.params_file", "serct.sections", "serct.model_params",
+    "serct.corpus_params", "pipeline", "pipeline.stage",
 }  # fmt: skip
 PROJECTIONS = ("serct.tracked", "serct.tracking", "serct.plots", "serct.thesis", "serct.model_card")
 # Verifying a download accepts or refuses; how to obtain or scan a corpus does not name its licence.

@@ -7,8 +7,9 @@ import pytest
 import yaml
 
 from serct.errors import ParamsError
-from serct.params import Params, merge
+from serct.params import Params
 from serct.params_file import read_params, read_yaml
+from serct.sections import merge
 from tests.conftest import ROOT
 
 

@@ -15,8 +15,8 @@ import mlflow
 import pytest
 import yaml
 
-from serct.params import merge
 from serct.params_file import read_yaml
+from serct.sections import merge
 from serct.workspace import _environment, prepare_workspace
 from tests.conftest import TINY, write_tones
 

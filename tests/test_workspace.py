@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from serct.corpus_params import FolderParams
 from serct.errors import ParamsError, SerctError
-from serct.params import FolderParams
 from serct.params_file import read_params
 from serct.workspace import _environment, list_profiles, prepare_workspace
 from tests.conftest import ROOT

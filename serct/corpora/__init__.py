@@ -8,10 +8,10 @@ from serct import atomic, runtime
 from serct.corpora import demo, emodb, esd, folder, tess
 from serct.corpora.sources import Context, Sources
 from serct.corpora.verification import Original, verify
+from serct.corpus_params import CorpusParams
 from serct.errors import CorpusError, DownloadError, list_problems
 from serct.fetch import Progress
 from serct.manifest import Scan
-from serct.params import CorpusParams
 
 __all__ = [
     "READERS",

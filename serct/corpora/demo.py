@@ -16,10 +16,10 @@ from serct.corpora.espeak import LIBRARY_MISSING
 from serct.corpora.sources import Context
 from serct.corpora.tree import list_files
 from serct.corpora.verification import Original
+from serct.corpus_params import DemoParams
 from serct.emotions import EMOTIONS
 from serct.errors import BackendUnavailableError, CorpusError
 from serct.manifest import Clip, Rejection, Scan
-from serct.params import DemoParams
 
 TITLE = "Synthetic speech (demo)"
 LICENCE = "made here with eSpeak NG (GPL-3.0-or-later), whose licence does not cover what it says"

@@ -10,9 +10,9 @@ from pathlib import Path, PurePosixPath
 from serct.corpora.sources import Context, Names
 from serct.corpora.tree import list_files, set_copies_aside
 from serct.corpora.verification import Original, read_originals
+from serct.corpus_params import EmodbParams
 from serct.fetch import Remote, download
 from serct.manifest import Clip, Rejection, Scan
-from serct.params import EmodbParams
 
 TITLE = "Berlin Database of Emotional Speech (EMO-DB)"
 LICENCE = "free for research; cite the authors"

@@ -14,10 +14,10 @@ from typing import Any
 from serct.corpora.sources import Context, Names
 from serct.corpora.tree import is_audio, list_files, set_copies_aside
 from serct.corpora.verification import Original, read_originals
+from serct.corpus_params import EsdParams
 from serct.emotions import canonical_emotion
 from serct.errors import BackendUnavailableError, CorpusError, DownloadError
 from serct.manifest import Clip, Rejection, Scan
-from serct.params import EsdParams
 
 TITLE = "Emotional Speech Dataset (ESD)"
 LICENCE = "research only, under a licence signed with the authors"

@@ -14,10 +14,10 @@ from serct.audio import SUFFIXES
 from serct.corpora.sources import Context
 from serct.corpora.tree import UNREAD_SUFFIXES, is_recording, list_files, place, refuse_links
 from serct.corpora.verification import Original
+from serct.corpus_params import FolderParams
 from serct.emotions import EMOTIONS, canonical_emotion
 from serct.errors import CorpusError, list_problems
 from serct.manifest import SPLITS, Clip, Rejection, Scan
-from serct.params import FolderParams
 
 TITLE = "Recordings of your own"
 LICENCE = "yours to know"

@@ -16,11 +16,11 @@ import requests
 from serct.corpora.sources import Context, Names
 from serct.corpora.tree import list_files, place_file, set_copies_aside
 from serct.corpora.verification import Original, read_originals
+from serct.corpus_params import TessParams
 from serct.emotions import canonical_emotion
 from serct.errors import DownloadError, list_problems
 from serct.fetch import Remote, download
 from serct.manifest import Clip, Rejection, Scan
-from serct.params import TessParams
 
 TITLE = "Toronto Emotional Speech Set (TESS)"
 LICENCE = "CC BY-NC-ND 4.0"

@@ -9,11 +9,12 @@ from typing import Any, TypeAlias
 
 from torch import nn
 
+from serct.model_params import MlpParams, ModelParams, SvmParams
 from serct.models.classical import ClassicalModel
 from serct.models.convolutional import Cnn
 from serct.models.recurrent import CnnBilstm, Lstm
 from serct.models.serct import Serct
-from serct.params import MlpParams, ModelParams, SvmParams, TrainParams
+from serct.params import TrainParams
 
 __all__ = ["TORCH_MODELS", "Model", "build_classical", "build_model", "is_classical"]
 

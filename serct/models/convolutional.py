@@ -6,8 +6,8 @@ Shapes: B batch, N samples, C channels, P pooled steps, K emotions.
 from torch import Tensor, nn
 
 from serct.errors import ParamsError
+from serct.model_params import CnnParams
 from serct.models.level import level_norm
-from serct.params import CnnParams
 
 
 class Cnn(nn.Module):

@@ -9,6 +9,7 @@ from sklearn.neural_network import MLPClassifier
 
 from serct.arrays import Floats, Integers, Probabilities
 from serct.errors import TrainingError
+from serct.model_params import MlpParams
 from serct.models.classical import (
     ClassicalModel,
     ClassicalState,
@@ -17,7 +18,7 @@ from serct.models.classical import (
     check_labels,
 )
 from serct.models.kernel import squared_norms
-from serct.params import MlpParams, TrainParams
+from serct.params import TrainParams
 
 
 class Mlp(ClassicalModel):

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from serct.model_params import CnnBilstmParams, LstmParams
 from serct.models.convolutional import check_pooling
 from serct.models.level import level_norm
-from serct.params import CnnBilstmParams, LstmParams
 
 
 class CnnBilstm(nn.Module):

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from serct.errors import ParamsError
+from serct.model_params import SerctParams
 from serct.models.deformable import DeformableAttention, spread_half_widths
 from serct.models.frontend import Frontend
-from serct.params import SerctParams
 
 
 class Serct(nn.Module):

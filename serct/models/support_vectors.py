@@ -11,6 +11,7 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.svm import SVC
 
 from serct.arrays import PCM_SCALE, Floats, Integers, Probabilities
+from serct.model_params import SvmParams
 from serct.models.classical import (
     Array,
     ClassicalModel,
@@ -20,7 +21,6 @@ from serct.models.classical import (
     check_labels,
 )
 from serct.models.kernel import gamma_scale, inner_products, rbf, squared_norms
-from serct.params import SvmParams
 
 _TENSORS = ("support_rows", "columns", "gamma")
 _NUM_FOLDS = 5

@@ -1,0 +1,66 @@
+"""The entries under ``corpora`` in params.yaml, one kind a reader."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from serct.emotions import EMOTIONS
+from serct.sections import PositiveInt, Section
+
+Language = Annotated[str, Field(pattern=r"^[a-z]{2,3}$")]
+
+
+class CorpusSection(Section):
+    """What all corpora have in common."""
+
+    @property
+    def is_synthetic(self) -> bool:
+        """Whether the speech was made by a machine: such scores say nothing about people."""
+        return False
+
+
+class TessParams(CorpusSection):
+    """Toronto Emotional Speech Set."""
+
+    reader: Literal["tess"]
+
+
+class EmodbParams(CorpusSection):
+    """Berlin Database of Emotional Speech."""
+
+    reader: Literal["emodb"]
+
+
+class EsdParams(CorpusSection):
+    """One language of the Emotional Speech Dataset."""
+
+    reader: Literal["esd"]
+    language: Literal["en", "zh"]
+    licence_signed: bool
+
+
+class DemoParams(CorpusSection):
+    """Synthetic speech made on this machine."""
+
+    reader: Literal["demo"]
+    language: Literal["en", "de", "zh"]
+    num_speakers: Annotated[int, Field(ge=1, le=8)]
+    num_texts: PositiveInt
+    emotions: tuple[Literal[*EMOTIONS], ...]  # type: ignore[valid-type]
+
+    @property
+    def is_synthetic(self) -> bool:
+        """Always."""
+        return True
+
+
+class FolderParams(CorpusSection):
+    """Anyone's own recordings."""
+
+    reader: Literal["folder"]
+    path: str
+    language: Language
+    table: str | None = None
+
+
+CorpusParams = TessParams | EmodbParams | EsdParams | DemoParams | FolderParams
