@@ -114,20 +114,22 @@ def predict(
     predictor = Predictor.load(model, device)
     if predictor.card.synthetic and not as_json:
         typer.echo("note: this model was trained on synthetic speech", err=True)
-    failed = False
+    num_failed = 0
     for path in files:
         result: dict[str, Any] = {"file": str(path)}
+        is_good = True
         try:
             answer = predictor.predict_file(path)
             best = max(answer, key=answer.__getitem__)
             result |= {"emotion": best, "probabilities": answer}
             line = f"{path}: {best} ({answer[best]:.1%})"
         except SerctError as error:
-            failed = True
+            is_good = False
+            num_failed += 1
             result |= {"error": str(error)}
             line = f"error: {error}"
-        typer.echo(json.dumps(result) if as_json else line, err=failed and not as_json)
-    if failed:
+        typer.echo(json.dumps(result) if as_json else line, err=not (as_json or is_good))
+    if num_failed:
         raise typer.Exit(1)
 
 

@@ -56,6 +56,20 @@ def test_mistakes_are_one_line(arguments: list[str], message: str, tmp_path: Pat
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_unusable_file_does_not_silence_the_good_ones(
+    trained: dict[str, Path], tones: Path, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.wav"
+    broken.write_text("not audio")
+    good = [str(tones / "sad" / f"s{n}_0{n}.wav") for n in (0, 1)]
+    model = str(trained["serct"])
+    result = serct("predict", "--model", model, good[0], str(broken), good[1])
+    assert result.returncode == 1
+    assert [line.split(":")[0] for line in result.stdout.splitlines()] == good
+    assert "broken.wav: not readable as audio" in result.stderr
+    assert "s1_01" not in result.stderr
+
+
 def test_version_and_corpora() -> None:
     from serct import __version__
 
