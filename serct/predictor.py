@@ -15,6 +15,7 @@ from serct.evaluation import as_classifier
 from serct.models import Model
 from serct.params import CheckParams
 from serct.runtime import pick_device
+from serct.tracking import find_model
 
 # What a user's file may be; silence is refused since no emotion can be heard in it.
 CHECKS = CheckParams(silence_peak=1e-4, max_duration_s=600.0, max_rejected=0)
@@ -47,11 +48,7 @@ class Predictor:
             CheckpointError: If the folder holds no usable model.
             TrackingError: If the registry does not know the address.
         """
-        if str(source).startswith(("models:/", "runs:/")):
-            from serct.tracking import resolve_model
-
-            source = resolve_model(str(source))
-        return cls(*load_model(Path(source)), device)
+        return cls(*load_model(find_model(source)), device)
 
     def predict(self, waveform: npt.ArrayLike, sample_rate: int) -> Answer:
         """Give the probability of each emotion in one waveform.
