@@ -99,7 +99,7 @@ def train_and_test(
     fitted = fit(params.models[name], train, params.seed, sets[0], sets[1], state)
     seconds = time.perf_counter() - started
     classifier = as_classifier(fitted.model, runtime.pick_device(train.device))
-    test = evaluate(classifier, sets[2], params.evaluate.batch_size, 0).scores
+    test = evaluate(classifier, sets[2], params.evaluate.batch_size).scores
     result: dict[str, Any] = {
         "model": name,
         "learning_rate": train.learning_rate,

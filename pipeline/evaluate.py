@@ -13,6 +13,7 @@ from serct.evaluation import (
     write_confusion,
     write_predictions,
 )
+from serct.metrics import majority
 from serct.model_card import model_card
 from serct.params import Params
 from serct.runtime import pick_device, progress
@@ -26,13 +27,9 @@ def evaluate_model(params: Params, arguments: Arguments) -> None:
     dataset = ShardDataset(arguments.shards, ["test"], card.emotions)
     classifier = as_classifier(model, pick_device(params.train.device))
     with progress(len(dataset), f"testing {card.name}", "clips") as advance:
-        result = evaluate(
-            classifier,
-            dataset,
-            params.evaluate.batch_size,
-            card.emotions.index(card.majority_emotion),
-            advance,
-        )
+        result = evaluate(classifier, dataset, params.evaluate.batch_size, advance)
+    most_frequent = card.emotions.index(card.majority_emotion)
+    baseline = majority(dataset.emotions, dataset.labels, most_frequent)
     metrics = {
         "model": card.name,
         "corpus": card.corpus,
@@ -40,7 +37,7 @@ def evaluate_model(params: Params, arguments: Arguments) -> None:
         "synthetic": card.synthetic,
         "protocol": card.protocol,
         **result.scores.summary(),
-        "majority": {key: getattr(result.majority, key) for key in ("wa", "ua", "wf1")},
+        "majority": {key: getattr(baseline, key) for key in ("wa", "ua", "wf1")},
         "fingerprint": card.fingerprint,
         "manifest_digest": dataset.meta.manifest_digest,
     }

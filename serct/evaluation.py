@@ -88,23 +88,18 @@ class Evaluation:
     """Answers on a dataset and how good they are.
 
     Attributes:
-        labels: The classes of the model, in its order.
         probabilities: float64 [n, K]
         scores: Against the dataset's labels.
-        majority: Scores of always naming the class most frequent in ``reference``.
     """
 
-    labels: tuple[str, ...]
     probabilities: Probabilities
     scores: Scores
-    majority: Scores
 
 
 def evaluate(
     classifier: Classifier,
     dataset: ShardDataset,
     batch_size: int,
-    majority_class: int,
     on_progress: Callable[[int], object] = lambda count: None,
 ) -> Evaluation:
     """Score a classifier on rows labelled with its own classes.
@@ -113,17 +108,10 @@ def evaluate(
         classifier: What to score.
         dataset: Rows whose ``emotions`` are the classifier's classes.
         batch_size: Rows at once.
-        majority_class: The class that the majority baseline always names; take it from
-            training, never from the rows scored here.
         on_progress: Called with the number of rows just answered.
     """
     probabilities = predict(classifier, dataset, batch_size, on_progress)
-    return Evaluation(
-        labels=dataset.emotions,
-        probabilities=probabilities,
-        scores=score(dataset.emotions, dataset.labels, probabilities),
-        majority=majority(dataset.emotions, dataset.labels, majority_class),
-    )
+    return Evaluation(probabilities, score(dataset.emotions, dataset.labels, probabilities))
 
 
 @dataclass(frozen=True, eq=False)

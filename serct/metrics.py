@@ -96,7 +96,14 @@ def score(
 def majority(
     labels: Sequence[str], actual: npt.NDArray[np.integer[Any]], majority_class: int
 ) -> Scores:
-    """Score of always answering ``majority_class``."""
+    """Score of always answering ``majority_class``.
+
+    Args:
+        labels: Names of the K classes.
+        actual: Class numbers, 0..K-1. int [n]
+        majority_class: Take it from training, never from the rows scored here, if there was a
+            training on this corpus.
+    """
     predicted = np.full(len(actual), majority_class)
     return Scores(tuple(labels), _confusion(len(labels), actual, predicted))
 

@@ -108,7 +108,7 @@ def fit(
         train_loss, train_wa, rate = _train_epoch(
             module, optimizer, train, seed, epoch, train_set, device
         )
-        scores = evaluate(classifier, validation_set, train.batch_size, 0).scores
+        scores = evaluate(classifier, validation_set, train.batch_size).scores
         row = EpochRow(
             epoch, rate, train_loss, train_wa, scores.loss, scores.wa, scores.ua, scores.wf1,
             seconds=time.perf_counter() - started,
@@ -255,7 +255,7 @@ def _fit_classical(
     classifier = as_classifier(classical, torch.device("cpu"))
 
     def scored(dataset: ShardDataset) -> Scores:
-        return evaluate(classifier, dataset, batch_size=256, majority_class=0).scores
+        return evaluate(classifier, dataset, batch_size=256).scores
 
     own, validation = scored(train_set), scored(validation_set)
     row = EpochRow(

@@ -24,7 +24,7 @@ def test_every_model_comes_back_with_the_same_answers(
         assert card.name == name
         assert card.architecture == tiny_params.models[name]
         dataset = ShardDataset(tone_shards, ["validation"], card.emotions)
-        scores = evaluate(as_classifier(model, torch.device("cpu")), dataset, 4, 0).scores
+        scores = evaluate(as_classifier(model, torch.device("cpu")), dataset, 4).scores
         assert scores.loss == pytest.approx(card.validation.loss, rel=1e-4), name
         assert scores.ua == pytest.approx(card.validation.ua), name
 

@@ -208,7 +208,7 @@ def test_the_kept_weights_are_those_of_the_best_epoch(
     validation = ShardDataset(tone_shards, ["validation"])
     assert isinstance(fitted.model, torch.nn.Module)
     classifier = training.TorchClassifier(fitted.model, torch.device("cpu"))
-    scores = training.evaluate(classifier, validation, 8, 0).scores
+    scores = training.evaluate(classifier, validation, 8).scores
     assert scores.loss == pytest.approx(best.validation_loss, rel=1e-5)
 
 
