@@ -15,11 +15,23 @@ def read_params(path: Path) -> Params:
     """Read and check a params.yaml.
 
     Raises:
-        ParamsError: If the file is missing or not YAML, or a key is unknown, missing, ill-typed,
-            out of range, or names a corpus or model that has no entry.
+        ParamsError: If the file is missing or not YAML, or as `check_params`.
     """
-    data = read_yaml(path)
-    params = validate(Params, data, str(path))
+    return check_params(read_yaml(path), str(path))
+
+
+def check_params(data: dict[str, Any], where: str) -> Params:
+    """Check the content of a params.yaml.
+
+    Args:
+        data: The content.
+        where: What errors call it.
+
+    Raises:
+        ParamsError: If a key is unknown, missing, ill-typed, out of range, or names a corpus or
+            model that has no entry.
+    """
+    params = validate(Params, data, where)
     named = [
         ("corpora", name, params.corpora)
         for key in ("corpora", "train_corpora", "zero_shot_corpora")
@@ -28,17 +40,17 @@ def read_params(path: Path) -> Params:
     for section, name, entries in named:
         if name not in entries:
             raise ParamsError(
-                f"{path}: pipeline names {name!r}, expected one of the entries under "
+                f"{where}: pipeline names {name!r}, expected one of the entries under "
                 f"{section}: {', '.join(entries)}"
             )
     for name in (*params.pipeline.train_corpora, *params.pipeline.zero_shot_corpora):
         if name not in params.pipeline.corpora:
-            raise ParamsError(f"{path}: {name!r} is used but not listed in pipeline.corpora")
+            raise ParamsError(f"{where}: {name!r} is used but not listed in pipeline.corpora")
     for name in params.models:
         try:
             params.train_params(name)
         except ParamsError as error:
-            raise ParamsError(f"{path}: {error}") from error
+            raise ParamsError(f"{where}: {error}") from error
     return params
 
 

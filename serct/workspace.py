@@ -17,7 +17,7 @@ import yaml
 from serct import atomic
 from serct.errors import ParamsError, SerctError
 from serct.params import Params
-from serct.params_file import read_params, read_yaml
+from serct.params_file import check_params, read_params, read_yaml
 from serct.sections import merge
 
 # DVC asks nothing over the network: no usage statistics, no check for new versions.
@@ -67,7 +67,7 @@ def prepare_workspace(
     if folder is None and profile is None and not settings:
         if not (root / ".git").exists():
             # From a source archive there is no git for DVC to use.
-            (root / ".dvc" / "config.local").write_text("[core]\n    no_scm = True\n")
+            run_dvc(root, ["config", "--local", "core.no_scm", "true"])
         return root, read_params(root / "params.yaml")
     folder = (folder or root / "build" / Path(profile or "custom").stem).resolve()
     if folder == root:
@@ -82,16 +82,16 @@ def prepare_workspace(
     for corpus in data.get("corpora", {}).values():
         if isinstance(corpus, dict) and corpus.get("reader") == "folder":
             corpus["path"] = str(root / Path(str(corpus.get("path", ""))).expanduser())
-    (folder / ".dvc").mkdir(parents=True, exist_ok=True)
-    (folder / ".dvc" / "config").write_text(_DVC_CONFIG)
+    params = check_params(data, f"params.yaml with {profile or 'settings'}")
+    config = folder / ".dvc" / "config"
+    if not config.exists():  # it may hold a remote of the user's by now
+        atomic.write_text(config, _DVC_CONFIG)
     for name in _CODE:
         link = folder / name
         if not link.is_symlink():
             link.symlink_to(root / name)
     text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
-    with atomic.replacing_file(folder / "params.yaml") as partial:
-        partial.write_text(f"# Made by `serct repro`; edits are lost.\n{text}", encoding="utf-8")
-        params = read_params(partial)
+    atomic.write_text(folder / "params.yaml", f"# Made by `serct repro`; edits are lost.\n{text}")
     return folder, params
 
 

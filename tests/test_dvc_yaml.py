@@ -15,9 +15,9 @@ from tests.conftest import ROOT
 STAGES: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
 # Modules whose change cannot change any stage's output. Errors and logging only speak; atomic
-# decides when a file appears, not what it holds; params and emotions are data that reaches a
-# stage through params.yaml, manifests and cards; tracking and what it draws with show results
-# in MLflow and write nothing that another stage reads.
+# decides when a file appears and how JSON is laid out, not what it says; params and emotions are
+# data that reaches a stage through params.yaml, manifests and cards; tracking and what it draws
+# with show results in MLflow and write nothing that another stage reads.
 NOT_DATA = {
     "serct", "serct.errors", "serct.atomic", "serct.runtime", "serct.params", "serct.emotions",
     "serct.arrays", "serct.params_file", "serct.sections", "serct.model_params",

@@ -45,6 +45,20 @@ def test_bad_params_leave_the_old_ones(tmp_path: Path) -> None:
     assert read_params(folder / "params.yaml") == before
 
 
+def test_bad_params_make_no_workspace(tmp_path: Path) -> None:
+    with pytest.raises(ParamsError, match=r"params\.yaml with demo: train\.epochs is -1"):
+        prepare_workspace(tmp_path / "ws", "demo", ["train.epochs=-1"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_remote_set_in_a_workspace_stays(tmp_path: Path) -> None:
+    folder, _ = prepare_workspace(tmp_path / "ws", "demo")
+    config = folder / ".dvc" / "config"
+    config.write_text(config.read_text() + "['remote \"mine\"']\n    url = /somewhere\n")
+    prepare_workspace(tmp_path / "ws", "demo")
+    assert "url = /somewhere" in config.read_text()
+
+
 def test_a_relative_folder_corpus_is_relative_to_the_checkout(tmp_path: Path) -> None:
     mine = 'corpora.mine={"reader": "folder", "path": "recordings", "language": "en"}'
     _, params = prepare_workspace(tmp_path / "ws", None, [mine])
