@@ -3,13 +3,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serct.models.deformable import (
-    DeformableAttention,
-    Windows,
-    confine,
-    emphasise,
-    spread_half_widths,
-)
+from serct.models.deformable import DeformableAttention, spread_half_widths
+from serct.models.window_attention import Windows, confine, emphasise
 from tests import oracles
 
 

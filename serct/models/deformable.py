@@ -3,28 +3,13 @@
 Shapes: B batch, T frames, D width, H heads, E = D // H.
 """
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+
+from serct.models.window_attention import Windows, attend
 
 # A sigmoid starts inside these bounds: beyond them its gradient all but vanishes.
 _FRACTION_BOUNDS = (1e-4, 0.99)
-
-
-class Windows(NamedTuple):
-    """Where each query looks, in fractional frames that may lie outside the clip.
-
-    Attributes:
-        anchor: The point of most interest. [B, H, T]
-        start: First point. [B, H, T]
-        end: Last point, >= start. [B, H, T]
-    """
-
-    anchor: Tensor
-    start: Tensor
-    end: Tensor
 
 
 class DeformableAttention(nn.Module):
@@ -95,12 +80,9 @@ class DeformableAttention(nn.Module):
         # [B, T, D] -> [B, H, T, E]
         shape = (batch, num_frames, self.num_heads, width // self.num_heads)
         q, k, v = (part.view(shape).transpose(1, 2) for part in (queries, keys, values))
-        logits = (q * shape[-1] ** -0.5) @ k.transpose(2, 3)  # [B, H, T, T]
-        logits = emphasise(logits, windows)
-        logits = confine(logits, windows, num_valid_frames)
-        weights = functional.dropout(logits.softmax(dim=-1), self.dropout, self.training)
-        gathered = (weights.to(v.dtype) @ v).transpose(1, 2).reshape(batch, num_frames, width)
-        attended: Tensor = self.output(gathered)
+        dropout = self.dropout if self.training else 0.0
+        gathered = attend(q, k, v, windows, num_valid_frames, dropout)  # [B, T, H, E]
+        attended: Tensor = self.output(gathered.flatten(2))
         return attended
 
     def _place(self, queries: Tensor, num_valid_frames: Tensor | None) -> Windows:
@@ -117,71 +99,6 @@ class DeformableAttention(nn.Module):
             anchor = own + offset.tanh() * reach
             half_width = half_width.sigmoid() * reach
             return Windows(anchor, anchor - half_width, anchor + half_width)
-
-
-def emphasise(logits: Tensor, windows: Windows) -> Tensor:
-    """Weight the logits at the windows' fractional points.
-
-    A logit's factor is 1, less the part of its frame that a bound cuts off, plus the anchor's
-    nearness; where points fall on one frame their changes add up. Points outside the clip have
-    no effect.
-
-        frames    3    4    5    6    7    8
-        window       [--------.--------]         start 3.6, anchor 5.2, end 6.8
-        factor   0.4   1  1.8  1.2  0.8          at 3: 1 - 0.6, at 5: 1 + 0.8, at 6: 1 + 0.2
-
-    Args:
-        logits: [B, H, T, T], queries by keys.
-        windows: 3 x [B, H, T]
-
-    Returns:
-        [B, H, T, T]
-
-    Source:
-        Chen et al., DST, ICASSP 2023: the weighting that makes the window learnable.
-    """
-    num_frames = logits.shape[-1]
-    first = windows.start.detach().floor()
-    last = windows.end.detach().ceil()
-    before = windows.anchor.detach().floor()
-    points = torch.stack((first, last, before, before + 1), dim=-1)  # [B, H, T, 4]
-    changes = torch.stack(
-        (
-            first - windows.start,
-            windows.end - last,
-            before + 1 - windows.anchor,
-            windows.anchor - before,
-        ),
-        dim=-1,
-    )
-    inside = (points >= 0) & (points < num_frames)
-    # A NaN is no index; it reaches the loss through the logits all the same, and is reported there.
-    indices = points.nan_to_num().clamp(0, num_frames - 1).long()
-    added = logits.gather(-1, indices) * (changes * inside)
-    return logits.scatter_add(-1, indices, added.to(logits.dtype))
-
-
-def confine(logits: Tensor, windows: Windows, num_valid_frames: Tensor | None) -> Tensor:
-    """Rule out the keys beyond each query's window and beyond the clip; **overwrites** ``logits``.
-
-    The window takes in every frame that it touches. Keys outside it get the lowest finite number,
-    which softmax turns into exactly 0 beside any other logit, and into equal shares where the
-    window misses the whole clip. Padding gets minus infinity: never a share.
-
-    Args:
-        logits: [B, H, T, T], queries by keys.
-        windows: 3 x [B, H, T]
-        num_valid_frames: Frames of each clip that are not padding, or None for all. int64 [B]
-    """
-    num_frames = logits.shape[-1]
-    keys = torch.arange(num_frames, device=logits.device)
-    first = windows.start.detach().floor()[..., None]  # [B, H, T, 1]
-    last = windows.end.detach().ceil()[..., None]
-    logits.masked_fill_((keys < first) | (keys > last), torch.finfo(logits.dtype).min)
-    if num_valid_frames is not None:
-        padded = keys >= num_valid_frames[:, None]  # [B, T]
-        logits.masked_fill_(padded[:, None, None], -torch.inf)
-    return logits
 
 
 def spread_half_widths(

@@ -1,10 +1,10 @@
 """Strided convolutions that turn a waveform into frames.
 
-Shapes: B batch, N samples, C channels, T frames, D channels of the last layer.
+Shapes: B batch, L samples of a row, C channels, T frames, D channels of the last layer.
 """
 
 from collections.abc import Sequence
-from typing import Literal, TypeVar
+from typing import Literal, NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,16 +15,40 @@ ConvLayer = tuple[int, int, int, int]
 Count = TypeVar("Count", int, Tensor)
 
 
+class Cut(NamedTuple):
+    """How to leave out zeros from the middle of a row's padding, and put their frames back.
+
+    Attributes:
+        num_samples: What is left of the row.
+        num_frames: Frames left out, hop by hop; 0 where there is nothing to gain.
+        frame: A frame that sees the padding only: all those left out equal it.
+    """
+
+    num_samples: int
+    num_frames: int
+    frame: int
+
+
 class Frontend(nn.Module):
     """Convolutions with GELU between them, as in wav2vec 2.0's feature encoder.
 
     How many frames come out, how far they lie apart and how much each one sees follow from the
     layers alone.
 
-    With ``mask_padding`` a clip gives the same valid frames however many zeros follow it.
-    Padding matters in two places only: in the group norm's statistics, which then leave it out,
-    and in a layer that pads. That layer sees zeros behind a clip that fills its row, so padded
-    frames are set to zero in front of it. Elsewhere a valid frame sees valid frames only:
+    **Padding taken as sound.** All frames within the padding are alike, so most of it is left out
+    before the convolutions (`cut`) and one of its frames is copied after them (`restore`). The
+    group norm alone sees a whole row: it is told how many steps are missing, all of them alike.
+
+        row      |x x x x x x x x|0 0 0 0 0 0 0 0 0 0 0 0|
+        cut      |x x x x x x x x|0 0 0|                    whole hops fewer, so the steps of
+        frames    a   b   c   d    e  f                     every layer fall on the same samples
+        restored  a   b   c   d    e   e   e   e   e  f     f sees the last layer's own padding
+
+    **Padding kept out** (``num_valid``). A clip gives the same valid frames however many zeros
+    follow it. Padding matters in two places only: in the group norm's statistics, which then
+    leave it out, and in a layer that pads. That layer sees zeros behind a clip that fills its
+    row, so padded steps are set to zero in front of it. Elsewhere a valid frame sees valid steps
+    only:
 
         samples      |x x x x x x x x|0 0 0 0 ...    valid | padding
         kernel 3/2    [---]     [---]                frames that end inside are valid
@@ -32,11 +56,7 @@ class Frontend(nn.Module):
     """
 
     def __init__(
-        self,
-        layers: Sequence[ConvLayer],
-        norm: Literal["group_first", "layer"],
-        bias: bool,
-        mask_padding: bool,
+        self, layers: Sequence[ConvLayer], norm: Literal["group_first", "layer"], bias: bool
     ) -> None:
         """Build the layers, with Kaiming-normal weights.
 
@@ -45,14 +65,12 @@ class Frontend(nn.Module):
             norm: "group_first", GroupNorm with one group a channel after the first convolution
                 only; "layer", LayerNorm over the channels after each.
             bias: Whether the convolutions have a bias.
-            mask_padding: Whether padding is kept out of the valid frames.
 
         Source:
             Baevski et al., wav2vec 2.0, 2020, feature encoder and its two norm modes.
         """
         super().__init__()
         self.layers = tuple(layers)
-        self.mask_padding = mask_padding
         inputs = [1, *(channels for channels, *_ in self.layers[:-1])]
         self.convolutions = nn.ModuleList(
             nn.Conv1d(channels_in, channels, kernel, stride, padding, bias=bias)
@@ -84,88 +102,122 @@ class Frontend(nn.Module):
         return hop
 
     @property
-    def receptive_field(self) -> int:
-        """How many samples one frame sees, padding counted as samples."""
-        seen = 1
-        for _, kernel, stride, _ in reversed(self.layers):
-            seen = (seen - 1) * stride + kernel
-        return seen
+    def shortest(self) -> int:
+        """The fewest samples that give a frame."""
+        steps = 1
+        for _, kernel, stride, padding in reversed(self.layers):
+            steps = max(1, (steps - 1) * stride + kernel - 2 * padding)
+        return steps
 
-    def num_frames(self, num_samples: int) -> int:
-        """T for a row of ``num_samples``; 0 where the row is too short for a single frame.
+    def num_frames(self, num_samples: Count) -> Count:
+        """T for rows of ``num_samples``; meaningless for less than `shortest`.
 
         Example:
             >>> layers = [(8, 10, 5, 0), *[(8, 3, 2, 0)] * 4, (8, 2, 2, 0), (8, 2, 2, 1)]
-            >>> Frontend(layers, "group_first", bias=False, mask_padding=False).num_frames(144_000)
+            >>> Frontend(layers, "group_first", bias=False).num_frames(144_000)
             450
         """
-        count = num_samples
         for layer in self.layers:
-            count = _num_steps(count, layer)
-            if count < 1:
-                return 0
-        return count
+            num_samples = _num_steps(num_samples, layer)
+        return num_samples
 
-    def num_valid_frames(self, num_valid: Tensor) -> Tensor:
-        """Count the frames of each clip that are not padding, at least one. int64 [B] -> [B]."""
-        for layer in self.layers:
-            num_valid = _num_steps(num_valid, layer).clamp(min=1)
-        return num_valid
-
-    def forward(self, waveforms: Tensor, num_valid: Tensor) -> Tensor:
-        """Turn waveforms into frames.
+    def cut(self, num_samples: int, num_valid: int) -> Cut:
+        """Plan which part of a row's padding need not be computed.
 
         Args:
-            waveforms: In [-1, 1], zero-padded at the end. float32 [B, N]
-            num_valid: Samples of each that are not padding, 1..N; read only with
-                ``mask_padding``. int64 [B]
+            num_samples: Of the row.
+            num_valid: Its samples from here on are zero, 1..num_samples.
+        """
+        # Step `frame` of each layer is the first to see nothing but padding. The row's own end is
+        # far enough behind it if, layer by layer, at least one step lies between what the clip
+        # and what a layer's padding at the end of the row reach: counted backwards, `gap`.
+        frame, gap = num_valid, 1
+        for _, _, stride, padding in self.layers:
+            frame = -((frame + padding) // -stride)
+        for _, kernel, stride, _ in reversed(self.layers):
+            gap = stride * gap + kernel + stride - 2
+        # Written without a condition, so that it can be traced for rows of any length.
+        left_out = larger(0, (num_samples - num_valid - gap) // self.hop_samples)
+        kept = num_samples - left_out * self.hop_samples
+        return Cut(kept, left_out, -larger(-frame, 1 - self.num_frames(kept)))
+
+    @staticmethod
+    def restore(frames: Tensor, cut: Cut) -> Tensor:
+        """Put back what was left out. [B, t, D] -> [B, T, D], whatever D has become."""
+        copies = frames[:, cut.frame : cut.frame + 1].expand(-1, cut.num_frames, -1)
+        return torch.cat((frames[:, : cut.frame], copies, frames[:, cut.frame :]), dim=1)
+
+    def forward(
+        self, waveforms: Tensor, num_valid: Tensor | None = None, num_left_out: int = 0
+    ) -> Tensor:
+        """Turn rows into frames.
+
+        Args:
+            waveforms: In [-1, 1], L at least `shortest`. float32 [B, L]
+            num_valid: Samples of each that are not padding, to keep padding out, `shortest`..L;
+                None: all there is counts as sound. int64 [B]
+            num_left_out: Zeros that were left out from each row, a multiple of `hop_samples`;
+                for None only.
 
         Returns:
             Frames; those behind a clip's valid ones are finite but mean nothing. float32 [B, T, D]
         """
-        first, *others = self.convolutions
-        features = waveforms[:, None]  # [B, 1, N]
-        if self.mask_padding:
-            features = features * _step_mask(num_valid, features)[:, None]
-        features = first(features)  # [B, C, T]
-        num_valid = self._advance(num_valid, 0)
-        if self.norm == "group_first":
-            features = self._group_norm(features, num_valid)
-        # The layout that keeps a step's channels together exists for images only, so the other
-        # layers see an image one row high. On a CPU their convolutions then take 30 % less time.
-        image = features[:, :, None].contiguous(memory_format=torch.channels_last)
-        image = functional.gelu(self._layer_norm(image, 0))
-        for index, convolution in enumerate(others, start=1):
-            _, _, stride, padding = self.layers[index]
-            if self.mask_padding and padding:
-                image = image * _step_mask(num_valid, image)[:, None, None]
-            weight = convolution.get_parameter("weight")[:, :, None]
-            weight = weight.contiguous(memory_format=torch.channels_last)
-            bias = getattr(convolution, "bias", None)
-            image = functional.conv2d(image, weight, bias, (1, stride), (0, padding))
-            num_valid = self._advance(num_valid, index)
-            image = functional.gelu(self._layer_norm(image, index))
-        return image[:, :, 0].transpose(1, 2)  # [B, T, D]
+        features = waveforms[:, None]  # [B, 1, L]
+        num_missing = num_left_out
+        for index, (convolution, layer) in enumerate(
+            zip(self.convolutions, self.layers, strict=True)
+        ):
+            _, _, stride, padding = layer
+            if num_valid is not None:
+                if padding or index == 0:
+                    features = features * _valid_steps(features, num_valid)
+                num_valid = _num_steps(num_valid, layer)
+            num_missing = num_missing // stride
+            features = convolution(features)  # [B, C, steps]
+            if self.norm == "layer":
+                features = self.norms[index](features.transpose(1, 2)).transpose(1, 2)
+            elif index == 0:
+                bias = getattr(convolution, "bias", None)
+                features = self._group_norm(features, bias, num_valid, num_missing)
+            features = functional.gelu(features)
+        return features.transpose(1, 2)  # [B, T, D]
 
-    def _advance(self, num_valid: Tensor, index: int) -> Tensor:
-        """Count the valid steps that layer ``index`` makes of so many before it. [B] -> [B]."""
-        if not self.mask_padding:
-            return num_valid
-        return _num_steps(num_valid, self.layers[index]).clamp(min=1)
+    def _group_norm(
+        self, features: Tensor, bias: Tensor | None, num_valid: Tensor | None, num_missing: int
+    ) -> Tensor:
+        """Normalise each channel over the steps that count, among them those that are not there.
 
-    def _group_norm(self, features: Tensor, num_valid: Tensor) -> Tensor:
-        norm = self.norms[0]
-        if self.mask_padding and isinstance(norm, nn.GroupNorm):
-            return _group_norm_each(features, num_valid, norm)
-        normalised: Tensor = norm(features)
-        return normalised
+        Args:
+            features: Steps of the first convolution. [B, C, S]
+            bias: Of the convolution, which is what it makes of zeros; None for 0. [C]
+            num_valid: Steps of each clip that count; None: all. int64 [B]
+            num_missing: Further steps, at which the convolution sees zeros.
 
-    def _layer_norm(self, image: Tensor, index: int) -> Tensor:
-        """Normalise over the channels, or do nothing with the other norm. [B, C, 1, T]."""
-        if self.norm != "layer":
-            return image
-        normalised: Tensor = self.norms[index](image.permute(0, 2, 3, 1))
-        return normalised.permute(0, 3, 1, 2)
+        Returns:
+            [B, C, S]
+        """
+        norm = cast(nn.GroupNorm, self.norms[0])
+        if num_valid is None:
+            count: Tensor | int = features.shape[-1]
+            variance, mean = torch.var_mean(features, dim=-1, correction=0, keepdim=True)
+        else:
+            count = num_valid[:, None, None]  # [B, 1, 1]
+            valid = _valid_steps(features, num_valid)
+            mean = (features * valid).sum(dim=-1, keepdim=True) / count
+            variance = ((features - mean) * valid).square().sum(dim=-1, keepdim=True) / count
+        # The mean and variance of two sets from those of each (Chan et al., 1979): here the steps
+        # at hand and the missing ones, which are all alike.
+        away = mean if bias is None else mean - bias[:, None]
+        share = num_missing / (count + num_missing)
+        mean = mean - share * away
+        variance = (1 - share) * (variance + share * away.square())
+        scale = norm.weight[:, None] * torch.rsqrt(variance + norm.eps)
+        return torch.addcmul(norm.bias[:, None] - mean * scale, features, scale)
+
+
+def larger(first: int, second: int) -> int:
+    """Give the larger number, also of two that are still open while a model is exported."""
+    return torch.sym_max(first, second)  # type: ignore[no-untyped-call, no-any-return]
 
 
 def _num_steps(count: Count, layer: ConvLayer) -> Count:
@@ -173,32 +225,7 @@ def _num_steps(count: Count, layer: ConvLayer) -> Count:
     return (count + 2 * padding - kernel) // stride + 1
 
 
-def _step_mask(num_valid: Tensor, features: Tensor) -> Tensor:
-    """Mark valid steps with 1, padding with 0, typed as the features. [B], [..., T] -> [B, T]."""
+def _valid_steps(features: Tensor, num_valid: Tensor) -> Tensor:
+    """Mark valid steps with 1, padding with 0, typed as the features. [B, C, S] -> [B, 1, S]."""
     steps = torch.arange(features.shape[-1], device=features.device)
-    return (steps < num_valid[:, None]).to(features.dtype)
-
-
-def _group_norm_each(features: Tensor, num_valid: Tensor, norm: nn.GroupNorm) -> Tensor:
-    """Normalise the valid steps of each clip by themselves; padding becomes zero.
-
-    One by one: sums over a masked batch read the widest tensor of the model so many times that
-    they take four times as long on a CPU.
-
-    Args:
-        features: [B, C, T]
-        num_valid: Steps of each clip that are not padding. int64 [B]
-        norm: Holds the number of groups, weight, bias and eps.
-
-    Returns:
-        [B, C, T]
-    """
-    num_steps = features.shape[-1]
-    clips = []
-    for clip, count in zip(features, num_valid.tolist(), strict=True):
-        # Not norm(...): in training that refuses a clip with a single step.
-        normalised = torch.group_norm(
-            clip[None, :, :count], norm.num_groups, norm.weight, norm.bias, norm.eps
-        )
-        clips.append(functional.pad(normalised, (0, num_steps - count)))
-    return torch.cat(clips)
+    return (steps < num_valid[:, None])[:, None].to(features.dtype)

@@ -1,25 +1,28 @@
 """The thesis' model: a convolutional frontend, a deformable transformer, a per-frame classifier.
 
-Shapes: B batch, N samples, T frames, D width, H heads, K emotions.
+Shapes: B batch, M samples of a cut row, N of a whole one, T frames, D width, H heads, K emotions.
 """
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
 
 from serct.errors import ParamsError
 from serct.model_params import SerctParams
 from serct.models.deformable import DeformableAttention, spread_half_widths
-from serct.models.frontend import Frontend
+from serct.models.frontend import Frontend, larger
 
 
 class Serct(nn.Module):
     """Waveforms in, one logit an emotion out.
 
     Frontend, projection, sinusoidal positions, `Block` after `Block`, then a classifier on every
-    frame whose logits are averaged. As published, padding is treated as sound; with
-    ``mask_padding`` it is kept out of every step, and zeros behind a clip change nothing.
+    frame whose logits are averaged. As published, padding is treated as sound: every row goes on
+    with zeros up to N, whose frames are copies of one. With ``mask_padding`` it is kept out of
+    every step, and zeros behind a clip change nothing.
 
     Source:
         Thesis 4 and 5.3; where its text and its scripts differ, the comments in params.yaml tell
@@ -34,8 +37,8 @@ class Serct(nn.Module):
 
         Args:
             params: The architecture.
-            num_samples: N of the rows it will be trained on. Other lengths work too, but the
-                windows' first half-widths are right, in ms, for this one.
+            num_samples: N, the length of a row. Longer ones work too, but the windows' first
+                half-widths are right, in ms, for this one.
             sample_rate_hz: Of those rows.
             num_emotions: K.
 
@@ -44,15 +47,14 @@ class Serct(nn.Module):
         """
         super().__init__()
         self.mask_padding = params.mask_padding
-        self.frontend = Frontend(
-            params.conv_layers, params.conv_norm, params.conv_bias, params.mask_padding
-        )
-        num_frames = self.frontend.num_frames(num_samples)
-        if num_frames < 1:
+        self.num_samples = num_samples
+        self.frontend = Frontend(params.conv_layers, params.conv_norm, params.conv_bias)
+        if num_samples < self.frontend.shortest:
             raise ParamsError(
                 f"audio.num_samples is {num_samples}: too short for a frame of conv_layers, "
-                f"expected at least about {self.frontend.receptive_field}"
+                f"expected at least {self.frontend.shortest}"
             )
+        num_frames = self.frontend.num_frames(num_samples)
         channels = self.frontend.num_channels
         self.projection = nn.Sequential(
             nn.LayerNorm(channels),
@@ -77,17 +79,19 @@ class Serct(nn.Module):
         """Score waveforms.
 
         Args:
-            waveforms: In [-1, 1], zero-padded at the end. float32 [B, N]
-            num_valid: Samples of each that are not padding, 1..N; read only with
-                ``mask_padding``. int64 [B]
+            waveforms: In [-1, 1], zero behind each clip; understood to go on with zeros, if
+                shorter than N. float32 [B, M]
+            num_valid: Samples of each that are not padding, 1..M. int64 [B]
 
         Returns:
             Logits. [B, K]
         """
-        frames = self.projection(self.frontend(waveforms, num_valid))  # [B, T, D]
+        # A clip too short for a frame gets one all the same, from the zeros behind it.
+        num_valid = num_valid.clamp(min=self.frontend.shortest)
+        frames = self._encode(waveforms, num_valid)  # [B, T, D]
         num_frames = frames.shape[1]
         frames = frames + self._positions(num_frames, frames)
-        num_valid_frames = self.frontend.num_valid_frames(num_valid) if self.mask_padding else None
+        num_valid_frames = self.frontend.num_frames(num_valid) if self.mask_padding else None
         for block in self.blocks:
             frames = block(frames, num_valid_frames)
         logits: Tensor = self.classifier(frames)  # [B, T, K]
@@ -95,6 +99,50 @@ class Serct(nn.Module):
             return logits.mean(dim=1)
         valid = torch.arange(num_frames, device=logits.device) < num_valid_frames[:, None]
         return (logits * valid[..., None]).sum(dim=1) / num_valid_frames[:, None]
+
+    def _encode(self, waveforms: Tensor, num_valid: Tensor) -> Tensor:
+        """Turn rows into projected frames; with ``mask_padding`` up to the last valid one.
+
+        Args:
+            waveforms: [B, M]
+            num_valid: At least what makes a frame. int64 [B]
+
+        Returns:
+            [B, T, D]
+        """
+        missing = self.frontend.shortest - waveforms.shape[1]
+        waveforms = functional.pad(waveforms, (0, max(missing, 0)))
+        num_samples = larger(waveforms.shape[1], self.num_samples)
+        if waveforms.device.type != "cpu" or torch.compiler.is_exporting():
+            return self._encode_rows(waveforms, num_samples, num_valid)
+        # On a CPU one clip is work enough at a time, and none waits for a longer one.
+        clips = [
+            self._encode_rows(waveform[None, :count], num_samples)[0]
+            for waveform, count in zip(waveforms, num_valid.tolist(), strict=True)
+        ]
+        return pad_sequence(clips, batch_first=True)
+
+    def _encode_rows(
+        self, waveforms: Tensor, num_samples: int, num_valid: Tensor | None = None
+    ) -> Tensor:
+        """Turn rows into projected frames together.
+
+        Args:
+            waveforms: [B, M]
+            num_samples: How far the rows go on with zeros; read only without ``mask_padding``.
+            num_valid: Read only with ``mask_padding``; None: all of each row. int64 [B]
+
+        Returns:
+            [B, T, D]
+        """
+        if self.mask_padding:
+            projected: Tensor = self.projection(self.frontend(waveforms, num_valid))
+            return projected
+        cut = self.frontend.cut(num_samples, waveforms.shape[1])
+        rows = functional.pad(waveforms, (0, cut.num_samples - waveforms.shape[1]))
+        num_left_out = cut.num_frames * self.frontend.hop_samples
+        projected = self.projection(self.frontend(rows, num_left_out=num_left_out))
+        return self.frontend.restore(projected, cut)
 
     def _positions(self, num_frames: int, like: Tensor) -> Tensor:
         positions = self.get_buffer("positions")
