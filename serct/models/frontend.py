@@ -37,7 +37,7 @@ class Frontend(nn.Module):
 
     **Padding taken as sound.** All frames within the padding are alike, so most of it is left out
     before the convolutions (`cut`) and one of its frames is copied after them (`restore`). The
-    group norm alone sees a whole row: it is told how many steps are missing, all of them alike.
+    group norm alone looks at a whole row: it is told how long that is.
 
         row      |x x x x x x x x|0 0 0 0 0 0 0 0 0 0 0 0|
         cut      |x x x x x x x x|0 0 0|                    whole hops fewer, so the steps of
@@ -64,7 +64,8 @@ class Frontend(nn.Module):
             layers: Channels, kernel, stride and padding of each convolution.
             norm: "group_first", GroupNorm with one group a channel after the first convolution
                 only; "layer", LayerNorm over the channels after each.
-            bias: Whether the convolutions have a bias.
+            bias: Whether the convolutions have a bias, but for one in front of a group norm, which
+                would take it out again.
 
         Source:
             Baevski et al., wav2vec 2.0, 2020, feature encoder and its two norm modes.
@@ -73,10 +74,15 @@ class Frontend(nn.Module):
         self.layers = tuple(layers)
         inputs = [1, *(channels for channels, *_ in self.layers[:-1])]
         self.convolutions = nn.ModuleList(
-            nn.Conv1d(channels_in, channels, kernel, stride, padding, bias=bias)
-            for channels_in, (channels, kernel, stride, padding) in zip(
-                inputs, self.layers, strict=True
+            nn.Conv1d(
+                inputs[index],
+                channels,
+                kernel,
+                stride,
+                padding,
+                bias=bias and (norm == "layer" or index > 0),
             )
+            for index, (channels, kernel, stride, padding) in enumerate(self.layers)
         )
         for convolution in self.convolutions:
             nn.init.kaiming_normal_(convolution.get_parameter("weight"))
@@ -162,57 +168,65 @@ class Frontend(nn.Module):
         Returns:
             Frames; those behind a clip's valid ones are finite but mean nothing. float32 [B, T, D]
         """
+        if num_valid is not None:
+            waveforms = waveforms * _valid_steps(waveforms, num_valid)
         features = waveforms[:, None]  # [B, 1, L]
-        num_missing = num_left_out
         for index, (convolution, layer) in enumerate(
             zip(self.convolutions, self.layers, strict=True)
         ):
-            _, _, stride, padding = layer
             if num_valid is not None:
-                if padding or index == 0:
-                    features = features * _valid_steps(features, num_valid)
+                if layer[3]:
+                    features = features * _valid_steps(features, num_valid)[:, None]
                 num_valid = _num_steps(num_valid, layer)
-            num_missing = num_missing // stride
-            features = convolution(features)  # [B, C, steps]
+            if index == 0 and self.norm == "group_first":
+                num_missing = num_left_out // layer[2]
+                features = self._normalised_convolution(waveforms, num_valid, num_missing)
+            else:
+                features = convolution(features)  # [B, C, steps]
             if self.norm == "layer":
                 features = self.norms[index](features.transpose(1, 2)).transpose(1, 2)
-            elif index == 0:
-                bias = getattr(convolution, "bias", None)
-                features = self._group_norm(features, bias, num_valid, num_missing)
             features = functional.gelu(features)
         return features.transpose(1, 2)  # [B, T, D]
 
-    def _group_norm(
-        self, features: Tensor, bias: Tensor | None, num_valid: Tensor | None, num_missing: int
+    def _normalised_convolution(
+        self, waveforms: Tensor, num_valid: Tensor | None, num_missing: int
     ) -> Tensor:
-        """Normalise each channel over the steps that count, among them those that are not there.
+        """Convolve with the first layer and apply the group norm, in one step.
+
+        The mean and the variance of what a convolution makes of a waveform follow from the mean
+        and the covariance of the waveform's windows, of as many numbers as the kernel is long.
+        So they are known before the convolution, whose weights and bias then take in the norm:
+        the widest tensor of the model is written once and never read for its statistics.
+
+            step  y = w.u + b      mean of y = w.m + b     m, C: mean, covariance of the windows u
+                                   variance  = w.C.w
 
         Args:
-            features: Steps of the first convolution. [B, C, S]
-            bias: Of the convolution, which is what it makes of zeros; None for 0. [C]
-            num_valid: Steps of each clip that count; None: all. int64 [B]
-            num_missing: Further steps, at which the convolution sees zeros.
+            waveforms: [B, L]
+            num_valid: Steps of each clip that the statistics cover; None: all. int64 [B]
+            num_missing: Further steps that they cover, whose windows are silent.
 
         Returns:
             [B, C, S]
         """
+        _, kernel, stride, padding = self.layers[0]
         norm = cast(nn.GroupNorm, self.norms[0])
+        windows = functional.pad(waveforms, (padding, padding)).unfold(-1, kernel, stride)
+        # In full precision: a filter may pass what is a thousand times softer than what it stops.
+        counted = windows.to(_widest(waveforms.device))  # [B, S, kernel]
+        weight = self.convolutions[0].get_parameter("weight")[:, 0].to(counted.dtype)
         if num_valid is None:
-            count: Tensor | int = features.shape[-1]
-            variance, mean = torch.var_mean(features, dim=-1, correction=0, keepdim=True)
+            count: Tensor | int = windows.shape[1] + num_missing
         else:
+            counted = counted * _valid_steps(windows[..., 0], num_valid)[..., None]
             count = num_valid[:, None, None]  # [B, 1, 1]
-            valid = _valid_steps(features, num_valid)
-            mean = (features * valid).sum(dim=-1, keepdim=True) / count
-            variance = ((features - mean) * valid).square().sum(dim=-1, keepdim=True) / count
-        # The mean and variance of two sets from those of each (Chan et al., 1979): here the steps
-        # at hand and the missing ones, which are all alike.
-        away = mean if bias is None else mean - bias[:, None]
-        share = num_missing / (count + num_missing)
-        mean = mean - share * away
-        variance = (1 - share) * (variance + share * away.square())
-        scale = norm.weight[:, None] * torch.rsqrt(variance + norm.eps)
-        return torch.addcmul(norm.bias[:, None] - mean * scale, features, scale)
+        middle = counted.sum(dim=1, keepdim=True) / count  # [B, 1, kernel]
+        covariance = counted.mT @ counted / count - middle.mT @ middle
+        variance = ((weight @ covariance) * weight).sum(dim=-1)  # [B, C]
+        scale = norm.weight * torch.rsqrt(variance.clamp(min=0) + norm.eps)
+        shift = norm.bias - scale * (middle @ weight.T)[:, 0]
+        scaled = (scale[..., None] * weight).to(waveforms.dtype)  # [B, C, kernel]
+        return torch.baddbmm(shift[..., None].to(waveforms.dtype), scaled, windows.mT)
 
 
 def larger(first: int, second: int) -> int:
@@ -226,6 +240,11 @@ def _num_steps(count: Count, layer: ConvLayer) -> Count:
 
 
 def _valid_steps(features: Tensor, num_valid: Tensor) -> Tensor:
-    """Mark valid steps with 1, padding with 0, typed as the features. [B, C, S] -> [B, 1, S]."""
+    """Mark valid steps with 1, padding with 0, typed as the features. [..., S] -> [B, S]."""
     steps = torch.arange(features.shape[-1], device=features.device)
-    return (steps < num_valid[:, None])[:, None].to(features.dtype)
+    return (steps < num_valid[:, None]).to(features.dtype)
+
+
+def _widest(device: torch.device) -> torch.dtype:
+    """Choose the type of sums in full precision; Apple's GPUs have none."""
+    return torch.float32 if device.type == "mps" else torch.float64
