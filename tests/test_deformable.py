@@ -109,8 +109,8 @@ def test_first_windows_lie_around_their_own_frame():
     windows = attention._place(frames, None)
     own = torch.arange(10, dtype=torch.float64)
     for head, fraction in enumerate((0.1, 0.35, 0.6)):
-        torch.testing.assert_close(windows.anchor[0, head], own)
-        torch.testing.assert_close(windows.end[0, head], own + 10 * fraction, rtol=0, atol=1e-5)
+        torch.testing.assert_close(windows.anchor[head, 0], own)
+        torch.testing.assert_close(windows.end[head, 0], own + 10 * fraction, rtol=0, atol=1e-5)
 
 
 def test_half_widths_in_ms():

@@ -5,6 +5,7 @@ Shapes: B batch, T frames, D width, H heads, E = D // H.
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from serct.models.window_attention import Windows, attend
 
@@ -73,29 +74,34 @@ class DeformableAttention(nn.Module):
         Returns:
             [B, T, D]; rows of padded frames mean nothing.
         """
-        batch, num_frames, width = frames.shape
-        queries, keys, values = self.queries_keys_values(frames).chunk(3, dim=-1)
-        windows = self._place(queries, num_valid_frames)
-
-        # [B, T, D] -> [B, H, T, E]
-        shape = (batch, num_frames, self.num_heads, width // self.num_heads)
-        q, k, v = (part.view(shape).transpose(1, 2) for part in (queries, keys, values))
+        batch, num_frames, _ = frames.shape
+        windows = self._place(frames, num_valid_frames)
+        projected = self.queries_keys_values(frames).view(batch, num_frames, 3, self.num_heads, -1)
+        projected = projected.permute(2, 3, 0, 1, 4).contiguous()  # [3, H, B, T, E]
         dropout = self.dropout if self.training else 0.0
-        gathered = attend(q, k, v, windows, num_valid_frames, dropout)  # [B, T, H, E]
+        gathered = attend(projected, windows, num_valid_frames, dropout)  # [B, T, H, E]
         attended: Tensor = self.output(gathered.flatten(2))
         return attended
 
-    def _place(self, queries: Tensor, num_valid_frames: Tensor | None) -> Windows:
-        """Let the queries choose their windows. [B, T, D] -> 3 x [B, H, T]."""
-        num_frames = queries.shape[1]
+    def _place(self, frames: Tensor, num_valid_frames: Tensor | None) -> Windows:
+        """Let the queries choose their windows. [B, T, D] -> 3 x [H, B, T].
+
+        Two linear maps in a row are one: so the queries need not be at hand.
+        """
+        num_frames, width = frames.shape[1:]
         # In half precision positions beyond 256 are off by whole frames.
-        with torch.autocast(queries.device.type, enabled=False):
-            raw = self.placement(queries.to(self.placement.weight.dtype)).transpose(1, 2)
-            offset, half_width = raw.chunk(2, dim=1)  # [B, H, T] each
+        with torch.autocast(frames.device.type, enabled=False):
+            to_queries = self.queries_keys_values
+            weight = self.placement.weight @ to_queries.weight[:width]
+            bias: Tensor = self.placement.bias
+            if to_queries.bias is not None:
+                bias = bias + self.placement.weight @ to_queries.bias[:width]
+            raw = functional.linear(frames.to(weight.dtype), weight, bias)  # [B, T, 2 H]
+            offset, half_width = raw.permute(2, 0, 1).chunk(2)  # [H, B, T] each
             own = torch.arange(num_frames, device=raw.device, dtype=raw.dtype)
             reach: Tensor | int = num_frames
             if num_valid_frames is not None:
-                reach = num_valid_frames[:, None, None].to(raw.dtype)
+                reach = num_valid_frames[:, None].to(raw.dtype)
             anchor = own + offset.tanh() * reach
             half_width = half_width.sigmoid() * reach
             return Windows(anchor, anchor - half_width, anchor + half_width)

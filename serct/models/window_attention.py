@@ -1,6 +1,7 @@
 """Attention within windows, computed only where a window is, and again for its gradient.
 
-Shapes: B batch, H heads, T frames, E width of a head; within a slice b clips, Q queries, K keys.
+Shapes: H heads, B batch, T frames, E width of a head; within a slice h, b, Q queries, K keys.
+Heads come first, so that a slice of one head's clips is read in place by matrix products.
 """
 
 from collections.abc import Sequence
@@ -10,20 +11,20 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-# On a CPU these many queries of a clip are computed together, whose windows lie close together,
-# and as many clips as make that number of pairs: enough that starting the kernels hardly counts,
-# few enough that what they work on stays in the cache.
+# On a CPU these many queries are computed together, whose windows lie close together, and of as
+# many clips as make that number of pairs: enough that starting the kernels hardly counts, few
+# enough that what they work on stays in the cache.
 BLOCK_FRAMES = 64
-SLICE_PAIRS = 2**19
+SLICE_PAIRS = 2**18
 
 
 class Windows(NamedTuple):
     """Where each query looks, in fractional frames that may lie outside the clip.
 
     Attributes:
-        anchor: The point of most interest. [B, H, T]
-        start: First point. [B, H, T]
-        end: Last point, >= start. [B, H, T]
+        anchor: The point of most interest. [H, B, T]
+        start: First point. [H, B, T]
+        end: Last point, >= start. [H, B, T]
     """
 
     anchor: Tensor
@@ -34,15 +35,14 @@ class Windows(NamedTuple):
 class Slice(NamedTuple):
     """A part of all pairs of a query and a key."""
 
+    heads: slice
     clips: slice
     queries: slice
     keys: slice
 
 
 def attend(
-    queries: Tensor,
-    keys: Tensor,
-    values: Tensor,
+    projected: Tensor,
     windows: Windows,
     num_valid_frames: Tensor | None = None,
     dropout: float = 0.0,
@@ -54,10 +54,8 @@ def attend(
     pass, which computes it again; and on a CPU it is computed in the windows' neighbourhood only.
 
     Args:
-        queries: [B, H, T, E]
-        keys: [B, H, T, E]
-        values: [B, H, T, E]
-        windows: 3 x [B, H, T]
+        projected: Queries, keys and values. [3, H, B, T, E]
+        windows: 3 x [H, B, T]
         num_valid_frames: Frames of each clip that are not padding, 1..T, or None for all.
             int64 [B]
         dropout: Part of the weights that is set to zero, 0..1.
@@ -66,11 +64,12 @@ def attend(
         [B, T, H, E]; padded queries' rows mean nothing.
     """
     if torch.compiler.is_exporting():
+        queries, keys, values = projected.unbind()
         shares = _shares(_logits(queries, keys), windows, num_valid_frames)
-        return (shares.to(values.dtype) @ values).transpose(1, 2)
+        return (shares.to(values.dtype) @ values).permute(1, 2, 0, 3)
     slices = plan_slices(windows, num_valid_frames)
     attended: Tensor = _Attend.apply(  # type: ignore[no-untyped-call]
-        queries, keys, values, *windows, num_valid_frames, dropout, slices
+        projected, *windows, num_valid_frames, dropout, slices
     )
     return attended
 
@@ -78,32 +77,34 @@ def attend(
 def plan_slices(windows: Windows, num_valid_frames: Tensor | None) -> list[Slice]:
     """Cover all pairs of a query and a key in its window.
 
-    On a CPU these are blocks of queries, each with the keys from the first to the last that any
-    of its windows touches. Elsewhere it is one slice of everything: to look at the windows would
-    mean to wait for the device.
+    On a CPU these are blocks of one head's queries, each with the keys from the first to the last
+    that any of its windows touches. Elsewhere it is one slice of everything: to look at the
+    windows would mean to wait for the device.
     """
-    num_clips, num_heads, num_frames = windows.start.shape
+    num_heads, num_clips, num_frames = windows.start.shape
     if windows.start.device.type != "cpu":
-        return [Slice(slice(0, num_clips), slice(0, num_frames), slice(0, num_frames))]
+        return [Slice(*(slice(0, size) for size in (num_heads, num_clips, num_frames, num_frames)))]
     counts = torch.full((num_clips,), num_frames) if num_valid_frames is None else num_valid_frames
-    limits = counts[:, None, None]  # [B, 1, 1]
+    limits = counts[:, None]  # [B, 1]
     first, last = _bounds(windows)
     # A query whose window misses the clip attends to all of it; so does one whose window is NaN.
     # A padded one needs any key that is not padded.
     meets = (last >= 0) & (first < limits)
     padded = torch.arange(num_frames) >= limits
-    first = torch.where(meets, first, 0).clamp(min=0).where(~padded, limits - 1)
-    last = torch.where(meets, last, limits - 1).minimum(limits - 1).where(~padded, limits - 1)
-    first, last = first.amin(dim=1).int(), last.amax(dim=1).int()  # [B, T]
+    first = torch.where(meets, first, 0).clamp(min=0).where(~padded, limits - 1).int()
+    last = torch.where(meets, last, limits - 1).minimum(limits - 1)
+    last = last.where(~padded, limits - 1).int()
     block = min(BLOCK_FRAMES, num_frames)
-    group = max(1, SLICE_PAIRS // (num_heads * block * min(2 * block, num_frames)))
+    group = max(1, SLICE_PAIRS // (block * min(2 * block, num_frames)))
     slices = []
-    for clip in range(0, num_clips, group):
-        clips = slice(clip, min(clip + group, num_clips))
-        for start in range(0, int(counts[clips].max()), block):
-            queries = slice(start, min(start + block, num_frames))
-            low, high = first[clips, queries].min(), last[clips, queries].max()
-            slices.append(Slice(clips, queries, slice(int(low), int(high) + 1)))
+    for head in range(num_heads):
+        for clip in range(0, num_clips, group):
+            clips = slice(clip, min(clip + group, num_clips))
+            for start in range(0, int(counts[clips].max()), block):
+                queries = slice(start, min(start + block, num_frames))
+                low = int(first[head, clips, queries].min())
+                high = int(last[head, clips, queries].max())
+                slices.append(Slice(slice(head, head + 1), clips, queries, slice(low, high + 1)))
     return slices
 
 
@@ -113,9 +114,7 @@ class _Attend(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        queries: Tensor,
-        keys: Tensor,
-        values: Tensor,
+        projected: Tensor,
         anchor: Tensor,
         start: Tensor,
         end: Tensor,
@@ -124,18 +123,18 @@ class _Attend(torch.autograd.Function):
         slices: Sequence[Slice],
     ) -> Tensor:
         """Attend slice by slice."""
-        num_clips, num_heads, num_frames, width = values.shape
-        attended = values.new_zeros(num_clips, num_frames, num_heads, width)
+        _, num_heads, num_clips, num_frames, width = projected.shape
+        attended = projected.new_zeros(num_clips, num_frames, num_heads, width)
+        by_head = attended.permute(2, 0, 1, 3)  # [H, B, T, E]
         ctx.kept = []
         for at in slices:
-            part = _Part(queries, keys, values, Windows(anchor, start, end), num_valid_frames, at)
+            part = _Part(projected, Windows(anchor, start, end), num_valid_frames, at)
             shares = _shares(_logits(part.queries, part.keys), *part.reach)
             if dropout:
                 ctx.kept.append(torch.empty_like(shares, dtype=torch.bool).bernoulli_(1 - dropout))
                 shares *= ctx.kept[-1] / (1 - dropout)
-            gathered = shares.to(values.dtype) @ part.values  # [b, H, Q, E]
-            attended[at.clips, at.queries] = gathered.transpose(1, 2)
-        ctx.save_for_backward(queries, keys, values, anchor, start, end, num_valid_frames)
+            by_head[at.heads, at.clips, at.queries] = shares.to(projected.dtype) @ part.values
+        ctx.save_for_backward(projected, anchor, start, end, num_valid_frames)
         ctx.dropout, ctx.slices = dropout, slices
         return attended
 
@@ -143,71 +142,62 @@ class _Attend(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_attended: Tensor) -> tuple[Tensor | None, ...]:
         """Carry the gradient back slice by slice."""
-        queries, keys, values, *bounds, num_valid_frames = ctx.saved_tensors
-        windows = Windows(*bounds)
-        # Sums over slices, so in full precision.
-        grad_queries, grad_keys, grad_values = (
-            torch.zeros_like(tensor, dtype=bounds[0].dtype) for tensor in (queries, keys, values)
-        )
+        projected, *bounds, num_valid_frames = ctx.saved_tensors
+        by_head = grad_attended.permute(2, 0, 1, 3)  # [H, B, T, E]
+        scale = projected.shape[-1] ** -0.5
+        # Keys and values gather sums over slices, so in full precision.
+        grad_projected = torch.zeros_like(projected, dtype=bounds[0].dtype)
+        grad_queries, grad_keys, grad_values = grad_projected
         grad_windows = Windows(*(torch.zeros_like(bound) for bound in bounds))
         for index, at in enumerate(ctx.slices):
-            part = _Part(queries, keys, values, windows, num_valid_frames, at)
+            part = _Part(projected, Windows(*bounds), num_valid_frames, at)
+            rows, columns = at[:3], (*at[:2], at.keys)
             logits = _logits(part.queries, part.keys)
             shares = _shares(logits, *part.reach)
-            grad_gathered = grad_attended[at.clips, at.queries].transpose(1, 2)  # [b, H, Q, E]
-            grad_shares = (grad_gathered @ part.values.transpose(-2, -1)).to(shares.dtype)
+            grad_gathered = by_head[rows]  # [h, b, Q, E]
+            grad_shares = (grad_gathered @ part.values.mT).to(shares.dtype)
             weights = shares
             if ctx.dropout:
                 kept = ctx.kept[index] / (1 - ctx.dropout)
                 weights = shares * kept
                 grad_shares *= kept
-            grad_values[at.clips, :, at.keys] += (
-                weights.to(values.dtype).transpose(-2, -1) @ grad_gathered
-            )
+            grad_values[columns] += weights.to(projected.dtype).mT @ grad_gathered
             grad_logits, grad_bounds = _back_to_logits(grad_shares, shares, logits, *part.reach)
             for grad_window, grad_bound in zip(grad_windows, grad_bounds, strict=True):
-                grad_window[at.clips, :, at.queries] = grad_bound
-            grad_logits = (grad_logits * queries.shape[-1] ** -0.5).to(queries.dtype)
-            grad_queries[at.clips, :, at.queries] = grad_logits @ part.keys
-            grad_keys[at.clips, :, at.keys] += grad_logits.transpose(-2, -1) @ part.queries
-        return (
-            grad_queries.to(queries.dtype), grad_keys.to(keys.dtype), grad_values.to(values.dtype),
-            *grad_windows, None, None, None,
-        )  # fmt: skip
+                grad_window[rows] = grad_bound
+            grad_logits = (grad_logits * scale).to(projected.dtype)
+            grad_queries[rows] = (grad_logits @ part.keys).to(grad_queries.dtype)
+            grad_keys[columns] += grad_logits.mT @ part.queries
+        return grad_projected.to(projected.dtype), *grad_windows, None, None, None
 
 
 class _Part:
     """What one slice sees of the inputs."""
 
     def __init__(
-        self,
-        queries: Tensor,
-        keys: Tensor,
-        values: Tensor,
-        windows: Windows,
-        num_valid_frames: Tensor | None,
-        at: Slice,
+        self, projected: Tensor, windows: Windows, num_valid_frames: Tensor | None, at: Slice
     ) -> None:
-        self.queries = queries[at.clips, :, at.queries]  # [b, H, Q, E]
-        self.keys = keys[at.clips, :, at.keys]  # [b, H, K, E]
-        self.values = values[at.clips, :, at.keys]  # [b, H, K, E]
+        queries, keys, values = projected[:, at.heads, at.clips]
+        self.queries = queries[:, :, at.queries]  # [h, b, Q, E]
+        self.keys = keys[:, :, at.keys]  # [h, b, K, E]
+        self.values = values[:, :, at.keys]  # [h, b, K, E]
         self.reach = (
-            Windows(*(bound[at.clips, :, at.queries] for bound in windows)),
+            Windows(*(bound[at[:3]] for bound in windows)),
             None if num_valid_frames is None else num_valid_frames[at.clips],
             at.keys.start,
         )
 
 
 def _logits(queries: Tensor, keys: Tensor) -> Tensor:
-    """Compare all queries and keys of a slice; at least in float32. [b, H, Q, K]."""
-    logits: Tensor = (queries * queries.shape[-1] ** -0.5) @ keys.transpose(-2, -1)
+    """Compare all queries and keys of a slice; at least in float32. [h, b, Q, K]."""
+    logits: Tensor = (queries * queries.shape[-1] ** -0.5) @ keys.mT
     return logits.float() if logits.dtype.itemsize < 4 else logits
 
 
 def _shares(
     logits: Tensor, windows: Windows, num_valid_frames: Tensor | None, first_key: int = 0
 ) -> Tensor:
-    """Turn logits into weights whose sum is 1. [b, H, Q, K] -> [b, H, Q, K]."""
+    """Turn logits into weights whose sum is 1. [h, b, Q, K] -> [h, b, Q, K]."""
     emphasised = emphasise(logits, windows, first_key)
     return confine(emphasised, windows, num_valid_frames, first_key).softmax(dim=-1)
 
@@ -220,13 +210,13 @@ def _back_to_logits(
     num_valid_frames: Tensor | None,
     first_key: int,
 ) -> tuple[Tensor, Windows]:
-    """Carry a gradient through `_shares`; **overwrites** it. -> [b, H, Q, K], 3 x [b, H, Q]."""
+    """Carry a gradient through `_shares`; **overwrites** it. -> [h, b, Q, K], 3 x [h, b, Q]."""
     grad_shares -= (grad_shares * shares).sum(dim=-1, keepdim=True)
     grad_emphasised = grad_shares.mul_(shares)
     # Where a window misses the whole clip the shares are even, whatever the logits.
     first, last = _bounds(windows)
     limit = logits.shape[-1] + first_key
-    limits = limit if num_valid_frames is None else num_valid_frames[:, None, None]
+    limits = limit if num_valid_frames is None else num_valid_frames[:, None]
     grad_emphasised *= ((last >= 0) & (first < limits))[..., None]
     points = _points(windows, logits.shape[-1], first_key)
     at_points = grad_emphasised.gather(-1, points.keys)
@@ -240,9 +230,9 @@ class _Points(NamedTuple):
     """The four frames of each query whose logits are weighted, and by how much.
 
     Attributes:
-        keys: Their places among the keys of a slice; 0 or the last for those outside. [b, H, Q, 4]
-        changes: Of the factor of the logit there; 0 outside. [b, H, Q, 4]
-        inside: Whether they lie in the slice. [b, H, Q, 4]
+        keys: Their places among the keys of a slice; 0 or the last for those outside. [h, b, Q, 4]
+        changes: Of the factor of the logit there; 0 outside. [h, b, Q, 4]
+        inside: Whether they lie in the slice. [h, b, Q, 4]
     """
 
     keys: Tensor
@@ -268,7 +258,7 @@ def _points(windows: Windows, num_keys: int, first_key: int) -> _Points:
 
 
 def _bounds(windows: Windows) -> tuple[Tensor, Tensor]:
-    """Find the first and the last frame that each window touches. 2 x [b, H, Q]."""
+    """Find the first and the last frame that each window touches. 2 x [h, b, Q]."""
     return windows.start.detach().floor(), windows.end.detach().ceil()
 
 
@@ -284,12 +274,12 @@ def emphasise(logits: Tensor, windows: Windows, first_key: int = 0) -> Tensor:
         factor   0.4   1  1.8  1.2  0.8          at 3: 1 - 0.6, at 5: 1 + 0.8, at 6: 1 + 0.2
 
     Args:
-        logits: [b, H, Q, K], queries by keys.
-        windows: 3 x [b, H, Q]
+        logits: [h, b, Q, K], queries by keys.
+        windows: 3 x [h, b, Q]
         first_key: The frame that the first of the keys is.
 
     Returns:
-        [b, H, Q, K]
+        [h, b, Q, K]
 
     Source:
         Chen et al., DST, ICASSP 2023: the weighting that makes the window learnable.
@@ -309,15 +299,15 @@ def confine(
     window misses the whole clip. Padding gets minus infinity: never a share.
 
     Args:
-        logits: [b, H, Q, K], queries by keys.
-        windows: 3 x [b, H, Q]
+        logits: [h, b, Q, K], queries by keys.
+        windows: 3 x [h, b, Q]
         num_valid_frames: Frames of each clip that are not padding, or None for all. int64 [b]
         first_key: The frame that the first of the keys is.
     """
     keys = torch.arange(first_key, first_key + logits.shape[-1], device=logits.device)
-    first, last = (bound[..., None] for bound in _bounds(windows))  # [b, H, Q, 1]
+    first, last = (bound[..., None] for bound in _bounds(windows))  # [h, b, Q, 1]
     logits.masked_fill_((keys < first) | (keys > last), torch.finfo(logits.dtype).min)
     if num_valid_frames is not None:
         padded = keys >= num_valid_frames[:, None]  # [b, K]
-        logits.masked_fill_(padded[:, None, None], -torch.inf)
+        logits.masked_fill_(padded[:, None], -torch.inf)
     return logits
