@@ -13,6 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 from serct.errors import ParamsError
 from serct.model_params import SerctParams
 from serct.models.deformable import DeformableAttention, spread_half_widths
+from serct.models.dropout import Dropout
 from serct.models.frontend import Frontend, larger
 
 
@@ -166,14 +167,14 @@ class Block(nn.Module):
         self.attention = DeformableAttention(
             params.width, half_width_fractions, bias=params.bias, dropout=params.dropout
         )
-        self.attention_dropout = nn.Dropout(params.dropout)
+        self.attention_dropout = Dropout(params.dropout)
         self.attention_norm = nn.LayerNorm(params.width)
         self.feed_forward = nn.Sequential(
             nn.Linear(params.width, params.feed_forward),
             nn.ReLU(),
-            nn.Dropout(params.dropout),
+            Dropout(params.dropout),
             nn.Linear(params.feed_forward, params.width),
-            nn.Dropout(params.dropout),
+            Dropout(params.dropout),
         )
         self.feed_forward_norm = nn.LayerNorm(params.width)
         for layer in self.feed_forward:
@@ -213,6 +214,6 @@ def _classifier(
 ) -> nn.Sequential:
     layers: list[nn.Module] = []
     for units in hidden:
-        layers += [nn.Linear(width, units), nn.ReLU(), nn.Dropout(dropout)]
+        layers += [nn.Linear(width, units), nn.ReLU(), Dropout(dropout)]
         width = units
     return nn.Sequential(*layers, nn.Linear(width, num_emotions))

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from serct.models.dropout import draw_kept
+
 # On a CPU these many queries are computed together, whose windows lie close together, and of as
 # many clips as make that number of pairs: enough that starting the kernels hardly counts, few
 # enough that what they work on stays in the cache.
@@ -124,14 +126,16 @@ class _Attend(torch.autograd.Function):
     ) -> Tensor:
         """Attend slice by slice."""
         _, num_heads, num_clips, num_frames, width = projected.shape
-        attended = projected.new_zeros(num_clips, num_frames, num_heads, width)
+        # Slices leave out padded queries.
+        new = projected.new_empty if num_valid_frames is None else projected.new_zeros
+        attended = new(num_clips, num_frames, num_heads, width)
         by_head = attended.permute(2, 0, 1, 3)  # [H, B, T, E]
         ctx.kept = []
         for at in slices:
             part = _Part(projected, Windows(anchor, start, end), num_valid_frames, at)
             shares = _shares(_logits(part.queries, part.keys), *part.reach)
             if dropout:
-                ctx.kept.append(torch.empty_like(shares, dtype=torch.bool).bernoulli_(1 - dropout))
+                ctx.kept.append(draw_kept(shares, dropout))
                 shares *= ctx.kept[-1] / (1 - dropout)
             by_head[at.heads, at.clips, at.queries] = shares.to(projected.dtype) @ part.values
         ctx.save_for_backward(projected, anchor, start, end, num_valid_frames)
