@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -139,13 +139,45 @@ def pick_device(wanted: str) -> "torch.device":
 
 
 def pick_precision(wanted: str, device: "torch.device") -> "torch.dtype":
-    """Choose the arithmetic: for "auto" bfloat16 on CUDA that computes it, else float32."""
+    """Choose the arithmetic: for "auto" bfloat16 on CUDA that computes it, else float32.
+
+    "tf32" is float32 whose products `tensor_float32` speeds up.
+    """
     import torch
 
     if wanted == "auto":
-        is_fast = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        is_fast = device.type == "cuda" and computes_bfloat16(device)
         wanted = "bfloat16" if is_fast else "float32"
     return torch.bfloat16 if wanted == "bfloat16" else torch.float32
+
+
+@contextmanager
+def tensor_float32(is_allowed: bool) -> Iterator[None]:
+    """Let a GPU round the inputs of float32 products and convolutions to 10 bits, or not."""
+    import torch
+
+    switches: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    before = [switch.allow_tf32 for switch in switches]
+    try:
+        for switch in switches:
+            switch.allow_tf32 = is_allowed
+        yield
+    finally:
+        for switch, was_allowed in zip(switches, before, strict=True):
+            switch.allow_tf32 = was_allowed
+
+
+def computes_bfloat16(device: "torch.device") -> bool:
+    """Whether the device computes bfloat16 itself, faster than float32."""
+    import torch
+
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return False
+    return device.type == "cpu" and ("avx512_bf16" in flags or "amx_bf16" in flags)
 
 
 @dataclass(frozen=True)

@@ -114,9 +114,8 @@ class Serct(nn.Module):
         missing = self.frontend.shortest - waveforms.shape[1]
         waveforms = functional.pad(waveforms, (0, max(missing, 0)))
         num_samples = larger(waveforms.shape[1], self.num_samples)
-        if waveforms.device.type != "cpu" or torch.compiler.is_exporting():
+        if not takes_clips_alone(waveforms.device):
             return self._encode_rows(waveforms, num_samples, num_valid)
-        # On a CPU one clip is work enough at a time, and none waits for a longer one.
         clips = [
             self._encode_rows(waveform[None, :count], num_samples)[0]
             for waveform, count in zip(waveforms, num_valid.tolist(), strict=True)
@@ -187,6 +186,14 @@ class Block(nn.Module):
         frames = self.attention_norm(frames + self.attention_dropout(attended))
         refined: Tensor = self.feed_forward_norm(frames + self.feed_forward(frames))
         return refined
+
+
+def takes_clips_alone(device: torch.device) -> bool:
+    """Whether clips are convolved one by one: on a CPU, where each is work enough.
+
+    None then waits for a longer one. A model that is exported takes whole batches.
+    """
+    return device.type == "cpu" and not torch.compiler.is_exporting()
 
 
 def sinusoidal_positions(num_frames: int, width: int) -> Tensor:

@@ -80,11 +80,10 @@ def plan_slices(windows: Windows, num_valid_frames: Tensor | None) -> list[Slice
     """Cover all pairs of a query and a key in its window.
 
     On a CPU these are blocks of one head's queries, each with the keys from the first to the last
-    that any of its windows touches. Elsewhere it is one slice of everything: to look at the
-    windows would mean to wait for the device.
+    that any of its windows touches. Elsewhere it is one slice of everything.
     """
     num_heads, num_clips, num_frames = windows.start.shape
-    if windows.start.device.type != "cpu":
+    if not takes_slices(windows.start.device):
         return [Slice(*(slice(0, size) for size in (num_heads, num_clips, num_frames, num_frames)))]
     counts = torch.full((num_clips,), num_frames) if num_valid_frames is None else num_valid_frames
     limits = counts[:, None]  # [B, 1]
@@ -108,6 +107,11 @@ def plan_slices(windows: Windows, num_valid_frames: Tensor | None) -> list[Slice
                 high = int(last[head, clips, queries].max())
                 slices.append(Slice(slice(head, head + 1), clips, queries, slice(low, high + 1)))
     return slices
+
+
+def takes_slices(device: torch.device) -> bool:
+    """Whether to look where windows are: on a GPU that would mean to wait for it."""
+    return device.type == "cpu"
 
 
 class _Attend(torch.autograd.Function):

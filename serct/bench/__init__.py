@@ -1,0 +1,1 @@
+"""`serct bench`: the thesis' model beside a direct formulation of it, in one process."""

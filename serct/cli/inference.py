@@ -1,0 +1,75 @@
+"""Commands that ask a model."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from serct.cli.app import app
+from serct.errors import SerctError
+
+
+@app.command()
+def predict(
+    files: Annotated[list[Path], typer.Argument(help="Audio files of any usual format.")],
+    model: Annotated[
+        str, typer.Option(help="A model's folder or a registry address.")
+    ] = "models:/serct@challenger",
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "cpu",
+) -> None:
+    """Tell the emotion of audio files; exit code 1 if one of them is unusable."""
+    from serct.predictor import Predictor
+
+    predictor = Predictor.load(model, device)
+    if predictor.card.synthetic and not as_json:
+        typer.echo("note: this model was trained on synthetic speech", err=True)
+    num_failed = 0
+    for path in files:
+        result: dict[str, Any] = {"file": str(path)}
+        is_good = True
+        try:
+            answer = predictor.predict_file(path)
+            best = max(answer, key=answer.__getitem__)
+            result |= {"emotion": best, "probabilities": answer}
+            line = f"{path}: {best} ({answer[best]:.1%})"
+        except SerctError as error:
+            is_good = False
+            num_failed += 1
+            result |= {"error": str(error)}
+            line = f"error: {error}"
+        typer.echo(json.dumps(result) if as_json else line, err=not (as_json or is_good))
+    if num_failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def evaluate(
+    model: Annotated[str, typer.Option(help="A model's folder or a registry address.")],
+    shards: Annotated[Path, typer.Option(help="Folder of a corpus' shards.")],
+    split: Annotated[str, typer.Option(help="train, validation, test or all.")] = "test",
+) -> None:
+    """Score a model on any corpus' shards, over the emotions both know; JSON on stdout."""
+    from serct.checkpoint import load_model
+    from serct.evaluation import as_classifier, evaluate_zero_shot
+    from serct.manifest import SPLITS
+    from serct.runtime import pick_device
+    from serct.tracking import find_model
+
+    loaded, card = load_model(find_model(model))
+    splits = SPLITS if split == "all" else (split,)
+    result = evaluate_zero_shot(
+        as_classifier(loaded, pick_device("auto")), card.emotions, shards, splits, batch_size=16
+    )
+    typer.echo(
+        json.dumps(
+            {
+                "masked": result.masked.summary(),
+                "unmasked": result.unmasked.summary(),
+                "majority_ua": result.majority.ua,
+                "dropped": result.dataset.dropped,
+            },
+            indent=2,
+        )
+    )

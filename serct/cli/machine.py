@@ -1,0 +1,58 @@
+"""Commands about this machine: what is missing, and how fast it is."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from serct.cli.app import app
+from serct.cli.shared import Workspace, print_table, workspace_root
+
+
+@app.command()
+def doctor(workspace: Workspace = None) -> None:
+    """Check this machine and explain what is missing."""
+    from serct.doctor import examine
+
+    findings = examine(workspace_root(workspace))
+    rows = [
+        {"check": f.check, "verdict": "ok" if f.is_good else "PROBLEM", "found": f.found}
+        for f in findings
+    ]
+    print_table("Doctor", rows)
+    if not all(f.is_good for f in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def bench(
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Leave out how time and memory grow with size.")
+    ] = False,
+    as_json: Annotated[Path | None, typer.Option("--json", help="Write all figures here.")] = None,
+    model: Annotated[str, typer.Option(help="An entry of architecture serct.")] = "serct",
+    params: Annotated[
+        Path | None, typer.Option(help="A params.yaml; the checkout's if left out.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    repeats: Annotated[int, typer.Option(min=1, help="Rounds of each measurement.")] = 3,
+) -> None:
+    """Time the model beside its direct formulation; exit code 1 if they are not equal."""
+    from serct.atomic import write_json
+    from serct.bench.suite import Suite, as_text
+    from serct.params_file import read_params
+    from serct.runtime import pick_device
+
+    suite = Suite(
+        read_params(params or workspace_root(None) / "params.yaml"),
+        model,
+        pick_device(device),
+        repeats,
+        on_progress=lambda task: typer.echo(f"... {task}", err=True),
+    )
+    benchmark = suite.run(quick)
+    if as_json:
+        write_json(as_json, benchmark.as_json())
+    typer.echo(as_text(benchmark))
+    if not benchmark.is_equal:
+        raise typer.Exit(1)

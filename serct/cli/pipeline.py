@@ -1,0 +1,56 @@
+"""Commands that run the pipeline and show what it made."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from serct.cli.app import app
+from serct.cli.shared import Profile, Workspace, print_results, workspace_root
+
+
+@app.command()
+def repro(
+    profile: Profile = None,
+    workspace: Workspace = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="One value of params.yaml; repeatable."),
+    ] = None,
+    target: Annotated[
+        list[str] | None, typer.Option(help="Only up to this stage, e.g. train@serct-tess.")
+    ] = None,
+    force: Annotated[bool, typer.Option(help="Run stages even if nothing changed.")] = False,
+) -> None:
+    """Rebuild whatever changed, then show the results."""
+    from serct.workspace import prepare_workspace, run_dvc
+
+    folder, _ = prepare_workspace(workspace, profile, settings or [])
+    flags = ["--force"] if force else []
+    code = run_dvc(folder, ["repro", *flags, *(target or [])])
+    if code:
+        raise typer.Exit(code)
+    if not target:
+        print_results(folder)
+
+
+@app.command()
+def demo(workspace: Workspace = None) -> None:
+    """Run the whole pipeline on synthetic speech, in minutes."""
+    repro(profile="demo", workspace=workspace, settings=None, target=None, force=False)
+    folder = workspace or Path("build/demo")
+    typer.echo(
+        f"""
+Next:
+  open {folder}/data/reports/index.html             the report
+  serct ui --workspace {folder}                     compare the runs in MLflow
+  serct predict --model {folder}/data/models/demo_en-serct FILE...
+  SERCT_MIRROR=DIR serct repro --profile cpu           the same on real recordings
+"""
+    )
+
+
+@app.command()
+def report(workspace: Workspace = None) -> None:
+    """Show the results of a workspace."""
+    print_results(workspace_root(workspace))
