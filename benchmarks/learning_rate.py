@@ -14,15 +14,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
 
 from serct import runtime
+from serct.batches import DeviceBatches
 from serct.evaluation import TorchClassifier
 from serct.metrics import score
 from serct.models import build_model
 from serct.params_file import read_params
 from serct.shards import ShardDataset
-from serct.training import epoch_batches
+from serct.training import epoch_batches, train_step
 
 ROOT = Path(__file__).resolve().parent.parent
 RATES = {"thesis text": 1e-3, "published scripts": 1e-5}
@@ -41,7 +41,7 @@ def main() -> None:
     train = params.train_params("serct")
     train_set = ShardDataset(arguments.shards, ["train"])
     device = runtime.pick_device("auto")
-    precision = runtime.pick_precision(arguments.precision, device)
+    train = train.model_copy(update={"precision": arguments.precision})
     trainings = {}
     for name, rate in RATES.items():
         runtime.seed_everything(params.seed, deterministic=False)
@@ -54,21 +54,13 @@ def main() -> None:
         optimizer = torch.optim.Adam(module.parameters(), rate, weight_decay=train.weight_decay)
         trainings[name] = (module, optimizer)
     losses: dict[str, list[float]] = {name: [] for name in RATES}
-    batches = epoch_batches(len(train_set), train.batch_size, params.seed, epoch=1)
+    order = epoch_batches(train_set.num_valid, train.batch_size, 1, params.seed, epoch=1)
     started = time.monotonic()
-    for step, indices in enumerate(batches, 1):
-        batch = train_set.batch(indices)
-        inputs = [torch.from_numpy(a).to(device) for a in (batch.waveforms, batch.num_valid)]
-        labels = torch.from_numpy(batch.labels).to(device)
+    for step, batch in enumerate(DeviceBatches(train_set, device)(order), 1):
         for name, (module, optimizer) in trainings.items():
             torch.manual_seed(step)
             module.train()
-            with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-                logits = module(*inputs)
-            loss = nn.functional.cross_entropy(logits.float(), labels)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
+            loss, _ = train_step(module, optimizer, train, RATES[name], batch)
             losses[name].append(loss.item())
         spent_s = time.monotonic() - started
         last = {name: round(values[-1], 3) for name, values in losses.items()}
@@ -83,7 +75,7 @@ def main() -> None:
         "parameters": sum(p.numel() for p in module.parameters()),
         "steps": len(losses["thesis text"]),
         "batch_size": train.batch_size,
-        "precision": str(precision),
+        "precision": arguments.precision,
         "seed": params.seed,
         "seconds": time.monotonic() - started,
         "rates": {},

@@ -1,6 +1,6 @@
 """Audio in: read any usual format, refuse what is broken, resample, fit to one length.
 
-`prepare` is the one road from a recording to the int16 row that models see; shards, the
+`prepare` is the one road from a recording to the int16 samples that models see; shards, the
 predictor and the service all use it, so training and use cannot drift apart.
 """
 
@@ -189,8 +189,10 @@ def to_pcm16(waveform: Floats) -> Pcm:
     return pcm
 
 
-def prepare(waveform: Floats, sample_rate: int, audio: AudioParams) -> tuple[Pcm, int]:
-    """Make the row a model sees: resampled, 16 bits, zero-padded or cut at the end.
+def prepare(waveform: Floats, sample_rate: int, audio: AudioParams) -> Pcm:
+    """Make what a model sees of a recording: resampled, 16 bits, cut at the end.
+
+    The zeros that fill up a row come later, where rows are made.
 
     Args:
         waveform: Mono, in [-1, 1]. float32 [any length > 0]
@@ -198,14 +200,12 @@ def prepare(waveform: Floats, sample_rate: int, audio: AudioParams) -> tuple[Pcm
         audio: Target rate ("native" keeps each file's own), length and resampler.
 
     Returns:
-        The row, int16 [audio.num_samples], and how many of its samples are not padding.
+        int16 [1..audio.num_samples]
 
     Source:
         Thesis, section 4.2, "Padding and Truncation".
     """
     if audio.sample_rate != "native":
         waveform = resample(waveform, sample_rate, audio.sample_rate, audio.resampler)
-    num_valid = min(len(waveform), audio.num_samples)
-    row = np.zeros(audio.num_samples, dtype=np.int16)
-    row[:num_valid] = to_pcm16(waveform[:num_valid])
-    return row, num_valid
+    # A few samples at a high rate may be less than one at a low rate.
+    return to_pcm16(waveform[: audio.num_samples]) if len(waveform) else np.zeros(1, np.int16)

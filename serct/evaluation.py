@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from serct import atomic
+from serct import atomic, runtime
 from serct.arrays import Floats, Integers, Probabilities
 from serct.atomic import write_json
 from serct.emotions import in_table_order
@@ -26,7 +26,7 @@ class Classifier(Protocol):
         """Answer for a batch.
 
         Args:
-            waveforms: In [-1, 1). float32 [B, N]
+            waveforms: In [-1, 1), zero behind each clip, cut anywhere there. float32 [B, M]
             num_valid: Samples that are not padding. int64 [B]
 
         Returns:
@@ -46,7 +46,7 @@ class TorchClassifier:
         """See `Classifier`; dropout is off meanwhile, and the model's mode stays its own."""
         was_training = self.module.training
         self.module.eval()
-        with torch.inference_mode():
+        with torch.inference_mode(), runtime.tensor_float32(is_allowed=False):
             logits = self.module(
                 torch.from_numpy(waveforms).to(self.device),
                 torch.from_numpy(num_valid).to(self.device),
@@ -69,18 +69,21 @@ def predict(
     batch_size: int,
     on_progress: Callable[[int], object] = lambda count: None,
 ) -> Probabilities:
-    """Answer for every row of a dataset, in its order.
+    """Answer for every clip of a dataset, in its order.
+
+    Clips of like length go together, so that none waits for a much longer one.
 
     Returns:
         float64 [len(dataset), K]
     """
-    answers = []
+    by_length = np.argsort(dataset.num_valid, kind="stable")
+    answers = np.empty((len(dataset), len(dataset.emotions)))
     for start in range(0, len(dataset), batch_size):
-        indices = np.arange(start, min(start + batch_size, len(dataset)))
+        indices = by_length[start : start + batch_size]
         batch = dataset.batch(indices)
-        answers.append(classifier(batch.waveforms, batch.num_valid))
+        answers[indices] = classifier(batch.waveforms, batch.num_valid)
         on_progress(len(indices))
-    return np.concatenate(answers)
+    return answers
 
 
 @dataclass(frozen=True, eq=False)

@@ -79,6 +79,7 @@ class TrainParams(Section):
 
     epochs: PositiveInt
     batch_size: PositiveInt
+    bucket_batches: PositiveInt
     learning_rate: Positive
     weight_decay: Annotated[float, Field(ge=0)]
     schedule: Annotated[StepSchedule | CosineSchedule, Field(discriminator="name")]
@@ -86,7 +87,7 @@ class TrainParams(Section):
     label_smoothing: Probability
     select_by: Literal["ua", "wa", "wf1", "loss"]
     device: Literal["auto", "cpu", "cuda", "mps"]
-    precision: Literal["auto", "float32", "bfloat16"]
+    precision: Literal["auto", "float32", "tf32", "bfloat16"]
     deterministic: bool
 
 

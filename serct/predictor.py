@@ -66,14 +66,12 @@ class Predictor:
         """Give the probability of each emotion in each waveform; as `predict` one by one."""
         if not waveforms:
             return []
-        prepared = [
-            prepare(_checked(waveform), sample_rate, self.card.audio) for waveform in waveforms
-        ]
-        rows = np.stack([row for row, _ in prepared])
-        probabilities = self._classify(
-            np.multiply(rows, np.float32(1 / PCM_SCALE), dtype=np.float32),
-            np.array([num_valid for _, num_valid in prepared]),
-        )
+        clips = [prepare(_checked(each), sample_rate, self.card.audio) for each in waveforms]
+        num_valid = np.array([len(clip) for clip in clips])
+        rows = np.zeros((len(clips), num_valid.max()), dtype=np.float32)
+        for row, clip in zip(rows, clips, strict=True):
+            np.multiply(clip, np.float32(1 / PCM_SCALE), out=row[: len(clip)])
+        probabilities = self._classify(rows, num_valid)
         return [
             dict(zip(self.card.emotions, map(float, answer), strict=True))
             for answer in probabilities

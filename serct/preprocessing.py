@@ -127,14 +127,14 @@ def _write_shard(
             recording = read_recording(root / utterance.path, plan.checks, name=utterance.path)
             if recording.digest() != utterance.sha256:
                 raise AudioError(f"{utterance.path}: changed since the manifest was made")
-            row, num_valid = prepare(recording.waveform, recording.sample_rate, plan.audio)
+            clip = prepare(recording.waveform, recording.sample_rate, plan.audio)
         except AudioError as error:
             return Rejection(utterance.path, str(error).removeprefix(f"{utterance.path}: "))
         finally:
             on_progress()
         # The file is born zero: writing only what is not padding keeps it sparse and fast.
-        pcm[place, :num_valid] = row[:num_valid]
-        return num_valid, hashlib.sha256(row[:num_valid].data).digest()
+        pcm[place, : len(clip)] = clip
+        return len(clip), hashlib.sha256(clip.data).digest()
 
     # Decoding, resampling and hashing release the interpreter lock, so threads use all cores;
     # each writes its own row, and map gives the answers in the manifest's order.

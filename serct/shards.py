@@ -1,6 +1,7 @@
 """Shards: a corpus as padded int16 rows in .npy files, read through memory maps.
 
-`serct.preprocessing` writes them.
+`serct.preprocessing` writes them. What is read from them is cut: of a row only the samples that
+are not padding are touched, and a batch is as long as its longest clip.
 """
 
 import csv
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from serct.arrays import Floats, Integers, Pcm
+from serct.arrays import PCM_SCALE, Floats, Integers, Pcm
 from serct.emotions import in_table_order
 from serct.errors import ShardError
 
@@ -90,10 +91,10 @@ def read_meta(folder: Path) -> ShardMeta:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Rows ready for a model.
+    """Clips ready for a model.
 
     Attributes:
-        waveforms: In [-1, 1). float32 [B, N]
+        waveforms: In [-1, 1), zero behind each clip. float32 [B, M]
         num_valid: Samples that are not padding. int64 [B]
         labels: Class numbers. int64 [B]
     """
@@ -111,6 +112,10 @@ class ShardDataset:
         splits: Which rows to hold.
         emotions: The label set that class numbers refer to; rows with other labels are left
             out and counted in ``dropped``. The corpus' own set if None.
+
+    Attributes:
+        labels: Class number of each row. int64 [n]
+        num_valid: Samples of each row that are not padding. int64 [n]
     """
 
     def __init__(
@@ -128,29 +133,72 @@ class ShardDataset:
                 f"{folder}: no {' or '.join(splits)} rows labelled {', '.join(self.emotions)}"
             )
         self.labels = np.array([self.emotions.index(row.label) for row in self.rows])
-        self._num_valid = np.array([row.num_valid_samples for row in self.rows])
+        self.num_valid = np.array([row.num_valid_samples for row in self.rows])
         self._shard = np.array([row.shard for row in self.rows])
         self._row = np.array([row.row for row in self.rows])
 
     def __len__(self) -> int:
         return len(self.rows)
 
+    def clip(self, index: int) -> Pcm:
+        """The samples of one row that are not padding, as stored and in place.
+
+        int16 [num_valid[index]]
+        """
+        return self._shards[self._shard[index]][self._row[index], : self.num_valid[index]]
+
+    def batch(
+        self, indices: Sequence[int] | npt.NDArray[np.integer[Any]], num_samples: int | None = None
+    ) -> Batch:
+        """Gather rows by their positions in this dataset.
+
+        Args:
+            indices: Which rows.
+            num_samples: Length to pad them to; that of the longest clip among them if None.
+        """
+        indices = np.asarray(indices)
+        clips = [self.clip(index) for index in indices]
+        waveforms, num_valid = stack_clips(clips, self.meta.pcm_scale, num_samples)
+        return Batch(waveforms, num_valid, self.labels[indices])
+
     @cached_property
-    def _maps(self) -> list[Pcm]:
+    def _shards(self) -> list[Pcm]:
         paths = [self.folder / f"wave-{n:05d}.npy" for n in range(int(self._shard.max()) + 1)]
         try:
-            return [np.load(path, mmap_mode="r", allow_pickle=False) for path in paths]
+            maps = [np.load(path, mmap_mode="r", allow_pickle=False) for path in paths]
         except (OSError, ValueError) as error:
             raise ShardError(f"{self.folder}: unreadable shard: {error}") from error
+        # Taking a part of a memmap costs more than reading a clip; of a plain array, nothing.
+        return [np.asarray(each) for each in maps]
 
-    def batch(self, indices: Sequence[int] | npt.NDArray[np.integer[Any]]) -> Batch:
-        """Gather rows by their positions in this dataset."""
-        indices = np.asarray(indices)
-        pcm = np.empty((len(indices), self.meta.num_samples), dtype=np.int16)
-        for place, index in enumerate(indices):
-            pcm[place] = self._maps[self._shard[index]][self._row[index]]
-        waveforms = np.multiply(pcm, np.float32(1 / self.meta.pcm_scale), dtype=np.float32)
-        return Batch(waveforms, self._num_valid[indices], self.labels[indices])
+
+def stack_clips(
+    clips: Sequence[Pcm], pcm_scale: float = PCM_SCALE, num_samples: int | None = None
+) -> tuple[Floats, Integers]:
+    """Turn clips into rows of waveforms with zeros behind each.
+
+    Args:
+        clips: At least one. int16 [1..num_samples] each
+        pcm_scale: What stands for 1.
+        num_samples: Length of the rows; that of the longest clip if None.
+
+    Returns:
+        Rows, float32 [B, M], and how many samples of each are not padding, int64 [B].
+
+    Example:
+        >>> rows, num_valid = stack_clips([np.int16([8192]), np.int16([-16384, 0])])
+        >>> rows.tolist(), num_valid.tolist()
+        ([[0.25, 0.0], [-0.5, 0.0]], [1, 2])
+    """
+    num_valid = np.array([len(clip) for clip in clips])
+    rows = np.empty((len(clips), num_samples or num_valid.max()), dtype=np.float32)
+    scale = np.float32(1 / pcm_scale)
+    for row, clip in zip(rows, clips, strict=True):
+        # In two steps: multiplying integers would convert them in small pieces first.
+        row[: len(clip)] = clip
+        row[: len(clip)] *= scale
+        row[len(clip) :] = 0
+    return rows, num_valid
 
 
 def _read_index(path: Path) -> list[IndexRow]:

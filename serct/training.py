@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,9 +17,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional
 
 from serct import __version__, runtime
 from serct.arrays import Integers
+from serct.batches import DeviceBatches, TensorBatch
 from serct.errors import TrainingError
 from serct.evaluation import TorchClassifier, as_classifier, evaluate
 from serct.metrics import Scores
@@ -28,9 +30,6 @@ from serct.models import Model, build_classical, build_model, is_classical
 from serct.params import TrainParams
 from serct.shards import ShardDataset
 from serct.training_state import EpochRow, TrainingState, load_state, save_state
-
-# On a GPU, looking at the loss waits for the device, so it is looked at only this often.
-STEPS_BETWEEN_CHECKS = 50
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +93,10 @@ def fit(
         model, train_set.meta.num_samples, train_set.meta.sample_rate_hz, len(train_set.emotions)
     ).to(device)
     optimizer = torch.optim.Adam(
-        module.parameters(), lr=train.learning_rate, weight_decay=train.weight_decay
+        module.parameters(),
+        lr=train.learning_rate,
+        weight_decay=train.weight_decay,
+        fused=device.type in {"cpu", "cuda"},
     )
     mark = fingerprint(model, train, seed, train_set.meta.digest)
     state = load_state(state_path, mark, module, optimizer) or TrainingState(mark, _now())
@@ -103,11 +105,10 @@ def fit(
     if state.history:
         runtime.logger.info("resuming after epoch %d", len(state.history))
     classifier = TorchClassifier(module, device)
+    batches = DeviceBatches(train_set, device)
     for epoch in range(len(state.history) + 1, train.epochs + 1):
         started = time.perf_counter()
-        train_loss, train_wa, rate = _train_epoch(
-            module, optimizer, train, seed, epoch, train_set, device
-        )
+        train_loss, train_wa, rate = _train_epoch(module, optimizer, train, seed, epoch, batches)
         scores = evaluate(classifier, validation_set, train.batch_size).scores
         row = EpochRow(
             epoch, rate, train_loss, train_wa, scores.loss, scores.wa, scores.ua, scores.wf1,
@@ -161,13 +162,36 @@ def learning_rate(train: TrainParams, progress: float) -> float:
     return train.learning_rate * 0.5 * (1 + math.cos(math.pi * (done - warmup) / (1 - warmup)))
 
 
-def epoch_batches(num_rows: int, batch_size: int, seed: int, epoch: int) -> Iterator[Integers]:
-    """Shuffle rows into batches of nearly equal size, at most ``batch_size``.
+def epoch_batches(
+    num_valid: Integers, batch_size: int, bucket_batches: int, seed: int, epoch: int
+) -> list[Integers]:
+    """Shuffle clips into batches of nearly equal size, at most ``batch_size``.
 
     Equal parts leave no tiny last batch, whose statistics would upset batch normalisation.
+
+    Args:
+        num_valid: Length of each clip. [n]
+        batch_size: Clips of a batch.
+        bucket_batches: Clips of this many batches are sorted by length before they are divided
+            again, so that those of a batch are about equally long; 1 leaves all to chance.
+        seed: Decides the order, together with ``epoch``.
+        epoch: Counts from 1.
+
+    Returns:
+        Positions of the clips of each batch.
     """
-    order = np.random.default_rng([seed, epoch]).permutation(num_rows)
-    yield from np.array_split(order, math.ceil(num_rows / batch_size))
+    generator = np.random.default_rng([seed, epoch])
+    order = generator.permutation(len(num_valid))
+    batches = np.array_split(order, math.ceil(len(num_valid) / batch_size))
+    if bucket_batches == 1:
+        return batches
+    bucketed: list[Integers] = []
+    for first in range(0, len(batches), bucket_batches):
+        bucket = batches[first : first + bucket_batches]
+        clips = np.concatenate(bucket)
+        by_length = clips[np.argsort(num_valid[clips], kind="stable")]
+        bucketed += np.split(by_length, np.cumsum([len(batch) for batch in bucket])[:-1])
+    return [bucketed[place] for place in generator.permutation(len(bucketed))]
 
 
 def _train_epoch(
@@ -176,46 +200,61 @@ def _train_epoch(
     train: TrainParams,
     seed: int,
     epoch: int,
-    dataset: ShardDataset,
-    device: torch.device,
+    batches: DeviceBatches,
 ) -> tuple[float, float, float]:
-    """Go once through the training rows; give mean loss, accuracy and the last learning rate."""
+    """Go once through the training clips; give mean loss, accuracy and the last learning rate."""
     torch.manual_seed(seed * 1_000_003 + epoch)
-    precision = runtime.pick_precision(train.precision, device)
-    criterion = nn.CrossEntropyLoss(label_smoothing=train.label_smoothing)
-    num_batches = math.ceil(len(dataset) / train.batch_size)
-    check_every = 1 if device.type == "cpu" else STEPS_BETWEEN_CHECKS
+    device, dataset = batches.device, batches.dataset
+    order = epoch_batches(dataset.num_valid, train.batch_size, train.bucket_batches, seed, epoch)
     losses: list[torch.Tensor] = []
     hits = torch.zeros((), dtype=torch.long, device=device)
     rate = 0.0
     module.train()
-    with runtime.progress(num_batches, f"epoch {epoch}/{train.epochs}", "steps") as advance:
-        batches = epoch_batches(len(dataset), train.batch_size, seed, epoch)
-        for step, indices in enumerate(batches):
-            rate = learning_rate(train, epoch - 1 + (step + 1) / (num_batches + 1))
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            batch = dataset.batch(indices)
-            labels = torch.from_numpy(batch.labels).to(device)
-            with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-                logits = module(
-                    torch.from_numpy(batch.waveforms).to(device),
-                    torch.from_numpy(batch.num_valid).to(device),
-                )
-            loss = criterion(logits.float(), labels)
-            losses.append(loss.detach() * len(indices))
-            if (step + 1) % check_every == 0:
-                _check_finite(losses[-check_every:], epoch, step, rate)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            if train.gradient_clip is not None:
-                nn.utils.clip_grad_norm_(module.parameters(), train.gradient_clip)
-            optimizer.step()
-            hits += (logits.argmax(dim=-1) == labels).sum()
+    with (
+        runtime.progress(len(order), f"epoch {epoch}/{train.epochs}", "steps") as advance,
+        runtime.tensor_float32(is_allowed=train.precision == "tf32"),
+    ):
+        for step, batch in enumerate(batches(order)):
+            rate = learning_rate(train, epoch - 1 + (step + 1) / (len(order) + 1))
+            loss, num_right = train_step(module, optimizer, train, rate, batch)
+            losses.append(loss * len(batch.labels))
+            hits += num_right
+            # To look at a loss means to wait for the device, and only a CPU has done it by now.
+            if device.type == "cpu":
+                _check_finite(losses[-1:], epoch, step, rate)
             advance()
-    _check_finite(losses, epoch, num_batches - 1, rate)
+    _check_finite(losses, epoch, len(order) - 1, rate)
     total = torch.stack(losses).sum().item()
     return total / len(dataset), hits.item() / len(dataset), rate
+
+
+def train_step(
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    train: TrainParams,
+    rate: float,
+    batch: TensorBatch,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Take one step; nothing in it waits for the device.
+
+    Returns:
+        The batch's mean loss and how many of its clips were recognised.
+    """
+    device = batch.waveforms.device
+    precision = runtime.pick_precision(train.precision, device)
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    with torch.autocast(device.type, precision, enabled=precision != torch.float32):
+        logits = module(batch.waveforms, batch.num_valid)
+    loss = functional.cross_entropy(
+        logits.float(), batch.labels, label_smoothing=train.label_smoothing
+    )
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    if train.gradient_clip is not None:
+        nn.utils.clip_grad_norm_(module.parameters(), train.gradient_clip)
+    optimizer.step()
+    return loss.detach(), (logits.argmax(dim=-1) == batch.labels).sum()
 
 
 def _check_finite(losses: list[torch.Tensor], epoch: int, step: int, rate: float) -> None:
@@ -241,7 +280,7 @@ def _fit_classical(
 ) -> Fitted:
     started_at, started = _now(), time.perf_counter()
     classical = build_classical(model, train, seed)
-    everything = train_set.batch(np.arange(len(train_set)))
+    everything = train_set.batch(np.arange(len(train_set)), train_set.meta.num_samples)
     with runtime.progress(1000, f"fitting {model.architecture}", "per mille") as advance:
         done = 0
 

@@ -116,6 +116,25 @@ def test_appended_zeros_change_nothing(build, name):
     torch.testing.assert_close(padded, short, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("mode", ["train", "eval"])
+def test_rows_may_be_cut_behind_their_clips(build, name, mode):
+    changes = {} if name == "lstm" else {"dropout": 0.0}
+    models = [build(name, **changes).train(mode == "train") for _ in range(2)]
+    waveforms, num_valid, _ = make_tones(4)
+    num_valid = num_valid.clamp(max=3000)
+    waveforms = waveforms * (torch.arange(NUM_SAMPLES) < num_valid[:, None])
+    cut, whole = (
+        model(rows, num_valid)
+        for model, rows in zip(models, (waveforms[:, : num_valid.max()], waveforms), strict=True)
+    )
+    torch.testing.assert_close(cut, whole, rtol=1e-4, atol=1e-5)
+    for found, wanted in zip(
+        models[0].state_dict().values(), models[1].state_dict().values(), strict=True
+    ):
+        torch.testing.assert_close(found, wanted)
+
+
 @pytest.mark.parametrize("name", ["serct", "cnn"])
 def test_published_forms_hear_appended_zeros(build, name):
     model = train(build(name), make_tones(8), num_steps=2)

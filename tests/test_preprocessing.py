@@ -69,7 +69,7 @@ def test_rows_hold_the_recordings(tones: Path, tmp_path: Path, tiny_params: Para
     picked = [35, 0, 17]
     batch = dataset.batch(picked)
     assert batch.waveforms.dtype == np.float32
-    assert batch.waveforms.shape == (3, 8000)
+    assert batch.waveforms.shape == (3, batch.num_valid.max())
     for place, index in enumerate(picked):
         row = dataset.rows[index]
         samples, _ = soundfile.read(tones / f"{row.utterance}.wav", dtype="float32")

@@ -13,12 +13,22 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from serct import training
+from serct.batches import PackedClips
 from serct.errors import TrainingError
+from serct.models import build_model
 from serct.params import CosineSchedule, Params, TrainParams
 from serct.shards import ShardDataset
-from serct.training import epoch_batches, fingerprint, fit, is_better, learning_rate
+from serct.training import (
+    epoch_batches,
+    fingerprint,
+    fit,
+    is_better,
+    learning_rate,
+    train_step,
+)
 from serct.training_state import EpochRow, load_state
 
 TORCH_MODELS = ["serct", "cnn", "cnn_bilstm", "lstm"]
@@ -246,14 +256,69 @@ def test_cosine_schedule_closed_form(tiny_params: Params) -> None:
 
 
 @pytest.mark.parametrize(("rows", "size"), [(33, 16), (1, 16), (16, 16), (2268, 16)])
-def test_batches_hold_every_row_once_and_none_is_tiny(rows: int, size: int) -> None:
-    batches = list(epoch_batches(rows, size, seed=3, epoch=1))
+@pytest.mark.parametrize("bucket_batches", [1, 4])
+def test_batches_hold_every_row_once_and_none_is_tiny(
+    rows: int, size: int, bucket_batches: int
+) -> None:
+    num_valid = np.random.default_rng(0).integers(1, 1000, rows)
+    batches = epoch_batches(num_valid, size, bucket_batches, seed=3, epoch=1)
     assert sorted(np.concatenate(batches).tolist()) == list(range(rows))
     lengths = {len(batch) for batch in batches}
     assert max(lengths) <= size
     assert max(lengths) - min(lengths) <= 1
-    again = list(epoch_batches(rows, size, seed=3, epoch=1))
+    again = epoch_batches(num_valid, size, bucket_batches, seed=3, epoch=1)
     assert all((a == b).all() for a, b in zip(batches, again, strict=True))
+
+
+def test_buckets_bring_like_lengths_together() -> None:
+    num_valid = np.random.default_rng(0).integers(1, 1000, 640)
+
+    def padded(bucket_batches: int) -> int:
+        batches = epoch_batches(num_valid, 16, bucket_batches, seed=3, epoch=1)
+        return sum(len(batch) * int(num_valid[batch].max()) for batch in batches)
+
+    assert padded(40) < 1.05 * num_valid.sum() < 1.5 * num_valid.sum() < padded(1)
+    first, second = (epoch_batches(num_valid, 16, 8, seed=3, epoch=epoch) for epoch in (1, 2))
+    assert [set(batch) for batch in first] != [set(batch) for batch in second]
+    # Long and short batches come in no order.
+    longest = [int(num_valid[batch].max()) for batch in first]
+    assert longest != sorted(longest)
+
+
+class NoWaiting(TorchDispatchMode):
+    """Fails at whatever asks a tensor for its content."""
+
+    waits = (
+        torch.ops.aten._local_scalar_dense.default,
+        torch.ops.aten.nonzero.default,
+        torch.ops.aten.equal.default,
+        torch.ops.aten.masked_select.default,
+    )
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        assert func not in self.waits, f"{func} waits for the device"
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("mask_padding", [False, True])
+def test_no_step_waits_for_the_device(
+    tiny_params: Params, tone_shards: Path, monkeypatch: pytest.MonkeyPatch, mask_padding: bool
+) -> None:
+    # As on a GPU: rows are convolved together, and windows are not looked at.
+    monkeypatch.setattr("serct.models.serct.takes_clips_alone", lambda device: False)
+    monkeypatch.setattr("serct.models.window_attention.takes_slices", lambda device: False)
+    train = tiny_params.train_params("serct").model_copy(update={"gradient_clip": 1.0})
+    model = tiny_params.models["serct"].model_copy(update={"mask_padding": mask_padding})
+    dataset = ShardDataset(tone_shards, ["train"])
+    module = build_model(model, dataset.meta.num_samples, 16000, len(dataset.emotions))
+    optimizer = torch.optim.Adam(module.parameters(), fused=True)
+    packed = PackedClips(dataset, torch.device("cpu"))
+    order = epoch_batches(dataset.num_valid, 4, 1, seed=0, epoch=1)
+    with NoWaiting():
+        for indices in order[:2]:
+            train_step(module, optimizer, train, 0.001, packed.batch(indices))
+    with pytest.raises(AssertionError, match="waits for the device"), NoWaiting():
+        torch.ones(1).item()
 
 
 def test_fingerprint_changes_with_what_decides_and_nothing_else(tiny_params: Params) -> None:

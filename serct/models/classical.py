@@ -1,6 +1,7 @@
 """What the models that scikit-learn fits have in common; importing it does not import that.
 
-Shapes: n rows, N samples, F features = N / pool rounded up, K emotions.
+Shapes: n rows, N samples of a whole one, M of one cut behind its clip, F features = N / pool
+rounded up, K emotions.
 """
 
 import zipfile
@@ -46,7 +47,7 @@ class ClassicalModel(ABC):
 
     @abstractmethod
     def fit(self, waveforms: Floats, labels: Integers, on_progress: Progress | None = None) -> None:
-        """Fit to zero-padded waveforms in [-1, 1].
+        """Fit to waveforms in [-1, 1], all padded with zeros to the length of a row.
 
         Args:
             waveforms: float32 [n, N]
@@ -59,7 +60,7 @@ class ClassicalModel(ABC):
 
     @abstractmethod
     def predict_proba(self, waveforms: Floats) -> Probabilities:
-        """Give each emotion's probability. float32 [n, N] -> float64 [n, K]."""
+        """Give each emotion's probability; rows may be cut. float32 [n, M] -> float64 [n, K]."""
 
     @property
     @abstractmethod
@@ -134,6 +135,12 @@ def average_samples(waveforms: Floats, pool: int) -> Floats:
         waveforms = np.pad(waveforms, ((0, 0), (0, missing)))
     pooled: Floats = waveforms.reshape(len(waveforms), -1, pool).mean(axis=2, dtype=np.float32)
     return pooled
+
+
+def fill_up(waveforms: Floats, num_samples: int) -> Floats:
+    """Append zeros to rows that are shorter. [n, M] -> [n, num_samples or more]."""
+    missing = num_samples - waveforms.shape[1]
+    return np.pad(waveforms, ((0, 0), (0, missing))) if missing > 0 else waveforms
 
 
 def check_labels(labels: Integers) -> int:

@@ -1,13 +1,14 @@
 """Baseline `cnn`: plain convolutions with pooling and a dense head.
 
-Shapes: B batch, N samples, C channels, P pooled steps, K emotions.
+Shapes: B batch, M samples of a cut row, N of a whole one, C channels, P pooled steps, K emotions.
 """
 
 from torch import Tensor, nn
+from torch.nn import functional
 
 from serct.errors import ParamsError
 from serct.model_params import CnnParams
-from serct.models.level import level_norm
+from serct.models.level import LevelNorm
 
 
 class Cnn(nn.Module):
@@ -32,7 +33,7 @@ class Cnn(nn.Module):
 
         Args:
             params: The architecture.
-            num_samples: N of the rows, only checked: any length gives P steps.
+            num_samples: N, the length of a row. Longer ones work too: any gives P steps.
             sample_rate_hz: Not used; the layers count samples.
             num_emotions: K.
 
@@ -41,7 +42,8 @@ class Cnn(nn.Module):
         """
         super().__init__()
         check_pooling(num_samples, params.pool, len(params.channels))
-        stages: list[nn.Module] = [level_norm()]
+        self.num_samples = num_samples
+        stages: list[nn.Module] = [LevelNorm(num_samples)]
         channels_in = 1
         for channels in params.channels:
             stages += [
@@ -68,13 +70,15 @@ class Cnn(nn.Module):
         """Score waveforms.
 
         Args:
-            waveforms: In [-1, 1], zero-padded at the end. float32 [B, N]
+            waveforms: In [-1, 1], zero behind each clip; understood to go on with zeros, if
+                shorter than N. float32 [B, M]
             num_valid: Not read: this baseline takes padding as sound, as published. int64 [B]
 
         Returns:
             Logits. [B, K]
         """
-        logits: Tensor = self.head(self.stages(waveforms[:, None]))
+        missing = max(0, self.num_samples - waveforms.shape[1])
+        logits: Tensor = self.head(self.stages(functional.pad(waveforms, (0, missing))[:, None]))
         return logits
 
 

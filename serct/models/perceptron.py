@@ -16,6 +16,7 @@ from serct.models.classical import (
     Progress,
     average_samples,
     check_labels,
+    fill_up,
 )
 from serct.models.kernel import squared_norms
 from serct.params import TrainParams
@@ -76,7 +77,8 @@ class Mlp(ClassicalModel):
 
     def predict_proba(self, waveforms: Floats) -> Probabilities:
         """See `ClassicalModel.predict_proba`."""
-        inputs = average_samples(waveforms, self._pool) * self._scale
+        whole = fill_up(waveforms, self._estimator.n_features_in_ * self._pool)
+        inputs = average_samples(whole, self._pool) * self._scale
         return np.asarray(self._estimator.predict_proba(inputs), dtype=np.float64)
 
     @property

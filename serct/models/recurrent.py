@@ -1,6 +1,7 @@
 """Baselines `cnn_bilstm` and `lstm`, both read over the steps that are not padding.
 
-Shapes: B batch, N samples, C channels, T steps, F samples a frame, U units, K emotions.
+Shapes: B batch, M samples of a cut row, N of a whole one, C channels, T steps, F samples a frame,
+U units, K emotions.
 """
 
 import torch
@@ -10,7 +11,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from serct.model_params import CnnBilstmParams, LstmParams
 from serct.models.convolutional import check_pooling
-from serct.models.level import level_norm
+from serct.models.level import LevelNorm
 
 
 class CnnBilstm(nn.Module):
@@ -30,7 +31,7 @@ class CnnBilstm(nn.Module):
 
         Args:
             params: The architecture.
-            num_samples: N of the rows, only checked: other lengths work too.
+            num_samples: N, the length of a row; longer ones work too.
             sample_rate_hz: Not used; the layers count samples.
             num_emotions: K.
 
@@ -39,7 +40,7 @@ class CnnBilstm(nn.Module):
         """
         super().__init__()
         check_pooling(num_samples, params.pool, len(params.channels))
-        self.level = level_norm()
+        self.level = LevelNorm(num_samples)
         inputs = (1, *params.channels)
         self.convolutions = nn.ModuleList(
             nn.Conv1d(inputs[index], channels, params.kernel_size, padding="same")
@@ -55,7 +56,8 @@ class CnnBilstm(nn.Module):
         """Score waveforms.
 
         Args:
-            waveforms: In [-1, 1], zero-padded at the end. float32 [B, N]
+            waveforms: In [-1, 1], zero behind each clip; understood to go on with zeros, if
+                shorter than N. float32 [B, M]
             num_valid: Samples of each that are not padding, 1..N. int64 [B]
 
         Returns:
@@ -91,13 +93,13 @@ class Lstm(nn.Module):
 
         Args:
             params: The architecture.
-            num_samples: Not used; any length works.
+            num_samples: N, the length of a row; longer ones work too.
             sample_rate_hz: Not used; frames count samples.
             num_emotions: K.
         """
         super().__init__()
         self.frame_samples = params.frame_samples
-        self.level = level_norm()
+        self.level = LevelNorm(num_samples)
         self.lstm = nn.LSTM(
             params.frame_samples,
             params.hidden,
@@ -112,7 +114,8 @@ class Lstm(nn.Module):
         """Score waveforms.
 
         Args:
-            waveforms: In [-1, 1], zero-padded at the end. float32 [B, N]
+            waveforms: In [-1, 1], zero behind each clip; understood to go on with zeros, if
+                shorter than N. float32 [B, M]
             num_valid: Samples of each that are not padding, 1..N. int64 [B]
 
         Returns:

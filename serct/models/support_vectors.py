@@ -19,6 +19,7 @@ from serct.models.classical import (
     Progress,
     average_samples,
     check_labels,
+    fill_up,
 )
 from serct.models.kernel import gamma_scale, inner_products, rbf, squared_norms
 
@@ -75,10 +76,13 @@ class Svm(ClassicalModel):
         support_rows = expand(self._tensors["support_rows"])
         support_norms = squared_norms(support_rows)
         gamma = float(self._tensors["gamma"])
+        columns = self._tensors["columns"]
+        shortest = (int(columns.max(initial=-1)) + 1) * self._pool
         parts = []
         for start in range(0, len(waveforms), _ROWS_AT_ONCE):
-            rows = average_samples(waveforms[start : start + _ROWS_AT_ONCE], self._pool)
-            products = inner_products(rows[:, self._tensors["columns"]], support_rows)
+            some = fill_up(waveforms[start : start + _ROWS_AT_ONCE], shortest)
+            rows = average_samples(some, self._pool)
+            products = inner_products(rows[:, columns], support_rows)
             # scikit-learn asks for a column a training row, and reads those of support rows.
             kernel = np.zeros((len(rows), self._machine.shape_fit_[0]))
             kernel[:, self._machine.support_] = rbf(

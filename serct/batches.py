@@ -1,0 +1,114 @@
+"""Batches on a device: the one way from shards into training.
+
+Shapes: B batch, M samples of the longest clip, S all samples of a dataset without padding.
+"""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from serct.arrays import Integers
+from serct.runtime import logger
+from serct.shards import Batch, ShardDataset
+
+# Of the memory that is free on a GPU, what a corpus may take; the rest is for the model.
+_SHARE_OF_MEMORY = 0.25
+_BYTES_A_SAMPLE = 2
+
+
+@dataclass(frozen=True, eq=False)
+class TensorBatch:
+    """Clips ready for a model.
+
+    Attributes:
+        waveforms: In [-1, 1), zero behind each clip. float32 [B, M]
+        num_valid: Samples that are not padding. int64 [B]
+        labels: Class numbers. int64 [B]
+    """
+
+    waveforms: Tensor
+    num_valid: Tensor
+    labels: Tensor
+
+
+class DeviceBatches:
+    """Gives a dataset's clips as tensors on a device, without the device waiting for them.
+
+    On a GPU with room for it the whole dataset is uploaded once, as 16-bit samples without
+    padding (TESS: 180 MB), and batches are gathered there. Otherwise a thread reads the next
+    batch while the device is busy with this one.
+    """
+
+    def __init__(self, dataset: ShardDataset, device: torch.device) -> None:
+        """Prepare; on a GPU, upload what fits."""
+        self.dataset = dataset
+        self.device = device
+        self._packed: PackedClips | None = None
+        if device.type == "cuda":
+            free, _ = torch.cuda.mem_get_info(device)
+            size = int(dataset.num_valid.sum()) * _BYTES_A_SAMPLE
+            if size <= free * _SHARE_OF_MEMORY:
+                self._packed = PackedClips(dataset, device)
+            else:
+                logger.info("corpus of %d MB is not held on the device", size // 10**6)
+
+    def __call__(self, order: Sequence[Integers]) -> Iterator[TensorBatch]:
+        """Give one batch after another.
+
+        Args:
+            order: For each batch the positions of its clips in the dataset.
+        """
+        if self._packed is not None:
+            yield from map(self._packed.batch, order)
+        elif self.device.type == "cpu":
+            yield from (self._tensors(self.dataset.batch(indices)) for indices in order)
+        else:
+            with ThreadPoolExecutor(1) as reader:
+                ahead = None
+                for indices in order:
+                    coming = reader.submit(self.dataset.batch, indices)
+                    if ahead is not None:
+                        yield self._tensors(ahead.result())
+                    ahead = coming
+                if ahead is not None:
+                    yield self._tensors(ahead.result())
+
+    def _tensors(self, batch: Batch) -> TensorBatch:
+        arrays = (batch.waveforms, batch.num_valid, batch.labels)
+        return TensorBatch(*(_upload(torch.from_numpy(array), self.device) for array in arrays))
+
+
+class PackedClips:
+    """All clips of a dataset end to end on a device, and batches gathered from them there."""
+
+    def __init__(self, dataset: ShardDataset, device: torch.device) -> None:
+        """Upload a dataset."""
+        self.device = device
+        self.num_valid = dataset.num_valid
+        self.starts = np.concatenate(([0], np.cumsum(dataset.num_valid)[:-1]))
+        self.labels = dataset.labels
+        self.scale = 1 / dataset.meta.pcm_scale
+        samples = np.concatenate([dataset.clip(index) for index in range(len(dataset))])
+        self.samples = torch.from_numpy(samples).to(device)  # int16 [S]
+
+    def batch(self, indices: Integers) -> TensorBatch:
+        """Gather clips; the device is given lengths and places, and never asked for anything."""
+        lengths = self.num_valid[indices]
+        table = torch.from_numpy(np.stack((self.starts[indices], lengths, self.labels[indices])))
+        starts, num_valid, labels = _upload(table, self.device)
+        steps = torch.arange(int(lengths.max()), device=self.device)
+        is_valid = steps < num_valid[:, None]  # [B, M]
+        places = (starts[:, None] + steps).where(is_valid, 0)
+        waveforms = self.samples[places] * is_valid * self.scale
+        return TensorBatch(waveforms.float(), num_valid, labels)
+
+
+def _upload(tensor: Tensor, device: torch.device) -> Tensor:
+    """Copy to a device; to a GPU from pinned memory, so that nobody waits."""
+    if device.type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
