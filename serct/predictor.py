@@ -7,7 +7,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from serct.arrays import PCM_SCALE, Floats
+from serct.arrays import Floats
 from serct.audio import prepare, read_recording
 from serct.checkpoint import Card, load_model
 from serct.errors import AudioError
@@ -15,6 +15,7 @@ from serct.evaluation import as_classifier
 from serct.models import Model
 from serct.params import CheckParams
 from serct.runtime import pick_device
+from serct.shards import stack_clips
 from serct.tracking import find_model
 
 # What a user's file may be; silence is refused since no emotion can be heard in it.
@@ -67,11 +68,7 @@ class Predictor:
         if not waveforms:
             return []
         clips = [prepare(_checked(each), sample_rate, self.card.audio) for each in waveforms]
-        num_valid = np.array([len(clip) for clip in clips])
-        rows = np.zeros((len(clips), num_valid.max()), dtype=np.float32)
-        for row, clip in zip(rows, clips, strict=True):
-            np.multiply(clip, np.float32(1 / PCM_SCALE), out=row[: len(clip)])
-        probabilities = self._classify(rows, num_valid)
+        probabilities = self._classify(*stack_clips(clips))
         return [
             dict(zip(self.card.emotions, map(float, answer), strict=True))
             for answer in probabilities

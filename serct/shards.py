@@ -141,11 +141,10 @@ class ShardDataset:
         return len(self.rows)
 
     def clip(self, index: int) -> Pcm:
-        """The samples of one row that are not padding, as stored and in place.
-
-        int16 [num_valid[index]]
-        """
-        return self._shards[self._shard[index]][self._row[index], : self.num_valid[index]]
+        """Give the samples of one row that are not padding, as stored and in place. int16 [any]."""
+        rows = self._shards[self._shard[index]]
+        clip: Pcm = rows[self._row[index], : self.num_valid[index]]
+        return clip
 
     def batch(
         self, indices: Sequence[int] | npt.NDArray[np.integer[Any]], num_samples: int | None = None
