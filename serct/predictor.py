@@ -9,12 +9,12 @@ import numpy.typing as npt
 
 from serct.arrays import Floats
 from serct.audio import prepare, read_recording
-from serct.checkpoint import Card, load_model
+from serct.checkpoint import Card, load_card, load_model
 from serct.errors import AudioError
-from serct.evaluation import as_classifier
-from serct.models import Model
+from serct.evaluation import Classifier, as_classifier
+from serct.onnx_model import MODEL_FILE, OnnxClassifier
 from serct.params import CheckParams
-from serct.runtime import pick_device
+from serct.runtime import pick_device, pick_precision
 from serct.shards import stack_clips
 from serct.tracking import find_model
 
@@ -33,23 +33,28 @@ class Predictor:
         {'angry': 0.02, 'happy': 0.91, ...}
     """
 
-    def __init__(self, model: Model, card: Card, device: str = "cpu") -> None:
+    def __init__(self, classify: Classifier, card: Card) -> None:
         self.card = card
-        self._classify = as_classifier(model, pick_device(device))
+        self._classify = classify
 
     @classmethod
-    def load(cls, source: str | Path, device: str = "cpu") -> "Predictor":
+    def load(
+        cls, source: str | Path, device: str = "cpu", precision: str = "float32"
+    ) -> "Predictor":
         """Load a model.
 
         Args:
-            source: A model's folder, or a registry address such as "models:/serct@challenger".
+            source: A model's folder, a registry address such as "models:/serct@challenger", or
+                the folder of an export, which ONNX Runtime answers for.
             device: "auto", "cpu", "cuda" or "mps".
+            precision: Of a torch model: "float32"; "bfloat16", faster where the processor
+                computes it, with probabilities that differ in the third digit; or "auto".
 
         Raises:
             CheckpointError: If the folder holds no usable model.
             TrackingError: If the registry does not know the address.
         """
-        return cls(*load_model(find_model(source)), device)
+        return cls(*load_classifier(source, device, precision))
 
     def predict(self, waveform: npt.ArrayLike, sample_rate: int) -> Answer:
         """Give the probability of each emotion in one waveform.
@@ -87,6 +92,19 @@ class Predictor:
         source = Path(source) if isinstance(source, str) else source
         recording = read_recording(source, CHECKS, name)
         return self.predict(recording.waveform, recording.sample_rate)
+
+
+def load_classifier(
+    source: str | Path, device: str = "cpu", precision: str = "float32"
+) -> tuple[Classifier, Card]:
+    """Load what answers, and its card; see `Predictor.load`."""
+    folder = find_model(source)
+    if (folder / MODEL_FILE).exists():
+        card = load_card(folder)
+        return OnnxClassifier.load(folder), card
+    model, card = load_model(folder)
+    chosen = pick_device(device)
+    return as_classifier(model, chosen, pick_precision(precision, chosen)), card
 
 
 def _checked(waveform: npt.ArrayLike) -> Floats:

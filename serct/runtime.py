@@ -142,9 +142,15 @@ def pick_precision(wanted: str, device: "torch.device") -> "torch.dtype":
     """Choose the arithmetic: for "auto" bfloat16 on CUDA that computes it, else float32.
 
     "tf32" is float32 whose products `tensor_float32` speeds up.
+
+    Raises:
+        TrainingError: If there is no such precision.
     """
     import torch
 
+    known = ("auto", "float32", "tf32", "bfloat16")
+    if wanted not in known:
+        raise TrainingError(f"precision is {wanted!r}, expected one of: {', '.join(known)}")
     if wanted == "auto":
         is_fast = device.type == "cuda" and computes_bfloat16(device)
         wanted = "bfloat16" if is_fast else "float32"

@@ -18,11 +18,12 @@ def predict(
     ] = "models:/serct@challenger",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "cpu",
+    precision: Annotated[str, typer.Option(help="float32, bfloat16 or auto.")] = "float32",
 ) -> None:
     """Tell the emotion of audio files; exit code 1 if one of them is unusable."""
     from serct.predictor import Predictor
 
-    predictor = Predictor.load(model, device)
+    predictor = Predictor.load(model, device, precision)
     if predictor.card.synthetic and not as_json:
         typer.echo("note: this model was trained on synthetic speech", err=True)
     num_failed = 0
@@ -49,19 +50,16 @@ def evaluate(
     model: Annotated[str, typer.Option(help="A model's folder or a registry address.")],
     shards: Annotated[Path, typer.Option(help="Folder of a corpus' shards.")],
     split: Annotated[str, typer.Option(help="train, validation, test or all.")] = "test",
+    precision: Annotated[str, typer.Option(help="float32, bfloat16 or auto.")] = "float32",
 ) -> None:
     """Score a model on any corpus' shards, over the emotions both know; JSON on stdout."""
-    from serct.checkpoint import load_model
-    from serct.evaluation import as_classifier, evaluate_zero_shot
+    from serct.evaluation import evaluate_zero_shot
     from serct.manifest import SPLITS
-    from serct.runtime import pick_device
-    from serct.tracking import find_model
+    from serct.predictor import load_classifier
 
-    loaded, card = load_model(find_model(model))
+    classifier, card = load_classifier(model, "auto", precision)
     splits = SPLITS if split == "all" else (split,)
-    result = evaluate_zero_shot(
-        as_classifier(loaded, pick_device("auto")), card.emotions, shards, splits, batch_size=16
-    )
+    result = evaluate_zero_shot(classifier, card.emotions, shards, splits, batch_size=16)
     typer.echo(
         json.dumps(
             {
@@ -73,3 +71,25 @@ def evaluate(
             indent=2,
         )
     )
+
+
+@app.command()
+def export(
+    model: Annotated[str, typer.Argument(help="A model's folder or a registry address.")],
+    out: Annotated[Path, typer.Option(help="Folder to make.")],
+    int8: Annotated[bool, typer.Option("--int8", help="Matrix products in 8 bits.")] = False,
+    shards: Annotated[
+        Path | None, typer.Option(help="Compare accuracy on the test part of these shards.")
+    ] = None,
+    max_loss_points: Annotated[
+        float, typer.Option(help="Percentage points of accuracy that may be lost there.")
+    ] = 0.2,
+) -> None:
+    """Write a model as ONNX, checked against the original; prints what was found."""
+    from serct.exporting import export_onnx
+    from serct.tracking import find_model
+
+    note = export_onnx(
+        find_model(model), out, int8=int8, shards=shards, max_loss_points=max_loss_points
+    )
+    typer.echo(note.model_dump_json(indent=2))

@@ -139,10 +139,10 @@ class Frontend(nn.Module):
         # and what a layer's padding at the end of the row reach: counted backwards, `gap`.
         frame, gap = num_valid, 1
         for _, _, stride, padding in self.layers:
-            frame = -((frame + padding) // -stride)
+            frame = (frame + padding + stride - 1) // stride
         for _, kernel, stride, _ in reversed(self.layers):
             gap = stride * gap + kernel + stride - 2
-        # Written without a condition, so that it can be traced for rows of any length.
+        # Neither conditions nor negative numbers, so that ONNX computes the same for any length.
         left_out = larger(0, (num_samples - num_valid - gap) // self.hop_samples)
         kept = num_samples - left_out * self.hop_samples
         return Cut(kept, left_out, -larger(-frame, 1 - self.num_frames(kept)))
