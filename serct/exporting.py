@@ -60,7 +60,7 @@ def export_onnx(
         )
     with atomic.replacing_folder(destination) as folder, tempfile.TemporaryDirectory() as scratch:
         plain = Path(scratch) / MODEL_FILE
-        _trace(model, plain)
+        trace(model, plain)
         difference = _difference(model, OnnxClassifier(plain))
         if not difference <= _TOLERANCE:
             raise CheckpointError(
@@ -69,7 +69,7 @@ def export_onnx(
             )
         kept = folder / MODEL_FILE
         if int8:
-            _quantise(plain, kept)
+            quantise(plain, kept)
             difference = _difference(model, OnnxClassifier(kept))
         else:
             kept.write_bytes(plain.read_bytes())
@@ -96,7 +96,8 @@ def export_onnx(
     return note
 
 
-def _trace(model: Serct, path: Path) -> None:
+def trace(model: Serct, path: Path) -> None:
+    """Write a model as ONNX in float32, batch and length open."""
     from torch.export import Dim
 
     batch = Dim("batch", min=1, max=_LARGEST_BATCH)
@@ -121,7 +122,8 @@ def _trace(model: Serct, path: Path) -> None:
     program.save(path, external_data=False)
 
 
-def _quantise(plain: Path, path: Path) -> None:
+def quantise(plain: Path, path: Path) -> None:
+    """Write a float32 model with the weights of its matrix products in int8."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     logging.getLogger().setLevel(max(logging.getLogger().level, logging.ERROR))

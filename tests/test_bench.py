@@ -47,10 +47,12 @@ LENGTHS = {
 @pytest.mark.parametrize("lengths", LENGTHS)
 @pytest.mark.parametrize("norm", ["group_first", "layer"])
 @pytest.mark.parametrize("bias", [False, True])
-@pytest.mark.parametrize("rows", ["alone", "together"])
+@pytest.mark.parametrize("rows", ["alone", "in groups", "together"])
 def test_model_equals_its_direct_formulation(bench_params, monkeypatch, lengths, norm, bias, rows):
+    if rows == "alone":
+        monkeypatch.setattr("serct.models.serct.VALUES_AT_ONCE", 1)
     if rows == "together":
-        monkeypatch.setattr("serct.models.serct.takes_clips_alone", lambda device: False)
+        monkeypatch.setattr("serct.models.serct.takes_groups", lambda device: False)
         monkeypatch.setattr("serct.models.window_attention.takes_slices", lambda device: False)
     model = build(bench_params, conv_norm=norm, conv_bias=bias, bias=bias)
     num_valid = torch.tensor(LENGTHS[lengths])

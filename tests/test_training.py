@@ -305,7 +305,7 @@ def test_no_step_waits_for_the_device(
     tiny_params: Params, tone_shards: Path, monkeypatch: pytest.MonkeyPatch, mask_padding: bool
 ) -> None:
     # As on a GPU: rows are convolved together, and windows are not looked at.
-    monkeypatch.setattr("serct.models.serct.takes_clips_alone", lambda device: False)
+    monkeypatch.setattr("serct.models.serct.takes_groups", lambda device: False)
     monkeypatch.setattr("serct.models.window_attention.takes_slices", lambda device: False)
     train = tiny_params.train_params("serct").model_copy(update={"gradient_clip": 1.0})
     model = tiny_params.models["serct"].model_copy(update={"mask_padding": mask_padding})

@@ -4,6 +4,7 @@ Shapes: B batch, M samples of a cut row, N of a whole one, T frames, D width, H 
 """
 
 from collections.abc import Sequence
+from operator import itemgetter
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,9 @@ from serct.model_params import SerctParams
 from serct.models.deformable import DeformableAttention, spread_half_widths
 from serct.models.dropout import Dropout
 from serct.models.frontend import Frontend, larger
+
+# Values of the first layer that a CPU computes together: about 6 MB.
+VALUES_AT_ONCE = 1_500_000
 
 
 class Serct(nn.Module):
@@ -114,23 +118,31 @@ class Serct(nn.Module):
         missing = self.frontend.shortest - waveforms.shape[1]
         waveforms = functional.pad(waveforms, (0, max(missing, 0)))
         num_samples = larger(waveforms.shape[1], self.num_samples)
-        if not takes_clips_alone(waveforms.device):
+        if not takes_groups(waveforms.device):
             return self._encode_rows(waveforms, num_samples, num_valid)
-        clips = [
-            self._encode_rows(waveform[None, :count], num_samples)[0]
-            for waveform, count in zip(waveforms, num_valid.tolist(), strict=True)
-        ]
-        return pad_sequence(clips, batch_first=True)
+        # Clips of like length go together, as many as are work enough for a CPU: none waits for a
+        # longer one, and the many small steps of a small model do not wait for each other.
+        lengths = num_valid.tolist()
+        order = sorted(range(len(lengths)), key=lengths.__getitem__)
+        values = self.frontend.layers[0][0] * max(lengths) // self.frontend.layers[0][2]
+        group = max(1, VALUES_AT_ONCE // values)
+        clips: list[Tensor] = []
+        for first in range(0, len(order), group):
+            rows = order[first : first + group]
+            encoded = self._encode_rows(
+                waveforms[rows, : lengths[rows[-1]]], num_samples, num_valid[rows]
+            )
+            clips += encoded.unbind()
+        placed = sorted(zip(order, clips, strict=True), key=itemgetter(0))
+        return pad_sequence([clip for _, clip in placed], batch_first=True)
 
-    def _encode_rows(
-        self, waveforms: Tensor, num_samples: int, num_valid: Tensor | None = None
-    ) -> Tensor:
+    def _encode_rows(self, waveforms: Tensor, num_samples: int, num_valid: Tensor) -> Tensor:
         """Turn rows into projected frames together.
 
         Args:
             waveforms: [B, M]
             num_samples: How far the rows go on with zeros; read only without ``mask_padding``.
-            num_valid: Read only with ``mask_padding``; None: all of each row. int64 [B]
+            num_valid: Read only with ``mask_padding``. int64 [B]
 
         Returns:
             [B, T, D]
@@ -188,11 +200,8 @@ class Block(nn.Module):
         return refined
 
 
-def takes_clips_alone(device: torch.device) -> bool:
-    """Whether clips are convolved one by one: on a CPU, where each is work enough.
-
-    None then waits for a longer one. A model that is exported takes whole batches.
-    """
+def takes_groups(device: torch.device) -> bool:
+    """Whether a batch is convolved group by group: on a CPU, but not in an exported model."""
     return device.type == "cpu" and not torch.compiler.is_exporting()
 
 

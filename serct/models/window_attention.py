@@ -95,7 +95,7 @@ def plan_slices(windows: Windows, num_valid_frames: Tensor | None) -> list[Slice
     first = torch.where(meets, first, 0).clamp(min=0).where(~padded, limits - 1).int()
     last = torch.where(meets, last, limits - 1).minimum(limits - 1)
     last = last.where(~padded, limits - 1).int()
-    block = min(BLOCK_FRAMES, num_frames)
+    block = num_frames if num_frames < 3 * BLOCK_FRAMES else BLOCK_FRAMES
     group = max(1, SLICE_PAIRS // (block * min(2 * block, num_frames)))
     slices = []
     for head in range(num_heads):
