@@ -162,15 +162,17 @@ def tensor_float32(is_allowed: bool) -> Iterator[None]:
     """Let a GPU round the inputs of float32 products and convolutions to 10 bits, or not."""
     import torch
 
-    switches: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.cudnn)
-    before = [switch.allow_tf32 for switch in switches]
+    # Not `allow_tf32`: reading that is an error in a program that uses these settings.
+    cudnn: Any = torch.backends.cudnn
+    backends = (torch.backends.cuda.matmul, cudnn.conv, cudnn.rnn)
+    before = [backend.fp32_precision for backend in backends]
     try:
-        for switch in switches:
-            switch.allow_tf32 = is_allowed
+        for backend in backends:
+            backend.fp32_precision = "tf32" if is_allowed else "ieee"
         yield
     finally:
-        for switch, was_allowed in zip(switches, before, strict=True):
-            switch.allow_tf32 = was_allowed
+        for backend, precision in zip(backends, before, strict=True):
+            backend.fp32_precision = precision
 
 
 def computes_bfloat16(device: "torch.device") -> bool:

@@ -206,26 +206,28 @@ def _train_epoch(
     torch.manual_seed(seed * 1_000_003 + epoch)
     device, dataset = batches.device, batches.dataset
     order = epoch_batches(dataset.num_valid, train.batch_size, train.bucket_batches, seed, epoch)
+    rates = [
+        learning_rate(train, epoch - 1 + (step + 1) / (len(order) + 1))
+        for step in range(len(order))
+    ]
     losses: list[torch.Tensor] = []
     hits = torch.zeros((), dtype=torch.long, device=device)
-    rate = 0.0
     module.train()
     with (
         runtime.progress(len(order), f"epoch {epoch}/{train.epochs}", "steps") as advance,
         runtime.tensor_float32(is_allowed=train.precision == "tf32"),
     ):
-        for step, batch in enumerate(batches(order)):
-            rate = learning_rate(train, epoch - 1 + (step + 1) / (len(order) + 1))
+        for batch, rate in zip(batches(order), rates, strict=True):
             loss, num_right = train_step(module, optimizer, train, rate, batch)
             losses.append(loss * len(batch.labels))
             hits += num_right
             # To look at a loss means to wait for the device, and only a CPU has done it by now.
             if device.type == "cpu":
-                _check_finite(losses[-1:], epoch, step, rate)
+                _check_finite(losses[-1:], epoch, rates, len(losses) - 1)
             advance()
-    _check_finite(losses, epoch, len(order) - 1, rate)
+    _check_finite(losses, epoch, rates)
     total = torch.stack(losses).sum().item()
-    return total / len(dataset), hits.item() / len(dataset), rate
+    return total / len(dataset), hits.item() / len(dataset), rates[-1]
 
 
 def train_step(
@@ -257,11 +259,15 @@ def train_step(
     return loss.detach(), (logits.argmax(dim=-1) == batch.labels).sum()
 
 
-def _check_finite(losses: list[torch.Tensor], epoch: int, step: int, rate: float) -> None:
-    if not torch.isfinite(torch.stack(losses)).all():
+def _check_finite(
+    losses: list[torch.Tensor], epoch: int, rates: list[float], first_step: int = 0
+) -> None:
+    is_finite = torch.isfinite(torch.stack(losses)).tolist()
+    if not all(is_finite):
+        step = first_step + is_finite.index(False)
         raise TrainingError(
             f"the loss is no longer finite in epoch {epoch}, step {step + 1}, at learning rate "
-            f"{rate:.2g}; the last good epoch is kept. Lower train.learning_rate, or set "
+            f"{rates[step]:.2g}; the last good epoch is kept. Lower train.learning_rate, or set "
             "train.gradient_clip"
         )
 

@@ -4,11 +4,13 @@ import sys
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional
 
 from serct.errors import ParamsError
 from serct.models import TORCH_MODELS, build_classical, build_model, is_classical
 from serct.models.convolutional import Cnn
+from serct.models.level import LevelNorm
 from serct.models.serct import Serct, sinusoidal_positions
 from serct.params_file import read_params
 from tests.conftest import ROOT
@@ -133,6 +135,31 @@ def test_rows_may_be_cut_behind_their_clips(build, name, mode):
         models[0].state_dict().values(), models[1].state_dict().values(), strict=True
     ):
         torch.testing.assert_close(found, wanted)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("longest", [1, 20, 255, 257])
+def test_rows_may_be_as_short_as_a_sample(build, name, longest):
+    model = build(name).eval()
+    assert model.num_samples == NUM_SAMPLES
+    num_valid = torch.tensor([longest, (longest + 1) // 2])
+    waveforms = torch.randn(2, longest) * (torch.arange(longest) < num_valid[:, None])
+    with torch.no_grad():
+        cut = model(waveforms, num_valid)
+        whole = model(functional.pad(waveforms, (0, NUM_SAMPLES - longest)), num_valid)
+    torch.testing.assert_close(cut, whole, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.9])
+def test_level_norm_of_cut_rows_is_batch_norm_of_whole_ones(offset):
+    ours = LevelNorm(NUM_SAMPLES).train()
+    batch_norm = nn.BatchNorm1d(1, eps=ours.epsilon, momentum=None, affine=False).train()
+    for length in (NUM_SAMPLES, 3000, NUM_SAMPLES):
+        waveforms = offset + 1e-3 * torch.randn(4, 1, length)
+        expected = batch_norm(functional.pad(waveforms, (0, NUM_SAMPLES - length)))
+        torch.testing.assert_close(ours(waveforms), expected[..., :length], rtol=1e-3, atol=1e-3)
+    for name, wanted in batch_norm.state_dict().items():
+        torch.testing.assert_close(ours.state_dict()[name], wanted, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["serct", "cnn"])

@@ -29,8 +29,9 @@ def test_a_file_gets_the_answer_of_its_shard_row(
             np.testing.assert_allclose(list(found.values()), answer, atol=1e-5, err_msg=name)
 
 
-def test_batch_and_single_agree(trained: dict[str, Path]) -> None:
-    predictor = Predictor.load(trained["serct"])
+@pytest.mark.parametrize("name", ["serct", "cnn", "cnn_bilstm", "lstm", "mlp", "svm"])
+def test_batch_and_single_agree(trained: dict[str, Path], name: str) -> None:
+    predictor = Predictor.load(trained[name])
     rng = np.random.default_rng(0)
     waveforms = [rng.uniform(-0.3, 0.3, n) for n in (1, 900, 8000, 20000)]
     together = predictor.predict_batch(waveforms, 16000)

@@ -29,6 +29,31 @@ def test_precision_on_the_cpu() -> None:
     assert runtime.pick_precision("bfloat16", cpu) == torch.bfloat16
 
 
+def float32_settings() -> list[str]:
+    backends = torch.backends
+    return [
+        each.fp32_precision
+        for each in (backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn)
+    ]
+
+
+@pytest.mark.parametrize("own", ["none", "tf32", "ieee"])
+def test_tf32_is_set_for_a_while_whatever_the_program_had_chosen(own: str) -> None:
+    assert runtime.pick_precision("tf32", torch.device("cpu")) == torch.float32
+    before = torch.backends.cuda.matmul.fp32_precision
+    torch.backends.cuda.matmul.fp32_precision = own
+    try:
+        found = float32_settings()
+        with runtime.tensor_float32(is_allowed=True):
+            assert float32_settings() == ["tf32"] * 3
+            with runtime.tensor_float32(is_allowed=False):
+                assert float32_settings() == ["ieee"] * 3
+            assert float32_settings() == ["tf32"] * 3
+        assert float32_settings() == found
+    finally:
+        torch.backends.cuda.matmul.fp32_precision = before
+
+
 def test_progress_in_a_log_is_a_line_now_and_then(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from serct import training
-from serct.batches import PackedClips
+from serct.batches import PackedClips, TensorBatch
 from serct.errors import TrainingError
 from serct.models import build_model
 from serct.params import CosineSchedule, Params, TrainParams
@@ -319,6 +320,26 @@ def test_no_step_waits_for_the_device(
             train_step(module, optimizer, train, 0.001, packed.batch(indices))
     with pytest.raises(AssertionError, match="waits for the device"), NoWaiting():
         torch.ones(1).item()
+
+
+@pytest.mark.parametrize("name", ["serct", "serct_masked", "cnn", "lstm"])
+def test_no_model_needs_a_value_from_another_device(
+    tiny_params: Params, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """On "meta" no tensor has a value: whatever asks for one fails, as it would wait on a GPU."""
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # it knows no "meta"
+    train = tiny_params.train_params("serct").model_copy(update={"gradient_clip": 1.0})
+    model = tiny_params.models[name.removesuffix("_masked")]
+    if name == "serct_masked":
+        model = model.model_copy(update={"mask_padding": True})
+    module = build_model(model, 8000, 16000, 3).to("meta")
+    counts = torch.empty(4, dtype=torch.long, device="meta")
+    batch = TensorBatch(torch.empty(4, 5000, device="meta"), counts, counts)
+    # Not Adam, which counts its steps on the CPU where it cannot run fused.
+    loss, num_right = train_step(module, torch.optim.SGD(module.parameters()), train, 0.1, batch)
+    assert loss.device.type == num_right.device.type == "meta"
+    with pytest.raises(RuntimeError, match="meta"):
+        loss.item()
 
 
 def test_fingerprint_changes_with_what_decides_and_nothing_else(tiny_params: Params) -> None:

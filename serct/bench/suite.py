@@ -114,6 +114,10 @@ class Suite:
 
     def run(self, is_quick: bool) -> Benchmark:
         """Measure everything; quickly: without how time and memory grow."""
+        with runtime.tensor_float32(is_allowed=False):
+            return self._run(is_quick)
+
+    def _run(self, is_quick: bool) -> Benchmark:
         self.on_progress("peak of a matrix product")
         self.peaks = {each: peak_flops(each, self.device) for each in self.precisions}
         usual = Size(self.params.train_params(self.name).batch_size)

@@ -33,7 +33,11 @@ class LevelNorm(nn.Module):
         if self.training:
             count = waveforms.shape[0] * max(waveforms.shape[-1], self.num_samples)
             now = waveforms.sum() / count
-            variance_now = waveforms.square().sum() / count - now.square()
+            # Not the mean square less the squared mean: of a soft clip beside a large offset
+            # that would leave rounding errors only.
+            num_missing = count - waveforms.numel()
+            squares = (waveforms - now).square().sum() + num_missing * now.square()
+            variance_now = squares / count
             with torch.no_grad():
                 self.get_buffer("num_batches_tracked").add_(1)
                 share = 1 / self.get_buffer("num_batches_tracked")

@@ -40,6 +40,7 @@ class CnnBilstm(nn.Module):
         """
         super().__init__()
         check_pooling(num_samples, params.pool, len(params.channels))
+        self.num_samples = num_samples
         self.level = LevelNorm(num_samples)
         inputs = (1, *params.channels)
         self.convolutions = nn.ModuleList(
@@ -63,7 +64,10 @@ class CnnBilstm(nn.Module):
         Returns:
             Logits. [B, K]
         """
-        features = _silence_padding(self.level(waveforms[:, None]), num_valid)  # [B, 1, N]
+        # What pooling leaves one step of.
+        missing = self.pool ** len(self.convolutions) - waveforms.shape[1]
+        waveforms = functional.pad(waveforms, (0, max(missing, 0)))
+        features = _silence_padding(self.level(waveforms[:, None]), num_valid)  # [B, 1, M]
         for convolution in self.convolutions:
             # ReLU and maximum may change places: the pooled tensor is the smaller one.
             features = functional.max_pool1d(convolution(features), self.pool).relu()
@@ -98,6 +102,7 @@ class Lstm(nn.Module):
             num_emotions: K.
         """
         super().__init__()
+        self.num_samples = num_samples
         self.frame_samples = params.frame_samples
         self.level = LevelNorm(num_samples)
         self.lstm = nn.LSTM(
