@@ -1,8 +1,9 @@
-"""Batches on a device: the one way from shards into training.
+"""Batches of clips, in which order and on which device: the one way from shards into training.
 
 Shapes: B batch, M samples of the longest clip, S all samples of a dataset without padding.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +19,38 @@ from serct.shards import Batch, ShardDataset
 # Of the memory that is free on a GPU, what a corpus may take; the rest is for the model.
 _SHARE_OF_MEMORY = 0.25
 _BYTES_A_SAMPLE = 2
+
+
+def epoch_batches(
+    num_valid: Integers, batch_size: int, bucket_batches: int, seed: int, epoch: int
+) -> list[Integers]:
+    """Shuffle clips into batches of nearly equal size, at most ``batch_size``.
+
+    Equal parts leave no tiny last batch, whose statistics would upset batch normalisation.
+
+    Args:
+        num_valid: Length of each clip. [n]
+        batch_size: Clips of a batch.
+        bucket_batches: Clips of this many batches are sorted by length before they are divided
+            again, so that those of a batch are about equally long; 1 leaves all to chance.
+        seed: Decides the order, together with ``epoch``.
+        epoch: Counts from 1.
+
+    Returns:
+        Positions of the clips of each batch.
+    """
+    generator = np.random.default_rng([seed, epoch])
+    order = generator.permutation(len(num_valid))
+    batches = np.array_split(order, math.ceil(len(num_valid) / batch_size))
+    if bucket_batches == 1:
+        return batches
+    bucketed: list[Integers] = []
+    for first in range(0, len(batches), bucket_batches):
+        bucket = batches[first : first + bucket_batches]
+        clips = np.concatenate(bucket)
+        by_length = clips[np.argsort(num_valid[clips], kind="stable")]
+        bucketed += np.split(by_length, np.cumsum([len(batch) for batch in bucket])[:-1])
+    return [bucketed[place] for place in generator.permutation(len(bucketed))]
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,8 +20,7 @@ from torch import nn
 from torch.nn import functional
 
 from serct import __version__, runtime
-from serct.arrays import Integers
-from serct.batches import DeviceBatches, TensorBatch
+from serct.batches import DeviceBatches, TensorBatch, epoch_batches
 from serct.errors import TrainingError
 from serct.evaluation import TorchClassifier, as_classifier, evaluate
 from serct.metrics import Scores
@@ -160,38 +159,6 @@ def learning_rate(train: TrainParams, progress: float) -> float:
     if done < warmup:
         return train.learning_rate * done / warmup
     return train.learning_rate * 0.5 * (1 + math.cos(math.pi * (done - warmup) / (1 - warmup)))
-
-
-def epoch_batches(
-    num_valid: Integers, batch_size: int, bucket_batches: int, seed: int, epoch: int
-) -> list[Integers]:
-    """Shuffle clips into batches of nearly equal size, at most ``batch_size``.
-
-    Equal parts leave no tiny last batch, whose statistics would upset batch normalisation.
-
-    Args:
-        num_valid: Length of each clip. [n]
-        batch_size: Clips of a batch.
-        bucket_batches: Clips of this many batches are sorted by length before they are divided
-            again, so that those of a batch are about equally long; 1 leaves all to chance.
-        seed: Decides the order, together with ``epoch``.
-        epoch: Counts from 1.
-
-    Returns:
-        Positions of the clips of each batch.
-    """
-    generator = np.random.default_rng([seed, epoch])
-    order = generator.permutation(len(num_valid))
-    batches = np.array_split(order, math.ceil(len(num_valid) / batch_size))
-    if bucket_batches == 1:
-        return batches
-    bucketed: list[Integers] = []
-    for first in range(0, len(batches), bucket_batches):
-        bucket = batches[first : first + bucket_batches]
-        clips = np.concatenate(bucket)
-        by_length = clips[np.argsort(num_valid[clips], kind="stable")]
-        bucketed += np.split(by_length, np.cumsum([len(batch) for batch in bucket])[:-1])
-    return [bucketed[place] for place in generator.permutation(len(bucketed))]
 
 
 def _train_epoch(

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serct.models.deformable import DeformableAttention, spread_half_widths
-from serct.models.window_attention import Windows, confine, emphasise
+from serct.models.windows import Windows, confine, emphasise
 from tests import oracles
 
 

@@ -17,13 +17,12 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from serct import training
-from serct.batches import PackedClips, TensorBatch
+from serct.batches import PackedClips, TensorBatch, epoch_batches
 from serct.errors import TrainingError
 from serct.models import build_model
 from serct.params import CosineSchedule, Params, TrainParams
 from serct.shards import ShardDataset
 from serct.training import (
-    epoch_batches,
     fingerprint,
     fit,
     is_better,

@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from serct.models import window_attention
-from serct.models.window_attention import Slice, Windows, attend, plan_slices
+from serct.models.window_attention import Slice, attend, plan_slices
+from serct.models.windows import Windows
 from tests import oracles
 
 

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from serct.models.window_attention import Windows, attend
+from serct.models.window_attention import attend
+from serct.models.windows import Windows
 
 # A sigmoid starts inside these bounds: beyond them its gradient all but vanishes.
 _FRACTION_BOUNDS = (1e-4, 0.99)

@@ -12,26 +12,13 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from serct.models.dropout import draw_kept
+from serct.models.windows import Windows, back_to_logits, bounds, shares_of
 
 # On a CPU these many queries are computed together, whose windows lie close together, and of as
 # many clips as make that number of pairs: enough that starting the kernels hardly counts, few
 # enough that what they work on stays in the cache.
 BLOCK_FRAMES = 64
 SLICE_PAIRS = 2**18
-
-
-class Windows(NamedTuple):
-    """Where each query looks, in fractional frames that may lie outside the clip.
-
-    Attributes:
-        anchor: The point of most interest. [H, B, T]
-        start: First point. [H, B, T]
-        end: Last point, >= start. [H, B, T]
-    """
-
-    anchor: Tensor
-    start: Tensor
-    end: Tensor
 
 
 class Slice(NamedTuple):
@@ -51,9 +38,9 @@ def attend(
 ) -> Tensor:
     """Let each query gather the values within its window.
 
-    The logits are weighted (`emphasise`) and confined to the window (`confine`); softmax over
-    them weighs the values. What is computed for all pairs of frames is not kept for the backward
-    pass, which computes it again; and on a CPU it is computed in the windows' neighbourhood only.
+    The logits become weights as the windows say (`shares_of`), and these weigh the values. What is
+    computed for all pairs of frames is not kept for the backward pass, which computes it again;
+    and on a CPU it is computed in the windows' neighbourhood only.
 
     Args:
         projected: Queries, keys and values. [3, H, B, T, E]
@@ -67,7 +54,7 @@ def attend(
     """
     if torch.compiler.is_exporting():
         queries, keys, values = projected.unbind()
-        shares = _shares(_logits(queries, keys), windows, num_valid_frames)
+        shares = shares_of(_logits(queries, keys), windows, num_valid_frames)
         return (shares.to(values.dtype) @ values).permute(1, 2, 0, 3)
     slices = plan_slices(windows, num_valid_frames)
     attended: Tensor = _Attend.apply(  # type: ignore[no-untyped-call]
@@ -87,7 +74,7 @@ def plan_slices(windows: Windows, num_valid_frames: Tensor | None) -> list[Slice
         return [Slice(*(slice(0, size) for size in (num_heads, num_clips, num_frames, num_frames)))]
     counts = torch.full((num_clips,), num_frames) if num_valid_frames is None else num_valid_frames
     limits = counts[:, None]  # [B, 1]
-    first, last = _bounds(windows)
+    first, last = bounds(windows)
     # A query whose window misses the clip attends to all of it; so does one whose window is NaN.
     # A padded one needs any key that is not padded.
     meets = (last >= 0) & (first < limits)
@@ -137,7 +124,7 @@ class _Attend(torch.autograd.Function):
         ctx.kept = []
         for at in slices:
             part = _Part(projected, Windows(anchor, start, end), num_valid_frames, at)
-            shares = _shares(_logits(part.queries, part.keys), *part.reach)
+            shares = shares_of(_logits(part.queries, part.keys), *part.reach)
             if dropout:
                 ctx.kept.append(draw_kept(shares, dropout))
                 shares *= ctx.kept[-1] / (1 - dropout)
@@ -150,18 +137,18 @@ class _Attend(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_attended: Tensor) -> tuple[Tensor | None, ...]:
         """Carry the gradient back slice by slice."""
-        projected, *bounds, num_valid_frames = ctx.saved_tensors
+        projected, *places, num_valid_frames = ctx.saved_tensors
         by_head = grad_attended.permute(2, 0, 1, 3)  # [H, B, T, E]
         scale = projected.shape[-1] ** -0.5
         # Keys and values gather sums over slices, so in full precision.
-        grad_projected = torch.zeros_like(projected, dtype=bounds[0].dtype)
+        grad_projected = torch.zeros_like(projected, dtype=places[0].dtype)
         grad_queries, grad_keys, grad_values = grad_projected
-        grad_windows = Windows(*(torch.zeros_like(bound) for bound in bounds))
+        grad_windows = Windows(*(torch.zeros_like(place) for place in places))
         for index, at in enumerate(ctx.slices):
-            part = _Part(projected, Windows(*bounds), num_valid_frames, at)
+            part = _Part(projected, Windows(*places), num_valid_frames, at)
             rows, columns = at[:3], (*at[:2], at.keys)
             logits = _logits(part.queries, part.keys)
-            shares = _shares(logits, *part.reach)
+            shares = shares_of(logits, *part.reach)
             grad_gathered = by_head[rows]  # [h, b, Q, E]
             grad_shares = (grad_gathered @ part.values.mT).to(shares.dtype)
             weights = shares
@@ -170,7 +157,7 @@ class _Attend(torch.autograd.Function):
                 weights = shares * kept
                 grad_shares *= kept
             grad_values[columns] += weights.to(projected.dtype).mT @ grad_gathered
-            grad_logits, grad_bounds = _back_to_logits(grad_shares, shares, logits, *part.reach)
+            grad_logits, grad_bounds = back_to_logits(grad_shares, shares, logits, *part.reach)
             for grad_window, grad_bound in zip(grad_windows, grad_bounds, strict=True):
                 grad_window[rows] = grad_bound
             grad_logits = (grad_logits * scale).to(projected.dtype)
@@ -200,122 +187,3 @@ def _logits(queries: Tensor, keys: Tensor) -> Tensor:
     """Compare all queries and keys of a slice; at least in float32. [h, b, Q, K]."""
     logits: Tensor = (queries * queries.shape[-1] ** -0.5) @ keys.mT
     return logits.float() if logits.dtype.itemsize < 4 else logits
-
-
-def _shares(
-    logits: Tensor, windows: Windows, num_valid_frames: Tensor | None, first_key: int = 0
-) -> Tensor:
-    """Turn logits into weights whose sum is 1. [h, b, Q, K] -> [h, b, Q, K]."""
-    emphasised = emphasise(logits, windows, first_key)
-    return confine(emphasised, windows, num_valid_frames, first_key).softmax(dim=-1)
-
-
-def _back_to_logits(
-    grad_shares: Tensor,
-    shares: Tensor,
-    logits: Tensor,
-    windows: Windows,
-    num_valid_frames: Tensor | None,
-    first_key: int,
-) -> tuple[Tensor, Windows]:
-    """Carry a gradient through `_shares`; **overwrites** it. -> [h, b, Q, K], 3 x [h, b, Q]."""
-    grad_shares -= (grad_shares * shares).sum(dim=-1, keepdim=True)
-    grad_emphasised = grad_shares.mul_(shares)
-    # Where a window misses the whole clip the shares are even, whatever the logits.
-    first, last = _bounds(windows)
-    limit = logits.shape[-1] + first_key
-    limits = limit if num_valid_frames is None else num_valid_frames[:, None]
-    grad_emphasised *= ((last >= 0) & (first < limits))[..., None]
-    points = _points(windows, logits.shape[-1], first_key)
-    at_points = grad_emphasised.gather(-1, points.keys)
-    grad_changes = at_points * logits.gather(-1, points.keys) * points.inside
-    grad_logits = grad_emphasised.scatter_add_(-1, points.keys, at_points * points.changes)
-    start, end, before, after = (-grad_changes).unbind(-1)
-    return grad_logits, Windows(before - after, start, -end)
-
-
-class _Points(NamedTuple):
-    """The four frames of each query whose logits are weighted, and by how much.
-
-    Attributes:
-        keys: Their places among the keys of a slice; 0 or the last for those outside. [h, b, Q, 4]
-        changes: Of the factor of the logit there; 0 outside. [h, b, Q, 4]
-        inside: Whether they lie in the slice. [h, b, Q, 4]
-    """
-
-    keys: Tensor
-    changes: Tensor
-    inside: Tensor
-
-
-def _points(windows: Windows, num_keys: int, first_key: int) -> _Points:
-    """Find the points of `emphasise`, in the order first, last, before and after the anchor."""
-    first, last = _bounds(windows)
-    before = windows.anchor.detach().floor()
-    changes = (
-        first - windows.start,
-        windows.end - last,
-        before + 1 - windows.anchor,
-        windows.anchor - before,
-    )
-    keys = torch.stack((first, last, before, before + 1), dim=-1) - first_key
-    inside = (keys >= 0) & (keys < num_keys)
-    # A NaN is no index; it reaches the loss through the logits all the same, and is reported there.
-    indices = keys.nan_to_num().clamp(0, num_keys - 1).long()
-    return _Points(indices, torch.stack(changes, dim=-1) * inside, inside)
-
-
-def _bounds(windows: Windows) -> tuple[Tensor, Tensor]:
-    """Find the first and the last frame that each window touches. 2 x [h, b, Q]."""
-    return windows.start.detach().floor(), windows.end.detach().ceil()
-
-
-def emphasise(logits: Tensor, windows: Windows, first_key: int = 0) -> Tensor:
-    """Weight the logits at the windows' fractional points.
-
-    A logit's factor is 1, less the part of its frame that a bound cuts off, plus the anchor's
-    nearness; where points fall on one frame their changes add up. Points outside the clip have
-    no effect.
-
-        frames    3    4    5    6    7    8
-        window       [--------.--------]         start 3.6, anchor 5.2, end 6.8
-        factor   0.4   1  1.8  1.2  0.8          at 3: 1 - 0.6, at 5: 1 + 0.8, at 6: 1 + 0.2
-
-    Args:
-        logits: [h, b, Q, K], queries by keys.
-        windows: 3 x [h, b, Q]
-        first_key: The frame that the first of the keys is.
-
-    Returns:
-        [h, b, Q, K]
-
-    Source:
-        Chen et al., DST, ICASSP 2023: the weighting that makes the window learnable.
-    """
-    points = _points(windows, logits.shape[-1], first_key)
-    added = logits.gather(-1, points.keys) * points.changes
-    return logits.scatter_add(-1, points.keys, added.to(logits.dtype))
-
-
-def confine(
-    logits: Tensor, windows: Windows, num_valid_frames: Tensor | None, first_key: int = 0
-) -> Tensor:
-    """Rule out the keys beyond each query's window and beyond the clip; **overwrites** ``logits``.
-
-    The window takes in every frame that it touches. Keys outside it get the lowest finite number,
-    which softmax turns into exactly 0 beside any other logit, and into equal shares where the
-    window misses the whole clip. Padding gets minus infinity: never a share.
-
-    Args:
-        logits: [h, b, Q, K], queries by keys.
-        windows: 3 x [h, b, Q]
-        num_valid_frames: Frames of each clip that are not padding, or None for all. int64 [b]
-        first_key: The frame that the first of the keys is.
-    """
-    keys = torch.arange(first_key, first_key + logits.shape[-1], device=logits.device)
-    first, last = (bound[..., None] for bound in _bounds(windows))  # [h, b, Q, 1]
-    logits.masked_fill_((keys < first) | (keys > last), torch.finfo(logits.dtype).min)
-    if num_valid_frames is not None:
-        padded = keys >= num_valid_frames[:, None]  # [b, K]
-        logits.masked_fill_(padded[:, None], -torch.inf)
-    return logits
