@@ -5,6 +5,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -103,8 +104,6 @@ def _cuda_growth(params: Params, name: str, size: Size, form: str, device: torch
 
 
 def _resident_growth(params: Params, name: str, size: Size, form: str) -> int:
-    import resource
-
     import psutil
 
     workload = Workload(params, name, size, torch.device("cpu"))
@@ -115,7 +114,22 @@ def _resident_growth(params: Params, name: str, size: Size, form: str) -> int:
     workload.optimizer.zero_grad(set_to_none=True)
     before = psutil.Process().memory_info().rss
     workload.step(form, torch.float32)()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
+    return _peak_resident() - before
+
+
+def _peak_resident() -> int:
+    """Read the largest resident set of this process, in bytes.
+
+    Not `ru_maxrss` where Linux tells it otherwise: a new process begins with that of its parent.
+    """
+    try:
+        status = Path("/proc/self/status").read_text(encoding="utf-8")
+        return 1024 * int(status.split("VmHWM:")[1].split()[0])
+    except (OSError, IndexError):
+        import resource
+
+        # In bytes on macOS, which alone is left.
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 @dataclass(frozen=True)
