@@ -124,13 +124,22 @@ def trace(model: Serct, path: Path) -> None:
 
 def quantise(plain: Path, path: Path) -> None:
     """Write a float32 model with the weights of its matrix products in int8."""
+    import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
+    graph = onnx.load(plain).graph
+    weights = {entry.name for entry in graph.initializer}
+    # Those that apply weights to frames; not the few that multiply weights with each other.
+    layers = [
+        node.name
+        for node in graph.node
+        if node.op_type in {"MatMul", "Gemm"}
+        and [name in weights for name in node.input[:2]] == [False, True]
+    ]
     logging.getLogger().setLevel(max(logging.getLogger().level, logging.ERROR))
     quantize_dynamic(
-        plain, path, op_types_to_quantize=["MatMul", "Gemm"], per_channel=True,
-        weight_type=QuantType.QInt8,
-    )  # fmt: skip
+        plain, path, nodes_to_quantize=layers, per_channel=True, weight_type=QuantType.QInt8
+    )
 
 
 def _difference(model: Serct, exported: OnnxClassifier) -> float:

@@ -26,7 +26,9 @@ def everything(windows, num_valid_frames):
 
 @pytest.mark.parametrize("reach", [1.0, 4.0, 30.0])
 @pytest.mark.parametrize("num_valid", [None, [21, 6]])
-@pytest.mark.parametrize(("plan", "slice_pairs"), [("blocks", 1), ("blocks", 999), ("all", 1)])
+@pytest.mark.parametrize(
+    ("plan", "slice_pairs"), [("blocks", 1), ("blocks", 100), ("blocks", 999), ("all", 1)]
+)
 def test_equals_one_query_after_another(monkeypatch, reach, num_valid, plan, slice_pairs):
     monkeypatch.setattr(window_attention, "BLOCK_FRAMES", 4)
     monkeypatch.setattr(window_attention, "SLICE_PAIRS", slice_pairs)
@@ -86,8 +88,8 @@ def test_narrow_windows_cost_their_neighbourhood_only():
     slices = plan_slices(Windows(around, around - 25, around + 25), None)
     pairs = sum((s.queries.stop - s.queries.start) * (s.keys.stop - s.keys.start) for s in slices)
     assert pairs < 0.9 * 450**2
-    covered = sorted(query for s in slices for query in range(450)[s.queries])
-    assert covered == [query for query in range(450) for _ in range(3)]
+    every_head = [(h, q) for s in slices for h in range(3)[s.heads] for q in range(450)[s.queries]]
+    assert sorted(every_head) == [(h, q) for h in range(3) for q in range(450)]
 
 
 def test_a_block_with_a_window_outside_the_clip_sees_all_of_it():

@@ -15,8 +15,8 @@ from serct.models.dropout import draw_kept
 from serct.models.windows import Windows, back_to_logits, bounds, shares_of
 
 # On a CPU these many queries are computed together, whose windows lie close together, and of as
-# many clips as make that number of pairs: enough that starting the kernels hardly counts, few
-# enough that what they work on stays in the cache.
+# many clips and heads as make that number of pairs: enough that starting the kernels hardly
+# counts, few enough that what they work on stays in the cache.
 BLOCK_FRAMES = 64
 SLICE_PAIRS = 2**18
 
@@ -66,8 +66,8 @@ def attend(
 def plan_slices(windows: Windows, num_valid_frames: Tensor | None) -> list[Slice]:
     """Cover all pairs of a query and a key in its window.
 
-    On a CPU these are blocks of one head's queries, each with the keys from the first to the last
-    that any of its windows touches. Elsewhere it is one slice of everything.
+    On a CPU these are blocks of queries, each with the keys from the first to the last that any
+    of its windows touches. Elsewhere it is one slice of everything.
     """
     num_heads, num_clips, num_frames = windows.start.shape
     if not takes_slices(windows.start.device):
@@ -83,16 +83,18 @@ def plan_slices(windows: Windows, num_valid_frames: Tensor | None) -> list[Slice
     last = torch.where(meets, last, limits - 1).minimum(limits - 1)
     last = last.where(~padded, limits - 1).int()
     block = num_frames if num_frames < 3 * BLOCK_FRAMES else BLOCK_FRAMES
-    group = max(1, SLICE_PAIRS // (block * min(2 * block, num_frames)))
+    clips_at_once = max(1, SLICE_PAIRS // (block * min(2 * block, num_frames)))
+    heads_at_once = max(1, clips_at_once // num_clips)
     slices = []
-    for head in range(num_heads):
-        for clip in range(0, num_clips, group):
-            clips = slice(clip, min(clip + group, num_clips))
+    for head in range(0, num_heads, heads_at_once):
+        heads = slice(head, min(head + heads_at_once, num_heads))
+        for clip in range(0, num_clips, clips_at_once):
+            clips = slice(clip, min(clip + clips_at_once, num_clips))
             for start in range(0, int(counts[clips].max()), block):
                 queries = slice(start, min(start + block, num_frames))
-                low = int(first[head, clips, queries].min())
-                high = int(last[head, clips, queries].max())
-                slices.append(Slice(slice(head, head + 1), clips, queries, slice(low, high + 1)))
+                low = int(first[heads, clips, queries].min())
+                high = int(last[heads, clips, queries].max())
+                slices.append(Slice(heads, clips, queries, slice(low, high + 1)))
     return slices
 
 
