@@ -23,6 +23,9 @@ from serct.shards import ShardDataset
 
 OPSET = 20
 _LARGEST_BATCH = 4096
+_LARGEST_WEIGHT = 2**28  # bytes
+# Narrower layers, such as the one that places windows, cost little and tell much: they stay exact.
+_NARROWEST_INT8 = 64
 # Largest difference of a logit that rounding may cause in float32.
 _TOLERANCE = 1e-3
 _CHECKED = ((1, 1), (2, 1000), (1, 16_000), (3, 40_000))  # clips, samples
@@ -38,7 +41,7 @@ def export_onnx(
 ) -> ExportNote:
     """Write a model as a folder that `serct.Predictor` loads with ONNX Runtime.
 
-    Batch size and length stay open. In int8 the weights of matrix products are stored in 8 bits,
+    Batch size and length stay open. In int8 the weights of wider matrix products are stored in 8 bits,
     and their inputs are rounded to 8 bits anew for each batch; convolutions stay in float32.
 
     Args:
@@ -98,6 +101,7 @@ def export_onnx(
 
 def trace(model: Serct, path: Path) -> None:
     """Write a model as ONNX in float32, batch and length open."""
+    from onnxscript import optimizer
     from torch.export import Dim
 
     batch = Dim("batch", min=1, max=_LARGEST_BATCH)
@@ -119,22 +123,26 @@ def trace(model: Serct, path: Path) -> None:
         )
     if program is None:
         raise CheckpointError("the exporter gave no model")
+    # What weights make of each other is computed now, once; the exporter itself leaves what is large.
+    optimizer.optimize_ir(
+        program.model, input_size_limit=_LARGEST_WEIGHT, output_size_limit=_LARGEST_WEIGHT
+    )
     program.save(path, external_data=False)
 
 
 def quantise(plain: Path, path: Path) -> None:
-    """Write a float32 model with the weights of its matrix products in int8."""
+    """Write a float32 model with the weights of its wider matrix products in int8."""
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     graph = onnx.load(plain).graph
-    weights = {entry.name for entry in graph.initializer}
-    # Those that apply weights to frames; not the few that multiply weights with each other.
+    shapes = {entry.name: entry.dims for entry in graph.initializer}
     layers = [
         node.name
         for node in graph.node
         if node.op_type in {"MatMul", "Gemm"}
-        and [name in weights for name in node.input[:2]] == [False, True]
+        and node.input[0] not in shapes
+        and min(shapes.get(node.input[1], [0])) >= _NARROWEST_INT8
     ]
     logging.getLogger().setLevel(max(logging.getLogger().level, logging.ERROR))
     quantize_dynamic(
