@@ -68,11 +68,12 @@ def test_masked_padding_is_exported_too(
 def test_int8_is_compared_on_a_corpus_and_refused_where_it_loses(
     trained: dict[str, Path], tone_shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("serct.exporting._NARROWEST_INT8", 8)  # these models are narrow
     note = export_onnx(trained["serct"], tmp_path / "a", int8=True, shards=tone_shards)
     assert note.precision == "int8"
     assert note.comparison is not None
     assert note.comparison.num_clips > 0
-    assert 0 < note.comparison.largest_difference < 0.2
+    assert 1e-4 < note.comparison.largest_difference < 0.2  # rounding in float32 gives 1e-7
     assert Predictor.load(tmp_path / "a").predict(noise(4000), 16000)
 
     class Contrary:
