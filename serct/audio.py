@@ -19,6 +19,9 @@ from serct.arrays import PCM_SCALE, Floats, Pcm
 from serct.errors import AudioError, BackendUnavailableError
 from serct.params import AudioParams, CheckParams
 
+# libsndfile's number of frames where a stream does not tell it.
+_UNKNOWN_FRAMES = 2**62
+_VALUES_AT_ONCE = 2**20
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif")
 
 
@@ -57,7 +60,7 @@ class Recording:
 
 
 def read_recording(
-    source: Path | BinaryIO, checks: CheckParams, name: str | None = None
+    source: Path | BinaryIO, checks: CheckParams, name: str | None = None, *, mono: bool = False
 ) -> Recording:
     """Decode a file and refuse what no model should learn from.
 
@@ -68,6 +71,8 @@ def read_recording(
         source: A path, or an open binary file that can seek.
         checks: The limits that make a recording unusable.
         name: What errors call the source; its path where it is one.
+        mono: Mix channels down while decoding: then memory depends on duration and rate alone,
+            however many channels a small file unfolds into.
 
     Raises:
         AudioError: If the source is empty, not audio, cut off, longer than
@@ -80,13 +85,14 @@ def read_recording(
         raise AudioError(f"{label}: {problem}")
     try:
         with soundfile.SoundFile(source) as file:
-            if file.frames > checks.max_duration_s * file.samplerate:
+            rate = file.samplerate
+            announced = file.frames if file.frames < _UNKNOWN_FRAMES else 0
+            if announced > checks.max_duration_s * rate:
                 raise AudioError(
-                    f"{label}: {file.frames / file.samplerate:.1f} s long, "
+                    f"{label}: {announced / rate:.1f} s long, "
                     f"expected at most {checks.max_duration_s:g} s"
                 )
-            announced, rate = file.frames, file.samplerate
-            frames = file.read(dtype="float32", always_2d=True)
+            frames = _decode(file, checks.max_duration_s, label, mono)
     except (soundfile.LibsndfileError, OSError, ValueError) as error:
         detail = getattr(error, "error_string", str(error))
         raise AudioError(f"{label}: not readable as audio ({detail})") from error
@@ -94,14 +100,28 @@ def read_recording(
         raise AudioError(f"{label}: holds no samples")
     if len(frames) < announced:
         raise AudioError(f"{label}: cut off, found {len(frames)} of {announced} announced samples")
-    if not np.isfinite(frames).all():
-        raise AudioError(f"{label}: holds NaN or infinite samples")
-    peak = float(np.abs(frames).max())
-    if peak <= checks.silence_peak:
-        raise AudioError(
-            f"{label}: silent, its peak {peak:.2g} is not above {checks.silence_peak:g}"
-        )
+    if checks.silence_peak is not None:
+        peak = float(np.abs(frames).max())
+        if peak <= checks.silence_peak:
+            raise AudioError(
+                f"{label}: silent, its peak {peak:.2g} is not above {checks.silence_peak:g}"
+            )
     return Recording(frames, rate)
+
+
+def _decode(file: soundfile.SoundFile, max_duration_s: float, label: str, mono: bool) -> Floats:
+    """Read block by block, so that a file cannot unfold into more than is allowed."""
+    blocks: list[Floats] = []
+    num_frames = 0
+    while len(block := file.read(_VALUES_AT_ONCE // file.channels, "float32", always_2d=True)):
+        num_frames += len(block)
+        if num_frames > max_duration_s * file.samplerate:
+            raise AudioError(f"{label}: longer than the {max_duration_s:g} s expected at most")
+        if not np.isfinite(block).all():
+            raise AudioError(f"{label}: holds NaN or infinite samples")
+        blocks.append(block.mean(axis=1, keepdims=True, dtype=np.float32) if mono else block)
+    frames: Floats = np.concatenate(blocks) if blocks else np.empty((0, 1), np.float32)
+    return frames
 
 
 def _find_cut_off(source: Path | BinaryIO) -> str | None:

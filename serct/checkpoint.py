@@ -11,13 +11,14 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from serct.atomic import write_json
+from serct.calibration import Calibration
 from serct.errors import CheckpointError
 from serct.model_params import ModelParams
 from serct.models import Model, build_classical, build_model, is_classical
 from serct.params import AudioParams, TrainParams
 from serct.sections import Section
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 class ValidationScores(Section):
@@ -63,6 +64,7 @@ class Card(Section):
     num_parameters: int
     best_epoch: int
     validation: ValidationScores
+    calibration: Calibration
     digests: Digests
     versions: dict[str, str]
     fingerprint: str

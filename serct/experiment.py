@@ -12,8 +12,10 @@ import torch
 
 from serct import __version__, atomic, runtime
 from serct.atomic import write_json
+from serct.calibration import Calibration, calibrate
 from serct.checkpoint import FORMAT_VERSION, Card, save_model
-from serct.params import Params
+from serct.evaluation import as_classifier, predict
+from serct.params import Params, TrainParams
 from serct.shards import ShardDataset
 from serct.tracked import tracked
 from serct.training import Fitted, fingerprint, fit
@@ -63,14 +65,21 @@ def train_and_track(params: Params, name: str, shards: Path, state: Path, out: P
             on_epoch=lambda row: run.log_epoch(asdict(row)),
         )  # fmt: skip
         with atomic.replacing_folder(out) as folder:
-            save_model(folder, fitted.model, _card(known, fitted))
+            calibration = _calibrate(fitted, validation_set, train)
+            save_model(folder, fitted.model, _card(known, fitted, calibration))
             _write_history(folder / "history.csv", fitted)
             write_json(folder / "run.json", _run_facts(params, mark, run.id, fitted))
         state.unlink(missing_ok=True)
         run.finish(out)
 
 
-def _card(known: dict[str, Any], fitted: Fitted) -> Card:
+def _calibrate(fitted: Fitted, validation_set: ShardDataset, train: TrainParams) -> Calibration:
+    classifier = as_classifier(fitted.model, torch.device(fitted.device))
+    probabilities = predict(classifier, validation_set, train.batch_size)
+    return calibrate(probabilities, validation_set.labels, train.max_error)
+
+
+def _card(known: dict[str, Any], fitted: Fitted, calibration: Calibration) -> Card:
     best = fitted.best
     content = {
         **known,
@@ -82,6 +91,7 @@ def _card(known: dict[str, Any], fitted: Fitted) -> Card:
             "ua": best.validation_ua,
             "wf1": best.validation_wf1,
         },
+        "calibration": calibration.model_dump(mode="json"),
     }
     return Card.model_validate_json(json.dumps(content))
 

@@ -41,8 +41,8 @@ def export_onnx(
 ) -> ExportNote:
     """Write a model as a folder that `serct.Predictor` loads with ONNX Runtime.
 
-    Batch size and length stay open. In int8 the weights of wider matrix products are stored in 8 bits,
-    and their inputs are rounded to 8 bits anew for each batch; convolutions stay in float32.
+    Batch size and length stay open. In int8 the weights of wider matrix products are stored in 8
+    bits, and their inputs are rounded to 8 bits anew for each batch; convolutions stay in float32.
 
     Args:
         source: A trained model's folder.
@@ -123,7 +123,7 @@ def trace(model: Serct, path: Path) -> None:
         )
     if program is None:
         raise CheckpointError("the exporter gave no model")
-    # What weights make of each other is computed now, once; the exporter itself leaves what is large.
+    # What weights make of each other is computed now, once; the exporter leaves what is large.
     optimizer.optimize_ir(
         program.model, input_size_limit=_LARGEST_WEIGHT, output_size_limit=_LARGEST_WEIGHT
     )

@@ -40,7 +40,7 @@ class SplitParams(Section):
 class CheckParams(Section):
     """What makes a recording unusable, and how many unusable ones are tolerated."""
 
-    silence_peak: Annotated[float, Field(ge=0, lt=1)]
+    silence_peak: Annotated[float, Field(ge=0, lt=1)] | None
     max_duration_s: Positive
     max_rejected: Annotated[int, Field(ge=0)]
 
@@ -85,6 +85,7 @@ class TrainParams(Section):
     schedule: Annotated[StepSchedule | CosineSchedule, Field(discriminator="name")]
     gradient_clip: Positive | None
     label_smoothing: Probability
+    max_error: Probability
     select_by: Literal["ua", "wa", "wf1", "loss"]
     device: Literal["auto", "cpu", "cuda", "mps"]
     precision: Literal["auto", "float32", "tf32", "bfloat16"]

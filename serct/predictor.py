@@ -7,7 +7,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from serct.arrays import Floats
+from serct.arrays import Floats, Pcm
 from serct.audio import prepare, read_recording
 from serct.checkpoint import Card, load_card, load_model
 from serct.errors import AudioError
@@ -22,6 +22,7 @@ from serct.tracking import find_model
 CHECKS = CheckParams(silence_peak=1e-4, max_duration_s=600.0, max_rejected=0)
 
 Answer = dict[str, float]
+UNCERTAIN = "uncertain"
 
 
 class Predictor:
@@ -72,12 +73,29 @@ class Predictor:
         """Give the probability of each emotion in each waveform; as `predict` one by one."""
         if not waveforms:
             return []
-        clips = [prepare(_checked(each), sample_rate, self.card.audio) for each in waveforms]
-        probabilities = self._classify(*stack_clips(clips))
+        return self.answer([self.prepare(each, sample_rate) for each in waveforms])
+
+    def prepare(self, waveform: npt.ArrayLike, sample_rate: int) -> Pcm:
+        """Make what the model sees of a waveform; what exceeds its rows is cut off.
+
+        Raises:
+            AudioError: As `predict`.
+        """
+        return prepare(_checked(waveform), sample_rate, self.card.audio)
+
+    def answer(self, clips: Sequence[Pcm]) -> list[Answer]:
+        """Give the calibrated probability of each emotion in each of one or more prepared clips."""
+        probabilities = self.card.calibration.apply(self._classify(*stack_clips(clips)))
         return [
             dict(zip(self.card.emotions, map(float, answer), strict=True))
             for answer in probabilities
         ]
+
+    def decide(self, answer: Answer) -> str:
+        """Name the most probable emotion, or `UNCERTAIN` if it is not probable enough."""
+        emotion = max(answer, key=answer.__getitem__)
+        is_certain = answer[emotion] >= self.card.calibration.uncertain_below
+        return emotion if is_certain else UNCERTAIN
 
     def predict_file(self, source: str | Path | BinaryIO, name: str | None = None) -> Answer:
         """Give the probability of each emotion in an audio file of any usual format.
@@ -90,7 +108,7 @@ class Predictor:
             AudioError: If the file is not usable audio.
         """
         source = Path(source) if isinstance(source, str) else source
-        recording = read_recording(source, CHECKS, name)
+        recording = read_recording(source, CHECKS, name, mono=True)
         return self.predict(recording.waveform, recording.sample_rate)
 
 

@@ -187,3 +187,22 @@ def test_native_rate_is_left_alone() -> None:
     native = AUDIO.model_copy(update={"sample_rate": "native"})
     clip = prepare(tone(24414, seconds=0.02), 24414, native)
     np.testing.assert_array_equal(clip, to_pcm16(tone(24414, seconds=0.02)))
+
+
+def test_mono_is_the_mean_of_all_channels_without_holding_them(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    frames = rng.uniform(-0.5, 0.5, (300_000, 7)).astype(np.float32)  # more than a block
+    path = tmp_path / "a.wav"
+    soundfile.write(path, frames, 16000, subtype="FLOAT")
+    checks = CHECKS.model_copy(update={"max_duration_s": 30.0})
+    mono = read_recording(path, checks, mono=True)
+    assert mono.frames.shape == (300_000, 1)
+    np.testing.assert_allclose(mono.waveform, frames.mean(axis=1), atol=1e-6)
+    np.testing.assert_array_equal(read_recording(path, checks).frames, frames)
+
+
+def test_silence_is_taken_where_it_is_not_checked(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.zeros(1000), 16000)
+    checks = CHECKS.model_copy(update={"silence_peak": None})
+    assert not read_recording(path, checks).frames.any()

@@ -61,7 +61,7 @@ def test_missing_card(folder: Path) -> None:
 def test_card_of_another_version(folder: Path) -> None:
     card = json.loads((folder / "card.json").read_text())
     (folder / "card.json").write_text(json.dumps({**card, "format_version": 99}))
-    with pytest.raises(CheckpointError, match="format version 99, this version of serct reads 1"):
+    with pytest.raises(CheckpointError, match="format version 99, this version of serct reads 2"):
         load_card(folder)
 
 

@@ -32,9 +32,11 @@ def predict(
         is_good = True
         try:
             answer = predictor.predict_file(path)
+            told = predictor.decide(answer)
+            result |= {"emotion": told, "probabilities": answer}
             best = max(answer, key=answer.__getitem__)
-            result |= {"emotion": best, "probabilities": answer}
-            line = f"{path}: {best} ({answer[best]:.1%})"
+            guess = told if told == best else f"{told}, perhaps {best}"
+            line = f"{path}: {guess} ({answer[best]:.1%})"
         except SerctError as error:
             is_good = False
             num_failed += 1
