@@ -22,6 +22,7 @@ from serct.params import AudioParams, CheckParams
 # libsndfile's number of frames where a stream does not tell it.
 _UNKNOWN_FRAMES = 2**62
 _VALUES_AT_ONCE = 2**20
+_LOWEST_RATE_HZ, _HIGHEST_RATE_HZ = 4000, 192_000
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif")
 
 
@@ -86,6 +87,10 @@ def read_recording(
     try:
         with soundfile.SoundFile(source) as file:
             rate = file.samplerate
+            if not _LOWEST_RATE_HZ <= rate <= _HIGHEST_RATE_HZ:
+                raise AudioError(
+                    f"{label}: {rate} Hz, expected {_LOWEST_RATE_HZ} to {_HIGHEST_RATE_HZ}"
+                )
             announced = file.frames if file.frames < _UNKNOWN_FRAMES else 0
             if announced > checks.max_duration_s * rate:
                 raise AudioError(

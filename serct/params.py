@@ -98,6 +98,16 @@ class EvaluateParams(Section):
     batch_size: PositiveInt
 
 
+class PromotionParams(Section):
+    """What a version must reach before people are served with it."""
+
+    min_test_ua: Probability
+    min_zero_shot_ua: Probability
+    margin: Probability
+    confidence: Fraction
+    max_changed: Probability
+
+
 class TrackingParams(Section):
     """Names in MLflow."""
 
@@ -120,6 +130,7 @@ class Params(Section):
     models: dict[Name, Annotated[ModelParams, Field(discriminator="architecture")]]
     evaluate: EvaluateParams
     tracking: TrackingParams
+    promotion: PromotionParams
 
     def train_params(self, model: str) -> TrainParams:
         """Give the `train` section with the overrides of ``model`` laid over it."""

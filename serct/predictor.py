@@ -28,6 +28,10 @@ UNCERTAIN = "uncertain"
 class Predictor:
     """A trained model with the audio form it expects.
 
+    Attributes:
+        classify: The model, before calibration.
+        card: What it is and expects.
+
     Example:
         >>> predictor = Predictor.load("data/models/tess-serct")  # doctest: +SKIP
         >>> predictor.predict_file("hello.wav")  # doctest: +SKIP
@@ -36,7 +40,7 @@ class Predictor:
 
     def __init__(self, classify: Classifier, card: Card) -> None:
         self.card = card
-        self._classify = classify
+        self.classify = classify
 
     @classmethod
     def load(
@@ -85,7 +89,7 @@ class Predictor:
 
     def answer(self, clips: Sequence[Pcm]) -> list[Answer]:
         """Give the calibrated probability of each emotion in each of one or more prepared clips."""
-        probabilities = self.card.calibration.apply(self._classify(*stack_clips(clips)))
+        probabilities = self.card.calibration.apply(self.classify(*stack_clips(clips)))
         return [
             dict(zip(self.card.emotions, map(float, answer), strict=True))
             for answer in probabilities

@@ -5,12 +5,12 @@ Imports stand inside the commands, so that help and errors come at once.
 
 import sys
 
-from serct.cli import corpora, inference, machine, pipeline, registry
+from serct.cli import corpora, inference, machine, pipeline, registry, serving
 from serct.cli.app import app
 from serct.errors import SerctError
 
 # Their import adds the commands.
-COMMANDS = (pipeline, inference, registry, corpora, machine)
+COMMANDS = (pipeline, inference, registry, serving, corpora, machine)
 
 
 def main() -> None:

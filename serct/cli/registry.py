@@ -17,6 +17,47 @@ def models(workspace: Workspace = None) -> None:
 
 
 @app.command()
+def promote(
+    version: Annotated[str, typer.Argument(help="A version's number, or @alias.")] = "@challenger",
+    why: Annotated[str, typer.Option(help="Kept on record.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only examine it.")] = False,
+    workspace: Workspace = None,
+) -> None:
+    """Examine a version and make it the champion, which is served; exit code 1 if refused."""
+    from dataclasses import asdict
+
+    from serct.params_file import read_params
+    from serct.promotion import promote as promote_version
+
+    root = workspace_root(workspace)
+    params, store = read_params(root / "params.yaml"), workspace_store(workspace)
+    found = promote_version(params, root / "data", store, version, why, is_dry=dry_run)
+    name = f"version {found.version.version} ({found.version.model} on {found.version.corpus})"
+    print_table(f"Gates of {name}", [asdict(gate) for gate in found.gates])
+    if found.is_refused:
+        typer.echo(f"refused: {name}; nothing was changed", err=True)
+        raise typer.Exit(1)
+    if not found.is_done:
+        typer.echo(f"{name} would be promoted; nothing was changed")
+        return
+    before = f"version {found.champion.version}" if found.champion else "none"
+    typer.echo(f"champion: {name}; before: {before}. `serct rollback` takes it back")
+
+
+@app.command()
+def rollback(
+    why: Annotated[str, typer.Option(help="Kept on record.")] = "",
+    workspace: Workspace = None,
+) -> None:
+    """Make the previous champion the champion again."""
+    from serct.promotion import rollback as roll_back
+
+    root = workspace_root(workspace)
+    now, before = roll_back(root / "data", workspace_store(workspace), why)
+    typer.echo(f"champion: version {now.version} again; before: version {before.version}")
+
+
+@app.command()
 def sync(workspace: Workspace = None) -> None:
     """Rebuild MLflow's runs and versions from the files."""
     report = workspace_store(workspace).sync(workspace_root(workspace) / "data")

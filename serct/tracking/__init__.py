@@ -7,19 +7,31 @@ does so when a store is first opened, since that takes seconds.
 """
 
 from serct.tracking.address import store_problems
+from serct.tracking.promotions import Entry, Promoted, append_promotion, read_promotions
 from serct.tracking.registry import Version
-from serct.tracking.resolution import find_model, resolve_model
+from serct.tracking.resolution import (
+    find_model,
+    find_version,
+    known_versions,
+    resolve_model,
+)
 from serct.tracking.server import server_command
 from serct.tracking.store import Store, list_versions, open_store
 from serct.tracking.sync import SyncReport
 
 __all__ = [
+    "Entry",
+    "Promoted",
     "Store",
     "SyncReport",
     "Version",
+    "append_promotion",
     "find_model",
+    "find_version",
+    "known_versions",
     "list_versions",
     "open_store",
+    "read_promotions",
     "resolve_model",
     "server_command",
     "store_problems",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-CHALLENGER = "challenger"
+CHALLENGER, CHAMPION, PREVIOUS = "challenger", "champion", "previous"
 _DESCRIPTION_WIDTH = 5000  # of MLflow's column, in characters
 
 
@@ -42,6 +42,7 @@ class Version:
     test_ua: float | None
     manifest_digest: str
     fingerprint: str
+    weights: str
     run_id: str
 
 
@@ -63,7 +64,7 @@ def ensure_version(connection: Connection, run_id: str, folder: ModelFolder) -> 
         if not versions:
             _ensure_registered_model(connection)
         model_id = log_model(connection, run_id, folder)
-        with _as_global(connection.uri):  # the registry asks the global store for the model
+        with as_global(connection.uri):  # the registry asks the global store for the model
             made = connection.client.create_model_version(
                 connection.registered_model,
                 f"models:/{model_id}",
@@ -104,44 +105,48 @@ def _is_beaten(holder: "ModelVersion", other: "ModelVersion") -> bool:
     return float(holder.tags["validation.ua"]) < float(other.tags["validation.ua"])
 
 
-def list_versions(connection: Connection) -> list[Version]:
-    """List all versions that serct registered, the oldest first."""
+def list_versions(client: "MlflowClient", name: str) -> list[Version]:
+    """List all versions of a model that serct registered, the oldest first."""
     return [
         Version(
             version=str(found.version),
-            aliases=_aliases(connection.client, found),
+            aliases=_aliases(client, found),
             model=found.tags["model"],
             corpus=found.tags["corpus"],
             synthetic=found.tags["synthetic"] == "true",
             validation_ua=float(found.tags["validation.ua"]),
-            test_ua=connection.client.get_run(str(found.run_id)).data.metrics.get("test/ua"),
+            test_ua=client.get_run(str(found.run_id)).data.metrics.get("test/ua"),
             manifest_digest=found.tags["manifest_digest"],
             fingerprint=found.tags["fingerprint"],
+            weights=found.tags["weights"],
             run_id=str(found.run_id),
         )
-        for found in _versions(connection.client, connection.registered_model)
+        for found in _versions(client, name)
         if "fingerprint" in found.tags
     ]
 
 
-def set_alias(
-    connection: Connection, alias: str, version: str | None, tags: dict[str, str]
-) -> None:
-    """Point an alias to a version, None to no version, and set tags of that version.
+def appoint(connection: Connection, champion: str, previous: str | None) -> None:
+    """Point `champion` to a version, and `previous` to another or to none.
 
     Raises:
         TrackingError: If there is no such version.
     """
+    name = connection.registered_model
     with connection.lock:
-        if version is None:
-            connection.client.delete_registered_model_alias(connection.registered_model, alias)
-            return
-        find_version(connection.client, connection.registered_model, version)
-        for key, value in tags.items():
-            connection.client.set_model_version_tag(
-                connection.registered_model, version, key, value
-            )
-        _set_alias(connection, alias, version)
+        for version in {champion, previous} - {None}:
+            find_version(connection.client, name, str(version))
+        if previous is None:
+            connection.client.delete_registered_model_alias(name, PREVIOUS)
+        else:
+            _set_alias(connection, PREVIOUS, previous)
+        _set_alias(connection, CHAMPION, champion)
+
+
+def set_tags(connection: Connection, version: str, tags: dict[str, str]) -> None:
+    """Set tags of a version."""
+    for key, value in tags.items():
+        connection.client.set_model_version_tag(connection.registered_model, version, key, value)
 
 
 def find_version(client: "MlflowClient", name: str, which: str) -> "ModelVersion":
@@ -166,6 +171,15 @@ def find_version(client: "MlflowClient", name: str, which: str) -> "ModelVersion
         f"no registered model {name!r}, there is {others or 'none'}: train a model, or run "
         "`serct sync`"
     )
+
+
+def find_weights(connection: Connection, fingerprint: str, weights: str) -> str | None:
+    """Find the version of these very weights; gives its number."""
+    wanted = {"fingerprint": fingerprint, "weights": weights}
+    for version in _versions(connection.client, connection.registered_model):
+        if wanted.items() <= dict(version.tags).items():
+            return str(version.version)
+    return None
 
 
 def fetch_folder(client: "MlflowClient", uri: str, model_id: str) -> Path:
@@ -212,7 +226,7 @@ def _ensure_registered_model(connection: Connection) -> None:
 
 
 @contextmanager
-def _as_global(uri: str) -> Iterator[None]:
+def as_global(uri: str) -> Iterator[None]:
     """Make a store MLflow's global one for a moment."""
     import mlflow
 

@@ -12,6 +12,7 @@ from serct.tracking import completion, registry, results, runs
 from serct.tracking.connection import Connection, talking
 from serct.tracking.folders import ModelFolder, ResultsFolder
 from serct.tracking.opening import open_connection
+from serct.tracking.served import served_answer
 from serct.tracking.sync import SyncReport, sync
 
 logger = logging.getLogger("serct")
@@ -124,14 +125,46 @@ class Store:
     def versions(self) -> list[registry.Version]:
         """List all registered versions, the oldest first."""
         with talking(self.uri, "list versions"):
-            return registry.list_versions(self._connection)
+            return registry.list_versions(
+                self._connection.client, self._connection.registered_model
+            )
 
-    def set_alias(
-        self, alias: str, version: str | None, tags: Mapping[str, str] | None = None
-    ) -> None:
-        """Point an alias to a version (None: to none), noting ``tags``, such as why, on it."""
-        with talking(self.uri, f"set the alias {alias!r}"):
-            registry.set_alias(self._connection, alias, version, dict(tags or {}))
+    def version(self, which: str) -> registry.Version:
+        """Find a version by "3" or "@challenger".
+
+        Raises:
+            TrackingError: If there is none; says what there is.
+        """
+        with talking(self.uri, f"find version {which}"):
+            found = registry.find_version(
+                self._connection.client, self._connection.registered_model, which
+            )
+            number = str(found.version)
+        known = self.versions()
+        for version in known:
+            if version.version == number:
+                return version
+        raise TrackingError(f"{self.uri}: version {number} was not registered by serct")
+
+    def folder(self, version: str) -> Path:
+        """Give the local folder, with card.json in it, of a version."""
+        with talking(self.uri, f"fetch version {version}"):
+            found = registry.find_version(
+                self._connection.client, self._connection.registered_model, version
+            )
+            model_id = str(found.source).removeprefix("models:/")
+            return registry.fetch_folder(self._connection.client, self.uri, model_id)
+
+    def answer_as_served(self, version: str, audio: bytes) -> dict[str, Any]:
+        """Answer for one audio file with a version as `mlflow models serve` would."""
+        with talking(self.uri, f"load version {version} as MLflow does"):
+            return served_answer(self._connection, version, audio)
+
+    def appoint(self, champion: str, previous: str | None, tags: Mapping[str, str]) -> None:
+        """Point `champion` and `previous` (None: to none) to versions; tag the champion."""
+        with talking(self.uri, f"make version {champion} the champion"):
+            registry.set_tags(self._connection, champion, dict(tags))
+            registry.appoint(self._connection, champion, previous)
 
 
 def open_store(root: Path, experiment: str, registered_model: str) -> Store:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serct.errors import TrackingError
-from serct.tracking import completion, registry
+from serct.tracking import completion, promotions, registry
 from serct.tracking.connection import Connection, talking
 from serct.tracking.folders import ModelFolder, ResultsFolder
 from serct.tracking.results import log_results
@@ -56,7 +56,34 @@ def sync(connection: Connection, data: Path) -> SyncReport:
                 actions += [f"{name}: {action}" for action in _sync_model(connection, data, folder)]
         except TrackingError as error:
             problems.append(str(error))
+    try:
+        with talking(connection.uri, "give the champion back its name"):
+            actions += _restore_champion(connection, data)
+    except TrackingError as error:
+        problems.append(str(error))
     return SyncReport(len(folders), tuple(actions), tuple(problems))
+
+
+def _restore_champion(connection: Connection, data: Path) -> list[str]:
+    """Set the aliases as the workspace's record of promotions says, unless there is a champion.
+
+    One is left as it is: where a team shares a registry, another workspace may have promoted it.
+    """
+    entries = promotions.read_promotions(data)
+    if not entries or any(
+        registry.CHAMPION in version.aliases
+        for version in registry.list_versions(connection.client, connection.registered_model)
+    ):
+        return []
+    last = entries[-1]
+    champion, previous = (
+        registry.find_weights(connection, model.fingerprint, model.weights) if model else None
+        for model in (last.champion, last.previous)
+    )
+    if champion is None:
+        return []  # its folder holds another training by now
+    registry.appoint(connection, champion, previous)
+    return [f"champion: version {champion}"]
 
 
 def _sync_model(connection: Connection, data: Path, folder: ModelFolder) -> list[str]:

@@ -1,0 +1,50 @@
+"""Commands that put a model to use for others."""
+
+from typing import Annotated
+
+import typer
+
+from serct.cli.app import app
+from serct.cli.shared import Workspace, workspace_root
+
+
+@app.command()
+def serve(
+    model: Annotated[
+        str, typer.Option(help="A registry address, followed while it runs, or a folder.")
+    ] = "models:/serct@champion",
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0: any free one.")] = 8000,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "cpu",
+    precision: Annotated[str, typer.Option(help="float32, bfloat16 or auto.")] = "float32",
+    api_key: Annotated[
+        str | None,
+        typer.Option(envvar="SERCT_API_KEY", help="What clients must send as X-API-Key."),
+    ] = None,
+    max_body_mb: Annotated[float, typer.Option(help="Largest request, in MB.")] = 20.0,
+    max_clip_s: Annotated[float, typer.Option(help="Longest file to predict, in s.")] = 60.0,
+    max_recording_s: Annotated[float, typer.Option(help="Longest to divide, in s.")] = 600.0,
+    max_in_flight: Annotated[int, typer.Option(help="Requests at once.")] = 64,
+    timeout_s: Annotated[float, typer.Option(help="Longest time for an answer.")] = 60.0,
+    workspace: Workspace = None,
+) -> None:
+    """Answer over HTTP and WebSocket: /v1/predict, /v1/segments, /v1/stream; see /docs."""
+    from serct.serving.server import serve as run
+    from serct.serving.settings import Settings
+
+    run(
+        Settings(
+            model=model,
+            workspace=workspace_root(workspace),
+            device=device,
+            precision=precision,
+            api_key=api_key,
+            max_body_bytes=int(max_body_mb * 1e6),
+            max_clip_s=max_clip_s,
+            max_recording_s=max_recording_s,
+            max_in_flight=max_in_flight,
+            timeout_s=timeout_s,
+        ),
+        host,
+        port,
+    )

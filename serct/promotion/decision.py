@@ -1,0 +1,149 @@
+"""Moving the champion: after its gates, or back in one step; on record either way."""
+
+import getpass
+import io
+import socket
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import soundfile
+
+from serct.errors import TrackingError
+from serct.params import Params
+from serct.predictor import Predictor
+from serct.promotion.gates import Gate, examine
+from serct.tracking import Entry, Promoted, Store, Version, append_promotion
+
+CHAMPION = "@champion"
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """What became of a version.
+
+    Attributes:
+        version: The one that was examined.
+        champion: The one in use before, None if there was none.
+        gates: In the order in which they were put.
+        is_done: Whether it is the champion now.
+    """
+
+    version: Version
+    champion: Version | None
+    gates: tuple[Gate, ...]
+    is_done: bool
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether a gate refuses it."""
+        return any(gate.verdict == "REFUSED" for gate in self.gates)
+
+
+def promote(
+    params: Params, data: Path, store: Store, which: str, why: str, *, is_dry: bool = False
+) -> Promotion:
+    """Examine a version and, if no gate refuses it, make it the champion.
+
+    Args:
+        params: Hold the gates' bounds.
+        data: The workspace's data folder.
+        store: Its registry.
+        which: "3" or "@challenger".
+        why: For the record.
+        is_dry: Only examine.
+
+    Raises:
+        TrackingError: If there is no such version, or it is the champion already.
+    """
+    version, champion = store.version(which), _champion(store)
+    if champion is not None and champion.version == version.version:
+        raise TrackingError(f"version {version.version} is the champion already")
+    folder = store.folder(version.version)
+    in_use = store.folder(champion.version) if champion else None
+    gates = (
+        *examine(params, data, folder, in_use),
+        _served_by_mlflow(store, version, folder),
+    )
+    found = Promotion(version, champion, gates, is_done=False)
+    if found.is_refused or is_dry:
+        return found
+    _move(data, store, "promote", version, champion, why, gates)
+    return Promotion(version, champion, gates, is_done=True)
+
+
+def rollback(data: Path, store: Store, why: str) -> tuple[Version, Version]:
+    """Make the previous champion the champion again, and the other way round.
+
+    Returns:
+        The champion now, and the one until now.
+
+    Raises:
+        TrackingError: If there is nothing to go back to.
+    """
+    champion, previous = _champion(store), _alias(store, "@previous")
+    if champion is None or previous is None:
+        raise TrackingError("nothing to roll back to: no version is called previous")
+    _move(data, store, "rollback", previous, champion, why, ())
+    return previous, champion
+
+
+def _move(
+    data: Path,
+    store: Store,
+    action: Literal["promote", "rollback"],
+    champion: Version,
+    previous: Version | None,
+    why: str,
+    gates: Sequence[Gate],
+) -> None:
+    entry = Entry(
+        action=action,
+        at=datetime.now(UTC).isoformat(timespec="seconds"),
+        by=f"{getpass.getuser()}@{socket.gethostname()}",
+        why=why,
+        champion=_promoted(champion),
+        previous=_promoted(previous) if previous else None,
+        gates=tuple(asdict(gate) for gate in gates),
+    )
+    # The record first: if this process dies in between, `serct sync` does the rest.
+    append_promotion(data, entry)
+    tags = {f"serct.{action}.{key}": getattr(entry, key) for key in ("at", "by", "why")}
+    store.appoint(champion.version, previous.version if previous else None, tags)
+
+
+def _promoted(version: Version) -> Promoted:
+    return Promoted(
+        version=version.version,
+        name=version.model,
+        corpus=version.corpus,
+        fingerprint=version.fingerprint,
+        weights=version.weights,
+    )
+
+
+def _champion(store: Store) -> Version | None:
+    return _alias(store, CHAMPION)
+
+
+def _alias(store: Store, alias: str) -> Version | None:
+    found = [each for each in store.versions() if alias.removeprefix("@") in each.aliases]
+    return found[0] if found else None
+
+
+def _served_by_mlflow(store: Store, version: Version, folder: Path) -> Gate:
+    """Ask whether `mlflow models serve` would answer as everything else does."""
+    name, expected = "same answer through MLflow", "differs by <= 1e-6"
+    audio = io.BytesIO()
+    noise = np.random.default_rng(0).uniform(-0.3, 0.3, 16_000)
+    soundfile.write(audio, noise, 16_000, format="WAV", subtype="PCM_16")
+    try:
+        answer = store.answer_as_served(version.version, audio.getvalue())
+        own = Predictor.load(folder).predict_file(audio, "noise")
+    except Exception as error:  # whatever it is, a user would meet it
+        return Gate(name, f"{error}".splitlines()[0], expected, "REFUSED")
+    difference = max(abs(answer[emotion] - own[emotion]) for emotion in own)
+    return Gate(name, f"{difference:.1e}", expected, "passed" if difference <= 1e-6 else "REFUSED")

@@ -1,0 +1,1 @@
+"""The service: a model from the registry, over HTTP and WebSocket."""

@@ -1,0 +1,81 @@
+"""The record of promotions: a file in the workspace, one JSON object a line, only ever added to.
+
+MLflow shows what it says; a lost database is given its aliases back from it.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+
+from serct.errors import TrackingError
+from serct.sections import Section
+
+FILE = "promotions.jsonl"
+
+
+class Promoted(Section):
+    """One version, by what stays the same when a registry is rebuilt.
+
+    Attributes:
+        version: Its number in the registry at the time.
+        fingerprint: Of parameters, data and seed.
+        weights: Digest of the weights.
+    """
+
+    version: str
+    name: str
+    corpus: str
+    fingerprint: str
+    weights: str
+
+
+class Entry(Section):
+    """One line: who moved the champion, when, why, on which evidence.
+
+    Attributes:
+        at: ISO 8601, UTC.
+        previous: What was the champion until then.
+        gates: Their outcome, as the gates of `serct.promotion` tell it; none for a rollback.
+    """
+
+    action: Literal["promote", "rollback"]
+    at: str
+    by: str
+    why: str
+    champion: Promoted
+    previous: Promoted | None
+    gates: tuple[dict[str, str], ...]
+
+
+def append_promotion(data: Path, entry: Entry) -> None:
+    """Add a line, which is on the disk when this returns."""
+    line = json.dumps(entry.model_dump(mode="json"), ensure_ascii=False) + "\n"
+    data.mkdir(exist_ok=True)
+    with (data / FILE).open("ab+") as file:
+        file.seek(0)
+        file.truncate(file.read().rfind(b"\n") + 1)  # what a crash cut off
+        file.write(line.encode())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_promotions(data: Path) -> list[Entry]:
+    """Read all lines, the oldest first; a last line cut off by a crash is left out.
+
+    Raises:
+        TrackingError: If a line is not one of these.
+    """
+    path = data / FILE
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8").split("\n")
+    entries = []
+    for number, line in enumerate(lines[:-1], start=1):
+        try:
+            entries.append(Entry.model_validate_json(line))
+        except (ValueError, ValidationError) as error:
+            raise TrackingError(f"{path}, line {number}: not a promotion: {error}") from error
+    return entries
