@@ -19,7 +19,7 @@ install: $(STAMP)  ## Make .venv with the pinned dependencies and the project
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,onnx]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,onnx,app]'
 	touch $@
 
 demo: install  ## Run the whole pipeline on synthetic speech in build/demo

@@ -142,3 +142,56 @@ def _no_store(tracking: object) -> None:
     from serct.errors import TrackingError
 
     raise TrackingError("tests of training do without a store")
+
+
+@pytest.fixture(scope="session")
+def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Somebody speaks, for a second or two: tones are no speech. wav, 22.05 kHz."""
+    from serct.corpora import demo
+
+    folder = tmp_path_factory.mktemp("spoken")
+    request = demo._request("en", "f1", 1, "The train leaves the station at nine.", "happy")
+    demo._speak([request], folder)
+    return folder / str(request["file"])
+
+
+def make_workspace(root: Path, model: Path, shards: Path) -> None:
+    """Make a workspace where any model may be promoted, with one version."""
+    import shutil
+
+    from serct.tracking import open_store
+
+    promotion = {"min_test_ua": 0.0, "min_zero_shot_ua": 0.0, "margin": 0.99, "max_changed": 0.99}
+    pipeline = {
+        "corpora": ["demo_en"],
+        "train_corpora": ["demo_en"],
+        "zero_shot_corpora": [],
+        "models": ["serct"],
+    }
+    shrink(ROOT / "params.yaml", root / "params.yaml", promotion=promotion, pipeline=pipeline)
+    shutil.copytree(shards, root / "data" / "shards" / "tones")
+    shutil.copytree(model, root / "data" / "models" / "tones-serct")
+    open_store(root, "serct", "serct").ensure(root / "data" / "models" / "tones-serct")
+
+
+def add_version(root: Path, seed: int, noise: float) -> str:
+    """Register a second training: the first one's weights with some noise; gives its version."""
+    import json
+    import shutil
+
+    from safetensors.numpy import load_file, save_file
+
+    from serct.tracking import open_store
+
+    folder = root / "data" / "models" / f"tones-serct{seed}"
+    shutil.copytree(root / "data" / "models" / "tones-serct", folder)
+    weights = load_file(folder / "weights.safetensors")
+    rng = np.random.default_rng(seed)
+    for name, value in weights.items():
+        weights[name] = (value + noise * rng.standard_normal(value.shape)).astype(value.dtype)
+    save_file(weights, folder / "weights.safetensors")
+    card = json.loads((folder / "card.json").read_text())
+    (folder / "card.json").write_text(json.dumps(card | {"fingerprint": f"seed{seed}"}))
+    store = open_store(root, "serct", "serct")
+    store.ensure(folder)
+    return store.versions()[-1].version

@@ -497,7 +497,7 @@ class TestRegistry:
     def test_versions_are_listed_with_aliases_and_scores(self, root: Path, store: Store) -> None:
         folder = write_trained(root)
         train(store, folder)
-        store.set_alias("champion", "1", {"promoted.why": "the first"})
+        store.appoint("1", None, {"serct.promote.why": "the first"})
         write_test(root / "data", "tess", "serct", ua=0.5)
         store.log_results(folder, root / "data" / "reports" / "evaluate" / NAME)
         (version,) = store.versions()
@@ -506,10 +506,11 @@ class TestRegistry:
         (row,) = tracking.list_versions(store)
         assert row["aliases"] == "challenger, champion"
         assert row["test UA"] == "0.5000"
-        store.set_alias("champion", None)
-        assert store.versions()[0].aliases == ("challenger",)
+        store.appoint("1", "1", {})
+        assert store.versions()[0].aliases == ("challenger", "champion", "previous")
         with pytest.raises(TrackingError, match=r"'serct' has no '7', it has 1, @challenger"):
-            store.set_alias("champion", "7")
+            store.appoint("7", "1", {})
+        assert store.version("@champion").version == "1"
 
     def test_addresses_lead_to_the_folder(self, root: Path, store: Store) -> None:
         folder = write_trained(root)

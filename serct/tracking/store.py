@@ -163,8 +163,8 @@ class Store:
     def appoint(self, champion: str, previous: str | None, tags: Mapping[str, str]) -> None:
         """Point `champion` and `previous` (None: to none) to versions; tag the champion."""
         with talking(self.uri, f"make version {champion} the champion"):
-            registry.set_tags(self._connection, champion, dict(tags))
             registry.appoint(self._connection, champion, previous)
+            registry.set_tags(self._connection, champion, dict(tags))
 
 
 def open_store(root: Path, experiment: str, registered_model: str) -> Store:

@@ -1,0 +1,1 @@
+"""The demonstrator: a page that asks the service."""

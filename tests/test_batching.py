@@ -1,0 +1,109 @@
+"""Every clip gets its own answer from its own model, whatever comes together."""
+
+import asyncio
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+
+from serct.serving.batching import Batcher
+
+
+class Echo:
+    """Answers with a clip's first sample and the model's name, slowly if told."""
+
+    def __init__(self, name: str) -> None:
+        self.predictor = self
+        self.name = name
+        self.sizes: list[int] = []
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def answer(self, clips: list[np.ndarray]) -> list[dict[str, Any]]:
+        self.gate.wait(10)
+        self.sizes.append(len(clips))
+        if any(clip[0] < 0 for clip in clips):
+            raise ValueError("negative")
+        return [{"model": self.name, "value": int(clip[0])} for clip in clips]
+
+
+def clip(value: int) -> np.ndarray:
+    return np.array([value], np.int16)
+
+
+def run(scenario: Any, max_batch: int = 4) -> Any:
+    async def main() -> Any:
+        batcher = Batcher(max_batch)
+        task = asyncio.create_task(batcher.run())
+        try:
+            return await asyncio.wait_for(scenario(batcher), 20)
+        finally:
+            task.cancel()
+
+    return asyncio.run(main())
+
+
+def test_everyone_gets_their_own_answer() -> None:
+    one, other = Echo("one"), Echo("other")
+
+    async def scenario(batcher: Batcher) -> None:
+        async def ask(number: int) -> None:
+            model = one if number % 3 else other
+            values = [10 * number, 10 * number + 1]
+            answers = await batcher.answer(model, [clip(value) for value in values])
+            assert answers == [{"model": model.name, "value": value} for value in values]
+
+        await asyncio.gather(*(ask(number) for number in range(40)))
+
+    run(scenario)
+    assert sum(one.sizes) + sum(other.sizes) == 80
+    assert max(one.sizes + other.sizes) == 4
+
+
+def test_batches_gather_while_the_model_is_busy() -> None:
+    model = Echo("one")
+    model.gate.clear()
+
+    async def scenario(batcher: Batcher) -> None:
+        first = asyncio.create_task(batcher.answer(model, [clip(0)]))
+        await asyncio.sleep(0.05)
+        rest = [asyncio.create_task(batcher.answer(model, [clip(n)])) for n in range(1, 9)]
+        await asyncio.sleep(0.05)
+        assert batcher.num_waiting == 8
+        model.gate.set()
+        await asyncio.gather(first, *rest)
+
+    run(scenario)
+    assert model.sizes == [1, 4, 4]
+
+
+def test_an_error_reaches_who_asked_and_the_next_is_answered() -> None:
+    model = Echo("one")
+
+    async def scenario(batcher: Batcher) -> None:
+        with pytest.raises(ValueError, match="negative"):
+            await batcher.answer(model, [clip(-1)])
+        assert (await batcher.answer(model, [clip(5)]))[0]["value"] == 5
+        assert await batcher.answer(model, []) == []
+
+    run(scenario)
+
+
+def test_who_gave_up_is_not_computed_for() -> None:
+    model = Echo("one")
+    model.gate.clear()
+
+    async def scenario(batcher: Batcher) -> None:
+        first = asyncio.create_task(batcher.answer(model, [clip(0)]))
+        await asyncio.sleep(0.05)
+        second = asyncio.create_task(batcher.answer(model, [clip(1), clip(2)]))
+        third = asyncio.create_task(batcher.answer(model, [clip(3)]))
+        await asyncio.sleep(0.05)
+        second.cancel()
+        await asyncio.sleep(0)
+        model.gate.set()
+        await asyncio.gather(first, third)
+
+    run(scenario)
+    assert model.sizes == [1, 1]
