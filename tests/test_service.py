@@ -1,0 +1,493 @@
+"""The service as people meet it: a process, real sockets, clients of other makes."""
+
+import asyncio
+import io
+import itertools
+import json
+import os
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import requests
+import soundfile
+import websockets
+
+from serct import Predictor, tracking
+from tests.conftest import add_version, make_workspace
+from tests.service_process import Service, running
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def root(
+    trained: dict[str, Path], tone_shards: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    root = tmp_path_factory.mktemp("served")
+    make_workspace(root, trained["serct"], tone_shards)
+    tracking.open_store(root, "serct", "serct").appoint("1", None, {})
+    return root
+
+
+@pytest.fixture(scope="module")
+def service(root: Path) -> Iterator[Service]:
+    with running("--workspace", str(root)) as service:
+        service.wait_for_version("1")
+        yield service
+
+
+@pytest.fixture(scope="module")
+def predictor(root: Path) -> Predictor:
+    return Predictor.load(tracking.open_store(root, "serct", "serct").folder("1"))
+
+
+def encode(samples: np.ndarray, rate: int = 16_000, form: str = "WAV", **more: str) -> bytes:
+    buffer = io.BytesIO()
+    soundfile.write(buffer, samples, rate, format=form, **more)
+    return buffer.getvalue()
+
+
+class TestPredict:
+    @pytest.mark.parametrize("form", ["WAV", "FLAC", "OGG", "MP3", "AIFF"])
+    @pytest.mark.parametrize("channels", [1, 2])
+    def test_answers_as_the_predictor(
+        self, service: Service, predictor: Predictor, spoken: Path, form: str, channels: int
+    ) -> None:
+        samples, rate = soundfile.read(spoken)
+        content = encode(np.stack([samples] * channels, axis=1), rate, form)
+        answer = service.post("/v1/predict", "files", (f"clip.{form}", content))
+        assert answer.status_code == 200, answer.text
+        (found,) = answer.json()["predictions"]
+        expected = predictor.predict_file(io.BytesIO(content))
+        assert found["probabilities"] == pytest.approx(expected, abs=1e-5)
+        assert found["emotion"] == predictor.decide(expected)
+        assert found["file"] == f"clip.{form}"
+        assert found["duration_s"] == pytest.approx(len(samples) / rate, abs=0.1)
+        assert found["heard_s"] == 0.5  # rows of 8,000 samples
+        assert answer.json()["model"]["version"] == "1"
+
+    def test_several_files_in_their_order(
+        self, service: Service, predictor: Predictor, spoken: Path
+    ) -> None:
+        samples, rate = soundfile.read(spoken)
+        clips = [encode(samples[start:], rate) for start in (0, 4000, 8000)]
+        clips.insert(1, encode(np.zeros(16_000)))
+        answer = service.post(
+            "/v1/predict", "files", *((f"{n}.wav", clip) for n, clip in enumerate(clips))
+        ).json()["predictions"]
+        assert [each["file"] for each in answer] == ["0.wav", "1.wav", "2.wav", "3.wav"]
+        assert answer[1]["emotion"] == "no_speech"
+        for number in (0, 2, 3):
+            expected = predictor.predict_file(io.BytesIO(clips[number]))
+            assert answer[number]["probabilities"] == pytest.approx(expected, abs=1e-5)
+
+    def test_curl(self, service: Service, spoken: Path) -> None:
+        curl = shutil.which("curl")
+        if curl is None:
+            pytest.skip("curl is not installed")
+        command = [curl, "-sS", "-F", f"files=@{spoken}", f"{service.url}/v1/predict"]
+        result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+        assert json.loads(result.stdout)["predictions"][0]["speech_s"] > 0.5
+
+    @pytest.mark.parametrize("kind", ["silence", "noise", "tone", "melody"])
+    def test_what_is_not_speech_gets_no_emotion(self, service: Service, kind: str) -> None:
+        seconds = np.arange(48_000) / 16_000
+        rng = np.random.default_rng(0)
+        notes = rng.choice([220, 262, 330, 392], 6).repeat(8000)
+        samples = {
+            "silence": np.zeros(48_000),
+            "noise": 0.1 * rng.standard_normal(48_000),
+            "tone": 0.3 * np.sin(2 * np.pi * 440 * seconds),
+            "melody": 0.2 * sum(np.sin(2 * np.pi * k * notes * seconds) / k for k in (1, 2, 3)),
+        }[kind]
+        answer = service.post("/v1/predict", "files", ("a.wav", encode(samples)))
+        (found,) = answer.json()["predictions"]
+        assert (found["emotion"], found["probabilities"], found["confidence"]) == (
+            "no_speech",
+            None,
+            None,
+        )
+
+
+def chunk(name: bytes, content: bytes) -> bytes:
+    return name + struct.pack("<I", len(content)) + content
+
+
+HOSTILE = {
+    "empty": b"",
+    "text": b"hello, world",
+    "random": bytes(np.random.default_rng(0).integers(0, 256, 5000, dtype=np.uint8)),
+    "zip": b"PK\x03\x04" + bytes(1000),
+    "truncated wav": encode(np.ones(16_000) * 0.1)[:9000],
+    "truncated flac": encode(np.random.default_rng(0).uniform(-1, 1, 16_000), form="FLAC")[:9000],
+    "nan": encode(np.array([0.1, np.nan] * 8000, np.float32), subtype="FLOAT"),
+    "infinite": encode(np.array([0.1, np.inf] * 8000, np.float32), subtype="FLOAT"),
+    "huge numbers": encode(np.full(16_000, 1e30, np.float32), subtype="FLOAT"),
+    "a minute of silence too long": encode(np.zeros(70 * 16_000), form="FLAC"),
+    "an hour unfolded": encode(np.zeros((3600 * 8000, 1), np.int16), 8000, "FLAC"),
+    "ten hours announced": b"RIFF\xff\xff\xff\x7fWAVE"
+    + chunk(b"fmt ", struct.pack("<HHIIHH", 1, 1, 16_000, 32_000, 2, 16))
+    + b"data\x00\xa0\xac\x44" + bytes(1000),
+    "rate of 1 Hz": encode(np.zeros(100), 1),
+    "rate of 2 MHz": encode(np.zeros(100), 2_000_000),
+}  # fmt: skip
+
+
+class TestBadInput:
+    @pytest.mark.parametrize("name", HOSTILE)
+    @pytest.mark.parametrize(("path", "field"), [("predict", "files"), ("segments", "file")])
+    def test_is_the_clients_fault_and_says_why(
+        self, service: Service, name: str, path: str, field: str
+    ) -> None:
+        if (name, path) == ("a minute of silence too long", "segments"):
+            pytest.skip("short enough there")
+        answer = service.post(f"/v1/{path}", field, ("bad.wav", HOSTILE[name]))
+        assert answer.status_code == 422, answer.text
+        assert "bad.wav: " in answer.json()["detail"]
+        assert service.get("/health").status_code == 200
+
+    def test_one_bad_file_is_named_among_good_ones(self, service: Service, spoken: Path) -> None:
+        good = spoken.read_bytes()
+        answer = service.post("/v1/predict", "files", ("a.wav", good), ("b.wav", b"no"))
+        assert answer.status_code == 422
+        assert answer.json()["detail"].startswith("b.wav: not readable as audio")
+
+    def test_odd_but_usable_audio_is_answered(self, service: Service) -> None:
+        rng = np.random.default_rng(0)
+        for content in (
+            encode(np.full(1, 0.5)),
+            encode(rng.uniform(-1, 1, (16_000, 8))),
+            encode(rng.uniform(-1, 1, 9600), 96_000),
+        ):
+            answer = service.post("/v1/predict", "files", ("odd.wav", content))
+            assert answer.status_code == 200, answer.text
+
+    def test_a_body_too_large(self, service: Service) -> None:
+        answer = service.post("/v1/predict", "files", ("a.wav", bytes(21_000_000)))
+        assert answer.status_code == 413
+        assert "20,000,000 bytes" in answer.json()["detail"]
+
+    def test_a_body_too_large_that_does_not_say_so(self, service: Service) -> None:
+        def endless() -> Iterator[bytes]:
+            yield b'--x\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\n'
+            for _ in range(40):
+                yield bytes(1_000_000)
+
+        headers = {"Content-Type": "multipart/form-data; boundary=x"}
+        try:
+            answer = requests.post(
+                f"{service.url}/v1/predict", data=endless(), headers=headers, timeout=30
+            )
+            assert answer.status_code == 413
+        except requests.ConnectionError:
+            pass  # closed while this client was still sending
+        assert service.get("/health").status_code == 200
+
+    def test_too_many_files(self, service: Service) -> None:
+        answer = service.post("/v1/predict", "files", *(("a.wav", b"x") for _ in range(17)))
+        assert answer.status_code == 413
+        assert answer.json()["detail"] == "17 files, expected at most 16 in a request"
+
+    def test_unknown_version(self, service: Service, spoken: Path) -> None:
+        answer = service.post("/v1/predict?version=77", "files", ("a.wav", spoken.read_bytes()))
+        assert answer.status_code == 404
+        assert "has no '77', it has 1" in answer.json()["detail"]
+
+
+@pytest.fixture(scope="module")
+def recording(spoken: Path) -> bytes:
+    """Somebody speaks twice, with silence before, between and behind."""
+    samples, rate = soundfile.read(spoken)
+    silence = np.zeros(2 * rate)
+    return encode(np.concatenate((silence, samples, silence, samples, silence)), rate, "FLAC")
+
+
+class TestSegments:
+    def test_a_timeline_covers_the_recording(self, service: Service, recording: bytes) -> None:
+        path = "/v1/segments?window_s=1&hop_s=0.5"
+        timeline = service.post(path, "file", ("long.flac", recording)).json()
+        segments, steps = timeline["segments"], timeline["steps"]
+        for stretches in (segments, steps):
+            assert stretches[0]["start_s"] == 0
+            assert stretches[-1]["end_s"] == pytest.approx(timeline["duration_s"])
+            for before, after in itertools.pairwise(stretches):
+                assert before["end_s"] == after["start_s"]
+        spoken_parts = [each["emotion"] != "no_speech" for each in segments]
+        assert spoken_parts[0] is spoken_parts[-1] is False
+        assert any(spoken_parts)
+        for before, after in itertools.pairwise(segments):
+            assert before["emotion"] != after["emotion"]
+        for each in steps:
+            if each["probabilities"]:
+                assert sum(each["probabilities"].values()) == pytest.approx(1)
+
+    def test_subtitles(self, service: Service, recording: bytes) -> None:
+        answer = service.post("/v1/segments?format=vtt", "file", ("long.flac", recording))
+        assert answer.headers["content-type"].startswith("text/vtt")
+        assert answer.text.startswith("WEBVTT\n\n00:00:0")
+        assert "no_speech" not in answer.text
+
+    def test_a_hop_wider_than_the_window(self, service: Service, recording: bytes) -> None:
+        path = "/v1/segments?window_s=1&hop_s=2"
+        answer = service.post(path, "file", ("a.flac", recording))
+        assert (answer.status_code, answer.json()["detail"]) == (
+            422,
+            "hop_s is 2, expected at most window_s, 1",
+        )
+
+
+class TestStream:
+    def converse(
+        self, service: Service, messages: list[bytes | str], query: str
+    ) -> tuple[list[dict[str, object]], int, str]:
+        async def main() -> tuple[list[dict[str, object]], int, str]:
+            address = service.url.replace("http", "ws") + f"/v1/stream?{query}"
+            answers: list[dict[str, object]] = []
+            async with websockets.connect(address) as socket:
+                try:
+                    for message in messages:
+                        await socket.send(message)
+                        await asyncio.sleep(0.15)  # faster than anyone speaks
+                    async for answer in socket:
+                        answers.append(json.loads(answer))
+                except websockets.ConnectionClosed:
+                    pass
+                return answers, socket.close_code or 0, socket.close_reason or ""
+
+        return asyncio.run(asyncio.wait_for(main(), 60))
+
+    @pytest.mark.parametrize("rate", [8000, 22_050, 48_000])
+    def test_partial_answers_then_a_final_one(
+        self, service: Service, spoken: Path, rate: int
+    ) -> None:
+        samples, own = soundfile.read(spoken)
+        positions = np.arange(0, len(samples), own / rate)
+        pcm = (np.interp(positions, np.arange(len(samples)), samples) * 32767).astype("<i2")
+        step = rate + 1  # odd numbers of bytes, a bit more than half a second
+        data = pcm.tobytes()
+        messages: list[bytes | str] = [data[i : i + step] for i in range(0, len(data), step)]
+        answers, code, _ = self.converse(
+            service, [*messages, '{"type": "end"}'], f"sample_rate={rate}"
+        )
+        assert code == 1000
+        assert [each["type"] for each in answers[:-1]] == ["partial"] * (len(answers) - 1)
+        assert len(answers) >= 3
+        final = answers[-1]
+        assert final["type"] == "final"
+        assert final["end_s"] == pytest.approx(len(pcm) / rate, abs=0.002)
+        assert final["emotion"] != "no_speech"
+        ends = [float(str(each["end_s"])) for each in answers]
+        assert ends == sorted(ends)
+
+    def test_silence(self, service: Service) -> None:
+        answers, code, _ = self.converse(
+            service, [bytes(16_000), '{"type": "end"}'], "sample_rate=16000"
+        )
+        assert code == 1000
+        assert {each["emotion"] for each in answers} == {"no_speech"}
+
+    @pytest.mark.parametrize(
+        ("messages", "query", "code", "reason"),
+        [
+            ([], "", 1008, "sample_rate is None, expected 8000 to 192000"),
+            ([], "sample_rate=1", 1008, "sample_rate is 1, expected"),
+            ([], "sample_rate=²", 1008, "expected 8000"),
+            (["hello"], "sample_rate=16000", 1003, "expected binary samples"),
+            (["[" * 90_000], "sample_rate=16000", 1003, "expected binary samples"),
+        ],
+    )
+    def test_mistakes_close_with_a_reason(
+        self, service: Service, messages: list[bytes | str], query: str, code: int, reason: str
+    ) -> None:
+        answers, found, why = self.converse(service, messages, query)
+        assert answers == []
+        assert found == code
+        assert reason in why
+
+
+class TestState:
+    def test_ready_metrics_and_models(self, service: Service) -> None:
+        assert service.get("/health").json() == {"status": "ok"}
+        ready = service.get("/ready").json()
+        assert ready["ready"] is True
+        assert ready["model"]["name"] == "serct"
+        text = service.get("/metrics").text
+        assert 'serct_model_info{name="serct",version="1"} 1.0' in text
+        assert "serct_request_seconds_bucket" in text
+        assert service.get("/v1/models").json()[0]["aliases"] == ["challenger", "champion"]
+
+    def test_the_log_tells_nothing_of_requests(self, service: Service) -> None:
+        service.post("/v1/predict", "files", ("my secret.wav", b"x"))
+        assert "secret" not in "".join(service.lines)
+        assert "POST" not in "".join(service.lines)
+
+    def test_openapi_has_examples(self, service: Service) -> None:
+        schema = service.get("/openapi.json").json()
+        assert schema["components"]["schemas"]["Predictions"]["example"]["predictions"]
+        assert {"/v1/predict", "/v1/segments", "/v1/models", "/ready"} <= set(schema["paths"])
+
+
+def test_schemathesis_finds_no_hole(service: Service) -> None:
+    """Requests made up from the schema get documented answers of the documented shape."""
+    tool = Path(sys.executable).with_name("schemathesis")
+    command = [
+        str(tool), "run", f"{service.url}/openapi.json", "--max-examples", "40",
+        "--checks", "not_a_server_error,status_code_conformance,content_type_conformance,"
+        "response_schema_conformance", "--seed", "1", "--no-color",
+    ]  # fmt: skip
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-2000:]
+
+
+class TestPromotion:
+    """Each with a service and a registry of its own."""
+
+    @pytest.fixture
+    def own_root(self, trained: dict[str, Path], tone_shards: Path, tmp_path: Path) -> Path:
+        make_workspace(tmp_path, trained["serct"], tone_shards)
+        return tmp_path
+
+    def test_waits_for_the_first_champion(self, own_root: Path, spoken: Path) -> None:
+        with running("--workspace", str(own_root)) as service:
+            ready = service.get("/ready")
+            assert ready.status_code == 503
+            assert "champion" in ready.json()["problem"]
+            answer = service.post("/v1/predict", "files", ("a.wav", spoken.read_bytes()))
+            assert answer.status_code == 503
+            assert answer.headers["retry-after"]
+            tracking.open_store(own_root, "serct", "serct").appoint("1", None, {})
+            service.wait_for_version("1")
+
+    def test_follows_promotions_without_a_failed_request(
+        self, own_root: Path, spoken: Path
+    ) -> None:
+        second = add_version(own_root, 2, 0.5)
+        broken = add_version(own_root, 3, 0.5)
+        store = tracking.open_store(own_root, "serct", "serct")
+        (store.folder(broken) / "weights.safetensors").write_bytes(b"gone")
+        content = spoken.read_bytes()
+        expected = {
+            version: Predictor.load(store.folder(version)).predict_file(spoken)
+            for version in ("1", second)
+        }
+        store.appoint("1", None, {})
+        answers: list[requests.Response] = []
+        is_over = threading.Event()
+        with running("--workspace", str(own_root)) as service:
+            service.wait_for_version("1")
+
+            def ask() -> None:
+                while not is_over.is_set():
+                    answers.append(service.post("/v1/predict", "files", ("a.wav", content)))
+
+            threads = [threading.Thread(target=ask) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            try:
+                store.appoint(second, "1", {})
+                service.wait_for_version(second)
+                store.appoint(broken, second, {})
+                service.wait(lambda: service.get("/ready").json()["problem"])
+                ready = service.get("/ready").json()
+                assert "weights cannot be loaded" in ready["problem"]
+                assert (ready["ready"], ready["model"]["version"]) == (True, second)
+                assert "serct_model_problem 1.0" in service.get("/metrics").text
+                store.appoint("1", second, {})
+                service.wait_for_version("1")
+                time.sleep(0.5)
+            finally:
+                is_over.set()
+                for thread in threads:
+                    thread.join()
+        assert len(answers) > 20
+        seen = []
+        for answer in answers:
+            assert answer.status_code == 200, answer.text
+            version = answer.json()["model"]["version"]
+            seen.append(version)
+            (found,) = answer.json()["predictions"]
+            assert found["probabilities"] == pytest.approx(expected[version], abs=1e-5)
+        assert set(seen) == {"1", second}
+
+    def test_other_versions_on_demand(self, own_root: Path, spoken: Path) -> None:
+        versions = [add_version(own_root, seed, 0.5) for seed in (2, 3, 4)]
+        store = tracking.open_store(own_root, "serct", "serct")
+        store.appoint("1", None, {})
+        with running("--workspace", str(own_root)) as service:
+            for version in [*versions, "1", versions[0]]:
+                path = f"/v1/predict?version={version}"
+                answer = service.post(path, "files", ("a.wav", spoken.read_bytes())).json()
+                assert answer["model"]["version"] == version
+                expected = Predictor.load(store.folder(version)).predict_file(spoken)
+                found = answer["predictions"][0]["probabilities"]
+                assert found == pytest.approx(expected, abs=1e-5)
+
+
+class TestProcess:
+    def test_a_folder_is_served_too_and_keys_are_asked_for(
+        self, trained: dict[str, Path], root: Path, spoken: Path
+    ) -> None:
+        environment = {**os.environ, "SERCT_API_KEY": "sesame"}
+        arguments = ("--model", str(trained["cnn"]), "--workspace", str(root))
+        with running(*arguments, environment=environment) as service:
+            file = ("a.wav", spoken.read_bytes())
+            assert service.post("/v1/predict", "files", file).status_code == 401
+            wrong = {"X-API-Key": "sesam"}
+            assert service.post("/v1/predict", "files", file, headers=wrong).status_code == 401
+            right = {"X-API-Key": "sesame"}
+            answer = service.post("/v1/predict", "files", file, headers=right)
+            assert answer.json()["model"]["version"] is None
+            assert service.get("/ready").status_code == 200
+            assert "sesame" not in "".join(service.lines)
+            _, code, reason = TestStream().converse(service, [], "sample_rate=16000")
+            assert (code, "X-API-Key" in reason) == (1008, True)
+
+    def test_sigterm_lets_requests_finish(self, root: Path, spoken: Path) -> None:
+        samples, rate = soundfile.read(spoken)
+        long = encode(np.tile(samples, 200)[: 300 * rate], rate, "FLAC")
+        answers: list[requests.Response] = []
+        with running("--workspace", str(root)) as service:
+            service.wait_for_version("1")
+            path = "/v1/segments?window_s=1&hop_s=0.25"
+            thread = threading.Thread(
+                target=lambda: answers.append(service.post(path, "file", ("a.flac", long)))
+            )
+            thread.start()
+            service.wait(lambda: "serct_requests_in_flight 1.0" in service.get("/metrics").text)
+            service.process.send_signal(signal.SIGTERM)
+            thread.join(60)
+            # uvicorn ends by the signal that told it to, when all is answered.
+            assert service.process.wait(30) == -signal.SIGTERM
+        assert answers[0].status_code == 200
+
+    def test_too_many_requests_are_asked_to_come_back(self, root: Path, spoken: Path) -> None:
+        samples, rate = soundfile.read(spoken)
+        long = encode(np.tile(samples, 200)[: 120 * rate], rate, "FLAC")
+        with running("--workspace", str(root), "--max-in-flight", "2") as service:
+            service.wait_for_version("1")
+            answers: list[requests.Response] = []
+
+            def ask() -> None:
+                path = "/v1/segments?window_s=1&hop_s=0.25"
+                answers.append(service.post(path, "file", ("a.flac", long)))
+
+            threads = [threading.Thread(target=ask) for _ in range(8)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            statuses = sorted(answer.status_code for answer in answers)
+            assert set(statuses) == {200, 503}
+            assert all(a.headers["retry-after"] for a in answers if a.status_code == 503)
+            assert service.post(
+                "/v1/predict", "files", ("a.wav", spoken.read_bytes())
+            ).status_code == 200  # fmt: skip
