@@ -150,9 +150,7 @@ def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from serct.corpora import demo
 
     folder = tmp_path_factory.mktemp("spoken")
-    request = demo._request("en", "f1", 1, "The train leaves the station at nine.", "happy")
-    demo._speak([request], folder)
-    return folder / str(request["file"])
+    return demo.speak_examples(folder, "en")["happy"]
 
 
 def make_workspace(root: Path, model: Path, shards: Path) -> None:

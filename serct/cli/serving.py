@@ -48,3 +48,21 @@ def serve(
         host,
         port,
     )
+
+
+@app.command("app")
+def open_app(
+    service: Annotated[
+        str | None, typer.Option(help="Address of a service; one is started if left out.")
+    ] = None,
+    model: Annotated[
+        str, typer.Option(help="What that service serves.")
+    ] = "models:/serct@champion",
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8501,
+    workspace: Workspace = None,
+) -> None:
+    """Open the demonstrator, a page that asks the service; stop with Ctrl-C."""
+    from serct.app.launch import launch
+
+    launch(service, model, workspace_root(workspace) if service is None else None, host, port)

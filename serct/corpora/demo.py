@@ -106,6 +106,18 @@ def obtain(destination: Path, params: DemoParams, context: Context) -> str:
     return "eSpeak NG"
 
 
+def speak_examples(destination: Path, language: str) -> dict[str, Path]:
+    """Speak one sentence in each emotion, for a demonstrator; gives the files by emotion.
+
+    Raises:
+        BackendUnavailableError: If eSpeak NG is not installed.
+    """
+    text = sentences.SENTENCES[language][0]
+    requests = {emotion: _request(language, "f1", 1, text, emotion) for emotion in _MANNERS}
+    _speak(list(requests.values()), destination)
+    return {emotion: destination / str(each["file"]) for emotion, each in requests.items()}
+
+
 def _request(
     language: str, speaker: str, number: int, text: str, emotion: str
 ) -> dict[str, str | int]:

@@ -1,0 +1,331 @@
+"""The service under load, beside MLflow's own, through promotions, and under hostile files.
+
+    python benchmarks/serving.py --workspace build/demo --clip hello.wav --other 7 --out FILE
+
+The workspace needs a champion, a second version that passes the gates (`--other`), and one that
+does not (`--bad`). Each part runs a server of its own, on a free port, and asks it over sockets.
+"""
+
+import argparse
+import asyncio
+import base64
+import io
+import json
+import os
+import random
+import re
+import socket
+import statistics
+import struct
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import numpy as np
+import psutil
+import soundfile
+
+from serct import runtime
+from serct.atomic import write_json
+
+CLI = [sys.executable, "-m", "serct.cli"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--workspace", type=Path, required=True)
+    parser.add_argument("--clip", type=Path, required=True, help="a few seconds of speech")
+    parser.add_argument("--other", required=True, help="a version that may be promoted")
+    parser.add_argument("--bad", required=True, help="a version that the gates refuse")
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--clients", type=int, default=16)
+    parser.add_argument("--hostile", type=int, default=10_000)
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    results: dict[str, Any] = {
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": vars(runtime.machine()),
+        "commit": runtime.git_commit(),
+        "clients": arguments.clients,
+    }
+    results["compare"] = compare(arguments)
+    results["promotions"] = promotions(arguments)
+    results["hostile"] = hostile(arguments)
+    write_json(arguments.out, results)
+    print(json.dumps(results, indent=2))
+
+
+def compare(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Ask both servers in turns, three rounds each, both running all the time."""
+    content = arguments.clip.read_bytes()
+    rows = {"dataframe_records": [{"audio": base64.b64encode(content).decode()}]}
+    found: dict[str, list[dict[str, float]]] = {"serct serve": [], "mlflow models serve": []}
+    with serct_serve(arguments.workspace) as ours, mlflow_serve(arguments.workspace) as theirs:
+        ask: dict[str, Callable[[aiohttp.ClientSession], Any]] = {
+            "serct serve": lambda s: s.post(f"{ours}/v1/predict", data=form(content)),
+            "mlflow models serve": lambda s: s.post(f"{theirs}/invocations", json=rows),
+        }
+        for clients in (1, arguments.clients):
+            for _ in range(3):
+                for name, post in ask.items():
+                    measured = asyncio.run(saturate(post, clients, arguments.seconds / 6))
+                    found[name].append({"clients": clients, **measured})
+    return found
+
+
+def promotions(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Saturate the service while versions are promoted and one is refused."""
+    content = arguments.clip.read_bytes()
+    expected: dict[str, dict[str, float]] = {}
+    verdicts: list[dict[str, Any]] = []
+    champion = champion_of(arguments.workspace)
+    with serct_serve(arguments.workspace) as url:
+
+        async def run() -> list[tuple[int, dict[str, Any]]]:
+            answers: list[tuple[int, dict[str, Any]]] = []
+            async with aiohttp.ClientSession() as session:
+                for version in (champion, arguments.other):
+                    path = f"{url}/v1/predict?version={version}"
+                    async with session.post(path, data=form(content)) as answer:
+                        body = await answer.json()
+                        expected[version] = body["predictions"][0]["probabilities"]
+            load = asyncio.create_task(
+                saturate(
+                    lambda s: s.post(f"{url}/v1/predict", data=form(content)),
+                    arguments.clients,
+                    arguments.seconds,
+                    answers,
+                )
+            )
+            for version in (arguments.other, arguments.bad, champion):
+                await asyncio.sleep(arguments.seconds / 8)
+                command = [*CLI, "promote", version, "--workspace", str(arguments.workspace)]
+                process = await asyncio.create_subprocess_exec(
+                    *command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+                )
+                verdicts.append({"version": version, "exit_code": await process.wait()})
+            verdicts.append(await load)
+            return answers
+
+        answers = asyncio.run(run())
+    wrong = sum(
+        status == 200
+        and max(
+            abs(body["predictions"][0]["probabilities"][key] - value)
+            for key, value in expected[body["model"]["version"]].items()
+        )
+        > 1e-4
+        for status, body in answers
+    )
+    return {
+        "promotions": verdicts[:-1],
+        "load": verdicts[-1],
+        "statuses": Counter(str(status) for status, _ in answers),
+        "answers_by_version": Counter(body["model"]["version"] for s, body in answers if s == 200),
+        "failed": sum(status != 200 for status, _ in answers),
+        "answers_of_another_version_than_they_say": wrong,
+    }
+
+
+def hostile(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Send broken and bloated files, one after the other and eight at a time."""
+    statuses: Counter[str] = Counter()
+    unexplained: list[str] = []
+    with serct_serve(arguments.workspace) as url:
+        server = psutil.Process(int(process_of(url)))
+
+        async def run() -> int:
+            most = before = server.memory_info().rss
+            files = hostile_files(arguments.clip.read_bytes(), arguments.hostile)
+            async with aiohttp.ClientSession() as session:
+
+                async def work() -> None:
+                    nonlocal most
+                    for kind, content in files:
+                        route, field = random.choice((("predict", "files"), ("segments", "file")))
+                        data = aiohttp.FormData()
+                        data.add_field(field, content, filename="x.wav")
+                        async with session.post(f"{url}/v1/{route}", data=data) as answer:
+                            statuses[f"{answer.status}"] += 1
+                            body = await answer.json()
+                            if not (400 <= answer.status < 500 and body.get("detail")):
+                                unexplained.append(f"{kind}: {answer.status}")
+                        most = max(most, server.memory_info().rss)
+
+                await asyncio.gather(*(work() for _ in range(8)))
+            return most - before
+
+        growth = asyncio.run(run())
+    return {
+        "files": sum(statuses.values()),
+        "statuses": statuses,
+        "not_refused": Counter(unexplained),
+        "memory_growth_mb": growth / 1e6,
+    }
+
+
+def hostile_files(clip: bytes, count: int) -> Iterator[tuple[str, bytes]]:
+    """Make files that are no audio, break off, lie about their size, or unfold without end."""
+    rng = np.random.default_rng(0)
+    random.seed(0)
+    flac, ogg = (encoded(rng.uniform(-1, 1, 32_000), 16_000, form) for form in ("FLAC", "OGG"))
+    bombs = [
+        encoded(np.zeros((700 * 8000, 8), np.int16), 8000, "FLAC"),
+        encoded(np.zeros((120 * 96_000, 2), np.int16), 96_000, "FLAC") * 1,
+        encoded(np.zeros((700 * 16_000, 1), np.int16), 16_000, "OGG"),
+    ]
+    nan = encoded(np.full(8000, np.nan, np.float32), 16_000, "WAV", "FLOAT")
+    makers: list[tuple[str, Callable[[], bytes]]] = [
+        ("random bytes", lambda: rng.bytes(int(rng.integers(0, 20_000)))),
+        ("truncated wav", lambda: clip[: int(rng.integers(0, len(clip) - 1))]),
+        ("truncated flac", lambda: flac[: int(rng.integers(0, len(flac) // 2))]),
+        ("header alone of ogg", lambda: ogg[: int(rng.integers(0, 60))]),
+        ("nan", lambda: nan),
+        ("ten hours announced", lambda: wav_header(int(rng.integers(36_000, 40_000)))),
+        ("riff and noise", lambda: b"RIFF" + rng.bytes(4) + b"WAVE" + rng.bytes(2000)),
+        ("flac and noise", lambda: b"fLaC" + rng.bytes(5000)),
+    ]
+    for number in range(count):
+        # A bomb takes seconds of the server's time: one in a hundred.
+        if number % 100 == 99:
+            yield "bomb", bombs[number // 100 % len(bombs)]
+        else:
+            kind, make = makers[number % len(makers)]
+            yield kind, make()
+
+
+def wav_header(seconds: int) -> bytes:
+    """Announce mono audio at 16 kHz that does not follow."""
+    size = seconds * 32_000
+    form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, 16_000, 32_000, 2, 16)
+    return struct.pack("<4sI4s", b"RIFF", size + 36, b"WAVE") + form + struct.pack(
+        "<4sI", b"data", size
+    ) + bytes(2000)  # fmt: skip
+
+
+def encoded(samples: Any, rate: int, form: str, subtype: str | None = None) -> bytes:
+    buffer = io.BytesIO()
+    soundfile.write(buffer, samples, rate, format=form, subtype=subtype)
+    return buffer.getvalue()
+
+
+def form(content: bytes) -> aiohttp.FormData:
+    data = aiohttp.FormData()
+    data.add_field("files", content, filename="clip.wav")
+    return data
+
+
+async def saturate(
+    post: Callable[[aiohttp.ClientSession], Any],
+    clients: int,
+    seconds: float,
+    answers: list[tuple[int, dict[str, Any]]] | None = None,
+) -> dict[str, float]:
+    """Let each client ask again as soon as it is answered."""
+    took: list[float] = []
+    failed = 0
+    until = time.perf_counter() + seconds
+
+    async def client(session: aiohttp.ClientSession) -> None:
+        nonlocal failed
+        while time.perf_counter() < until:
+            started = time.perf_counter()
+            async with post(session) as answer:
+                body = await answer.json()
+            took.append(time.perf_counter() - started)
+            failed += answer.status != 200
+            if answers is not None:
+                answers.append((answer.status, body))
+
+    timeout = aiohttp.ClientTimeout(total=120)
+    async with aiohttp.ClientSession(timeout=timeout) as session:
+        started = time.perf_counter()
+        await asyncio.gather(*(client(session) for _ in range(clients)))
+        elapsed = time.perf_counter() - started
+    ordered = sorted(took)
+    return {
+        "requests_per_s": len(took) / elapsed,
+        "p50_ms": 1000 * statistics.median(ordered),
+        "p99_ms": 1000 * ordered[int(0.99 * (len(ordered) - 1))],
+        "failed": failed,
+    }
+
+
+@contextmanager
+def serct_serve(workspace: Path) -> Iterator[str]:
+    command = [*CLI, "serve", "--workspace", str(workspace), "--port", "0"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if found := re.search(r"http://[\d.:]+", line):
+                yield found[0]
+                break
+    finally:
+        process.terminate()
+        process.communicate(timeout=60)
+
+
+@contextmanager
+def mlflow_serve(workspace: Path) -> Iterator[str]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    store = f"sqlite:///{workspace.resolve() / 'mlflow.db'}"
+    environment = {
+        **os.environ,
+        "MLFLOW_TRACKING_URI": store,
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    }
+    command = [
+        str(Path(sys.executable).with_name("mlflow")), "models", "serve", "-m",
+        "models:/serct@champion", "--env-manager", "local", "--port", str(port),
+    ]  # fmt: skip
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    process = subprocess.Popen(
+        command, env={**environment, "PATH": path}, stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    url = f"http://127.0.0.1:{port}"
+    try:
+        import requests
+
+        for _ in range(240):
+            try:
+                if requests.get(f"{url}/ping", timeout=5).ok:
+                    break
+            except requests.ConnectionError:
+                time.sleep(0.5)
+        yield url
+    finally:
+        for child in psutil.Process(process.pid).children(recursive=True):
+            child.terminate()
+        process.terminate()
+        process.wait(30)
+
+
+def process_of(url: str) -> int:
+    port = int(url.rsplit(":", 1)[1])
+    for connection in psutil.net_connections("tcp4"):
+        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port:
+            return int(connection.pid or 0)
+    raise SystemExit(f"nothing listens on {url}")
+
+
+def champion_of(workspace: Path) -> str:
+    from serct.tracking import find_version
+
+    version = find_version("models:/serct@champion", workspace)
+    assert version is not None
+    return version
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""What a recording looks like, with what was heard in it."""
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from serct.arrays import Floats
+from serct.audio import read_recording
+from serct.params import CheckParams
+
+# Emotions differ in hatch as well as in colour, so that the timeline reads in grey.
+_STYLES = (
+    ("#2f7de1", ""),
+    ("#d9730d", "//"),
+    ("#1a9850", "\\\\"),
+    ("#9b5de5", "xx"),
+    ("#e0457b", ".."),
+    ("#0e9aa7", "--"),
+    ("#a98600", "++"),
+)
+_SILENT = ("#d8dade", "")
+_CHECKS = CheckParams(silence_peak=None, max_duration_s=600.0, max_rejected=0)
+
+
+def decode(content: bytes, name: str) -> tuple[Floats, int]:
+    """Read a file for drawing: samples of all channels mixed, and their rate in Hz."""
+    recording = read_recording(io.BytesIO(content), _CHECKS, name, mono=True)
+    return recording.waveform, recording.sample_rate
+
+
+def timeline_figure(
+    waveform: Floats, rate_hz: int, segments: Sequence[dict[str, Any]], emotions: Sequence[str]
+) -> Figure:
+    """Draw emotions, waveform and spectrogram over one another, on one axis of time.
+
+    Args:
+        waveform: In [-1, 1]. float32 [N]
+        rate_hz: Of the waveform.
+        segments: As the service gives them: start_s, end_s, emotion.
+        emotions: All that the model knows, in its order: each has its own colour.
+    """
+    figure = Figure(figsize=(9, 4.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    top, middle, bottom = figure.subplots(
+        3, 1, sharex=True, gridspec_kw={"height_ratios": (1, 2, 3)}
+    )
+    styles = dict(zip(emotions, _STYLES, strict=False))
+    for segment in segments:
+        start, end, emotion = segment["start_s"], segment["end_s"], segment["emotion"]
+        colour, hatch = styles.get(emotion, _SILENT)
+        top.axvspan(start, end, facecolor=colour, hatch=hatch, alpha=0.55, edgecolor="white")
+        if end - start > 0.04 * len(waveform) / rate_hz:
+            top.text(
+                (start + end) / 2, 0.5, emotion.replace("_", "\n"), ha="center", va="center",
+                fontsize=8,
+            )  # fmt: skip
+    top.set_yticks([])
+    top.set_ylabel("heard")
+    # Least and most of each of 2,000 stretches: what a screen can show.
+    step = max(1, len(waveform) // 2000)
+    cut = waveform[: len(waveform) // step * step].reshape(-1, step)
+    seconds = np.arange(len(cut)) * step / rate_hz
+    middle.fill_between(seconds, cut.min(axis=1), cut.max(axis=1), color="#1b1d21", linewidth=0.4)
+    middle.set_ylabel("waveform")
+    window = min(512, len(waveform))
+    bottom.specgram(
+        waveform + 1e-9, NFFT=window, Fs=rate_hz, noverlap=window // 2, cmap="magma", vmin=-140
+    )
+    bottom.set_ylim(0, min(8000, rate_hz / 2))
+    bottom.set_ylabel("Hz")
+    bottom.set_xlabel("seconds")
+    bottom.set_xlim(0, len(waveform) / rate_hz)
+    return figure
