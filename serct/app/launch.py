@@ -1,6 +1,7 @@
 """Starting the demonstrator, and a service for it if there is none."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -34,6 +35,8 @@ def launch(service: str | None, model: str, workspace: Path | None, host: str, p
         raise BackendUnavailableError(
             "the demonstrator needs Streamlit, which is not installed: pip install 'serct[app]'"
         ) from error
+    # By default SIGTERM would end this process alone and leave the others behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with ExitStack() as stack:
         if service is None:
             service = _start_service(stack, model, workspace)

@@ -158,7 +158,11 @@ def _show_answer(answer: dict[str, Any]) -> None:
         return
     table = pd.DataFrame({"emotion": list(probabilities), "probability": probabilities.values()})
     bars = alt.Chart(table).encode(
-        x=alt.X("probability", scale=alt.Scale(domain=(0, 1)), axis=alt.Axis(format="%")),
+        x=alt.X(
+            "probability",
+            scale=alt.Scale(domain=(0, 1)),
+            axis=alt.Axis(format="%", values=[0, 0.2, 0.4, 0.6, 0.8, 1]),
+        ),
         y=alt.Y("emotion", sort=None, title=None),
     )
     labels = bars.mark_text(align="left", dx=4).encode(text=alt.Text("probability", format=".1%"))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from scipy.signal import spectrogram
 
 from serct.arrays import Floats
 from serct.audio import read_recording
@@ -22,6 +23,8 @@ _STYLES = (
     ("#0e9aa7", "--"),
     ("#a98600", "++"),
 )
+_HIGHEST_HZ = 8000
+_FAINTEST = 1e-12
 _SILENT = ("#d8dade", "")
 _CHECKS = CheckParams(silence_peak=None, max_duration_s=600.0, max_rejected=0)
 
@@ -67,10 +70,17 @@ def timeline_figure(
     middle.fill_between(seconds, cut.min(axis=1), cut.max(axis=1), color="#1b1d21", linewidth=0.4)
     middle.set_ylabel("waveform")
     window = min(512, len(waveform))
-    bottom.specgram(
-        waveform + 1e-9, NFFT=window, Fs=rate_hz, noverlap=window // 2, cmap="magma", vmin=-140
+    hertz, moments, power = spectrogram(
+        waveform, rate_hz, nperseg=window, noverlap=window // 2, nfft=512
     )
-    bottom.set_ylim(0, min(8000, rate_hz / 2))
+    shown = hertz <= _HIGHEST_HZ
+    bottom.imshow(
+        10 * np.log10(np.maximum(power[shown], _FAINTEST)),
+        origin="lower",
+        aspect="auto",
+        cmap="magma",
+        extent=(0, moments[-1] + moments[0], 0, hertz[shown][-1]),
+    )
     bottom.set_ylabel("Hz")
     bottom.set_xlabel("seconds")
     bottom.set_xlim(0, len(waveform) / rate_hz)

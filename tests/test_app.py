@@ -1,0 +1,175 @@
+"""The demonstrator, page and all, in front of a real service."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import requests
+import soundfile
+from streamlit.testing.v1 import AppTest
+
+import serct.app
+from serct import Predictor, tracking
+from serct.app.pictures import timeline_figure
+from tests.conftest import add_version, make_workspace
+from tests.service_process import Service, running
+
+PAGE = Path(serct.app.__file__).with_name("page.py")
+
+
+@pytest.fixture(scope="module")
+def root(
+    trained: dict[str, Path], tone_shards: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    root = tmp_path_factory.mktemp("shown")
+    make_workspace(root, trained["serct"], tone_shards)
+    add_version(root, 2, 0.5)
+    tracking.open_store(root, "serct", "serct").appoint("1", None, {})
+    return root
+
+
+@pytest.fixture(scope="module")
+def service(root: Path) -> Iterator[Service]:
+    with running("--workspace", str(root)) as service:
+        service.wait_for_version("1")
+        yield service
+
+
+@pytest.fixture
+def page(service: Service, monkeypatch: pytest.MonkeyPatch) -> AppTest:
+    monkeypatch.setenv("SERCT_SERVICE", service.url)
+    return AppTest.from_file(str(PAGE), default_timeout=120).run()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+class TestPage:
+    def test_tells_before_anything_else_what_it_cannot(self, page: AppTest) -> None:
+        assert not page.exception
+        assert "What it cannot:" in page.info[0].value
+        assert "serct, version 1" in page.sidebar.markdown[0].value
+
+    def test_a_sample_is_answered_as_by_the_predictor(self, page: AppTest, root: Path) -> None:
+        sample = page.selectbox[0]
+        assert {"angry", "happy", "sad"} <= set(sample.options)
+        sample.select("sad").run()
+        page.button[0].click().run()
+        assert not page.exception
+        assert page.subheader[0].value.startswith("Heard: ")
+        assert any("Answered by serct, version 1." in each.value for each in page.caption)
+        shown = page.get("vega_lite_chart") or page.get("arrow_vega_lite_chart")
+        assert shown
+
+    def test_two_versions_side_by_side(self, page: AppTest) -> None:
+        page.sidebar.selectbox[0].select("2").run()
+        page.button[0].click().run()
+        captions = " ".join(caption.value for caption in page.caption)
+        assert "version 1." in captions
+        assert "version 2." in captions
+        assert len([s for s in page.subheader if s.value.startswith("Heard")]) == 2
+
+    def test_a_service_that_is_gone(
+        self, service: Service, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("SERCT_SERVICE", "http://127.0.0.1:9")
+        page = AppTest.from_file(str(PAGE), default_timeout=60).run()
+        assert not page.exception
+        assert "http://127.0.0.1:9 does not answer" in page.error[0].value
+
+
+@pytest.mark.slow
+def test_the_command_starts_a_service_and_a_page_and_ends_both(root: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [
+        sys.executable, "-m", "serct.cli", "app", "--workspace", str(root), "--port", str(port),
+    ]  # fmt: skip
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        deadline = time.monotonic() + 90
+        while True:
+            try:
+                if requests.get(f"http://127.0.0.1:{port}/_stcore/health", timeout=5).ok:
+                    break
+            except requests.ConnectionError:
+                assert time.monotonic() < deadline
+                time.sleep(0.3)
+    finally:
+        process.terminate()
+        output, _ = process.communicate(timeout=60)
+    found = [word for line in output.splitlines() for word in line.split() if "127.0.0.1" in word]
+    service = next(word for word in found if str(port) not in word)
+    with pytest.raises(requests.ConnectionError):
+        requests.get(f"{service}/health", timeout=5)
+
+
+@pytest.mark.slow
+def test_in_a_browser_by_keyboard(root: Path, service: Service) -> None:
+    """In Chromium, from the first Tab to the answer, without a mouse."""
+    api = pytest.importorskip("playwright.sync_api")
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("Chromium is not installed")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [
+        sys.executable, "-m", "serct.cli", "app", "--service", service.url, "--port", str(port),
+    ]  # fmt: skip
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        with api.sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+            page = browser.new_page()
+            for _ in range(100):
+                try:
+                    page.goto(f"http://127.0.0.1:{port}")
+                    break
+                except api.Error:
+                    time.sleep(0.3)
+            button = page.get_by_role("button", name="Tell the emotion")
+            button.wait_for(timeout=60_000)
+            time.sleep(1)
+            for _ in range(40):
+                page.keyboard.press("Tab")
+                if button.evaluate("element => element === document.activeElement"):
+                    break
+            page.keyboard.press("Enter")
+            page.get_by_role("heading", name="Heard:").wait_for(timeout=60_000)
+            page.get_by_role("heading", name="Along the recording").wait_for(timeout=60_000)
+            browser.close()
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def test_the_figure_of_any_recording() -> None:
+    rng = np.random.default_rng(0)
+    for length, rate in ((1, 8000), (700, 44_100), (160_000, 16_000)):
+        waveform = rng.uniform(-1, 1, length).astype(np.float32) * (length > 1)
+        end = length / rate
+        segments = [
+            {"start_s": 0.0, "end_s": end / 2, "emotion": "happy"},
+            {"start_s": end / 2, "end_s": end, "emotion": "no_speech"},
+        ]
+        figure = timeline_figure(waveform, rate, segments, ["happy", "sad"])
+        figure.savefig(os.devnull, format="png")
+
+
+def test_the_answer_is_the_predictors(root: Path, service: Service, spoken: Path) -> None:
+    from serct.app.client import Client
+
+    told = Client(service.url).predict("a.wav", spoken.read_bytes())["predictions"][0]
+    folder = tracking.open_store(root, "serct", "serct").folder("1")
+    assert told["probabilities"] == pytest.approx(
+        Predictor.load(folder).predict_file(spoken), abs=1e-5
+    )
+    assert soundfile.info(spoken).duration == pytest.approx(told["duration_s"])
