@@ -33,6 +33,8 @@ lint: install  ## Style, types and import rules
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/hadolint deploy/Containerfile
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec deploy/compose.yaml
 	$(BIN)/codespell README.md CHANGELOG.md docs serct pipeline tests
 
 test: lint  ## Everything that must hold: lint and all tests

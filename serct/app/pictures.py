@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from scipy.signal import spectrogram
 
 from serct.arrays import Floats
@@ -25,7 +26,7 @@ _STYLES = (
 )
 _HIGHEST_HZ = 8000
 _FAINTEST = 1e-12
-_SILENT = ("#d8dade", "")
+_OTHERS = {"uncertain": ("#9aa0a8", "oo"), "no_speech": ("#eceef1", "")}
 _CHECKS = CheckParams(silence_peak=None, max_duration_s=600.0, max_rejected=0)
 
 
@@ -51,16 +52,17 @@ def timeline_figure(
     top, middle, bottom = figure.subplots(
         3, 1, sharex=True, gridspec_kw={"height_ratios": (1, 2, 3)}
     )
-    styles = dict(zip(emotions, _STYLES, strict=False))
+    styles = {**dict(zip(emotions, _STYLES, strict=False)), **_OTHERS}
     for segment in segments:
         start, end, emotion = segment["start_s"], segment["end_s"], segment["emotion"]
-        colour, hatch = styles.get(emotion, _SILENT)
-        top.axvspan(start, end, facecolor=colour, hatch=hatch, alpha=0.55, edgecolor="white")
-        if end - start > 0.04 * len(waveform) / rate_hz:
-            top.text(
-                (start + end) / 2, 0.5, emotion.replace("_", "\n"), ha="center", va="center",
-                fontsize=8,
-            )  # fmt: skip
+        top.axvspan(start, end, **_fill(styles[emotion]))
+    told = dict.fromkeys(segment["emotion"] for segment in segments)
+    figure.legend(
+        handles=[Patch(label=each.replace("_", " "), **_fill(styles[each])) for each in told],
+        loc="outside upper center",
+        ncols=len(told),
+        frameon=False,
+    )
     top.set_yticks([])
     top.set_ylabel("heard")
     # Least and most of each of 2,000 stretches: what a screen can show.
@@ -85,3 +87,8 @@ def timeline_figure(
     bottom.set_xlabel("seconds")
     bottom.set_xlim(0, len(waveform) / rate_hz)
     return figure
+
+
+def _fill(style: tuple[str, str]) -> dict[str, Any]:
+    colour, hatch = style
+    return {"facecolor": colour, "hatch": hatch, "edgecolor": "white", "alpha": 0.75}

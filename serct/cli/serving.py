@@ -38,7 +38,7 @@ def serve(
             workspace=workspace_root(workspace),
             device=device,
             precision=precision,
-            api_key=api_key,
+            api_key=api_key or None,
             max_body_bytes=int(max_body_mb * 1e6),
             max_clip_s=max_clip_s,
             max_recording_s=max_recording_s,

@@ -48,7 +48,7 @@ class Guard:
                 self._num_in_flight -= 1
                 self._observation.in_flight.set(self._num_in_flight)
         finally:
-            route = getattr(scope.get("route"), "path", "other")
+            route = scope["path"] if "route" in scope else "other"  # no path has parameters
             self._observation.requests.labels(route, str(status)).inc()
             self._observation.seconds.labels(route).observe(time.perf_counter() - started)
 

@@ -50,6 +50,7 @@ class Models:
         self._others: OrderedDict[str, Loaded] = OrderedDict()
         self._lock = threading.Lock()
         self._is_stopped = threading.Event()
+        self._failed: str | None = None
         self._rest = 0
 
     @property
@@ -63,13 +64,13 @@ class Models:
             version = find_version(self._settings.model, self._settings.workspace)
             if self.current is None or version != self.current.version:
                 # Something broken is tried again, but not at every look.
-                if self._rest and self.problem:
+                if version == self._failed and self._rest > 0:
                     self._rest -= 1
                     return
-                self._rest = _RETRY_POLLS
+                self._failed, self._rest = version, _RETRY_POLLS
                 self.current = self._load(version)
                 logger.info("serving version %s", version)
-            self.problem, self._rest = None, 0
+            self.problem = self._failed = None
         except Exception as error:  # a registry may fail in any way; the service goes on
             problem = str(error) or type(error).__name__
             if problem != self.problem:
