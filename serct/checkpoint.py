@@ -116,7 +116,9 @@ def load_model(folder: Path) -> tuple[Model, Card]:
     try:
         tensors: dict[str, np.ndarray[Any, Any]] = load_file(weights) if weights.exists() else {}
         if is_classical(card.architecture):
-            classical = build_classical(card.architecture, card.training, card.seed)
+            classical = build_classical(
+                card.architecture, card.training, card.seed, card.sample_rate_hz
+            )
             classical.load(folder, tensors)
             return classical, card
         module = build_model(

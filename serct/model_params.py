@@ -95,4 +95,22 @@ class SvmParams(ModelSection):
     regularisation: Positive
 
 
-ModelParams = SerctParams | CnnParams | CnnBilstmParams | LstmParams | MlpParams | SvmParams
+class MfccSvmParams(ModelSection):
+    """Reference: an SVM with an RBF kernel on statistics of cepstral coefficients."""
+
+    architecture: Literal["mfcc_svm"]
+    num_coefficients: PositiveInt
+    num_mels: PositiveInt
+    noise_floor_db: Annotated[float, Field(lt=0)]
+    regularisation: Positive
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.num_coefficients > self.num_mels:
+            raise ValueError("num_coefficients must not exceed num_mels")
+        return self
+
+
+ModelParams = (
+    SerctParams | CnnParams | CnnBilstmParams | LstmParams | MlpParams | SvmParams | MfccSvmParams
+)

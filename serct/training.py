@@ -252,7 +252,7 @@ def _fit_classical(
     on_epoch: Callable[[EpochRow], object],
 ) -> Fitted:
     started_at, started = _now(), time.perf_counter()
-    classical = build_classical(model, train, seed)
+    classical = build_classical(model, train, seed, train_set.meta.sample_rate_hz)
     everything = train_set.batch(np.arange(len(train_set)), train_set.meta.num_samples)
     with runtime.progress(1000, f"fitting {model.architecture}", "per mille") as advance:
         done = 0

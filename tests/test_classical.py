@@ -39,7 +39,7 @@ def build(tiny_params):
             else SvmParams(architecture="svm", regularisation=2.0, **shared)
         )
         changes = {"epochs": 20, "batch_size": 8, "learning_rate": 0.001, **train}
-        return build_classical(params, tiny_params.train.model_copy(update=changes), seed=3)
+        return build_classical(params, tiny_params.train.model_copy(update=changes), 3, 16_000)
 
     return build_variant
 

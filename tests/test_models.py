@@ -242,11 +242,12 @@ def test_the_right_builder_for_each_architecture(tiny_params):
     assert {name for name, params in tiny_params.models.items() if is_classical(params)} == {
         "mlp",
         "svm",
+        "mfcc_svm",
     }
     with pytest.raises(ValueError, match="svm is no torch model"):
         build_model(tiny_params.models["svm"], NUM_SAMPLES, RATE, NUM_EMOTIONS)
     with pytest.raises(ValueError, match="cnn is no classical model"):
-        build_classical(tiny_params.models["cnn"], tiny_params.train, seed=0)
+        build_classical(tiny_params.models["cnn"], tiny_params.train, 0, RATE)
 
 
 def test_cnn_drops_out_behind_every_batch_norm(build):

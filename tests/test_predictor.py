@@ -30,7 +30,7 @@ def test_a_file_gets_the_answer_of_its_shard_row(
             np.testing.assert_allclose(list(found.values()), answer, atol=1e-5, err_msg=name)
 
 
-@pytest.mark.parametrize("name", ["serct", "cnn", "cnn_bilstm", "lstm", "mlp", "svm"])
+@pytest.mark.parametrize("name", ["serct", "cnn", "cnn_bilstm", "lstm", "mlp", "svm", "mfcc_svm"])
 def test_batch_and_single_agree(trained: dict[str, Path], name: str) -> None:
     predictor = Predictor.load(trained[name])
     rng = np.random.default_rng(0)

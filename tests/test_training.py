@@ -32,7 +32,7 @@ from serct.training import (
 from serct.training_state import EpochRow, load_state
 
 TORCH_MODELS = ["serct", "cnn", "cnn_bilstm", "lstm"]
-CLASSICAL_MODELS = ["mlp", "svm"]
+CLASSICAL_MODELS = ["mlp", "svm", "mfcc_svm"]
 
 
 def fit_tones(

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from torch import nn
 
-from serct.model_params import MlpParams, ModelParams, SvmParams
+from serct.model_params import MfccSvmParams, MlpParams, ModelParams, SvmParams
 from serct.models.classical import ClassicalModel
 from serct.models.convolutional import Cnn
 from serct.models.recurrent import CnnBilstm, Lstm
@@ -31,7 +31,7 @@ TORCH_MODELS: dict[str, Callable[[Any, int, int, int], nn.Module]] = {
 
 def is_classical(params: ModelParams) -> bool:
     """Whether the architecture is scikit-learn's, fitted whole and not step by step."""
-    return isinstance(params, MlpParams | SvmParams)
+    return isinstance(params, MlpParams | SvmParams | MfccSvmParams)
 
 
 def build_model(
@@ -54,13 +54,16 @@ def build_model(
     return TORCH_MODELS[params.architecture](params, num_samples, sample_rate_hz, num_emotions)
 
 
-def build_classical(params: ModelParams, train: TrainParams, seed: int) -> ClassicalModel:
+def build_classical(
+    params: ModelParams, train: TrainParams, seed: int, sample_rate_hz: int
+) -> ClassicalModel:
     """Build an unfitted scikit-learn model; scikit-learn, 2 s, is imported here.
 
     Args:
         params: One entry of params.yaml's ``models``.
         train: Epochs, batch size, learning rate and weight decay, as far as the model has them.
         seed: Of weights, shuffling and folds.
+        sample_rate_hz: Of the rows.
 
     Raises:
         ValueError: If the architecture is a torch model.
@@ -73,4 +76,8 @@ def build_classical(params: ModelParams, train: TrainParams, seed: int) -> Class
         from serct.models.support_vectors import Svm
 
         return Svm(params, seed)
+    if isinstance(params, MfccSvmParams):
+        from serct.models.cepstral import MfccSvm
+
+        return MfccSvm(params, seed, sample_rate_hz)
     raise ValueError(f"{params.architecture} is no classical model: use build_model")

@@ -27,6 +27,7 @@ TRUSTED_TYPES: tuple[str, ...] = (
     "sklearn.model_selection._split.StratifiedKFold",
 )
 _FILE = "model.skops"
+_NUM_FOLDS = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,6 +142,23 @@ def fill_up(waveforms: Floats, num_samples: int) -> Floats:
     """Append zeros to rows that are shorter. [n, M] -> [n, num_samples or more]."""
     missing = num_samples - waveforms.shape[1]
     return np.pad(waveforms, ((0, 0), (0, missing))) if missing > 0 else waveforms
+
+
+def calibrated(estimator: Any, labels: Integers, seed: int) -> Any:
+    """Wrap an unfitted estimator: one machine, and probabilities over one temperature.
+
+    The temperature is chosen by cross-validation; it keeps the order of decisions.
+
+    Source:
+        Guo et al., On calibration of modern neural networks, 2017.
+    """
+    from sklearn.calibration import CalibratedClassifierCV
+    from sklearn.model_selection import StratifiedKFold
+
+    folds = StratifiedKFold(
+        min(_NUM_FOLDS, int(np.bincount(labels).min())), shuffle=True, random_state=seed
+    )
+    return CalibratedClassifierCV(estimator, method="temperature", ensemble=False, cv=folds)
 
 
 def check_labels(labels: Integers) -> int:

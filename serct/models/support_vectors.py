@@ -6,8 +6,6 @@ Shapes: n rows, N samples, F features, K emotions.
 from typing import Any
 
 import numpy as np
-from sklearn.calibration import CalibratedClassifierCV
-from sklearn.model_selection import StratifiedKFold
 from sklearn.svm import SVC
 
 from serct.arrays import PCM_SCALE, Floats, Integers, Probabilities
@@ -18,13 +16,13 @@ from serct.models.classical import (
     ClassicalState,
     Progress,
     average_samples,
+    calibrated,
     check_labels,
     fill_up,
 )
 from serct.models.kernel import gamma_scale, inner_products, rbf, squared_norms
 
 _TENSORS = ("support_rows", "columns", "gamma")
-_NUM_FOLDS = 5
 _ROWS_AT_ONCE = 256
 
 
@@ -36,7 +34,7 @@ class Svm(ClassicalModel):
     one temperature, chosen by cross-validation: that keeps the order of its decisions.
 
     Source:
-        Thesis 5.2. Guo et al., On calibration of modern neural networks, 2017 (temperature).
+        Thesis 5.2.
     """
 
     def __init__(self, params: SvmParams, seed: int) -> None:
@@ -54,15 +52,9 @@ class Svm(ClassicalModel):
         gamma = gamma_scale(rows)
         products = inner_products(rows, rows, on_progress)
         norms = products.diagonal()
-        folds = StratifiedKFold(
-            min(_NUM_FOLDS, int(np.bincount(labels).min())), shuffle=True, random_state=self._seed
-        )
-        self._estimator = CalibratedClassifierCV(
-            SVC(C=self._regularisation, kernel="precomputed"),
-            method="temperature",
-            ensemble=False,
-            cv=folds,
-        ).fit(rbf(products, norms, norms, gamma), labels)
+        machine = SVC(C=self._regularisation, kernel="precomputed")
+        kernel = rbf(products, norms, norms, gamma)
+        self._estimator = calibrated(machine, labels, self._seed).fit(kernel, labels)
         # Columns that are zero in all training rows add to a new row's norm, never to a product.
         columns = np.flatnonzero(rows.any(axis=0))
         self._tensors = {
