@@ -6,9 +6,9 @@ names it. Meaning, unit, range and source of each value stand beside it in param
 """
 
 import json
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from serct.corpus_params import CorpusParams
 from serct.model_params import ModelParams
@@ -17,6 +17,7 @@ from serct.sections import Positive, PositiveInt, Probability, Section, merge, v
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 # A name that is safe in a path, a stage name and a metric name alike.
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+Protocol = Literal["random", "speaker", "text", "speaker_text"]
 SampleRate = Annotated[int, Field(ge=4000, le=192_000)] | Literal["native"]
 
 
@@ -32,9 +33,21 @@ class PipelineParams(Section):
 class SplitParams(Section):
     """How utterances are divided into train, validation and test."""
 
-    protocol: Literal["random", "speaker", "text"]
+    protocol: Protocol
     test_fraction: Fraction
     validation_fraction: Fraction
+    num_folds: Annotated[int, Field(ge=2)] | None
+    fold: Annotated[int, Field(ge=0)]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.num_folds is not None and self.fold >= self.num_folds:
+            raise ValueError(f"fold is {self.fold}, expected 0 to num_folds - 1")
+        if self.num_folds is None and self.fold:
+            raise ValueError(f"fold is {self.fold}, but num_folds is null")
+        if self.num_folds is None and self.protocol == "speaker_text":
+            raise ValueError("the speaker_text protocol needs num_folds")
+        return self
 
 
 class CheckParams(Section):

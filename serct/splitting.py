@@ -15,6 +15,14 @@ from serct.errors import ManifestError, list_problems
 from serct.manifest import SPLITS, Split, Utterance
 from serct.params import SplitParams
 
+# What test must not share with the rest; by the first that can be spared validation is cut.
+_PROMISES: dict[str, tuple[str, ...]] = {
+    "random": (),
+    "speaker": ("speaker",),
+    "text": ("text",),
+    "speaker_text": ("speaker", "text"),
+}
+
 
 def split_utterances(
     utterances: Sequence[Utterance], params: SplitParams, seed: int
@@ -26,17 +34,27 @@ def split_utterances(
 
     - random: stratified by emotion, ``test_fraction`` of each.
     - speaker, text: whole speakers (texts) go to test until ``test_fraction`` is reached.
-      Validation is disjoint in the same way if a group can be spared, else cut at random from
-      the training groups (TESS has but two speakers).
+    - speaker_text: test shares neither speaker nor text with training; what shares one of them
+      is left out.
+
+    With ``num_folds`` everything is dealt into so many parts instead, and ``fold`` is the test
+    part: each utterance is tested in one fold, but for speaker_text, where only the utterances of
+    a fold's speakers and texts at once are.
+
+    Validation is disjoint in the same way if a group can be spared, else cut at random (TESS has
+    but two speakers).
 
     Raises:
         ManifestError: If an emotion has fewer than three utterances, a protocol's groups are
-            unknown or fewer than two, or a promise is broken (see `check_splits`).
+            unknown or too few, or a promise is broken (see `check_splits`).
     """
     if not utterances:
         raise ManifestError("no utterances to divide")
     ordered = sorted(utterances, key=lambda u: _split_order(u, seed))
-    if params.protocol == "random":
+    if params.num_folds is not None:
+        ungrouped = [replace(u, split="") for u in ordered]
+        divided = _take_fold(ungrouped, params.protocol, params.num_folds, params.fold, seed)
+    elif params.protocol == "random":
         if any(u.split for u in ordered):
             divided = [u if u.split == "test" else replace(u, split="") for u in ordered]
         else:
@@ -45,14 +63,51 @@ def split_utterances(
         ungrouped = [replace(u, split="") for u in ordered]
         divided = _cut_groups(ungrouped, params.protocol, params.test_fraction, "test", seed)
     rest = [u for u in divided if not u.split]
-    if params.protocol != "random" and len({_group(u, params.protocol) for u in rest}) > 1:
-        rest = _cut_groups(rest, params.protocol, params.validation_fraction, "validation", seed)
+    for kind in _PROMISES[params.protocol]:
+        if len({_group(u, kind) for u in rest}) > 1:
+            rest = _cut_groups(rest, kind, params.validation_fraction, "validation", seed)
+            break
     else:
         rest = _cut_stratified(rest, params.validation_fraction, "validation")
     result = [u for u in divided if u.split] + [replace(u, split=u.split or "train") for u in rest]
     result.sort(key=lambda u: u.utterance)
     check_splits(result, params.protocol)
     return result
+
+
+def _take_fold(
+    ordered: Sequence[Utterance], protocol: str, num_folds: int, fold: int, seed: int
+) -> list[Utterance]:
+    """Mark one of ``num_folds`` parts as test; leave out what belongs to neither side."""
+    if protocol == "random":
+        # Each emotion goes on where the one before it ended, so that parts are equally large.
+        dealt = enumerate(sorted(ordered, key=lambda u: u.emotion))
+        return [replace(u, split="test") if n % num_folds == fold else u for n, u in dealt]
+    kinds = _PROMISES[protocol]
+    tested = [_deal(ordered, kind, num_folds, seed)[fold] for kind in kinds]
+    divided = []
+    for utterance in ordered:
+        is_tested = [
+            _group(utterance, kind) in names for kind, names in zip(kinds, tested, strict=True)
+        ]
+        if all(is_tested):
+            divided.append(replace(utterance, split="test"))
+        elif not any(is_tested):
+            divided.append(utterance)
+    return divided
+
+
+def _deal(ordered: Sequence[Utterance], kind: str, num_folds: int, seed: int) -> list[list[str]]:
+    """Deal speakers or texts into parts: the largest first, each to the part that has least."""
+    sizes = _sizes(ordered, kind)
+    if len(sizes) < num_folds:
+        raise ManifestError(
+            f"split.num_folds is {num_folds}, but the corpus has only {len(sizes)} {kind}s"
+        )
+    parts: list[list[str]] = [[] for _ in range(num_folds)]
+    for name in sorted(sizes, key=lambda name: (-sizes[name], _hash(seed, name), name)):
+        min(parts, key=lambda part: (sum(sizes[each] for each in part), len(part))).append(name)
+    return parts
 
 
 def _split_order(utterance: Utterance, seed: int) -> tuple[str, str]:
@@ -88,15 +143,7 @@ def _cut_groups(
     ordered: Sequence[Utterance], protocol: str, fraction: float, split: Split, seed: int
 ) -> list[Utterance]:
     """Mark whole speakers or texts as ``split`` until ``fraction`` of all rows is reached."""
-    sizes = Counter(_group(u, protocol) for u in ordered)
-    if "" in sizes:
-        raise ManifestError(
-            f"split.protocol is {protocol!r}, but {sizes['']} utterances have no known {protocol}"
-        )
-    if len(sizes) < 2:
-        raise ManifestError(
-            f"split.protocol is {protocol!r}, but the corpus has only one: {next(iter(sizes))!r}"
-        )
+    sizes = _sizes(ordered, protocol)
     names = sorted(sizes, key=lambda name: (_hash(seed, name), name))
     marked: set[str] = set()
     for name in names[:-1]:
@@ -106,8 +153,23 @@ def _cut_groups(
     return [replace(u, split=split) if _group(u, protocol) in marked else u for u in ordered]
 
 
-def _group(utterance: Utterance, protocol: str) -> str:
-    return utterance.speaker if protocol == "speaker" else utterance.text_id
+def _sizes(ordered: Sequence[Utterance], kind: str) -> Counter[str]:
+    """Count the utterances of each speaker or text."""
+    sizes = Counter(_group(u, kind) for u in ordered)
+    if "" in sizes:
+        raise ManifestError(
+            f"split.protocol asks for the {kind}, but {sizes['']} utterances have no known {kind}"
+        )
+    if len(sizes) < 2:
+        raise ManifestError(
+            f"split.protocol asks for the {kind}, but the corpus has only one: "
+            f"{next(iter(sizes))!r}"
+        )
+    return sizes
+
+
+def _group(utterance: Utterance, kind: str) -> str:
+    return utterance.speaker if kind == "speaker" else utterance.text_id
 
 
 def check_splits(utterances: Sequence[Utterance], protocol: str) -> None:
@@ -133,15 +195,13 @@ def check_splits(utterances: Sequence[Utterance], protocol: str) -> None:
     for digest, found in sides.items():
         if len(found) > 1:
             problems.append(f"one recording stands in several splits: {', '.join(paths[digest])}")
-    if protocol != "random":
-        groups = {s: {_group(u, protocol) for u in utterances if u.split == s} for s in SPLITS}
+    for kind in _PROMISES[protocol]:
+        groups = {s: {_group(u, kind) for u in utterances if u.split == s} for s in SPLITS}
         for other in ("train", "validation"):
             shared = groups["test"] & groups[other]
             if shared:
                 names = ", ".join(sorted(shared))
-                problems.append(
-                    f"the {protocol} protocol is broken: {names} in both test and {other}"
-                )
+                problems.append(f"the {kind} protocol is broken: {names} in both test and {other}")
     counts = Counter(u.split for u in utterances)
     problems += [f"the {split} part is empty" for split in SPLITS if not counts[split]]
     trained = {u.emotion for u in utterances if u.split == "train"}

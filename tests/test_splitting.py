@@ -31,8 +31,14 @@ def corpus(num_each: int, num_speakers: int = 5, num_texts: int = 10) -> list[Ut
     ]
 
 
-def params(protocol: Any = "random") -> SplitParams:
-    return SplitParams(protocol=protocol, test_fraction=0.1, validation_fraction=0.1)
+def params(protocol: Any = "random", num_folds: int | None = None, fold: int = 0) -> SplitParams:
+    return SplitParams(
+        protocol=protocol,
+        test_fraction=0.1,
+        validation_fraction=0.1,
+        num_folds=num_folds,
+        fold=fold,
+    )
 
 
 def test_thesis_sizes() -> None:
@@ -65,6 +71,54 @@ def test_grouped_protocols_share_no_group(protocol: str, key: str) -> None:
     }
     assert not groups["test"] & (groups["train"] | groups["validation"])
     assert not groups["train"] & groups["validation"]
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    st.integers(9, 60), st.sampled_from(["random", "speaker", "text"]), st.integers(2, 5),
+    st.integers(0, 99),
+)  # fmt: skip
+def test_folds_test_everything_once(
+    num_each: int, protocol: str, num_folds: int, seed: int
+) -> None:
+    rows = corpus(num_each)
+    tested: list[str] = []
+    sizes = []
+    for fold in range(num_folds):
+        divided = split_utterances(rows, params(protocol, num_folds, fold), seed)
+        assert sorted(u.path for u in divided) == sorted(u.path for u in rows)
+        part = [u.path for u in divided if u.split == "test"]
+        tested += part
+        sizes.append(len(part))
+    assert sorted(tested) == sorted(u.path for u in rows)
+    if protocol == "random":
+        assert max(sizes) - min(sizes) <= 1
+
+
+def test_as_many_folds_as_speakers_leave_one_out() -> None:
+    left_out = []
+    for fold in range(5):
+        divided = split_utterances(corpus(50), params("speaker", 5, fold), 3)
+        (speaker,) = {u.speaker for u in divided if u.split == "test"}
+        left_out.append(speaker)
+    assert sorted(left_out) == ["s0", "s1", "s2", "s3", "s4"]
+
+
+def test_speaker_and_text_at_once() -> None:
+    # Every speaker says every text.
+    rows = [
+        utterance(10 * s + t, emotion, f"s{s}", f"t{t}")
+        for emotion in ("angry", "happy")
+        for s in range(4)
+        for t in range(10)
+    ]
+    for fold in range(2):
+        divided = split_utterances(rows, params("speaker_text", 2, fold), 3)
+        test = [u for u in divided if u.split == "test"]
+        rest = [u for u in divided if u.split != "test"]
+        assert not {u.speaker for u in test} & {u.speaker for u in rest}
+        assert not {u.text_id for u in test} & {u.text_id for u in rest}
+        assert len(test) == len(rest) == len(rows) / 4
 
 
 def test_two_speakers_leave_validation_to_the_training_one() -> None:
@@ -106,6 +160,18 @@ def test_a_corpus_that_comes_divided_keeps_its_test_part() -> None:
 def test_impossible_splits(rows: list[Utterance], protocol: str, message: str) -> None:
     with pytest.raises(ManifestError, match=message):
         split_utterances(rows, params(protocol), 3)
+
+
+def test_folds_that_cannot_be() -> None:
+    with pytest.raises(ManifestError, match="num_folds is 6, but the corpus has only 5 speakers"):
+        split_utterances(corpus(50), params("speaker", 6), 3)
+    for protocol, num_folds, fold, message in (
+        ("random", 2, 2, "fold is 2, expected 0 to num_folds - 1"),
+        ("random", None, 1, "but num_folds is null"),
+        ("speaker_text", None, 0, "needs num_folds"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            params(protocol, num_folds, fold)
 
 
 def test_leaks_are_found() -> None:
