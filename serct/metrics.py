@@ -74,6 +74,15 @@ class Scores:
         }
 
 
+def score_names(actual: Sequence[str], predicted: Sequence[str]) -> Scores:
+    """Score predictions given by name; classes are all that occur on either side."""
+    labels = sorted({*actual, *predicted})
+    confusion = np.zeros((len(labels), len(labels)), dtype=np.int64)
+    for one, other in zip(actual, predicted, strict=True):
+        confusion[labels.index(one), labels.index(other)] += 1
+    return Scores(tuple(labels), confusion)
+
+
 def score(
     labels: Sequence[str],
     actual: npt.NDArray[np.integer[Any]],

@@ -46,7 +46,12 @@ def list_profiles() -> list[str]:
 
 
 def prepare_workspace(
-    folder: Path | None, profile: str | None, settings: Sequence[str] = ()
+    folder: Path | None,
+    profile: str | None,
+    settings: Sequence[str] = (),
+    *,
+    overlay: Mapping[str, Any] | None = None,
+    cache: Path | None = None,
 ) -> tuple[Path, Params]:
     """Make a folder ready to run the pipeline in.
 
@@ -55,6 +60,9 @@ def prepare_workspace(
             params, else ``build/<profile>`` in it.
         profile: A name in `profiles/` or a path to such a file.
         settings: Single values on top, as "train.epochs=3".
+        overlay: More values on top, nested as in params.yaml. A model's entry may name another
+            one as its ``base`` and hold only what differs.
+        cache: DVC's cache, for workspaces that share one; its own if None.
 
     Returns:
         The workspace and its checked params.
@@ -64,7 +72,7 @@ def prepare_workspace(
         SerctError: If the folder holds something else.
     """
     root = project_root()
-    if folder is None and profile is None and not settings:
+    if folder is None and profile is None and not settings and not overlay:
         if not (root / ".git").exists():
             # From a source archive there is no git for DVC to use.
             run_dvc(root, ["config", "--local", "core.no_scm", "true"])
@@ -79,13 +87,15 @@ def prepare_workspace(
         data = merge(data, read_yaml(_profile_path(root, profile)))
     for setting in settings:
         data = merge(data, _parse_setting(setting))
+    data = _with_bases(merge(data, overlay or {}))
     for corpus in data.get("corpora", {}).values():
         if isinstance(corpus, dict) and corpus.get("reader") == "folder":
             corpus["path"] = str(root / Path(str(corpus.get("path", ""))).expanduser())
     params = check_params(data, f"params.yaml with {profile or 'settings'}")
     config = folder / ".dvc" / "config"
     if not config.exists():  # it may hold a remote of the user's by now
-        atomic.write_text(config, _DVC_CONFIG)
+        shared = f"[cache]\n    dir = {cache}\n" if cache else ""
+        atomic.write_text(config, _DVC_CONFIG + shared)
     for name in _CODE:
         link = folder / name
         if not link.is_symlink():
@@ -93,6 +103,22 @@ def prepare_workspace(
     text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
     atomic.write_text(folder / "params.yaml", f"# Made by `serct repro`; edits are lost.\n{text}")
     return folder, params
+
+
+def _with_bases(data: dict[str, Any]) -> dict[str, Any]:
+    """Write out the entries under ``models`` that name a base."""
+    models = dict(data.get("models", {}))
+    for name, entry in models.items():
+        if not isinstance(entry, dict) or "base" not in entry:
+            continue
+        base = models.get(entry["base"])
+        if not isinstance(base, dict) or "base" in base:
+            raise ParamsError(
+                f"models.{name}: base is {entry['base']!r}, expected an entry without a base"
+            )
+        own = {key: value for key, value in entry.items() if key != "base"}
+        models[name] = merge(base, own)
+    return {**data, "models": models}
 
 
 def _profile_path(root: Path, profile: str) -> Path:

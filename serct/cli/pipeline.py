@@ -51,6 +51,28 @@ Next:
 
 
 @app.command()
+def study(
+    name: Annotated[
+        str | None, typer.Argument(help="One of studies/; left out: list them.")
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Option(help="Where its workspaces lie; build/studies/NAME if left out.")
+    ] = None,
+) -> None:
+    """Run a study: folds, seeds or variants, pooled into one table."""
+    from serct.cli.shared import print_table
+    from serct.studies import as_table, list_studies, run_study
+
+    if name is None:
+        rows = [{"study": each, "asks": text} for each, text in list_studies().items()]
+        print_table("Studies", rows)
+        return
+    found, pooled = run_study(name, folder, lambda cell: typer.echo(f"--- {cell}", err=True))
+    print_table(f"{name}: UA is that of all folds together", as_table(pooled))
+    typer.echo(f"\nAll numbers, with runs and digests: {found / 'study.json'}")
+
+
+@app.command()
 def report(workspace: Workspace = None) -> None:
     """Show the results of a workspace."""
     print_results(workspace_root(workspace))
