@@ -5,6 +5,7 @@ import json
 from pipeline.stage import Arguments, run
 from serct import atomic
 from serct.atomic import write_json
+from serct.breakdown import by_group, expected_calibration_error, risk_coverage
 from serct.checkpoint import load_model
 from serct.corpora import describe
 from serct.evaluation import (
@@ -16,6 +17,7 @@ from serct.evaluation import (
 from serct.metrics import majority
 from serct.model_card import model_card
 from serct.params import Params
+from serct.probes import probe_corpus
 from serct.runtime import pick_device, progress
 from serct.shards import ShardDataset
 from serct.tracked import add_to_run
@@ -30,6 +32,7 @@ def evaluate_model(params: Params, arguments: Arguments) -> None:
         result = evaluate(classifier, dataset, params.evaluate.batch_size, advance)
     most_frequent = card.emotions.index(card.majority_emotion)
     baseline = majority(dataset.emotions, dataset.labels, most_frequent)
+    calibrated = card.calibration.apply(result.probabilities)
     metrics = {
         "model": card.name,
         "corpus": card.corpus,
@@ -38,6 +41,13 @@ def evaluate_model(params: Params, arguments: Arguments) -> None:
         "protocol": card.protocol,
         **result.scores.summary(),
         "majority": {key: getattr(baseline, key) for key in ("wa", "ua", "wf1")},
+        "probes": probe_corpus(ShardDataset(arguments.shards, ["train"], card.emotions), dataset),
+        "calibration": {
+            "ece": expected_calibration_error(calibrated, dataset.labels),
+            "ece_before": expected_calibration_error(result.probabilities, dataset.labels),
+            "risk_at_coverage": risk_coverage(calibrated, dataset.labels),
+        },
+        "groups": by_group(dataset, result.probabilities),
         "fingerprint": card.fingerprint,
         "manifest_digest": dataset.meta.manifest_digest,
     }

@@ -45,6 +45,7 @@ class EvaluationMetrics(ScoreSet):
     synthetic: bool
     n: int
     majority: Baseline
+    probes: dict[str, float] = {}
     fingerprint: str
     manifest_digest: str
 

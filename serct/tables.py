@@ -97,7 +97,11 @@ def in_domain_tables(results: Sequence[Result]) -> list[Table]:
         tables.append(
             _by_model(
                 f"Trained on {label(corpus, first.trained.card.synthetic)}, tested on its test "
-                f"part: {first.n} utterances, {first.trained.card.protocol} protocol, seed {seeds}",
+                f"part: {first.n} utterances, {first.trained.card.protocol} protocol, seed {seeds}"
+                + "".join(
+                    f"; UA by {name} alone: {ua:.3f}"
+                    for name, ua in first.trained.metrics.probes.items()
+                ),
                 rows,
                 [*_score_columns(rows), losses, *_thesis_columns(rows)],
             )

@@ -53,6 +53,14 @@ def evaluate(
     shards: Annotated[Path, typer.Option(help="Folder of a corpus' shards.")],
     split: Annotated[str, typer.Option(help="train, validation, test or all.")] = "test",
     precision: Annotated[str, typer.Option(help="float32, bfloat16 or auto.")] = "float32",
+    probes: Annotated[
+        bool,
+        typer.Option(
+            "--probes",
+            help="Also what duration or level alone tell, and what level, "
+            "zeros, a constant or a telephone band change.",
+        ),
+    ] = False,
 ) -> None:
     """Score a model on any corpus' shards, over the emotions both know; JSON on stdout."""
     from serct.evaluation import evaluate_zero_shot
@@ -62,17 +70,20 @@ def evaluate(
     classifier, card = load_classifier(model, "auto", precision)
     splits = SPLITS if split == "all" else (split,)
     result = evaluate_zero_shot(classifier, card.emotions, shards, splits, batch_size=16)
-    typer.echo(
-        json.dumps(
-            {
-                "masked": result.masked.summary(),
-                "unmasked": result.unmasked.summary(),
-                "majority_ua": result.majority.ua,
-                "dropped": result.dataset.dropped,
-            },
-            indent=2,
-        )
-    )
+    found: dict[str, Any] = {
+        "masked": result.masked.summary(),
+        "unmasked": result.unmasked.summary(),
+        "majority_ua": result.majority.ua,
+        "dropped": result.dataset.dropped,
+    }
+    if probes:
+        from serct.probes import probe_corpus, probe_model
+        from serct.shards import ShardDataset
+
+        train = ShardDataset(shards, ["train"], result.dataset.emotions)
+        found["ua_of_probes"] = probe_corpus(train, result.dataset)
+        found["under_changes"] = probe_model(classifier, result.dataset)
+    typer.echo(json.dumps(found, indent=2))
 
 
 @app.command()
