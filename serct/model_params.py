@@ -25,8 +25,9 @@ class SerctParams(ModelSection):
     conv_norm: Literal["group_first", "layer"]
     conv_bias: bool
     width: PositiveInt
-    num_layers: PositiveInt
+    num_layers: Annotated[int, Field(ge=0)]
     num_heads: PositiveInt
+    attention: Literal["deformable", "full"]
     feed_forward: PositiveInt
     bias: bool
     dropout: Probability

@@ -18,15 +18,21 @@ from tests.conftest import ROOT
 NUM_SAMPLES = 4000
 RATE = 8000
 NUM_EMOTIONS = 4
-# Published form and masked form of SERCT, and the baselines.
-VARIANTS = [*TORCH_MODELS, "serct_masked"]
+# Forms of SERCT beside the published one.
+FORMS = {
+    "serct_masked": {"mask_padding": True},
+    "serct_plain": {"attention": "full"},
+    "serct_plain_masked": {"attention": "full", "mask_padding": True},
+    "serct_no_layers": {"num_layers": 0},
+}
+VARIANTS = [*TORCH_MODELS, *FORMS]
 
 
 @pytest.fixture(scope="module")
 def build(tiny_params):
     def build_variant(name, seed=0, **changes):
-        if name == "serct_masked":
-            name, changes = "serct", {"mask_padding": True, **changes}
+        if name in FORMS:
+            name, changes = "serct", {**FORMS[name], **changes}
         params = tiny_params.models[name].model_copy(update=changes)
         torch.manual_seed(seed)
         return build_model(params, NUM_SAMPLES, RATE, NUM_EMOTIONS)
@@ -107,7 +113,7 @@ def test_learns_quiet_tones_and_keeps_it_in_evaluation(build, name):
     assert accuracy >= 0.9
 
 
-@pytest.mark.parametrize("name", ["serct_masked", "cnn_bilstm", "lstm"])
+@pytest.mark.parametrize("name", ["serct_masked", "serct_plain_masked", "cnn_bilstm", "lstm"])
 def test_appended_zeros_change_nothing(build, name):
     model = train(build(name), make_tones(8), num_steps=2)
     waveforms, num_valid, _ = make_tones(4)

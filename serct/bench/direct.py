@@ -62,7 +62,7 @@ class DirectSerct(nn.Module):
 
     def _refine(self, block: Block, frames: Tensor) -> Tensor:
         """Apply one layer of the transformer. [B, T, D] -> [B, T, D]."""
-        attended = self._attend(block.attention, frames)
+        attended = self._attend(cast(DeformableAttention, block.attention), frames)
         frames = block.attention_norm(frames + block.attention_dropout(attended))
         refined: Tensor = block.feed_forward_norm(frames + block.feed_forward(frames))
         return refined

@@ -59,10 +59,14 @@ class Workload:
             ParamsError: If the entry is not of the published form of `serct`.
         """
         entry = params.models.get(name)
-        if not isinstance(entry, SerctParams) or entry.mask_padding:
+        if (
+            not isinstance(entry, SerctParams)
+            or entry.mask_padding
+            or entry.attention != "deformable"
+        ):
             raise ParamsError(
-                f"models.{name}: expected a model of architecture serct without mask_padding, "
-                "which the direct formulation is of"
+                f"models.{name}: expected a model of architecture serct with deformable attention "
+                "and without mask_padding, which the direct formulation is of"
             )
         if size.num_layers is not None:
             entry = entry.model_copy(update={"num_layers": size.num_layers})

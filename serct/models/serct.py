@@ -16,6 +16,7 @@ from serct.model_params import SerctParams
 from serct.models.deformable import DeformableAttention, spread_half_widths
 from serct.models.dropout import Dropout
 from serct.models.frontend import Frontend, larger
+from serct.models.full_attention import FullAttention
 
 # Values of the first layer that a CPU computes together: 20 MB, which a large cache holds.
 VALUES_AT_ONCE = 5_000_000
@@ -164,7 +165,7 @@ class Serct(nn.Module):
 
 
 class Block(nn.Module):
-    """Deformable attention, then a feed-forward part, each added to its input and normalised."""
+    """Attention, then a feed-forward part, each added to its input and normalised."""
 
     def __init__(self, params: SerctParams, half_width_fractions: Tensor) -> None:
         """Build one layer of the transformer.
@@ -175,9 +176,16 @@ class Block(nn.Module):
             half_width_fractions: See `DeformableAttention`. [H]
         """
         super().__init__()
-        self.attention = DeformableAttention(
-            params.width, half_width_fractions, bias=params.bias, dropout=params.dropout
-        )
+        bias, dropout = params.bias, params.dropout
+        self.attention: nn.Module
+        if params.attention == "deformable":
+            self.attention = DeformableAttention(
+                params.width, half_width_fractions, bias=bias, dropout=dropout
+            )
+        else:
+            self.attention = FullAttention(
+                params.width, params.num_heads, bias=bias, dropout=dropout
+            )
         self.attention_dropout = Dropout(params.dropout)
         self.attention_norm = nn.LayerNorm(params.width)
         self.feed_forward = nn.Sequential(
