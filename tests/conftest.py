@@ -1,7 +1,9 @@
 """Shared fixtures: a tiny corpus of tones on disk, and the real params made small."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -11,6 +13,9 @@ import torch
 from serct.params import Params
 from serct.params_file import read_params, read_yaml
 from serct.sections import merge
+
+if TYPE_CHECKING:
+    from tests.service_process import Service
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -193,3 +198,27 @@ def add_version(root: Path, seed: int, noise: float) -> str:
     store = open_store(root, "serct", "serct")
     store.ensure(folder)
     return store.versions()[-1].version
+
+
+@pytest.fixture(scope="module")
+def served(
+    trained: dict[str, Path], tone_shards: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A workspace with two versions, of which the first is the champion."""
+    from serct.tracking import open_store
+
+    root = tmp_path_factory.mktemp("served")
+    make_workspace(root, trained["serct"], tone_shards)
+    add_version(root, 2, 0.5)
+    open_store(root, "serct", "serct").appoint("1", None, {})
+    return root
+
+
+@pytest.fixture(scope="module")
+def service(served: Path) -> "Iterator[Service]":
+    """A running service of that workspace."""
+    from tests.service_process import running
+
+    with running("--workspace", str(served)) as service:
+        service.wait_for_version("1")
+        yield service

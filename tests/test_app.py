@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,28 +17,9 @@ from streamlit.testing.v1 import AppTest
 import serct.app
 from serct import Predictor, tracking
 from serct.app.pictures import timeline_figure
-from tests.conftest import add_version, make_workspace
-from tests.service_process import Service, running
+from tests.service_process import Service
 
 PAGE = Path(serct.app.__file__).with_name("page.py")
-
-
-@pytest.fixture(scope="module")
-def root(
-    trained: dict[str, Path], tone_shards: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    root = tmp_path_factory.mktemp("shown")
-    make_workspace(root, trained["serct"], tone_shards)
-    add_version(root, 2, 0.5)
-    tracking.open_store(root, "serct", "serct").appoint("1", None, {})
-    return root
-
-
-@pytest.fixture(scope="module")
-def service(root: Path) -> Iterator[Service]:
-    with running("--workspace", str(root)) as service:
-        service.wait_for_version("1")
-        yield service
 
 
 @pytest.fixture
@@ -56,7 +36,7 @@ class TestPage:
         assert "What it cannot:" in page.info[0].value
         assert "serct, version 1" in page.sidebar.markdown[0].value
 
-    def test_a_sample_is_answered_as_by_the_predictor(self, page: AppTest, root: Path) -> None:
+    def test_a_sample_is_answered_as_by_the_predictor(self, page: AppTest, served: Path) -> None:
         sample = page.selectbox[0]
         assert {"angry", "happy", "sad"} <= set(sample.options)
         sample.select("sad").run()
@@ -85,12 +65,12 @@ class TestPage:
 
 
 @pytest.mark.slow
-def test_the_command_starts_a_service_and_a_page_and_ends_both(root: Path) -> None:
+def test_the_command_starts_a_service_and_a_page_and_ends_both(served: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [
-        sys.executable, "-m", "serct.cli", "app", "--workspace", str(root), "--port", str(port),
+        sys.executable, "-m", "serct.cli", "app", "--workspace", str(served), "--port", str(port),
     ]  # fmt: skip
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
@@ -112,7 +92,7 @@ def test_the_command_starts_a_service_and_a_page_and_ends_both(root: Path) -> No
 
 
 @pytest.mark.slow
-def test_in_a_browser_by_keyboard(root: Path, service: Service) -> None:
+def test_in_a_browser_by_keyboard(served: Path, service: Service) -> None:
     """In Chromium, from the first Tab to the answer, without a mouse."""
     api = pytest.importorskip("playwright.sync_api")
     chromium = shutil.which("chromium")
@@ -164,11 +144,11 @@ def test_the_figure_of_any_recording() -> None:
         figure.savefig(os.devnull, format="png")
 
 
-def test_the_answer_is_the_predictors(root: Path, service: Service, spoken: Path) -> None:
+def test_the_answer_is_the_predictors(served: Path, service: Service, spoken: Path) -> None:
     from serct.app.client import Client
 
     told = Client(service.url).predict("a.wav", spoken.read_bytes())["predictions"][0]
-    folder = tracking.open_store(root, "serct", "serct").folder("1")
+    folder = tracking.open_store(served, "serct", "serct").folder("1")
     assert told["probabilities"] == pytest.approx(
         Predictor.load(folder).predict_file(spoken), abs=1e-5
     )

@@ -29,25 +29,8 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def root(
-    trained: dict[str, Path], tone_shards: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    root = tmp_path_factory.mktemp("served")
-    make_workspace(root, trained["serct"], tone_shards)
-    tracking.open_store(root, "serct", "serct").appoint("1", None, {})
-    return root
-
-
-@pytest.fixture(scope="module")
-def service(root: Path) -> Iterator[Service]:
-    with running("--workspace", str(root)) as service:
-        service.wait_for_version("1")
-        yield service
-
-
-@pytest.fixture(scope="module")
-def predictor(root: Path) -> Predictor:
-    return Predictor.load(tracking.open_store(root, "serct", "serct").folder("1"))
+def predictor(served: Path) -> Predictor:
+    return Predictor.load(tracking.open_store(served, "serct", "serct").folder("1"))
 
 
 def encode(samples: np.ndarray, rate: int = 16_000, form: str = "WAV", **more: str) -> bytes:
@@ -434,10 +417,10 @@ class TestPromotion:
 
 class TestProcess:
     def test_a_folder_is_served_too_and_keys_are_asked_for(
-        self, trained: dict[str, Path], root: Path, spoken: Path
+        self, trained: dict[str, Path], served: Path, spoken: Path
     ) -> None:
         environment = {**os.environ, "SERCT_API_KEY": "sesame"}
-        arguments = ("--model", str(trained["cnn"]), "--workspace", str(root))
+        arguments = ("--model", str(trained["cnn"]), "--workspace", str(served))
         with running(*arguments, environment=environment) as service:
             file = ("a.wav", spoken.read_bytes())
             assert service.post("/v1/predict", "files", file).status_code == 401
@@ -451,11 +434,11 @@ class TestProcess:
             _, code, reason = TestStream().converse(service, [], "sample_rate=16000")
             assert (code, "X-API-Key" in reason) == (1008, True)
 
-    def test_sigterm_lets_requests_finish(self, root: Path, spoken: Path) -> None:
+    def test_sigterm_lets_requests_finish(self, served: Path, spoken: Path) -> None:
         samples, rate = soundfile.read(spoken)
         long = encode(np.tile(samples, 200)[: 300 * rate], rate, "FLAC")
         answers: list[requests.Response] = []
-        with running("--workspace", str(root)) as service:
+        with running("--workspace", str(served)) as service:
             service.wait_for_version("1")
             path = "/v1/segments?window_s=1&hop_s=0.25"
             thread = threading.Thread(
@@ -469,10 +452,10 @@ class TestProcess:
             assert service.process.wait(30) == -signal.SIGTERM
         assert answers[0].status_code == 200
 
-    def test_too_many_requests_are_asked_to_come_back(self, root: Path, spoken: Path) -> None:
+    def test_too_many_requests_are_asked_to_come_back(self, served: Path, spoken: Path) -> None:
         samples, rate = soundfile.read(spoken)
         long = encode(np.tile(samples, 200)[: 120 * rate], rate, "FLAC")
-        with running("--workspace", str(root), "--max-in-flight", "2") as service:
+        with running("--workspace", str(served), "--max-in-flight", "2") as service:
             service.wait_for_version("1")
             answers: list[requests.Response] = []
 
