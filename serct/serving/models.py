@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from serct.errors import SerctError, TrackingError
 from serct.predictor import Predictor
-from serct.promotion.behaviour import smoke_problem
+from serct.promotion.smoke import smoke_problem
 from serct.serving.settings import Settings
 from serct.tracking import find_model, find_version
 
