@@ -347,6 +347,8 @@ class TestPromotion:
             answer = service.post("/v1/predict", "files", ("a.wav", spoken.read_bytes()))
             assert answer.status_code == 503
             assert answer.headers["retry-after"]
+            _, code, reason = TestStream().converse(service, [bytes(32_000)], "sample_rate=16000")
+            assert (code, reason.startswith("no model yet")) == (1013, True)
             tracking.open_store(own_root, "serct", "serct").appoint("1", None, {})
             service.wait_for_version("1")
 

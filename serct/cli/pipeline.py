@@ -45,6 +45,8 @@ Next:
   open {folder}/data/reports/index.html             the report
   serct ui --workspace {folder}                     compare the runs in MLflow
   serct predict --model {folder}/data/models/demo_en-serct FILE...
+  serct promote 1 --workspace {folder}            make it the champion, if its gates let it pass
+  serct app --workspace {folder}                  hear it answer, on a page
   SERCT_MIRROR=DIR serct repro --profile cpu           the same on real recordings
 """
     )

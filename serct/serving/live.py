@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Literal
 
 import anyio
-from fastapi import WebSocket, WebSocketDisconnect
+from fastapi import HTTPException, WebSocket, WebSocketDisconnect
 
 from serct.errors import SerctError
 from serct.serving import answering
@@ -48,6 +48,8 @@ def stream_route(parts: Parts) -> Callable[[WebSocket], Awaitable[None]]:
             await _converse(parts, socket)
         except _RefusedError as refusal:
             await _close(socket, refusal.code, str(refusal))
+        except HTTPException as error:  # there is no model yet
+            await _close(socket, _TRY_LATER, error.detail)
         except SerctError as error:
             await _close(socket, _FAULT, str(error))
         except WebSocketDisconnect:
