@@ -319,7 +319,7 @@ class TestState:
         assert {"/v1/predict", "/v1/segments", "/v1/models", "/ready"} <= set(schema["paths"])
 
 
-def test_schemathesis_finds_no_hole(service: Service) -> None:
+def test_schemathesis_finds_no_hole(service: Service, tmp_path: Path) -> None:
     """Requests made up from the schema get documented answers of the documented shape."""
     tool = Path(sys.executable).with_name("schemathesis")
     command = [
@@ -327,7 +327,9 @@ def test_schemathesis_finds_no_hole(service: Service) -> None:
         "--checks", "not_a_server_error,status_code_conformance,content_type_conformance,"
         "response_schema_conformance", "--seed", "1", "--no-color",
     ]  # fmt: skip
-    result = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    result = subprocess.run(
+        command, capture_output=True, text=True, timeout=300, check=False, cwd=tmp_path
+    )
     assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-2000:]
 
 
