@@ -4,14 +4,14 @@ A model is worth what it adds to them: a score that duration or the studio's noi
 reaches shows nothing about speech.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from serct.arrays import PCM_SCALE, Floats, Probabilities
-from serct.audio import resample
+from serct.audio import resample, to_pcm16
 from serct.evaluation import Classifier
 from serct.metrics import score
 from serct.shards import ShardDataset, stack_clips
@@ -79,55 +79,55 @@ def probe_corpus(train: ShardDataset, test: ShardDataset) -> dict[str, float]:
     return found
 
 
-def probe_model(classify: Classifier, test: ShardDataset) -> dict[str, dict[str, float]]:
+def probe_model(
+    classify: Classifier, test: ShardDataset, changes: Iterable[str] | None = None
+) -> dict[str, dict[str, float]]:
     """Give UA, and the share of clips whose emotion changes, under changes that should not matter.
 
     Args:
         classify: The model, over the emotions of ``test``.
         test: Rows with the right answers.
+        changes: Names in `CHANGES`; all if None.
 
     Returns:
-        By change: ``ua`` and ``changed``, both 0..1.
+        By change, and for "none": ``ua`` and ``changed``, both 0..1.
     """
-    rate = test.meta.sample_rate_hz
-    before = _answers(classify, test, lambda waveform: waveform).argmax(axis=1)
-    found = {}
-    for name, change in _changes(rate).items():
-        answers = _answers(classify, test, change)
-        found[name] = {
-            "ua": score(test.emotions, test.labels, answers).ua,
-            "changed": float((answers.argmax(axis=1) != before).mean()),
-        }
-    return found
-
-
-def _changes(rate_hz: int) -> dict[str, Callable[[Floats], Floats]]:
-    silence = np.zeros(rate_hz // 2, np.float32)
-    telephone = 8000
-
-    def resampled(waveform: Floats) -> Floats:
-        narrow = resample(waveform, rate_hz, telephone, "soxr")
-        return resample(narrow, telephone, rate_hz, "soxr")[: len(waveform)]
-
+    answers = {"none": _answers(classify, test, lambda waveform, rate_hz: waveform)}
+    for name in CHANGES if changes is None else changes:
+        answers[name] = _answers(classify, test, CHANGES[name])
+    before = answers["none"].argmax(axis=1)
     return {
-        "none": lambda waveform: waveform,
-        "12 dB softer": lambda waveform: waveform * np.float32(0.25),
-        "0.5 s of zeros behind": lambda waveform: np.append(waveform, silence),
-        "constant of 0.01 added": lambda waveform: waveform + np.float32(0.01),
-        "through 8 kHz": resampled,
+        name: {
+            "ua": score(test.emotions, test.labels, after).ua,
+            "changed": float((after.argmax(axis=1) != before).mean()),
+        }
+        for name, after in answers.items()
     }
 
 
+def _through_8_khz(waveform: Floats, rate_hz: int) -> Floats:
+    narrow = resample(waveform, rate_hz, 8000, "soxr")
+    return resample(narrow, 8000, rate_hz, "soxr")[: len(waveform)]
+
+
+CHANGES: Mapping[str, Callable[[Floats, int], Floats]] = {
+    "12 dB softer": lambda waveform, rate_hz: waveform * np.float32(0.25),
+    "0.5 s of zeros behind": lambda waveform, rate_hz: np.pad(waveform, (0, rate_hz // 2)),
+    "constant of 0.01 added": lambda waveform, rate_hz: waveform + np.float32(0.01),
+    "through 8 kHz": _through_8_khz,
+}
+
+
 def _answers(
-    classify: Classifier, test: ShardDataset, change: Callable[[Floats], Floats]
+    classify: Classifier, test: ShardDataset, change: Callable[[Floats, int], Floats]
 ) -> Probabilities:
+    rate = test.meta.sample_rate_hz
     parts = []
     for start in range(0, len(test), _BATCH):
-        clips: list[Any] = []
-        for index in range(start, min(start + _BATCH, len(test))):
-            waveform = change(_waveform(test, index))[: test.meta.num_samples]
-            pcm = np.rint(waveform * PCM_SCALE).clip(-PCM_SCALE, PCM_SCALE - 1)
-            clips.append(pcm.astype(np.int16))
+        clips = [
+            to_pcm16(change(_waveform(test, index), rate)[: test.meta.num_samples])
+            for index in range(start, min(start + _BATCH, len(test)))
+        ]
         parts.append(classify(*stack_clips(clips)))
     return np.concatenate(parts)
 

@@ -86,7 +86,7 @@ def _tested(
     yield _gate(f"UA on {predictor.card.corpus}", found, f">= {least:g}", ua >= least)
     is_right = answers.probabilities.argmax(axis=1) == test.labels
     yield _compared(params, test, is_right, champion)
-    changes = probe_model(predictor.classify, test)
+    changes = probe_model(predictor.classify, test, _SHOULD_NOT_MATTER)
     for change in _SHOULD_NOT_MATTER:
         changed, most = changes[change]["changed"], bounds.max_changed
         yield _gate(
