@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 
+import anyio
+
+from serct.arrays import Floats
 from serct.predictor import Answer
 from serct.serving import schemas
 from serct.serving.batching import Batcher
@@ -38,18 +41,25 @@ def judge(model: Loaded, answer: Answer | None) -> schemas.Judgement:
     )
 
 
+async def ask(
+    model: Loaded, batcher: Batcher, sounds: Sequence[tuple[Floats, int]]
+) -> list[Answer]:
+    """Wait for the answers to waveforms with their rates in Hz.
+
+    They are resampled in a thread: meanwhile the loop serves others.
+    """
+    prepare = model.predictor.prepare
+    clips = await anyio.to_thread.run_sync(lambda: [prepare(*sound) for sound in sounds])
+    return await batcher.answer(model, clips)
+
+
 async def predict(
     model: Loaded, batcher: Batcher, files: Sequence[tuple[str, Heard]]
 ) -> schemas.Predictions:
     """Answer for each of several files."""
-    predictor = model.predictor
-    clips = [
-        predictor.prepare(heard.waveform, heard.sample_rate)
-        for _, heard in files
-        if heard.is_speech
-    ]
-    answers = iter(await batcher.answer(model, clips))
-    audio = predictor.card.audio
+    spoken = [(heard.waveform, heard.sample_rate) for _, heard in files if heard.is_speech]
+    answers = iter(await ask(model, batcher, spoken))
+    audio = model.predictor.card.audio
     predictions = []
     for name, heard in files:
         rate = heard.sample_rate if audio.sample_rate == "native" else audio.sample_rate
@@ -79,11 +89,8 @@ async def divide(
     ]
     for first in range(0, len(spoken), _WINDOWS_AT_ONCE):
         group = spoken[first : first + _WINDOWS_AT_ONCE]
-        clips = [
-            model.predictor.prepare(heard.part(*windows[index]), heard.sample_rate)
-            for index in group
-        ]
-        for index, answer in zip(group, await batcher.answer(model, clips), strict=True):
+        sounds = [(heard.part(*windows[index]), heard.sample_rate) for index in group]
+        for index, answer in zip(group, await ask(model, batcher, sounds), strict=True):
             answers[index] = answer
     smoothed = smooth(plan, answers, heard.frames)
     steps = [_stretch(model, answer, *plan.step(n)) for n, answer in enumerate(smoothed)]

@@ -137,13 +137,13 @@ async def _answer(
 ) -> None:
     model: Loaded = await parts.model(None)
     start_s, end_s, window = tape.take()
-    predictor, rate = model.predictor, tape.sample_rate
+    rate = tape.sample_rate
     frames = await anyio.to_thread.run_sync(
         parts.voice_activity, window, rate, limiter=parts.decoders
     )
     answer = None
     if is_speech(frames):
-        (answer,) = await parts.batcher.answer(model, [predictor.prepare(window, rate)])
+        (answer,) = await answering.ask(model, parts.batcher, [(window, rate)])
     heard = answering.judge(model, answer)
     await socket.send_json(
         {
