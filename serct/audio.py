@@ -6,6 +6,7 @@ predictor and the service all use it, so training and use cannot drift apart.
 
 import hashlib
 import importlib
+import math
 import os
 import struct
 from dataclasses import dataclass
@@ -61,7 +62,12 @@ class Recording:
 
 
 def read_recording(
-    source: Path | BinaryIO, checks: CheckParams, name: str | None = None, *, mono: bool = False
+    source: Path | BinaryIO,
+    checks: CheckParams,
+    name: str | None = None,
+    *,
+    mono: bool = False,
+    max_samples: float = math.inf,
 ) -> Recording:
     """Decode a file and refuse what no model should learn from.
 
@@ -74,10 +80,11 @@ def read_recording(
         name: What errors call the source; its path where it is one.
         mono: Mix channels down while decoding: then memory depends on duration and rate alone,
             however many channels a small file unfolds into.
+        max_samples: Of one channel; at a high rate less than ``checks.max_duration_s``.
 
     Raises:
         AudioError: If the source is empty, not audio, cut off, longer than
-            ``checks.max_duration_s``, holds NaN or infinite samples, or never exceeds
+            allowed, at a rate beyond 4 to 192 kHz, holds NaN or infinite samples, or never exceeds
             ``checks.silence_peak``.
     """
     label = name or str(source)
@@ -92,12 +99,12 @@ def read_recording(
                     f"{label}: {rate} Hz, expected {_LOWEST_RATE_HZ} to {_HIGHEST_RATE_HZ}"
                 )
             announced = file.frames if file.frames < _UNKNOWN_FRAMES else 0
-            if announced > checks.max_duration_s * rate:
+            longest_s = min(checks.max_duration_s, max_samples / rate)
+            if announced > longest_s * rate:
                 raise AudioError(
-                    f"{label}: {announced / rate:.1f} s long, "
-                    f"expected at most {checks.max_duration_s:g} s"
+                    f"{label}: {announced / rate:.1f} s long, expected at most {longest_s:g} s"
                 )
-            frames = _decode(file, checks.max_duration_s, label, mono)
+            frames = _decode(file, longest_s, label, mono)
     except (soundfile.LibsndfileError, OSError, ValueError) as error:
         detail = getattr(error, "error_string", str(error))
         raise AudioError(f"{label}: not readable as audio ({detail})") from error
