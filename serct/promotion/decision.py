@@ -16,9 +16,15 @@ from serct.errors import TrackingError
 from serct.params import Params
 from serct.predictor import Predictor
 from serct.promotion.gates import Gate, examine
-from serct.tracking import Entry, Promoted, Store, Version, append_promotion
-
-CHAMPION = "@champion"
+from serct.tracking import (
+    CHAMPION,
+    PREVIOUS,
+    Entry,
+    Promoted,
+    Store,
+    Version,
+    append_promotion,
+)
 
 
 @dataclass(frozen=True)
@@ -59,7 +65,7 @@ def promote(
     Raises:
         TrackingError: If there is no such version, or it is the champion already.
     """
-    version, champion = store.version(which), _champion(store)
+    version, champion = store.version(which), _holder(store, CHAMPION)
     if champion is not None and champion.version == version.version:
         raise TrackingError(f"version {version.version} is the champion already")
     folder = store.folder(version.version)
@@ -84,7 +90,7 @@ def rollback(data: Path, store: Store, why: str) -> tuple[Version, Version]:
     Raises:
         TrackingError: If there is nothing to go back to.
     """
-    champion, previous = _champion(store), _alias(store, "@previous")
+    champion, previous = _holder(store, CHAMPION), _holder(store, PREVIOUS)
     if champion is None or previous is None:
         raise TrackingError("nothing to roll back to: no version is called previous")
     _move(data, store, "rollback", previous, champion, why, ())
@@ -125,13 +131,8 @@ def _promoted(version: Version) -> Promoted:
     )
 
 
-def _champion(store: Store) -> Version | None:
-    return _alias(store, CHAMPION)
-
-
-def _alias(store: Store, alias: str) -> Version | None:
-    found = [each for each in store.versions() if alias.removeprefix("@") in each.aliases]
-    return found[0] if found else None
+def _holder(store: Store, alias: str) -> Version | None:
+    return next((each for each in store.versions() if alias in each.aliases), None)
 
 
 def _served_by_mlflow(store: Store, version: Version, folder: Path) -> Gate:

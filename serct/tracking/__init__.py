@@ -8,7 +8,7 @@ does so when a store is first opened, since that takes seconds.
 
 from serct.tracking.address import store_problems
 from serct.tracking.promotions import Entry, Promoted, append_promotion, read_promotions
-from serct.tracking.registry import Version
+from serct.tracking.registry import CHAMPION, PREVIOUS, Version
 from serct.tracking.resolution import (
     find_model,
     find_version,
@@ -20,6 +20,8 @@ from serct.tracking.store import Store, list_versions, open_store
 from serct.tracking.sync import SyncReport
 
 __all__ = [
+    "CHAMPION",
+    "PREVIOUS",
     "Entry",
     "Promoted",
     "Store",

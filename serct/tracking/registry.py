@@ -59,7 +59,7 @@ def ensure_version(connection: Connection, run_id: str, folder: ModelFolder) -> 
     with connection.lock:
         versions = _versions(connection.client, connection.registered_model)
         wanted = _identity(folder)
-        if any(wanted.items() <= dict(version.tags).items() for version in versions):
+        if any(_is_of(version, wanted) for version in versions):
             return False
         if not versions:
             _ensure_registered_model(connection)
@@ -89,7 +89,7 @@ def ensure_version(connection: Connection, run_id: str, folder: ModelFolder) -> 
 def describe(connection: Connection, folder: ModelFolder, text: str) -> None:
     """Give the version of a model another description, such as a card that tells its scores."""
     for version in _versions(connection.client, connection.registered_model):
-        if _identity(folder).items() <= dict(version.tags).items():
+        if _is_of(version, _identity(folder)):
             connection.client.update_model_version(
                 connection.registered_model, str(version.version), text[:_DESCRIPTION_WIDTH]
             )
@@ -97,6 +97,10 @@ def describe(connection: Connection, folder: ModelFolder, text: str) -> None:
 
 def _identity(folder: ModelFolder) -> dict[str, str]:
     return {"fingerprint": folder.fingerprint, "weights": folder.weights_digest}
+
+
+def _is_of(version: "ModelVersion", identity: dict[str, str]) -> bool:
+    return identity.items() <= dict(version.tags).items()
 
 
 def _is_beaten(holder: "ModelVersion", other: "ModelVersion") -> bool:
@@ -177,9 +181,14 @@ def find_weights(connection: Connection, fingerprint: str, weights: str) -> str 
     """Find the version of these very weights; gives its number."""
     wanted = {"fingerprint": fingerprint, "weights": weights}
     for version in _versions(connection.client, connection.registered_model):
-        if wanted.items() <= dict(version.tags).items():
+        if _is_of(version, wanted):
             return str(version.version)
     return None
+
+
+def logged_model_id(version: "ModelVersion") -> str:
+    """Give the id of the logged model that a version stands for."""
+    return str(version.source).removeprefix("models:/")
 
 
 def fetch_folder(client: "MlflowClient", uri: str, model_id: str) -> Path:

@@ -73,9 +73,7 @@ def resolve_model(uri: str, root: Path | None = None) -> Path:
         if found := re.fullmatch(r"models:/([^/@]+)(?:/(\d+)|(@.+))", uri):
             name, number, alias = found.groups()
             version = registry.find_version(client, name, number or alias)
-            return registry.fetch_folder(
-                client, store, str(version.source).removeprefix("models:/")
-            )
+            return registry.fetch_folder(client, store, registry.logged_model_id(version))
         if found := re.fullmatch(r"models:/(m-\w+)", uri):
             return registry.fetch_folder(client, store, found[1])
         if found := re.fullmatch(r"runs:/(\w+)(?:/model)?", uri):

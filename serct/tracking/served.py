@@ -15,8 +15,8 @@ def served_answer(connection: Connection, version: str, audio: bytes) -> dict[st
     from mlflow.pyfunc import load_model
 
     found = registry.find_version(connection.client, connection.registered_model, version)
-    model_id = str(found.source).removeprefix("models:/")
-    location = str(connection.client.get_logged_model(model_id).artifact_location)
+    logged = connection.client.get_logged_model(registry.logged_model_id(found))
+    location = str(logged.artifact_location)
     before = os.environ.get(_PICKLE)
     os.environ[_PICKLE] = "false"
     try:

@@ -152,8 +152,9 @@ class Store:
             found = registry.find_version(
                 self._connection.client, self._connection.registered_model, version
             )
-            model_id = str(found.source).removeprefix("models:/")
-            return registry.fetch_folder(self._connection.client, self.uri, model_id)
+            return registry.fetch_folder(
+                self._connection.client, self.uri, registry.logged_model_id(found)
+            )
 
     def answer_as_served(self, version: str, audio: bytes) -> dict[str, Any]:
         """Answer for one audio file with a version as `mlflow models serve` would."""
