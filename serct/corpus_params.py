@@ -31,6 +31,36 @@ class EmodbParams(CorpusSection):
     reader: Literal["emodb"]
 
 
+class RavdessParams(CorpusSection):
+    """Ryerson Audio-Visual Database, the spoken part."""
+
+    reader: Literal["ravdess"]
+
+
+class CremaDParams(CorpusSection):
+    """Crowd-sourced Emotional Multimodal Actors Dataset."""
+
+    reader: Literal["crema_d"]
+
+
+class SaveeParams(CorpusSection):
+    """Surrey Audio-Visual Expressed Emotion."""
+
+    reader: Literal["savee"]
+
+
+class EmovoParams(CorpusSection):
+    """EMOVO, Italian."""
+
+    reader: Literal["emovo"]
+
+
+class IemocapParams(CorpusSection):
+    """Interactive Emotional Dyadic Motion Capture, four classes."""
+
+    reader: Literal["iemocap"]
+
+
 class EsdParams(CorpusSection):
     """One language of the Emotional Speech Dataset."""
 
@@ -63,4 +93,15 @@ class FolderParams(CorpusSection):
     table: str | None = None
 
 
-CorpusParams = TessParams | EmodbParams | EsdParams | DemoParams | FolderParams
+CorpusParams = (
+    TessParams
+    | EmodbParams
+    | EsdParams
+    | RavdessParams
+    | CremaDParams
+    | SaveeParams
+    | EmovoParams
+    | IemocapParams
+    | DemoParams
+    | FolderParams
+)

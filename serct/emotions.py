@@ -17,6 +17,7 @@ EMOTIONS: tuple[str, ...] = (
     "sad",
     "surprised",
     "bored",
+    "calm",
 )
 
 # What people and corpora call them, lower case. TESS' "ps" is pleasant surprise; EMO-DB's "Angst"
@@ -34,6 +35,7 @@ _SYNONYMS: dict[str, str] = {
     "pleasant_surprise": "surprised",
     "pleasant_surprised": "surprised",
     "boredom": "bored",
+    "calmness": "calm",
 }
 
 

@@ -93,10 +93,10 @@ def test_foreign_names_are_refused(tmp_path):
     corpus = params(num_speakers=1, num_texts=1)
     root = obtain(tmp_path, corpus)
     (root / "x1_t01_sad.wav").write_bytes(b"")
-    (root / "f1_t01_calm.wav").write_bytes(b"")
+    (root / "f1_t01_proud.wav").write_bytes(b"")
     scan = scan_corpus(corpus, root)
     assert len(scan.clips) == 7
-    assert [r.path for r in scan.rejections] == ["f1_t01_calm.wav", "x1_t01_sad.wav"]
+    assert [r.path for r in scan.rejections] == ["f1_t01_proud.wav", "x1_t01_sad.wav"]
 
 
 def fake_espeak(monkeypatch, tmp_path, program):

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from serct.audio import read_recording
-from serct.corpora import Sources, obtain_corpus, scan_corpus, tess
+from serct.corpora import Sources, obtain_corpus, piecewise, scan_corpus, tess
 from serct.corpora.verification import Original, read_originals
 from serct.corpus_params import TessParams
 from serct.errors import CorpusError, DownloadError
@@ -229,8 +229,8 @@ def test_bad_files_are_listed_together_and_only_they_are_fetched_again(dataverse
 
 
 def test_after_enough_failures_no_more_are_tried(dataverse, tmp_path, monkeypatch):
-    monkeypatch.setattr(tess, "_ENOUGH_FAILURES", 2)
-    monkeypatch.setattr(tess, "_NUM_CONNECTIONS", 1)
+    monkeypatch.setattr(piecewise, "_ENOUGH_FAILURES", 2)
+    monkeypatch.setattr(piecewise, "_NUM_CONNECTIONS", 1)
     dataverse.broken = set(dataverse.files)
     with pytest.raises(DownloadError, match="tess: 5 files are still missing") as caught:
         obtain(tmp_path)

@@ -5,7 +5,18 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 from serct import atomic, runtime
-from serct.corpora import demo, emodb, esd, folder, tess
+from serct.corpora import (
+    crema_d,
+    demo,
+    emodb,
+    emovo,
+    esd,
+    folder,
+    iemocap,
+    ravdess,
+    savee,
+    tess,
+)
 from serct.corpora.sources import Context, Sources
 from serct.corpora.verification import Original, verify
 from serct.corpus_params import CorpusParams
@@ -53,6 +64,11 @@ READERS: dict[str, Reader] = {
     "tess": tess,
     "emodb": emodb,
     "esd": esd,
+    "ravdess": ravdess,
+    "crema_d": crema_d,
+    "savee": savee,
+    "emovo": emovo,
+    "iemocap": iemocap,
     "demo": demo,
     "folder": folder,
 }

@@ -59,6 +59,7 @@ _MANNERS = {
     "sad": _Manner(30, 18, 146, 50),
     "surprised": _Manner(90, 95, 175, 84),
     "bored": _Manner(40, 8, 125, 64),
+    "calm": _Manner(46, 28, 158, 60),
 }
 # Largest change of each from clip to clip, either way: so that neighbours overlap a little.
 _VARIATION = _Manner(9, 10, 14, 9)

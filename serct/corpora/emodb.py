@@ -8,11 +8,11 @@ import re
 from pathlib import Path, PurePosixPath
 
 from serct.corpora.sources import Context, Names
-from serct.corpora.tree import list_files, set_copies_aside
+from serct.corpora.tree import scan_names
 from serct.corpora.verification import Original, read_originals
 from serct.corpus_params import EmodbParams
 from serct.fetch import Remote, download
-from serct.manifest import Clip, Rejection, Scan
+from serct.manifest import Clip, Scan
 
 TITLE = "Berlin Database of Emotional Speech (EMO-DB)"
 LICENCE = "free for research; cite the authors"
@@ -74,25 +74,18 @@ def obtain(destination: Path, params: EmodbParams, context: Context) -> str:
 
 def scan(root: Path, params: EmodbParams) -> Scan:
     """Read the labels from the names, wherever the files lie below ``root``."""
-    named: list[tuple[str, PurePosixPath]] = []
-    rejections: list[Rejection] = []
-    for path in list_files(root):
-        if _FILE_NAME.fullmatch(path.stem):
-            named.append((path.stem, path))
-        else:
-            rejections.append(
-                Rejection(str(path), "not a name of EMO-DB, expected one like 03a01Fa")
-            )
-    kept, copies = set_copies_aside(root, named)
-    return Scan(tuple(_clip(path) for path in kept), tuple(rejections + copies))
+    return scan_names(root, _read)
 
 
-def _clip(path: PurePosixPath) -> Clip:
-    name = path.stem
+def _read(path: PurePosixPath) -> Clip | str:
+    match = _FILE_NAME.fullmatch(path.stem)
+    if not match:
+        return "not a name of EMO-DB, expected one like 03a01Fa"
+    speaker, text, emotion, _ = match.groups()
     return Clip(
         path=str(path),
-        speaker=name[:2],
-        gender=_GENDERS[name[:2]],
-        text_id=name[2:5],
-        emotion=_EMOTIONS[name[5]],
+        speaker=speaker,
+        gender=_GENDERS[speaker],
+        text_id=text,
+        emotion=_EMOTIONS[emotion],
     )

@@ -12,12 +12,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from serct.corpora.sources import Context, Names
-from serct.corpora.tree import is_audio, list_files, set_copies_aside
+from serct.corpora.tree import is_audio, scan_names
 from serct.corpora.verification import Original, read_originals
 from serct.corpus_params import EsdParams
 from serct.emotions import canonical_emotion
 from serct.errors import BackendUnavailableError, CorpusError, DownloadError
-from serct.manifest import Clip, Rejection, Scan
+from serct.manifest import Clip, Scan
 
 TITLE = "Emotional Speech Dataset (ESD)"
 LICENCE = "research only, under a licence signed with the authors"
@@ -72,11 +72,12 @@ def obtain(destination: Path, params: EsdParams, context: Context) -> str:
     if found:
         return str(found)
     if not params.licence_signed:
-        raise DownloadError(
-            f"{context.name}: ESD is given for research under a signed licence. Sign the form at "
-            f"{HOMEPAGE}, then either put the archive you are sent the link to, or its folder, "
-            f"where it is looked for, or set corpora.{context.name}.licence_signed: true in "
-            f"params.yaml to have it downloaded.\n{context.where_to_put(NAMES)}"
+        raise context.by_hand(
+            NAMES,
+            f"ESD is given for research under a signed licence. Sign the form at {HOMEPAGE}, then "
+            "either put the archive you are sent the link to, or its folder, where it is looked "
+            f"for, or set corpora.{context.name}.licence_signed: true in params.yaml to have it "
+            "downloaded.",
         )
     context.require_network(NAMES, HOMEPAGE)
     with context.download_lock():
@@ -121,18 +122,13 @@ def _drive_refusal(archive: Path, reason: str) -> str:
 def scan(root: Path, params: EsdParams) -> Scan:
     """Read labels from the names, checked against the folders, in either layout."""
     speakers = _SPEAKERS[params.language]
-    named: list[tuple[str, PurePosixPath]] = []
-    rejections: list[Rejection] = []
-    for path in list_files(root):
+
+    def read(path: PurePosixPath) -> Clip | str | None:
         if path.stem[:4] not in speakers and _FILE_NAME.fullmatch(path.stem):
-            continue
-        problem = _problem(path)
-        if problem:
-            rejections.append(Rejection(str(path), problem))
-        else:
-            named.append((path.stem, path))
-    kept, copies = set_copies_aside(root, named)
-    return Scan(tuple(_clip(path) for path in kept), tuple(rejections + copies))
+            return None
+        return _problem(path) or _clip(path)
+
+    return scan_names(root, read)
 
 
 def _problem(path: PurePosixPath) -> str | None:

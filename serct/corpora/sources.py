@@ -146,6 +146,10 @@ class Context:
                 f"{self.where_to_put(names)}\nGet it from {homepage}, or unset SERCT_OFFLINE"
             )
 
+    def by_hand(self, names: Names, how: str) -> DownloadError:
+        """The error for a corpus that only a person can get, saying how and where to put it."""
+        return DownloadError(f"{self.name}: {how}\n{self.where_to_put(names)}")
+
     def where_to_put(self, names: Names) -> str:
         """Say which folders and archives are looked for."""
         folders = list(dict.fromkeys((self.name, *names.folders)))

@@ -8,19 +8,19 @@ folders.
 
 import json
 import re
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
 import requests
 
+from serct.corpora.piecewise import obtain_files
 from serct.corpora.sources import Context, Names
-from serct.corpora.tree import list_files, place_file, set_copies_aside
+from serct.corpora.tree import scan_names
 from serct.corpora.verification import Original, read_originals
 from serct.corpus_params import TessParams
 from serct.emotions import canonical_emotion
-from serct.errors import DownloadError, list_problems
+from serct.errors import DownloadError
 from serct.fetch import Remote, download
-from serct.manifest import Clip, Rejection, Scan
+from serct.manifest import Clip, Scan
 
 TITLE = "Toronto Emotional Speech Set (TESS)"
 LICENCE = "CC BY-NC-ND 4.0"
@@ -36,9 +36,6 @@ NAMES = Names(
 
 _SERVER = "https://borealisdata.ca"
 _DOI = "doi:10.5683/SP2/E8H2MF"
-# Politeness: each of the 2,800 files is a request of its own.
-_NUM_CONNECTIONS = 4
-_ENOUGH_FAILURES = 10
 _FILE_NAME = re.compile(r"(OAF?|YAF)_([a-z]+)_(angry|disgust|fear|happy|neutral|ps|sad)", re.I)
 
 
@@ -66,59 +63,10 @@ def obtain(destination: Path, params: TessParams, context: Context) -> str:
     found = context.take_local(NAMES, destination)
     if found:
         return str(found)
-    cache = context.sources.cache / "tess-files"
-    files = originals(params)
-    with context.download_lock():
-        missing = {stem: file for stem, file in files.items() if not _is_cached(cache, file)}
-        if missing:
-            context.require_network(
-                NAMES, HOMEPAGE, f"{len(missing)} of {len(files)} files not found"
-            )
-            _download_files(missing, cache, context)
-        for file in files.values():
-            place_file(cache / file.path.name, destination / file.path)
-    return f"{_SERVER} by way of {cache}"
-
-
-def _is_cached(cache: Path, file: Original) -> bool:
-    path = cache / file.path.name
-    return path.exists() and path.stat().st_size == file.num_bytes
-
-
-def _download_files(missing: dict[str, Original], cache: Path, context: Context) -> None:
-    """Download file by file: the server's bundle has no stable checksum and a size limit.
-
-    Raises:
-        DownloadError: Listing the files that are not on the server or could not be had; after
-            ten failures no more are tried. Files already here are kept for the next time.
-    """
-    failed: list[str] = []
-    with requests.Session() as session:
-        remotes = _list_remotes(cache, session)
-        unlisted = [f"{stem}: not listed at {_SERVER}" for stem in missing.keys() - remotes.keys()]
-
-        def bring(stem: str) -> None:
-            # A line that is down would otherwise be tried for every file that is left.
-            if len(failed) >= _ENOUGH_FAILURES:
-                return
-            try:
-                download(remotes[stem], cache / missing[stem].path.name, session=session)
-            except DownloadError as error:
-                failed.append(str(error))
-
-        wanted = sorted(missing.keys() & remotes.keys())
-        with (
-            context.progress(len(wanted), f"downloading {context.name}", "files") as advance,
-            ThreadPoolExecutor(_NUM_CONNECTIONS) as pool,
-        ):
-            for _ in pool.map(bring, wanted):
-                advance(1)
-    if unlisted or failed:
-        num_left = sum(not (cache / file.path.name).exists() for file in missing.values())
-        raise DownloadError(
-            f"{context.name}: {num_left} files are still missing, the others are kept, run again "
-            f"to go on:\n{list_problems(sorted(unlisted) + sorted(failed))}"
-        )
+    # File by file: the server's bundle has no stable checksum and a size limit.
+    return obtain_files(
+        originals(params), context, NAMES, HOMEPAGE, _list_remotes, destination, "tess-files"
+    )
 
 
 def _list_remotes(cache: Path, session: requests.Session) -> dict[str, Remote]:
@@ -149,21 +97,16 @@ def _list_remotes(cache: Path, session: requests.Session) -> dict[str, Remote]:
 
 def scan(root: Path, params: TessParams) -> Scan:
     """Read the labels from the names, wherever the files lie below ``root``."""
-    named: list[tuple[str, PurePosixPath]] = []
-    rejections: list[Rejection] = []
-    for path in list_files(root):
-        if _FILE_NAME.fullmatch(path.stem):
-            named.append((path.stem.lower().replace("oa_", "oaf_", 1), path))
-        else:
-            rejections.append(
-                Rejection(str(path), "not a name of TESS, expected {OAF|YAF}_word_emotion")
-            )
-    kept, copies = set_copies_aside(root, named)
-    return Scan(tuple(_clip(path) for path in kept), tuple(rejections + copies))
+    return scan_names(
+        root, _read, recording=lambda path: path.stem.lower().replace("oa_", "oaf_", 1)
+    )
 
 
-def _clip(path: PurePosixPath) -> Clip:
-    actress, word, emotion = path.stem.split("_")
+def _read(path: PurePosixPath) -> Clip | str:
+    match = _FILE_NAME.fullmatch(path.stem)
+    if not match:
+        return "not a name of TESS, expected {OAF|YAF}_word_emotion"
+    actress, word, emotion = match.groups()
     return Clip(
         path=str(path),
         speaker="YAF" if actress.upper().startswith("Y") else "OAF",

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from serct.audio import SUFFIXES
 from serct.errors import CorpusError, list_problems
 from serct.fetch import Advance
-from serct.manifest import Rejection
+from serct.manifest import Clip, Rejection, Scan
 
 # Formats of phones and cameras: recordings, but none that this project decodes.
 UNREAD_SUFFIXES = (
@@ -138,3 +138,30 @@ def set_copies_aside(
             reason = f"files of one recording differ: {', '.join(map(str, (first, *copies)))}"
             rejections += [Rejection(str(path), reason) for path in (first, *copies)]
     return sorted(kept), rejections
+
+
+def scan_names(
+    root: Path,
+    read: Callable[[PurePosixPath], Clip | str | None],
+    recording: Callable[[PurePosixPath], str] = lambda path: path.stem,
+) -> Scan:
+    """List the clips of a corpus whose paths hold their labels, wherever they lie below ``root``.
+
+    Args:
+        root: The corpus' folder.
+        read: Gives a path's clip, or why it is none, or None for what is left out on purpose.
+        recording: Names what a path holds; paths of one name must be equal copies.
+
+    Raises:
+        CorpusError: If the folder does not exist.
+    """
+    clips: dict[PurePosixPath, Clip] = {}
+    rejections: list[Rejection] = []
+    for path in list_files(root):
+        found = read(path)
+        if isinstance(found, Clip):
+            clips[path] = found
+        elif found is not None:
+            rejections.append(Rejection(str(path), found))
+    kept, copies = set_copies_aside(root, [(recording(path), path) for path in clips])
+    return Scan(tuple(clips[path] for path in kept), tuple(rejections + copies))
