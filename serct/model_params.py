@@ -35,6 +35,8 @@ class SerctParams(ModelSection):
     half_width_max_ms: Positive
     classifier_widths: tuple[PositiveInt, ...]
     mask_padding: bool
+    neutral_input: bool
+    noise_floor_db: Annotated[float, Field(lt=0)]
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -112,6 +114,43 @@ class MfccSvmParams(ModelSection):
         return self
 
 
+class MelConformerParams(ModelSection):
+    """A neutral log-mel spectrogram, 2-D convolutions and a small Conformer."""
+
+    architecture: Literal["mel_conformer"]
+    num_mels: PositiveInt
+    window_ms: Positive
+    hop_ms: Positive
+    noise_floor_db: Annotated[float, Field(lt=0)]
+    channels: Annotated[tuple[PositiveInt, ...], Field(min_length=2)]
+    width: PositiveInt
+    num_layers: Annotated[int, Field(ge=0)]
+    num_heads: PositiveInt
+    kernel_frames: PositiveInt
+    dropout: Probability
+    classifier_dropout: Probability
+    num_masks: Annotated[int, Field(ge=0)]
+    mask_mels: PositiveInt
+    mask_ms: Positive
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.width % self.num_heads:
+            raise ValueError(f"width {self.width} must be a multiple of num_heads {self.num_heads}")
+        if self.mask_mels > self.num_mels:
+            raise ValueError("mask_mels must not exceed num_mels")
+        if self.hop_ms > self.window_ms:
+            raise ValueError("hop_ms must not exceed window_ms")
+        return self
+
+
 ModelParams = (
-    SerctParams | CnnParams | CnnBilstmParams | LstmParams | MlpParams | SvmParams | MfccSvmParams
+    SerctParams
+    | CnnParams
+    | CnnBilstmParams
+    | LstmParams
+    | MelConformerParams
+    | MlpParams
+    | SvmParams
+    | MfccSvmParams
 )

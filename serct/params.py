@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from serct.augment_params import AugmentParams
 from serct.corpus_params import CorpusParams
 from serct.model_params import ModelParams
 from serct.sections import Positive, PositiveInt, Probability, Section, merge, validate
@@ -98,6 +99,8 @@ class TrainParams(Section):
     schedule: Annotated[StepSchedule | CosineSchedule, Field(discriminator="name")]
     gradient_clip: Positive | None
     label_smoothing: Probability
+    weight_average: Fraction | None
+    augment: AugmentParams | None
     max_error: Probability
     select_by: Literal["ua", "wa", "wf1", "loss"]
     device: Literal["auto", "cpu", "cuda", "mps"]

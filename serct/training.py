@@ -10,7 +10,7 @@ import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,8 +18,10 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from serct import __version__, runtime
+from serct.augmentation import Augmentation
 from serct.batches import DeviceBatches, TensorBatch, epoch_batches
 from serct.errors import TrainingError
 from serct.evaluation import TorchClassifier, as_classifier, evaluate
@@ -28,7 +30,7 @@ from serct.model_params import ModelParams
 from serct.models import Model, build_classical, build_model, is_classical
 from serct.params import TrainParams
 from serct.shards import ShardDataset
-from serct.training_state import EpochRow, TrainingState, load_state, save_state
+from serct.training_state import EpochRow, Learner, TrainingState, load_state, save_state
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,23 +93,18 @@ def fit(
     module = build_model(
         model, train_set.meta.num_samples, train_set.meta.sample_rate_hz, len(train_set.emotions)
     ).to(device)
-    optimizer = torch.optim.Adam(
-        module.parameters(),
-        lr=train.learning_rate,
-        weight_decay=train.weight_decay,
-        fused=device.type in {"cpu", "cuda"},
-    )
+    learner = make_learner(module, train)
     mark = fingerprint(model, train, seed, train_set.meta.digest)
-    state = load_state(state_path, mark, module, optimizer) or TrainingState(mark, _now())
+    state = load_state(state_path, mark, learner) or TrainingState(mark, _now())
     for past in state.history:
         on_epoch(past)
     if state.history:
         runtime.logger.info("resuming after epoch %d", len(state.history))
-    classifier = TorchClassifier(module, device)
+    classifier = TorchClassifier(learner.judged, device)
     batches = DeviceBatches(train_set, device)
     for epoch in range(len(state.history) + 1, train.epochs + 1):
         started = time.perf_counter()
-        train_loss, train_wa, rate = _train_epoch(module, optimizer, train, seed, epoch, batches)
+        train_loss, train_wa, rate = _train_epoch(learner, train, seed, epoch, batches)
         scores = evaluate(classifier, validation_set, train.batch_size).scores
         row = EpochRow(
             epoch, rate, train_loss, train_wa, scores.loss, scores.wa, scores.ua, scores.wf1,
@@ -117,19 +114,36 @@ def fit(
         state.history.append(row)
         if is_best:
             state.best_epoch = epoch
-            state.best = {k: v.detach().cpu().clone() for k, v in module.state_dict().items()}
-        save_state(state_path, state, module, optimizer)
+            weights = learner.judged.state_dict()
+            state.best = {name: value.detach().cpu().clone() for name, value in weights.items()}
+        save_state(state_path, state, learner)
         on_epoch(row)
         runtime.logger.info(
             "epoch %d/%d: loss %.4f (train), %.4f (validation), UA %.4f, %.1f s",
             epoch, train.epochs, train_loss, scores.loss, scores.ua, row.seconds,
         )  # fmt: skip
-    module.load_state_dict(state.best)
+    learner.judged.load_state_dict(state.best)
     num_parameters = sum(p.numel() for p in module.parameters())
     return Fitted(
-        module, state.started_at, tuple(state.history), state.best_epoch, str(device),
+        learner.judged, state.started_at, tuple(state.history), state.best_epoch, str(device),
         num_parameters,
     )  # fmt: skip
+
+
+def make_learner(module: nn.Module, train: TrainParams) -> Learner:
+    """Give a model its optimizer and, with ``train.weight_average``, its running average."""
+    device = next(module.parameters()).device
+    optimizer = torch.optim.Adam(
+        module.parameters(),
+        lr=train.learning_rate,
+        weight_decay=train.weight_decay,
+        fused=device.type in {"cpu", "cuda"},
+    )
+    averaged = None
+    if train.weight_average is not None:
+        update = get_ema_multi_avg_fn(train.weight_average)  # type: ignore[no-untyped-call]
+        averaged = AveragedModel(module, multi_avg_fn=update, use_buffers=True)
+    return Learner(module, optimizer, averaged)
 
 
 def is_better(row: EpochRow, best: EpochRow | None, select_by: str) -> bool:
@@ -162,8 +176,7 @@ def learning_rate(train: TrainParams, progress: float) -> float:
 
 
 def _train_epoch(
-    module: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    learner: Learner,
     train: TrainParams,
     seed: int,
     epoch: int,
@@ -179,13 +192,19 @@ def _train_epoch(
     ]
     losses: list[torch.Tensor] = []
     hits = torch.zeros((), dtype=torch.long, device=device)
-    module.train()
+    augment = Augmentation(train.augment, dataset.meta.sample_rate_hz) if train.augment else None
+    learner.module.train()
     with (
         runtime.progress(len(order), f"epoch {epoch}/{train.epochs}", "steps") as advance,
         runtime.tensor_float32(is_allowed=train.precision == "tf32"),
     ):
         for batch, rate in zip(batches(order), rates, strict=True):
-            loss, num_right = train_step(module, optimizer, train, rate, batch)
+            if augment is not None:
+                waveforms, num_valid = augment(batch.waveforms, batch.num_valid)
+                batch = replace(batch, waveforms=waveforms, num_valid=num_valid)
+            loss, num_right = train_step(learner.module, learner.optimizer, train, rate, batch)
+            if learner.averaged is not None:
+                learner.averaged.update_parameters(learner.module)
             losses.append(loss * len(batch.labels))
             hits += num_right
             # To look at a loss means to wait for the device, and only a CPU has done it by now.

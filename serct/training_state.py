@@ -8,6 +8,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from serct import atomic
 
@@ -28,6 +29,26 @@ class EpochRow:
     validation_ua: float
     validation_wf1: float
     seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class Learner:
+    """What a training changes.
+
+    Attributes:
+        module: The model that learns.
+        optimizer: With its moments.
+        averaged: A running average of the model, None if there is none.
+    """
+
+    module: nn.Module
+    optimizer: torch.optim.Optimizer
+    averaged: AveragedModel | None
+
+    @property
+    def judged(self) -> nn.Module:
+        """The model that validation judges and that is kept: the average, if there is one."""
+        return self.module if self.averaged is None else self.averaged.module
 
 
 @dataclass
@@ -54,13 +75,14 @@ class TrainingState:
         return self.history[self.best_epoch - 1] if self.best_epoch else None
 
 
-def save_state(
-    path: Path, state: TrainingState, module: nn.Module, optimizer: torch.optim.Optimizer
-) -> None:
+def save_state(path: Path, state: TrainingState, learner: Learner) -> None:
     """Write the state, whole or not at all."""
-    tensors = {f"model.{name}": tensor for name, tensor in module.state_dict().items()}
+    tensors = {f"model.{name}": tensor for name, tensor in learner.module.state_dict().items()}
+    if learner.averaged is not None:
+        averaged = learner.averaged.state_dict()
+        tensors |= {f"averaged.{name}": tensor for name, tensor in averaged.items()}
     tensors |= {f"best.{name}": tensor for name, tensor in state.best.items()}
-    for index, values in optimizer.state_dict()["state"].items():
+    for index, values in learner.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in values.items()}
     metadata = {
         "format": FORMAT,
@@ -73,10 +95,8 @@ def save_state(
         save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, partial, metadata)
 
 
-def load_state(
-    path: Path, fingerprint: str, module: nn.Module, optimizer: torch.optim.Optimizer
-) -> TrainingState | None:
-    """Load a state into model and optimizer; None if there is none of this very training."""
+def load_state(path: Path, fingerprint: str, learner: Learner) -> TrainingState | None:
+    """Load a state into a learner; None if there is none of this very training."""
     if not path.exists():
         return None
     try:
@@ -87,15 +107,20 @@ def load_state(
         return None
     if (metadata.get("format"), metadata.get("fingerprint")) != (FORMAT, fingerprint):
         return None
-    parts: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}, "optimizer": {}}
+    parts: dict[str, dict[str, Tensor]] = {
+        "model": {}, "averaged": {}, "best": {}, "optimizer": {}
+    }  # fmt: skip
     for name, tensor in tensors.items():
         part, _, rest = name.partition(".")
         parts[part][rest] = tensor
-    module.load_state_dict(parts["model"])
+    learner.module.load_state_dict(parts["model"])
+    if learner.averaged is not None:
+        learner.averaged.load_state_dict(parts["averaged"])
     moments: dict[int, dict[str, Tensor]] = {}
     for name, tensor in parts["optimizer"].items():
         index, _, rest = name.partition(".")
         moments.setdefault(int(index), {})[rest] = tensor
+    optimizer = learner.optimizer
     optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
     return TrainingState(
         fingerprint=fingerprint,

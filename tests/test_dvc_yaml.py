@@ -21,7 +21,7 @@ STAGES: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages
 NOT_DATA = {
     "serct", "serct.errors", "serct.atomic", "serct.runtime", "serct.params", "serct.emotions",
     "serct.arrays", "serct.params_file", "serct.sections", "serct.model_params",
-    "serct.corpus_params", "pipeline", "pipeline.stage",
+    "serct.corpus_params", "serct.augment_params", "pipeline", "pipeline.stage",
 }  # fmt: skip
 PROJECTIONS = ("serct.tracked", "serct.tracking", "serct.plots", "serct.thesis", "serct.model_card")
 # Verifying a download accepts or refuses; how to obtain or scan a corpus does not name its licence.

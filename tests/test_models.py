@@ -103,7 +103,8 @@ def test_same_seed_same_weights(build, name):
     assert any(not torch.equal(first[key], other[key]) for key in first)
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+# mel_conformer hears neither level nor what is steady: tests/test_mel_conformer.py has its tones.
+@pytest.mark.parametrize("name", [name for name in VARIANTS if name != "mel_conformer"])
 def test_learns_quiet_tones_and_keeps_it_in_evaluation(build, name):
     waveforms, num_valid, labels = clips = make_tones(32)
     changes = {"hidden": 16} if name == "cnn_bilstm" else {}
@@ -128,6 +129,8 @@ def test_appended_zeros_change_nothing(build, name):
 @pytest.mark.parametrize("mode", ["train", "eval"])
 def test_rows_may_be_cut_behind_their_clips(build, name, mode):
     changes = {} if name == "lstm" else {"dropout": 0.0}
+    if name == "mel_conformer":
+        changes |= {"classifier_dropout": 0.0, "num_masks": 0}
     models = [build(name, **changes).train(mode == "train") for _ in range(2)]
     waveforms, num_valid, _ = make_tones(4)
     num_valid = num_valid.clamp(max=3000)

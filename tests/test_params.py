@@ -1,5 +1,6 @@
 """params.yaml: the committed one is complete, and every mistake names its key."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +129,8 @@ def test_every_key_is_explained() -> None:
     """Each value's meaning, unit or range stands in a comment on its line."""
     explained_elsewhere = ("corpora:", "reader:", "architecture:", "train: {}")
     for line in (ROOT / "params.yaml").read_text().splitlines():
-        is_value = ":" in line and not line.strip().startswith("#") and not line.endswith(":")
+        is_heading = re.search(r":( &\w+)?$", line) or "<<:" in line
+        is_value = ":" in line and not line.strip().startswith("#") and not is_heading
         if is_value and not any(word in line for word in explained_elsewhere):
             in_demo = line.strip().split(":")[0] in {
                 "language",

@@ -17,6 +17,13 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from serct import training
+from serct.augment_params import (
+    AugmentParams,
+    NoiseParams,
+    PitchParams,
+    ReverbParams,
+    TelephoneParams,
+)
 from serct.batches import PackedClips, TensorBatch, epoch_batches
 from serct.errors import TrainingError
 from serct.models import build_model
@@ -27,9 +34,10 @@ from serct.training import (
     fit,
     is_better,
     learning_rate,
+    make_learner,
     train_step,
 )
-from serct.training_state import EpochRow, load_state
+from serct.training_state import EpochRow, Learner, load_state
 
 TORCH_MODELS = ["serct", "cnn", "cnn_bilstm", "lstm"]
 CLASSICAL_MODELS = ["mlp", "svm", "mfcc_svm"]
@@ -75,10 +83,25 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(
     assert not all(torch.equal(weights(first)[n], weights(third)[n]) for n in weights(first))
 
 
+PLUS = {
+    "weight_average": 0.9,
+    "augment": AugmentParams(
+        gain_db=6.0,
+        speed=0.1,
+        pitch=PitchParams(probability=0.5, semitones=1.0),
+        shift_ms=20.0,
+        noise=NoiseParams(probability=0.5, snr_db=(10.0, 30.0)),
+        reverb=ReverbParams(probability=0.5, decay_s=(0.01, 0.1), direct_db=(0.0, 10.0)),
+        telephone=TelephoneParams(probability=0.5),
+    ),
+}
+
+
+@pytest.mark.parametrize("changes", [{}, PLUS], ids=["thesis", "plus"])
 def test_resuming_after_an_exception_equals_never_stopping(
-    tiny_params: Params, tone_shards: Path, tmp_path: Path
+    tiny_params: Params, tone_shards: Path, tmp_path: Path, changes: dict[str, Any]
 ) -> None:
-    whole = fit_tones(tiny_params, tone_shards, tmp_path / "whole", epochs=4)
+    whole = fit_tones(tiny_params, tone_shards, tmp_path / "whole", epochs=4, **changes)
     seen: list[int] = []
 
     def stop_after_two(row: EpochRow) -> None:
@@ -87,7 +110,7 @@ def test_resuming_after_an_exception_equals_never_stopping(
             raise KeyboardInterrupt
 
     sets = [ShardDataset(tone_shards, [split]) for split in ("train", "validation")]
-    train = tiny_params.train_params("serct").model_copy(update={"epochs": 4})
+    train = tiny_params.train_params("serct").model_copy(update={"epochs": 4, **changes})
     arguments = (tiny_params.models["serct"], train, 3, *sets, tmp_path / "state")
     with pytest.raises(KeyboardInterrupt):
         fit(*arguments, stop_after_two)
@@ -98,6 +121,27 @@ def test_resuming_after_an_exception_equals_never_stopping(
     assert strip == [
         {k: v for k, v in asdict(row).items() if k != "seconds"} for row in resumed.history
     ]
+
+
+def test_the_average_of_weights_is_what_is_judged_and_kept(
+    tiny_params: Params, tone_shards: Path, tmp_path: Path
+) -> None:
+    plain = fit_tones(tiny_params, tone_shards, tmp_path / "a", epochs=1)
+    averaged = fit_tones(tiny_params, tone_shards, tmp_path / "b", epochs=1, weight_average=0.5)
+    assert plain.best.train_loss == averaged.best.train_loss
+    assert plain.best.validation_loss != averaged.best.validation_loss
+    assert weights(plain).keys() == weights(averaged).keys()
+
+
+def test_the_average_follows_its_closed_form(tiny_params: Params) -> None:
+    train = tiny_params.train_params("serct").model_copy(update={"weight_average": 0.75})
+    module = torch.nn.Linear(1, 1, bias=False)
+    learner = make_learner(module, train)
+    assert learner.averaged is not None
+    for weight in (8.0, 4.0, 0.0):  # the first one is taken as it is
+        torch.nn.init.constant_(module.weight, weight)
+        learner.averaged.update_parameters(module)
+    assert learner.judged.weight.item() == 0.75 * (0.75 * 8 + 0.25 * 4)
 
 
 KILLED = """
@@ -155,7 +199,7 @@ def test_kill_9_in_the_middle_loses_at_most_an_epoch(
         fit(tiny_params.models["serct"], train, 3, *sets, tmp_path / "other", stop_at_eight)
     first = load_state(
         state, fingerprint(tiny_params.models["serct"], train, 3, sets[0].meta.digest),
-        *_blank(tiny_params, sets[0]),
+        _blank(tiny_params, sets[0]),
     )  # fmt: skip
     assert first is not None
     assert [row.train_loss for row in first.history[:7]] == [
@@ -163,11 +207,9 @@ def test_kill_9_in_the_middle_loses_at_most_an_epoch(
     ]
 
 
-def _blank(params: Params, dataset: ShardDataset) -> tuple[torch.nn.Module, torch.optim.Optimizer]:
-    from serct.models import build_model
-
+def _blank(params: Params, dataset: ShardDataset) -> Learner:
     module = build_model(params.models["serct"], dataset.meta.num_samples, 16000, 3)
-    return module, torch.optim.Adam(module.parameters())
+    return make_learner(module, params.train_params("serct"))
 
 
 def test_the_state_of_another_training_is_ignored(

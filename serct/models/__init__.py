@@ -12,6 +12,7 @@ from torch import nn
 from serct.model_params import MfccSvmParams, MlpParams, ModelParams, SvmParams
 from serct.models.classical import ClassicalModel
 from serct.models.convolutional import Cnn
+from serct.models.mel_conformer import MelConformer
 from serct.models.recurrent import CnnBilstm, Lstm
 from serct.models.serct import Serct
 from serct.params import TrainParams
@@ -26,6 +27,7 @@ TORCH_MODELS: dict[str, Callable[[Any, int, int, int], nn.Module]] = {
     "cnn": Cnn,
     "cnn_bilstm": CnnBilstm,
     "lstm": Lstm,
+    "mel_conformer": MelConformer,
 }
 
 

@@ -17,6 +17,7 @@ from serct.models.deformable import DeformableAttention, spread_half_widths
 from serct.models.dropout import Dropout
 from serct.models.frontend import Frontend, larger
 from serct.models.full_attention import FullAttention
+from serct.models.neutral import NeutralInput, without_zeros_behind
 
 # Values of the first layer that a CPU computes together: 20 MB, which a large cache holds.
 VALUES_AT_ONCE = 5_000_000
@@ -53,6 +54,9 @@ class Serct(nn.Module):
         """
         super().__init__()
         self.mask_padding = params.mask_padding
+        self.neutral = (
+            NeutralInput(num_samples, params.noise_floor_db) if params.neutral_input else None
+        )
         self.num_samples = num_samples
         self.frontend = Frontend(params.conv_layers, params.conv_norm, params.conv_bias)
         if num_samples < self.frontend.shortest:
@@ -92,6 +96,9 @@ class Serct(nn.Module):
         Returns:
             Logits. [B, K]
         """
+        if self.neutral is not None:
+            num_valid = without_zeros_behind(waveforms, num_valid)
+            waveforms = self.neutral(waveforms, num_valid)
         # A clip too short for a frame gets one all the same, from the zeros behind it.
         num_valid = num_valid.clamp(min=self.frontend.shortest)
         frames = self._encode(waveforms, num_valid)  # [B, T, D]

@@ -1,0 +1,116 @@
+"""A spectrogram that tells neither how loud a clip is nor how quiet the studio was.
+
+Shapes: B batch, M samples, T frames, F frequencies, C mel bands.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+# Below speech: hum and DC stay out.
+_LOWEST_HZ = 60.0
+_SILENCE = 1e-12
+
+
+class LogMel(nn.Module):
+    """Log energies in mel bands, relative to the clip's own level and its own average spectrum.
+
+    The mean of the samples is taken out, energies are divided by the clip's mean energy, and a
+    common floor is added to them: so neither gain, DC nor the noise floor tells the emotion. Then
+    each band's mean over the clip is taken out: so neither microphone nor the voice's long-term
+    spectrum tells it.
+
+    Source:
+        Davis & Mermelstein, Comparison of parametric representations, 1980; Furui, Cepstral
+        analysis technique for automatic speaker verification, 1981 (mean subtraction).
+    """
+
+    def __init__(
+        self,
+        num_bands: int,
+        window_ms: float,
+        hop_ms: float,
+        noise_floor_db: float,
+        sample_rate_hz: int,
+    ) -> None:
+        """Build it.
+
+        Args:
+            num_bands: C.
+            window_ms: Length of a frame.
+            hop_ms: From one frame to the next.
+            noise_floor_db: Of the floor, below the clip's mean energy in a band.
+            sample_rate_hz: Of the waveforms.
+        """
+        super().__init__()
+        self.hop = round(hop_ms * sample_rate_hz / 1000)
+        size = round(window_ms * sample_rate_hz / 1000)
+        self.fft_size = 2 ** math.ceil(math.log2(size))
+        self.floor = 10 ** (noise_floor_db / 10)
+        self.register_buffer("window", torch.hann_window(size), persistent=False)
+        bands = mel_bands(num_bands, self.fft_size, sample_rate_hz)
+        self.register_buffer("bands", bands, persistent=False)
+
+    def num_frames(self, num_valid: Tensor) -> Tensor:
+        """Count the frames that begin within each clip, at least one. [B] -> [B]."""
+        return ((num_valid + self.hop - 1) // self.hop).clamp(min=1)
+
+    def forward(self, waveforms: Tensor, num_valid: Tensor) -> Tensor:
+        """Describe waveforms.
+
+        Args:
+            waveforms: Zero behind each clip. float32 [B, M]
+            num_valid: Samples of each that are not padding, at least 1. int64 [B]
+
+        Returns:
+            Zero in frames of padding. float32 [B, C, T]
+        """
+        with torch.autocast(waveforms.device.type, enabled=False):
+            samples = torch.arange(waveforms.shape[1], device=waveforms.device)
+            is_spoken = samples < num_valid[:, None]
+            mean = waveforms.sum(dim=1) / num_valid
+            waveforms = (waveforms - mean[:, None]) * is_spoken
+            num_frames = -(-waveforms.shape[1] // self.hop)
+            before = (self.fft_size - self.hop) // 2
+            behind = (num_frames - 1) * self.hop + self.fft_size - before - waveforms.shape[1]
+            spectra = torch.stft(
+                functional.pad(waveforms, (before, behind)),
+                self.fft_size,
+                self.hop,
+                len(self.get_buffer("window")),
+                self.get_buffer("window"),
+                center=False,
+                return_complex=True,
+            )  # [B, F, T]
+            power = spectra.real.square() + spectra.imag.square()
+            energies = self.get_buffer("bands") @ power  # [B, C, T]
+            valid = self.num_frames(num_valid)[:, None, None]
+            frames = torch.arange(num_frames, device=waveforms.device)
+            is_valid = frames < valid
+            level = (energies.mean(dim=1, keepdim=True) * is_valid).sum(2, keepdim=True) / valid
+            logs = (energies / (level + _SILENCE) + self.floor).log()
+            average = (logs * is_valid).sum(dim=2, keepdim=True) / valid
+            return (logs - average) * is_valid
+
+
+def mel_bands(num_bands: int, fft_size: int, sample_rate_hz: int) -> Tensor:
+    """Triangles, evenly spaced and overlapping by half on the mel scale. float32 [C, F].
+
+    Source:
+        O'Shaughnessy, Speech communication, 1987, p. 150: mel = 2595 log10(1 + hertz / 700).
+
+    Example:
+        >>> bands = mel_bands(4, 512, 16000)
+        >>> tuple(bands.shape), round(float(bands.max()), 1)
+        ((4, 257), 1.0)
+    """
+    highest = sample_rate_hz / 2
+    low, high = (2595 * math.log10(1 + hertz / 700) for hertz in (_LOWEST_HZ, highest))
+    mels = torch.linspace(low, high, num_bands + 2, dtype=torch.float64)
+    corners = 700 * (10 ** (mels / 2595) - 1)
+    hertz = torch.linspace(0, highest, fft_size // 2 + 1, dtype=torch.float64)
+    rising = (hertz - corners[:-2, None]) / (corners[1:-1] - corners[:-2])[:, None]
+    falling = (corners[2:, None] - hertz) / (corners[2:] - corners[1:-1])[:, None]
+    return torch.minimum(rising, falling).clamp(min=0).float()
