@@ -50,6 +50,23 @@ def ua_difference_bound(
     return float(np.quantile(np.mean(recalls, axis=0), 1 - confidence))
 
 
+def ua_difference(
+    labels: npt.NDArray[np.int64],
+    is_right: npt.NDArray[np.bool_],
+    was_right: npt.NDArray[np.bool_],
+) -> tuple[float, float]:
+    """Give the 95 % interval of how much UA one model gains over another, paired.
+
+    Args:
+        labels: As for `ua_difference_bound`.
+        is_right: As there.
+        was_right: As there.
+    """
+    low = ua_difference_bound(labels, is_right, was_right, 0.975)
+    high = -ua_difference_bound(labels, was_right, is_right, 0.975)
+    return low, high
+
+
 @dataclass(frozen=True)
 class Interval:
     """Where a score lies, were other utterances drawn.

@@ -57,9 +57,10 @@ def test_folds_are_pooled_before_they_are_scored(
         for folder, name, content in (
             ("reports/evaluate", "metrics.json", {"manifest_digest": f"digest{fold}"}),
             ("models", "run.json", {"run_id": f"run{fold}"}),
+            ("models", "card.json", {"validation": {"ua": 0.25 + fold / 2}}),
         ):
             path = cell / "data" / folder / "tess-mfcc_svm"
-            path.mkdir(parents=True)
+            path.mkdir(parents=True, exist_ok=True)
             (path / name).write_text(json.dumps(content))
         results = cell / "data" / "reports" / "evaluate" / "tess-mfcc_svm" / "predictions.csv"
         with results.open("w", newline="") as file:
@@ -88,9 +89,51 @@ def test_folds_are_pooled_before_they_are_scored(
     assert row.ua == (pytest.approx((0.5 + 0.0 + 1.0) / 3),)
     assert row.folds == (0.75, 0.5)
     assert row.interval.over == "utterances"
+    assert row.validation_ua == 0.5
+    assert row.gain is None
     assert [each["run"] for each in row.runs] == ["run0", "run1"]
     assert json.loads((folder / "study.json").read_text())[0]["n"] == 6
     assert as_table([row])[0]["UA"] == "0.500"
+
+
+def test_zero_shot_answers_are_masked_and_models_are_compared_in_pairs(tmp_path: Path) -> None:
+    cells = [(3, tmp_path / "seed-3-fold-0"), (4, tmp_path / "seed-4-fold-0")]
+    rng = np.random.default_rng(0)
+    for _, cell in cells:
+        for model, share_right in (("mfcc_svm", 0.5), ("serct", 0.9)):
+            name = f"tess-{model}"
+            for folder, file_name, content in (
+                ("reports/evaluate", "metrics.json", {"manifest_digest": "d"}),
+                ("models", "run.json", {"run_id": "r"}),
+                ("models", "card.json", {"validation": {"ua": 1.0}}),
+                ("reports/zero_shot", "metrics.json", {}),
+            ):
+                path = cell / "data" / folder / name
+                path.mkdir(parents=True, exist_ok=True)
+                (path / file_name).write_text(json.dumps(content))
+            file = cell / "data" / "reports" / "zero_shot" / name / "predictions-emodb.csv"
+            with file.open("w", newline="") as open_file:
+                writer = csv.writer(open_file)
+                writer.writerow(
+                    ["utterance", "speaker", "emotion", "predicted"]
+                    + ["p_angry", "p_sad", "p_surprised"]
+                )
+                for n in range(200):
+                    emotion = ("angry", "sad")[n % 2]
+                    is_right = rng.random() < share_right
+                    angry = 0.2 if is_right == (emotion == "angry") else 0.1
+                    # EMO-DB asks for no surprise: that answer is masked.
+                    writer.writerow([f"u{n}", "s", emotion, "surprised", angry, 0.3 - angry, 0.7])
+    first, tested = (
+        studies._Tested.read(cells, model, "tess", "emodb") for model in ("mfcc_svm", "serct")
+    )
+    row = studies._as_row("serct", "tess", "emodb", tested, first)
+    assert row.n == 200
+    assert len(row.ua) == 2
+    assert row.ua[0] == pytest.approx(0.9, abs=0.06)
+    assert row.gain is not None
+    assert 0.25 < row.gain[0] < 0.4 < row.gain[1] < 0.55
+    assert studies._as_row("mfcc_svm", "tess", "emodb", first, first).gain is None
 
 
 def test_scores_of_names() -> None:
