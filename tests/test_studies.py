@@ -115,7 +115,15 @@ def test_zero_shot_answers_are_masked_and_models_are_compared_in_pairs(tmp_path:
             with file.open("w", newline="") as open_file:
                 writer = csv.writer(open_file)
                 writer.writerow(
-                    "utterance speaker emotion predicted p_angry p_sad p_surprised".split()
+                    [
+                        "utterance",
+                        "speaker",
+                        "emotion",
+                        "predicted",
+                        "p_angry",
+                        "p_sad",
+                        "p_surprised",
+                    ]
                 )
                 for n in range(200):
                     emotion = ("angry", "sad")[n % 2]
