@@ -52,7 +52,7 @@ def risk_coverage(probabilities: Probabilities, labels: Integers) -> dict[str, f
 
 
 def by_group(dataset: ShardDataset, probabilities: Probabilities) -> dict[str, Any]:
-    """Give n, WA and UA of each speaker, gender and length, and the worst group of each kind.
+    """Give n, WA and UA by speaker, gender, language, corpus and length, and the worst of each.
 
     Groups of fewer than ten utterances are counted but never called the worst.
     """
@@ -60,6 +60,8 @@ def by_group(dataset: ShardDataset, probabilities: Probabilities) -> dict[str, A
     kinds: Mapping[str, Sequence[str]] = {
         "speaker": [row.speaker for row in dataset.rows],
         "gender": [row.gender for row in dataset.rows],
+        "language": [row.language for row in dataset.rows],
+        "corpus": [row.corpus for row in dataset.rows],
         "length": [_length(row.num_valid_samples / rate) for row in dataset.rows],
     }
     found: dict[str, Any] = {}

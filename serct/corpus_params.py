@@ -7,6 +7,8 @@ from pydantic import Field
 from serct.emotions import EMOTIONS
 from serct.sections import PositiveInt, Section
 
+# A name that is safe in a path, a stage name and a metric name alike.
+CorpusName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Language = Annotated[str, Field(pattern=r"^[a-z]{2,3}$")]
 
 
@@ -93,7 +95,7 @@ class FolderParams(CorpusSection):
     table: str | None = None
 
 
-CorpusParams = (
+SingleCorpusParams = (
     TessParams
     | EmodbParams
     | EsdParams
@@ -105,3 +107,22 @@ CorpusParams = (
     | DemoParams
     | FolderParams
 )
+
+
+class JointParams(CorpusSection):
+    """Several corpora as one; ``emotions`` leaves out all others, null none."""
+
+    reader: Literal["joint"]
+    members: Annotated[
+        dict[CorpusName, Annotated[SingleCorpusParams, Field(discriminator="reader")]],
+        Field(min_length=2),
+    ]
+    emotions: tuple[Literal[*EMOTIONS], ...] | None  # type: ignore[valid-type]
+
+    @property
+    def is_synthetic(self) -> bool:
+        """If any member is."""
+        return any(member.is_synthetic for member in self.members.values())
+
+
+CorpusParams = SingleCorpusParams | JointParams

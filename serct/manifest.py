@@ -31,6 +31,8 @@ class Clip:
         text_id: What is said, the same for the same words, "" if unknown.
         emotion: A name of `EMOTIONS`.
         split: Where the corpus itself puts the clip, None if it leaves that to us.
+        corpus: Within a joint corpus, the one it is from; else "".
+        language: The same.
     """
 
     path: str
@@ -39,6 +41,8 @@ class Clip:
     text_id: str
     emotion: str
     split: Split | None = None
+    corpus: str = ""
+    language: str = ""
 
     @property
     def utterance(self) -> str:
@@ -94,6 +98,17 @@ class Utterance:
 COLUMNS = tuple(field.name for field in fields(Utterance))
 
 
+def common_language(languages: Iterable[str]) -> str:
+    """Give the one language, or "mul", ISO 639-2 for several.
+
+    Example:
+        >>> common_language(["de", "de"]), common_language(["de", "en"])
+        ('de', 'mul')
+    """
+    spoken = set(languages)
+    return spoken.pop() if len(spoken) == 1 else "mul"
+
+
 def inspect_clips(
     root: Path,
     scan: Scan,
@@ -118,8 +133,8 @@ def inspect_clips(
             on_progress()
         return Utterance(
             path=clip.path,
-            corpus=corpus,
-            language=language,
+            corpus=clip.corpus or corpus,
+            language=clip.language or language,
             speaker=clip.speaker,
             gender=clip.gender,
             text_id=clip.text_id,

@@ -122,6 +122,7 @@ class MelConformerParams(ModelSection):
     window_ms: Positive
     hop_ms: Positive
     noise_floor_db: Annotated[float, Field(lt=0)]
+    remove_average: bool
     channels: Annotated[tuple[PositiveInt, ...], Field(min_length=2)]
     width: PositiveInt
     num_layers: Annotated[int, Field(ge=0)]

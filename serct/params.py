@@ -11,14 +11,13 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from serct.augment_params import AugmentParams
-from serct.corpus_params import CorpusParams
+from serct.corpus_params import CorpusName, CorpusParams
 from serct.model_params import ModelParams
 from serct.sections import Positive, PositiveInt, Probability, Section, merge, validate
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
-# A name that is safe in a path, a stage name and a metric name alike.
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-Protocol = Literal["random", "speaker", "text", "speaker_text"]
+Name = CorpusName
+Protocol = Literal["random", "speaker", "text", "speaker_text", "corpus"]
 SampleRate = Annotated[int, Field(ge=4000, le=192_000)] | Literal["native"]
 
 

@@ -20,7 +20,14 @@ from serct.arrays import PCM_SCALE, Pcm
 from serct.audio import prepare, read_recording, resampler_version
 from serct.emotions import in_table_order
 from serct.errors import AudioError
-from serct.manifest import SPLITS, Rejection, Utterance, check_rejections, manifest_digest
+from serct.manifest import (
+    SPLITS,
+    Rejection,
+    Utterance,
+    check_rejections,
+    common_language,
+    manifest_digest,
+)
 from serct.params import AudioParams, CheckParams
 from serct.shards import FORMAT_VERSION, IndexRow, ShardMeta
 
@@ -83,7 +90,7 @@ def write_shards(
         meta = ShardMeta(
             format_version=FORMAT_VERSION,
             corpus=plan.corpus,
-            language=ordered[0].language,
+            language=common_language(u.language for u in ordered),
             synthetic=plan.synthetic,
             protocol=plan.protocol,
             audio=plan.audio.model_dump(),
@@ -151,6 +158,8 @@ def _write_shard(
         rows.append(
             IndexRow(
                 utterance=utterance.utterance,
+                corpus=utterance.corpus,
+                language=utterance.language,
                 speaker=utterance.speaker,
                 gender=utterance.gender,
                 text_id=utterance.text_id,

@@ -19,7 +19,7 @@ from serct.arrays import PCM_SCALE, Floats, Integers, Pcm
 from serct.emotions import in_table_order
 from serct.errors import ShardError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +58,8 @@ class IndexRow:
     """Where one utterance stands (`index.csv`)."""
 
     utterance: str
+    corpus: str
+    language: str
     speaker: str
     gender: str
     text_id: str
@@ -206,6 +208,8 @@ def _read_index(path: Path) -> list[IndexRow]:
             return [
                 IndexRow(
                     utterance=row["utterance"],
+                    corpus=row["corpus"],
+                    language=row["language"],
                     speaker=row["speaker"],
                     gender=row["gender"],
                     text_id=row["text_id"],

@@ -21,6 +21,7 @@ _PROMISES: dict[str, tuple[str, ...]] = {
     "speaker": ("speaker",),
     "text": ("text",),
     "speaker_text": ("speaker", "text"),
+    "corpus": ("corpus",),
 }
 
 
@@ -33,7 +34,8 @@ def split_utterances(
     `random` protocol. Validation is always cut from what is not test.
 
     - random: stratified by emotion, ``test_fraction`` of each.
-    - speaker, text: whole speakers (texts) go to test until ``test_fraction`` is reached.
+    - speaker, text, corpus: whole speakers (texts, members of a joint corpus) go to test until
+      ``test_fraction`` is reached.
     - speaker_text: test shares neither speaker nor text with training; what shares one of them
       is left out.
 
@@ -169,7 +171,9 @@ def _sizes(ordered: Sequence[Utterance], kind: str) -> Counter[str]:
 
 
 def _group(utterance: Utterance, kind: str) -> str:
-    return utterance.speaker if kind == "speaker" else utterance.text_id
+    return {
+        "speaker": utterance.speaker, "text": utterance.text_id, "corpus": utterance.corpus,
+    }[kind]  # fmt: skip
 
 
 def check_splits(utterances: Sequence[Utterance], protocol: str) -> None:

@@ -187,6 +187,6 @@ def test_broken_shards_are_errors(tones: Path, tmp_path: Path, tiny_params: Para
     with pytest.raises(ShardError, match="unreadable shard"):
         ShardDataset(folder, ["train"]).batch([0])
     meta = (folder / "meta.json").read_text()
-    (folder / "meta.json").write_text(meta.replace('"format_version": 1', '"format_version": 9'))
-    with pytest.raises(ShardError, match="format version 9, expected 1"):
+    (folder / "meta.json").write_text(meta.replace('"format_version": 2', '"format_version": 9'))
+    with pytest.raises(ShardError, match="format version 9, expected 2"):
         read_meta(folder)

@@ -2,23 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol
 
 from serct import atomic, runtime
-from serct.corpora import (
-    crema_d,
-    demo,
-    emodb,
-    emovo,
-    esd,
-    folder,
-    iemocap,
-    ravdess,
-    savee,
-    tess,
-)
+from serct.corpora import joint
+from serct.corpora.readers import SINGLE_READERS, Reader
 from serct.corpora.sources import Context, Sources
-from serct.corpora.verification import Original, verify
+from serct.corpora.verification import verify
 from serct.corpus_params import CorpusParams
 from serct.errors import CorpusError, DownloadError, list_problems
 from serct.fetch import Progress
@@ -35,43 +24,8 @@ __all__ = [
 ]
 
 
-class Reader(Protocol):
-    """What a module must offer to be a reader; its params are those of its own section."""
-
-    TITLE: str
-    LICENCE: str
-    CITATION: str
-    HOMEPAGE: str
-
-    def language(self, params: Any) -> str:
-        """Language code, as in params.yaml."""
-
-    def expected_count(self, params: Any) -> int | None:
-        """Number of clips, None if any number above 0 will do."""
-
-    def originals(self, params: Any) -> dict[str, Original]:
-        """What is known of the files as published, by stem."""
-
-    def obtain(self, destination: Path, params: Any, context: Context) -> str:
-        """Fill an empty folder; say where the files came from."""
-
-    def scan(self, root: Path, params: Any) -> Scan:
-        """List the clips of a folder with their labels, in an order that depends on names alone."""
-
-
 # By the `reader` key of a corpus in params.yaml.
-READERS: dict[str, Reader] = {
-    "tess": tess,
-    "emodb": emodb,
-    "esd": esd,
-    "ravdess": ravdess,
-    "crema_d": crema_d,
-    "savee": savee,
-    "emovo": emovo,
-    "iemocap": iemocap,
-    "demo": demo,
-    "folder": folder,
-}
+READERS: dict[str, Reader] = {**SINGLE_READERS, "joint": joint}
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,12 @@ _SILENCE = 1e-12
 
 
 class LogMel(nn.Module):
-    """Log energies in mel bands, relative to the clip's own level and its own average spectrum.
+    """Log energies in mel bands, relative to the clip's own level.
 
     The mean of the samples is taken out, energies are divided by the clip's mean energy, and a
-    common floor is added to them: so neither gain, DC nor the noise floor tells the emotion. Then
-    each band's mean over the clip is taken out: so neither microphone nor the voice's long-term
-    spectrum tells it.
+    common floor is added to them: so neither gain, DC nor the noise floor tells the emotion. With
+    ``remove_average`` each band's mean over the clip is taken out too: then neither microphone nor
+    the voice's long-term spectrum tells it, nor how bright the voice is throughout.
 
     Source:
         Davis & Mermelstein, Comparison of parametric representations, 1980; Furui, Cepstral
@@ -33,6 +33,7 @@ class LogMel(nn.Module):
         window_ms: float,
         hop_ms: float,
         noise_floor_db: float,
+        remove_average: bool,
         sample_rate_hz: int,
     ) -> None:
         """Build it.
@@ -42,12 +43,14 @@ class LogMel(nn.Module):
             window_ms: Length of a frame.
             hop_ms: From one frame to the next.
             noise_floor_db: Of the floor, below the clip's mean energy in a band.
+            remove_average: Whether bands have mean 0 over a clip.
             sample_rate_hz: Of the waveforms.
         """
         super().__init__()
         self.hop = round(hop_ms * sample_rate_hz / 1000)
         size = round(window_ms * sample_rate_hz / 1000)
         self.fft_size = 2 ** math.ceil(math.log2(size))
+        self.remove_average = remove_average
         self.floor = 10 ** (noise_floor_db / 10)
         self.register_buffer("window", torch.hann_window(size), persistent=False)
         bands = mel_bands(num_bands, self.fft_size, sample_rate_hz)
@@ -91,8 +94,9 @@ class LogMel(nn.Module):
             is_valid = frames < valid
             level = (energies.mean(dim=1, keepdim=True) * is_valid).sum(2, keepdim=True) / valid
             logs = (energies / (level + _SILENCE) + self.floor).log()
-            average = (logs * is_valid).sum(dim=2, keepdim=True) / valid
-            return (logs - average) * is_valid
+            if self.remove_average:
+                logs = logs - (logs * is_valid).sum(dim=2, keepdim=True) / valid
+            return logs * is_valid
 
 
 def mel_bands(num_bands: int, fft_size: int, sample_rate_hz: int) -> Tensor:

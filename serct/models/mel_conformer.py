@@ -48,7 +48,12 @@ class MelConformer(nn.Module):
         """
         super().__init__()
         self.spectrogram = LogMel(
-            params.num_mels, params.window_ms, params.hop_ms, params.noise_floor_db, sample_rate_hz
+            params.num_mels,
+            params.window_ms,
+            params.hop_ms,
+            params.noise_floor_db,
+            params.remove_average,
+            sample_rate_hz,
         )
         bands = self.spectrogram.get_buffer("bands")
         if bool((bands.sum(dim=1) == 0).any()):
