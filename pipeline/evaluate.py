@@ -1,11 +1,12 @@
 """Score a trained model on the test part of its corpus."""
 
 import json
+from dataclasses import asdict
 
 from pipeline.stage import Arguments, run
 from serct import atomic
 from serct.atomic import write_json
-from serct.breakdown import by_group, expected_calibration_error, risk_coverage
+from serct.breakdown import by_group, expected_calibration_error, interval_of_ua, risk_coverage
 from serct.checkpoint import load_model
 from serct.corpora import describe
 from serct.evaluation import (
@@ -32,6 +33,7 @@ def evaluate_model(params: Params, arguments: Arguments) -> None:
         result = evaluate(classifier, dataset, params.evaluate.batch_size, advance)
     most_frequent = card.emotions.index(card.majority_emotion)
     baseline = majority(dataset.emotions, dataset.labels, most_frequent)
+    is_right = result.probabilities.argmax(axis=1) == dataset.labels
     calibrated = card.calibration.apply(result.probabilities)
     metrics = {
         "model": card.name,
@@ -40,6 +42,7 @@ def evaluate_model(params: Params, arguments: Arguments) -> None:
         "synthetic": card.synthetic,
         "protocol": card.protocol,
         **result.scores.summary(),
+        "ua_interval": asdict(interval_of_ua(dataset, is_right)),
         "majority": {key: getattr(baseline, key) for key in ("wa", "ua", "wf1")},
         "probes": probe_corpus(ShardDataset(arguments.shards, ["train"], card.emotions), dataset),
         "calibration": {

@@ -1,12 +1,14 @@
 """Score a trained model on corpora it has never seen, over the emotions both know."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from pipeline.stage import Arguments, run
 from serct import atomic
 from serct.atomic import write_json
+from serct.breakdown import interval_of_ua
 from serct.checkpoint import Card, load_model
 from serct.evaluation import (
     Classifier,
@@ -66,6 +68,7 @@ def _score(
         "shared": result.shared,
         "majority": {key: getattr(result.majority, key) for key in ("wa", "ua", "wf1")},
         "masked": result.masked.summary(),
+        "ua_interval": asdict(interval_of_ua(result.dataset, result.is_right)),
         "unmasked": result.unmasked.summary(),
         "manifest_digest": meta.manifest_digest,
     }

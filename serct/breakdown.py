@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serct.arrays import Integers, Probabilities
+from serct.comparison import Interval, ua_interval
 from serct.metrics import score
 from serct.shards import ShardDataset
 
@@ -49,6 +50,12 @@ def risk_coverage(probabilities: Probabilities, labels: Integers) -> dict[str, f
         f"{percent}%": float(risks[max(1, round(len(ordered) * percent / 100)) - 1])
         for percent in (50, 70, 80, 90, 100)
     }
+
+
+def interval_of_ua(dataset: ShardDataset, is_right: npt.NDArray[np.bool_]) -> Interval:
+    """Give the 95 % interval of UA over a dataset's speakers or utterances. bool [n]."""
+    emotions = np.array([row.label for row in dataset.rows])
+    return ua_interval(emotions, is_right, np.array([row.speaker for row in dataset.rows]))
 
 
 def by_group(dataset: ShardDataset, probabilities: Probabilities) -> dict[str, Any]:

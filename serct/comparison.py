@@ -67,6 +67,29 @@ def ua_difference(
     return low, high
 
 
+def mcnemar(is_right: npt.NDArray[np.bool_], was_right: npt.NDArray[np.bool_]) -> float:
+    """Give the probability of so unequal a share of the utterances that only one model knew.
+
+    Exact and two-sided, if both models were equally good, 0..1.
+
+    Args:
+        is_right: Whether the one model knew each utterance. bool [n]
+        was_right: Whether the other did.
+
+    Source:
+        McNemar, Note on the sampling error of the difference between correlated proportions, 1947.
+
+    Example:
+        >>> mcnemar(np.array([True] * 5), np.array([False] * 5))
+        0.0625
+    """
+    # SciPy is slow to import, and only the report asks.
+    from scipy.stats import binomtest
+
+    gained, lost = int((is_right & ~was_right).sum()), int((was_right & ~is_right).sum())
+    return float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
+
+
 @dataclass(frozen=True)
 class Interval:
     """Where a score lies, were other utterances drawn.

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from serct import atomic, runtime
@@ -140,6 +141,7 @@ class ZeroShot:
         probabilities: Over the model's classes. float64 [n, K]
         unmasked: Any of the model's classes may be answered.
         masked: Only shared classes may be answered; the rest is renormalised.
+        is_right: Where the masked answer is right. bool [n]
         majority: Always naming the most frequent shared emotion of the corpus.
     """
 
@@ -148,6 +150,7 @@ class ZeroShot:
     probabilities: Probabilities
     unmasked: Scores
     masked: Scores
+    is_right: npt.NDArray[np.bool_]
     majority: Scores
 
 
@@ -197,6 +200,7 @@ def evaluate_zero_shot(
         probabilities=probabilities,
         unmasked=score(dataset.emotions, dataset.labels, probabilities),
         masked=score(shared, actual, masked),
+        is_right=masked.argmax(axis=1) == actual,
         majority=majority(shared, actual, most_frequent),
     )
 

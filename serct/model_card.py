@@ -23,6 +23,12 @@ CONDUCT: tuple[str, ...] = (
     "This is not legal advice.",
 )
 
+# What people call the probes of `serct.probes`.
+PROBES: Mapping[str, str] = {
+    "duration": "the duration alone",
+    "recording": "level, noise floor, DC and edges alone",
+}
+_HIDE_PADDING = ("mel_conformer", "cnn_bilstm", "lstm", "mfcc_svm")
 _SYNTHETIC = (
     "**Synthetic speech.** This model was trained on speech made by a synthesiser, to show that "
     "the pipeline works. Its scores say nothing about people."
@@ -35,6 +41,14 @@ _PROTOCOL_LIMITS = {
     "speaker": (
         "No speaker of the test part was trained on; sentences may occur on both sides, which "
         "still helps."
+    ),
+    "speaker_text": (
+        "Neither a speaker nor a sentence of the test part was trained on; the studio and the way "
+        "of acting were."
+    ),
+    "corpus": (
+        "No recording of the test part's corpora was trained on: scores under this protocol are "
+        "those of another studio, of other speakers and often of another language."
     ),
     "text": (
         "No sentence of the test part was trained on; the speakers may occur on both sides, which "
@@ -136,13 +150,40 @@ def _test_scores(metrics: Mapping[str, Any] | None) -> list[str]:
             "",
         ]
     baseline = ("always the most frequent emotion", f"UA {metrics['majority']['ua']:.4f}")
+    interval = metrics["ua_interval"]
+    bounds = f"{interval['low']:.4f} to {interval['high']:.4f}, drawn over {interval['over']}"
     recall = [(f"recall of {emotion}", f"{r:.4f}") for emotion, r in metrics["recall"].items()]
     return [
-        *_table(f"test part, {metrics['n']} utterances", [*_scores(metrics), baseline, *recall]),
+        *_table(
+            f"test part, {metrics['n']} utterances",
+            [*_scores(metrics), ("UA, 95 % interval", bounds), baseline, *recall],
+        ),
         "The test part was scored once and chose nothing. Scores on corpora never trained on "
         "stand in the report.",
         "",
+        *_table(
+            "what can be told without listening",
+            [(f"UA from {PROBES.get(k, k)}", f"{ua:.4f}") for k, ua in metrics["probes"].items()],
+        ),
+        *_trust(metrics),
     ]
+
+
+def _trust(metrics: Mapping[str, Any]) -> list[str]:
+    calibration = metrics["calibration"]
+    rows = [
+        ("expected calibration error", f"{calibration['ece']:.4f}"),
+        *(
+            (f"wrong among the most confident {share}", f"{risk:.4f}")
+            for share, risk in calibration["risk_at_coverage"].items()
+        ),
+    ]
+    for kind, found in metrics["groups"].items():
+        if found["worst"] is not None and len(found["groups"]) > 1:
+            worst = found["groups"][found["worst"]]
+            text = f"{found['worst']}: WA {worst['wa']:.4f} of {worst['n']}"
+            rows.append((f"{kind} served worst", text))
+    return _table("whether to trust it", rows)
 
 
 def _limits(card: Mapping[str, Any]) -> list[str]:
@@ -150,20 +191,24 @@ def _limits(card: Mapping[str, Any]) -> list[str]:
     if card["protocol"] in _PROTOCOL_LIMITS:
         limits.append(_PROTOCOL_LIMITS[card["protocol"]])
     limits.append(
-        f"It knows {len(card['emotions'])} emotions and always names one of them: there is no "
-        "answer for silence, noise, mixed feelings or any other emotion."
+        f"It knows {len(card['emotions'])} emotions and has no name for mixed feelings or any "
+        "other; below a confidence chosen on validation its answer is marked as uncertain."
     )
-    if not card["architecture"].get("mask_padding", False):
+    architecture = card["architecture"]
+    hides_padding = architecture["architecture"] in _HIDE_PADDING
+    if not architecture.get("mask_padding", hides_padding):
         limits.append("Padding is not hidden from it, so a recording's length can sway it.")
     if card["audio"]["sample_rate"] == "native":
         limits.append(
             "Files are not resampled: a file of another rate is heard at another speed and pitch."
         )
     limits += [
-        "A recording's level, microphone and background noise can sway it.",
-        f"It heard one language ({card['language']}) from few voices in clean recordings.",
+        "A recording's level, microphone and background noise can sway it: "
+        "`serct evaluate --probes` tells how far.",
+        f"It heard few voices ({card['language']}) in clean recordings.",
         "One training with one seed: another seed gives other scores.",
-        "Probabilities are not calibrated: 0.9 does not mean right nine times in ten.",
+        "Probabilities are calibrated on recordings like those it was trained on: on others, 0.9 "
+        "does not mean right nine times in ten.",
     ]
     return limits
 

@@ -26,6 +26,7 @@ from serct.tables import (
     origin_table,
     overview,
     time_table,
+    trust_table,
     zero_shot_tables,
 )
 from serct.terminal_table import terminal_table
@@ -36,7 +37,14 @@ __all__ = ["results_table", "write_report"]
 _CURVE_KEYS = ("train_loss", "validation_loss", "validation_ua")
 _LEGEND = (
     "WA is accuracy, UA the mean of the emotions' recalls, WF1 the F1 weighted by how often each "
-    "emotion occurs. The interval holds for the size of the test part, not for another training.",
+    "emotion occurs. WA's interval is for the size of the test part (Wilson), UA's a bootstrap of "
+    "speakers where there are eight, else over utterances; neither is for another training.",
+    "The rows below the models tell how far one gets without listening: a random forest that is "
+    "given only the duration, or only how the recording was made.",
+    "McNemar: how likely so unequal a share of utterances that only one of two models knew would "
+    "be, were both equally good. Below 0.05 the best one is probably better.",
+    "Under the random protocol the test part shares its voices and sentences with training: read "
+    "such scores beside those of the speaker protocol (docs/studies.md).",
     "The epoch of each model was chosen on the validation part; the test part was scored once.",
     "Zero-shot: the model never heard the corpus. Only utterances of emotions that both know are "
     "scored; masked means that only these emotions may be answered, unmasked that any may.",
@@ -122,6 +130,9 @@ def _flat(result: Result) -> dict[str, str]:
         "wa_low": low,
         "wa_high": high,
         "ua": result.scores.ua,
+        "ua_low": result.ua_interval and result.ua_interval.low,
+        "ua_high": result.ua_interval and result.ua_interval.high,
+        "ua_interval_over": result.ua_interval and result.ua_interval.over,
         "wf1": result.scores.wf1,
         "loss": result.scores.loss,
         "majority_wa": result.majority.wa,
@@ -174,6 +185,7 @@ def _sections(
         ("At a glance", [overview(results)]),
         ("On the corpus trained on", in_domain_tables(results)),
         *([("On corpora never heard", zero_shot)] if zero_shot else []),
+        ("Whether to trust them", [trust_table(models)]),
         ("Training", [time_table(models), origin_table(models)]),
     ]
 

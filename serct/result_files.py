@@ -39,13 +39,47 @@ class ScoreSet(ResultFile):
     loss: float | None = None
 
 
+class IntervalFile(ResultFile):
+    """Where UA lies with 95 % confidence, were other speakers or utterances drawn."""
+
+    low: float
+    high: float
+    over: str
+
+
+class CalibrationFile(ResultFile):
+    """Whether confidence can be believed."""
+
+    ece: float
+    ece_before: float
+    risk_at_coverage: dict[str, float]
+
+
+class Group(ResultFile):
+    """Scores of those utterances that have something in common."""
+
+    n: int
+    wa: float
+    ua: float
+
+
+class Groups(ResultFile):
+    """All groups of one kind, and which is served worst; None if none is large enough."""
+
+    groups: dict[str, Group]
+    worst: str | None
+
+
 class EvaluationMetrics(ScoreSet):
     """metrics.json of the evaluate stage."""
 
     synthetic: bool
     n: int
     majority: Baseline
-    probes: dict[str, float] = {}
+    ua_interval: IntervalFile
+    probes: dict[str, float]
+    calibration: CalibrationFile
+    groups: dict[str, Groups]
     fingerprint: str
     manifest_digest: str
 
@@ -59,6 +93,7 @@ class Target(ResultFile):
     shared: tuple[str, ...]
     majority: Baseline
     masked: ScoreSet
+    ua_interval: IntervalFile
     unmasked: ScoreSet
 
 

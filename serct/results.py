@@ -10,12 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+import numpy.typing as npt
+
 from serct.errors import ReportError
 from serct.params import PipelineParams
 from serct.result_files import (
     Baseline,
     Confusion,
     EvaluationMetrics,
+    IntervalFile,
     Run,
     ScoreSet,
     Target,
@@ -68,6 +72,7 @@ class Result:
         synthetic: Whether the test is synthetic speech.
         n: Utterances scored.
         dropped: Utterances left out since the model does not know their emotion.
+        ua_interval: None for unmasked scores.
     """
 
     trained: TrainedModel
@@ -78,6 +83,7 @@ class Result:
     dropped: int
     scores: ScoreSet
     majority: Baseline
+    ua_interval: IntervalFile | None
 
     @property
     def thesis(self) -> Published | None:
@@ -86,6 +92,11 @@ class Result:
         if self.test not in known or self.trained.corpus not in _TRAINED_IN_THESIS:
             return None
         return published(self.test, self.trained.name)
+
+    @property
+    def is_right(self) -> npt.NDArray[np.bool_]:
+        """Where the model is right on the test part, in the order of its utterances. bool [n]."""
+        return np.array([a == b for a, b in self.trained.predictions], dtype=np.bool_)
 
     @property
     def wa_interval(self) -> tuple[float, float]:
@@ -133,7 +144,17 @@ def line_up(models: Sequence[TrainedModel]) -> tuple[Result, ...]:
     for model in models:
         own = model.metrics
         results.append(
-            Result(model, model.corpus, "test", own.synthetic, own.n, 0, own, own.majority)
+            Result(
+                model,
+                model.corpus,
+                "test",
+                own.synthetic,
+                own.n,
+                0,
+                own,
+                own.majority,
+                own.ua_interval,
+            )
         )
         for test, target in model.targets.items():
             dropped = sum(target.dropped.values())
@@ -143,7 +164,15 @@ def line_up(models: Sequence[TrainedModel]) -> tuple[Result, ...]:
             )
             results += [
                 Result(
-                    model, test, kind, target.synthetic, target.n, dropped, scores, target.majority
+                    model,
+                    test,
+                    kind,
+                    target.synthetic,
+                    target.n,
+                    dropped,
+                    scores,
+                    target.majority,
+                    target.ua_interval if kind == "masked" else None,
                 )
                 for kind, scores in kinds
             ]

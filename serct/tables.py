@@ -4,11 +4,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
+from serct.comparison import mcnemar
+from serct.model_card import PROBES
 from serct.results import Kind, Result, TrainedModel
 from serct.thesis import TRAINING_HOURS
 
 MAJORITY = "always the most frequent emotion"
 _DASH = "–"
+_COVERAGES = ("50%", "80%", "100%")
 Column = tuple[str, list[str]]
 
 
@@ -73,14 +76,19 @@ def overview(results: Sequence[Result]) -> Table:
     rows = [
         (Cell(name), *(_bar(by_place[name, *test].scores.ua) for test in tests)) for name in names
     ]
-    baseline = (
-        Cell(MAJORITY),
-        *(_bar(by_place[names[0], *test].majority.ua) for test in tests),
-    )
+    baselines = [(Cell(MAJORITY), *(_bar(by_place[names[0], *test].majority.ua) for test in tests))]
+    for probe in shown[0].trained.metrics.probes:
+        cells = []
+        for test in tests:
+            result = by_place[names[0], *test]
+            alone = result.trained.metrics.probes[probe]
+            cells.append(_bar(alone) if result.kind == "test" else Cell(_DASH))
+        baselines.append((Cell(PROBES.get(probe, probe)), *cells))
     return Table(
-        caption="UA (mean recall) of every model on every test; the best of each column is bold",
+        caption="UA (mean recall) of every model on every test, the best of each column bold; then "
+        "what can be told without listening",
         header=("model", *tests.values()),
-        rows=(*_mark_best(rows), baseline),
+        rows=(*_mark_best(rows), *baselines),
     )
 
 
@@ -97,13 +105,9 @@ def in_domain_tables(results: Sequence[Result]) -> list[Table]:
         tables.append(
             _by_model(
                 f"Trained on {label(corpus, first.trained.card.synthetic)}, tested on its test "
-                f"part: {first.n} utterances, {first.trained.card.protocol} protocol, seed {seeds}"
-                + "".join(
-                    f"; UA by {name} alone: {ua:.3f}"
-                    for name, ua in first.trained.metrics.probes.items()
-                ),
+                f"part: {first.n} utterances, {first.trained.card.protocol} protocol, seed {seeds}",
                 rows,
-                [*_score_columns(rows), losses, *_thesis_columns(rows)],
+                [*_score_columns(rows), losses, _mcnemar_column(rows), *_thesis_columns(rows)],
             )
         )
     return tables
@@ -138,6 +142,43 @@ def zero_shot_tables(results: Sequence[Result]) -> list[Table]:
             )
         )
     return tables
+
+
+def trust_table(models: Sequence[TrainedModel]) -> Table:
+    """Whether each model's confidence can be believed, and whom it serves worst."""
+    rows = []
+    for model in models:
+        calibration = model.metrics.calibration
+        risks = calibration.risk_at_coverage
+        worst = []
+        for kind, found in model.metrics.groups.items():
+            if found.worst is not None and len(found.groups) > 1:
+                group = found.groups[found.worst]
+                worst.append(f"{kind} {found.worst}: {group.wa:.3f} of {group.n}")
+        rows.append(
+            (
+                model.name,
+                label(model.corpus, model.card.synthetic),
+                "; ".join(worst) or _DASH,
+                _score(calibration.ece_before),
+                _score(calibration.ece),
+                *(_score(risks[key]) for key in _COVERAGES),
+            )
+        )
+    return Table(
+        caption="On the test part: expected calibration error before and after the temperature, "
+        "wrong answers among the most confident, and the group with the lowest WA of each kind",
+        header=(
+            "model",
+            "trained on",
+            "served worst (WA of n)",
+            "calibration error before",
+            "after",
+            *(f"wrong among {key}" for key in _COVERAGES),
+        ),
+        rows=_cells(rows),
+        num_names=3,
+    )
 
 
 def time_table(models: Sequence[TrainedModel]) -> Table:
@@ -238,6 +279,7 @@ def _score_columns(rows: Sequence[Result]) -> list[Column]:
         ("WA", [_score(r.scores.wa) for r in rows] + [_score(majority.wa)]),
         ("WA, 95 % interval", [_interval(r) for r in rows] + [_DASH]),
         ("UA", [_score(r.scores.ua) for r in rows] + [_score(majority.ua)]),
+        ("UA, 95 % interval", [_ua_interval(r) for r in rows] + [_DASH]),
         ("WF1", [_score(r.scores.wf1) for r in rows] + [_score(majority.wf1)]),
     ]
 
@@ -255,6 +297,15 @@ def _thesis_columns(rows: Sequence[Result]) -> list[Column]:
         ]
         columns.append((f"thesis {name} (difference)", [*values, _DASH]))
     return columns
+
+
+def _mcnemar_column(rows: Sequence[Result]) -> Column:
+    """How surprising each model's distance from the best would be, were both equally good."""
+    best = max(rows, key=lambda row: row.scores.ua)
+    chances = [
+        _DASH if row is best else f"{mcnemar(best.is_right, row.is_right):.2g}" for row in rows
+    ]
+    return f"p against {best.trained.name} (McNemar)", [*chances, _DASH]
 
 
 def _mark_best(rows: Sequence[tuple[Cell, ...]]) -> list[tuple[Cell, ...]]:
@@ -283,3 +334,10 @@ def _score(score: float | None) -> str:
 def _interval(result: Result) -> str:
     low, high = result.wa_interval
     return f"{low:.3f} to {high:.3f}"
+
+
+def _ua_interval(result: Result) -> str:
+    interval = result.ua_interval
+    if interval is None:
+        return _DASH
+    return f"{interval.low:.3f} to {interval.high:.3f}, {interval.over}"

@@ -112,6 +112,23 @@ def write_test(data: Path, corpus: str, model: str, **changes: Any) -> None:
         "n": int(counts.sum()),
         **_scores(counts),
         "majority": {"wa": 0.1429, "ua": 0.1428, "wf1": 0.0357},
+        "ua_interval": {"low": 0.2, "high": 0.9, "over": "utterances"},
+        "probes": {"duration": 0.3137, "recording": 0.4242},
+        "calibration": {
+            "ece": 0.0123,
+            "ece_before": 0.0987,
+            "risk_at_coverage": {"50%": 0.01, "70%": 0.02, "80%": 0.03, "90%": 0.05, "100%": 0.11},
+        },
+        "groups": {
+            "speaker": {
+                "groups": {
+                    "OAF": {"n": 140, "wa": 0.91, "ua": 0.92},
+                    "YAF": {"n": 140, "wa": 0.7531, "ua": 0.75},
+                },
+                "worst": "YAF",
+            },
+            "language": {"groups": {"en": {"n": 280, "wa": 0.8, "ua": 0.8}}, "worst": "en"},
+        },
         "fingerprint": digest(corpus, model),
         "manifest_digest": digest(corpus),
     }
@@ -141,6 +158,7 @@ def write_zero_shot(data: Path, corpus: str, model: str, targets: Sequence[str])
             "shared": shared,
             "majority": {"wa": 0.2797, "ua": 0.1667, "wf1": 0.1223},
             "masked": masked,
+            "ua_interval": {"low": 0.11, "high": 0.77, "over": "speakers"},
             "unmasked": unmasked,
         }
         write_json(

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serct.comparison import ua_difference_bound
+from serct.comparison import mcnemar, ua_difference, ua_difference_bound
 
 
 def drawn(seed: int, n: int, gain: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -41,3 +41,23 @@ def test_every_emotion_counts_alike() -> None:
     is_right = was_right.copy()
     is_right[-1] = False
     assert ua_difference_bound(labels, is_right, was_right, 0.95) == pytest.approx(-0.5)
+
+
+def test_mcnemar_against_the_binomial_distribution() -> None:
+    """Of 10 utterances that one model knew, the first knew 8: twice the tail of 8 and more."""
+    first = np.array([True] * 8 + [False] * 2 + [True] * 50)
+    second = np.array([False] * 8 + [True] * 2 + [True] * 50)
+    tail = (45 + 10 + 1) / 2**10
+    assert mcnemar(first, second) == pytest.approx(2 * tail)
+    assert mcnemar(second, first) == mcnemar(first, second)
+    assert mcnemar(first, first) == 1.0
+
+
+def test_the_difference_of_ua_is_symmetric_and_holds_the_truth() -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 4, 2000)
+    good, better = rng.random(2000) < 0.5, rng.random(2000) < 0.6
+    low, high = ua_difference(labels, better, good)
+    assert low < 0.1 < high
+    mirrored = ua_difference(labels, good, better)
+    assert mirrored == pytest.approx((-high, -low), abs=0.005)

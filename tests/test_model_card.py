@@ -14,6 +14,16 @@ METRICS = {
     "wf1": 0.71234,
     "loss": None,
     "majority": {"wa": 0.1, "ua": 0.14286, "wf1": 0.05},
+    "ua_interval": {"low": 0.71, "high": 0.89, "over": "utterances"},
+    "probes": {"duration": 0.2345},
+    "calibration": {"ece": 0.0321, "risk_at_coverage": {"50%": 0.01, "100%": 0.0876}},
+    "groups": {
+        "gender": {
+            "groups": {"f": {"n": 100, "wa": 0.9}, "m": {"n": 180, "wa": 0.6789}},
+            "worst": "m",
+        },
+        "language": {"groups": {"en": {"n": 280, "wa": 0.9}}, "worst": "en"},
+    },
     "recall": {"angry": 0.61234, "happy": 0.51234},
 }
 
@@ -56,6 +66,12 @@ def test_card_before_evaluation_promises_no_test_score() -> None:
 def test_card_after_evaluation_holds_its_scores() -> None:
     text = model_card(card_with(), METRICS)
     assert "| test part, 280 utterances | |" in text
+    assert "| UA, 95 % interval | 0.7100 to 0.8900, drawn over utterances |" in text
+    assert "| UA from the duration alone | 0.2345 |" in text
+    assert "| expected calibration error | 0.0321 |" in text
+    assert "| wrong among the most confident 100% | 0.0876 |" in text
+    assert "| gender served worst | m: WA 0.6789 of 180 |" in text
+    assert "language served worst" not in text
     assert "| WA (accuracy) | 0.9123 |" in text
     assert "| UA (mean recall) | 0.8123 |" in text
     assert "| loss | not measured |" in text

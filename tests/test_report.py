@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from serct.comparison import mcnemar
 from serct.errors import ReportError
 from serct.model_card import CONDUCT
 from serct.params import PipelineParams
@@ -148,13 +149,14 @@ def test_page_shows_the_scores_the_thesis_and_the_baseline(
         if result.kind == "test":
             row = page.row(1, result.trained.name)
             assert row[1] == f"{result.scores.wa:.4f}"
-            assert row[3:5] == [f"{result.scores.ua:.4f}", f"{result.scores.wf1:.4f}"]
+            assert row[3:5] == [f"{result.scores.ua:.4f}", "0.200 to 0.900, utterances"]
+            assert row[5] == f"{result.scores.wf1:.4f}"
             assert result.thesis is not None
             gap = result.scores.ua - result.thesis.ua
-            assert row[7] == f"{result.thesis.ua:.4f} ({gap:+.4f})"
+            assert row[9] == f"{result.thesis.ua:.4f} ({gap:+.4f})"
         else:
             row = page.row(2, result.trained.name)
-            first = 1 if result.kind == "masked" else 5
+            first = 1 if result.kind == "masked" else 6
             assert row[first] == f"{result.scores.wa:.4f}"
         assert f"{result.scores.ua:.3f}" in page.row(0, result.trained.name)[1:3] or (
             result.kind == "unmasked"
@@ -162,6 +164,31 @@ def test_page_shows_the_scores_the_thesis_and_the_baseline(
     for table in (0, 1, 2):
         baseline = page.row(table, "always the most frequent emotion")
         assert any(cell.startswith("0.1") for cell in baseline)
+
+
+def test_page_shows_what_can_be_told_without_listening(data: Path) -> None:
+    _, page = read_page(data)
+    assert page.row(0, "the duration alone")[1:] == ["0.314", "–"]
+    assert page.row(0, "level, noise floor, DC and edges alone")[1:] == ["0.424", "–"]
+
+
+def test_page_says_whom_a_model_serves_worst_and_whether_it_knows(data: Path) -> None:
+    _, page = read_page(data)
+    row = page.row(3, "serct")
+    # A kind with a single group has no worst one.
+    assert row[2] == "speaker YAF: 0.753 of 140"
+    assert row[3:] == ["0.0987", "0.0123", "0.0100", "0.0300", "0.1100"]
+
+
+def test_page_compares_each_model_with_the_best(data: Path, results: tuple[Result, ...]) -> None:
+    _, page = read_page(data)
+    tested = [result for result in results if result.kind == "test"]
+    best = max(tested, key=lambda result: result.scores.ua)
+    for result in tested:
+        text = page.row(1, result.trained.name)[7]
+        assert (text == "–") == (result is best)
+        if result is not best:
+            assert float(text) == pytest.approx(mcnemar(best.is_right, result.is_right), rel=0.05)
 
 
 def test_page_and_markdown_hold_the_same_tables(data: Path) -> None:
@@ -183,14 +210,14 @@ def test_page_says_how_each_model_was_made(data: Path, results: tuple[Result, ..
     text, page = read_page(data)
     for result in results:
         trained = result.trained
-        time = page.row(3, trained.name)
+        time = page.row(4, trained.name)
         assert time[2] == "cpu: Fast & Cheap <CPU>, 2 cores"
         assert time[3] == f"{trained.card.num_parameters:,}"
-        origin = page.row(4, trained.name)
+        origin = page.row(5, trained.name)
         assert trained.run.run_id is not None
         assert origin[3] == trained.run.run_id[:12]
         assert origin[5] == trained.metrics.manifest_digest[:12]
-    assert page.row(3, "serct")[-1] == "2.67 h"
+    assert page.row(4, "serct")[-1] == "2.67 h"
     assert "seed 3" in text
     assert "dropped: 81 bored" in text
 
@@ -210,7 +237,7 @@ def test_page_needs_nothing_but_itself(data: Path) -> None:
 def test_page_is_accessible(data: Path) -> None:
     text, page = read_page(data)
     tags = [tag for tag, _ in page.tags]
-    assert tags.count("caption") == tags.count("table") == 5
+    assert tags.count("caption") == tags.count("table") == 6
     assert all(a.get("scope") in ("row", "col") for tag, a in page.tags if tag == "th")
     assert all(a.get("role") == "img" for tag, a in page.tags if tag == "svg")
     assert ("html", {"lang": "en"}) in page.tags

@@ -150,7 +150,7 @@ def _result(n: int, wa: float) -> Result:
     scores = ScoreSet(wa=wa, ua=wa, wf1=wa)
     majority = Baseline(wa=0.1, ua=0.1, wf1=0.1)
     trained: TrainedModel = None  # type: ignore[assignment]
-    return Result(trained, "tess", "test", False, n, 0, scores, majority)
+    return Result(trained, "tess", "test", False, n, 0, scores, majority, None)
 
 
 def test_files_may_hold_more(tmp_path: Path) -> None:
