@@ -145,12 +145,23 @@ class MelConformerParams(ModelSection):
         return self
 
 
+class SslParams(ModelSection):
+    """An encoder pretrained on unlabelled speech, from a folder, and a small head."""
+
+    architecture: Literal["ssl"]
+    encoder: str
+    freeze: bool
+    hidden: PositiveInt
+    dropout: Probability
+
+
 ModelParams = (
     SerctParams
     | CnnParams
     | CnnBilstmParams
     | LstmParams
     | MelConformerParams
+    | SslParams
     | MlpParams
     | SvmParams
     | MfccSvmParams

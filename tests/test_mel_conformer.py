@@ -52,9 +52,7 @@ def clips():
 
 @pytest.mark.parametrize(("num_bands", "rate"), [(40, 16_000), (64, 16_000), (24, 8_000)])
 def test_bands_are_librosas(num_bands, rate):
-    expected = librosa.filters.mel(
-        sr=rate, n_fft=512, n_mels=num_bands, fmin=60, htk=True, norm=None
-    )
+    expected = librosa.filters.mel(sr=rate, n_fft=512, n_mels=num_bands, fmin=60)
     np.testing.assert_allclose(mel_bands(num_bands, 512, rate).numpy(), expected, atol=1e-5)
 
 
@@ -68,7 +66,7 @@ def test_the_spectrogram_follows_its_definition(remove_average):
     window = np.hanning(513)[:-1]
     frames = np.lib.stride_tricks.sliding_window_view(padded, 512)[::160]
     power = np.abs(np.fft.rfft(frames * window)) ** 2
-    bands = librosa.filters.mel(sr=RATE, n_fft=512, n_mels=24, fmin=60, htk=True, norm=None)
+    bands = librosa.filters.mel(sr=RATE, n_fft=512, n_mels=24, fmin=60)
     energies = bands @ power.T
     logs = np.log(energies / energies.mean() + 10**-4.5)
     average = logs.mean(axis=1, keepdims=True) if remove_average else 0.0

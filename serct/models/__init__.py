@@ -15,6 +15,7 @@ from serct.models.convolutional import Cnn
 from serct.models.mel_conformer import MelConformer
 from serct.models.recurrent import CnnBilstm, Lstm
 from serct.models.serct import Serct
+from serct.models.ssl import Ssl
 from serct.params import TrainParams
 
 __all__ = ["TORCH_MODELS", "Model", "build_classical", "build_model", "is_classical"]
@@ -28,6 +29,7 @@ TORCH_MODELS: dict[str, Callable[[Any, int, int, int], nn.Module]] = {
     "cnn_bilstm": CnnBilstm,
     "lstm": Lstm,
     "mel_conformer": MelConformer,
+    "ssl": Ssl,
 }
 
 

@@ -12,6 +12,11 @@ from torch.nn import functional
 # Below speech: hum and DC stay out.
 _LOWEST_HZ = 60.0
 _SILENCE = 1e-12
+# Slaney's mel scale.
+_HERTZ_A_MEL = 200 / 3
+_BREAK_HZ = 1000.0
+_BREAK_MEL = _BREAK_HZ / _HERTZ_A_MEL
+_LOG_STEP = math.log(6.4) / 27
 
 
 class LogMel(nn.Module):
@@ -100,21 +105,33 @@ class LogMel(nn.Module):
 
 
 def mel_bands(num_bands: int, fft_size: int, sample_rate_hz: int) -> Tensor:
-    """Triangles, evenly spaced and overlapping by half on the mel scale. float32 [C, F].
+    """Triangles of equal area, evenly spaced on the mel scale and overlapping by half.
+
+    Equal areas, so that white noise is as loud in every band. float32 [C, F]
 
     Source:
-        O'Shaughnessy, Speech communication, 1987, p. 150: mel = 2595 log10(1 + hertz / 700).
+        Slaney, Auditory toolbox, 1998: linear below 1 kHz, logarithmic above.
 
     Example:
         >>> bands = mel_bands(4, 512, 16000)
-        >>> tuple(bands.shape), round(float(bands.max()), 1)
-        ((4, 257), 1.0)
+        >>> tuple(bands.shape), [round(area, 2) for area in (bands.sum(dim=1) * 31.25).tolist()]
+        ((4, 257), [1.0, 1.0, 1.0, 1.0])
     """
     highest = sample_rate_hz / 2
-    low, high = (2595 * math.log10(1 + hertz / 700) for hertz in (_LOWEST_HZ, highest))
-    mels = torch.linspace(low, high, num_bands + 2, dtype=torch.float64)
-    corners = 700 * (10 ** (mels / 2595) - 1)
+    mels = torch.linspace(_mel(_LOWEST_HZ), _mel(highest), num_bands + 2, dtype=torch.float64)
+    corners = torch.where(
+        mels < _BREAK_MEL,
+        mels * _HERTZ_A_MEL,
+        _BREAK_HZ * (_LOG_STEP * (mels - _BREAK_MEL)).exp(),
+    )
     hertz = torch.linspace(0, highest, fft_size // 2 + 1, dtype=torch.float64)
     rising = (hertz - corners[:-2, None]) / (corners[1:-1] - corners[:-2])[:, None]
     falling = (corners[2:, None] - hertz) / (corners[2:] - corners[1:-1])[:, None]
-    return torch.minimum(rising, falling).clamp(min=0).float()
+    triangles = torch.minimum(rising, falling).clamp(min=0)
+    return (triangles * 2 / (corners[2:] - corners[:-2])[:, None]).float()
+
+
+def _mel(hertz: float) -> float:
+    if hertz < _BREAK_HZ:
+        return hertz / _HERTZ_A_MEL
+    return _BREAK_MEL + math.log(hertz / _BREAK_HZ) / _LOG_STEP
