@@ -144,10 +144,11 @@ def _parse_setting(setting: str) -> dict[str, Any]:
 def run_dvc(workspace: Path, arguments: Sequence[str]) -> int:
     """Run DVC in a workspace with this interpreter for the stages; give its exit code."""
     command = [sys.executable, "-m", "dvc", *arguments]
-    return subprocess.run(command, cwd=workspace, env=_environment(os.environ)).returncode
+    return subprocess.run(command, cwd=workspace, env=stage_environment(os.environ)).returncode
 
 
-def _environment(inherited: Mapping[str, str]) -> dict[str, str]:
+def stage_environment(inherited: Mapping[str, str]) -> dict[str, str]:
+    """Give the environment that stages run in: this interpreter, and paths that hold anywhere."""
     environment = dict(inherited)
     # The stages' `python` is this one, whether or not its environment is activated.
     environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), inherited["PATH"]])

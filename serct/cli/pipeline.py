@@ -21,13 +21,18 @@ def repro(
         list[str] | None, typer.Option(help="Only up to this stage, e.g. train@serct-tess.")
     ] = None,
     force: Annotated[bool, typer.Option(help="Run stages even if nothing changed.")] = False,
+    jobs: Annotated[int, typer.Option(min=1, help="Stages that may run at the same time.")] = 1,
 ) -> None:
     """Rebuild whatever changed, then show the results."""
+    from serct.parallel import repro_in_parallel
     from serct.workspace import prepare_workspace, run_dvc
 
     folder, _ = prepare_workspace(workspace, profile, settings or [])
     flags = ["--force"] if force else []
-    code = run_dvc(folder, ["repro", *flags, *(target or [])])
+    if jobs == 1:
+        code = run_dvc(folder, ["repro", *flags, *(target or [])])
+    else:
+        code = repro_in_parallel(folder, jobs, target or [], flags, typer.echo)
     if code:
         raise typer.Exit(code)
     if not target:
@@ -37,7 +42,7 @@ def repro(
 @app.command()
 def demo(workspace: Workspace = None) -> None:
     """Run the whole pipeline on synthetic speech, in minutes."""
-    repro(profile="demo", workspace=workspace, settings=None, target=None, force=False)
+    repro(profile="demo", workspace=workspace, settings=None, target=None, force=False, jobs=1)
     folder = workspace or Path("build/demo")
     typer.echo(
         f"""
