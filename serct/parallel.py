@@ -1,7 +1,7 @@
 """Independent stages of the pipeline side by side, with the result of `dvc repro`.
 
 DVC itself runs one stage after the other. Each stage here is a `dvc repro` of its own, started when
-all that it needs is done, so that locking, caching and dvc.lock stay DVC's; the lock's entries stand in the order they were done.
+all that it needs is done, so that locking, caching and dvc.lock stay DVC's. The lock's entries stand in the order of their ends.
 """
 
 import os
