@@ -1,7 +1,8 @@
 """Independent stages of the pipeline side by side, with the result of `dvc repro`.
 
 DVC itself runs one stage after the other. Each stage here is a `dvc repro` of its own, started when
-all that it needs is done, so that locking, caching and dvc.lock stay DVC's. The lock's entries stand in the order of their ends.
+all that it needs is done, so that locking, caching and dvc.lock stay DVC's. The entries of the lock
+stand in the order in which stages ended.
 """
 
 import os

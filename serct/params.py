@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from serct.augment_params import AugmentParams
 from serct.corpus_params import CorpusName, CorpusParams
 from serct.model_params import ModelParams
+from serct.search_params import SearchParams
 from serct.sections import Positive, PositiveInt, Probability, Section, merge, validate
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
@@ -146,6 +147,7 @@ class Params(Section):
     evaluate: EvaluateParams
     tracking: TrackingParams
     promotion: PromotionParams
+    search: SearchParams
 
     def train_params(self, model: str) -> TrainParams:
         """Give the `train` section with the overrides of ``model`` laid over it."""

@@ -46,6 +46,10 @@ class TrackedRun:
         """Add the finished model's folder, register it and close the run."""
         self._call(lambda store, run_id: store.finish(run_id, folder))
 
+    def end(self) -> None:
+        """Close the run, which registers nothing."""
+        self._call(lambda store, run_id: store.end(run_id))
+
     def fail(self, status: Literal["FAILED", "KILLED"]) -> None:
         """Close the run as "FAILED" or "KILLED"."""
         self._call(lambda store, run_id: store.fail(run_id, status))
@@ -63,9 +67,53 @@ def tracked(tracking: TrackingParams, card: dict[str, Any]) -> Iterator[TrackedR
     with _warnings_for_problems():
         store = _open(tracking)
         run = TrackedRun(store, store.begin(card))
-    try:
-        with run.watched(tracking.system_metrics):
+    with _ending(run), run.watched(tracking.system_metrics):
+        yield run
+
+
+class Trials:
+    """The runs of a search's trials, below the search's own, or nothing if tracking is lost."""
+
+    def __init__(self, store: Store | None = None, parent: str | None = None) -> None:
+        self._store = store
+        self._parent = parent
+
+    @contextmanager
+    def trial(self, card: dict[str, Any]) -> Iterator[TrackedRun]:
+        """Open a run around one trial; ``card`` as for `tracked`."""
+        run = TrackedRun()
+        if self._store is not None:
+            with _warnings_for_problems():
+                run = TrackedRun(self._store, self._store.begin(card, self._parent))
+        with _ending(run):
             yield run
+        run.end()
+
+
+@contextmanager
+def tracked_search(tracking: TrackingParams, name: str, root: Path) -> Iterator[Trials]:
+    """Open a run around a search, or go on with it.
+
+    Args:
+        tracking: Names in MLflow.
+        name: Of the search, the same for all that take part.
+        root: The workspace.
+    """
+    run, trials = TrackedRun(), Trials()
+    with _warnings_for_problems():
+        store = open_store(root, tracking.experiment, tracking.registered_model)
+        run = TrackedRun(store, store.begin_search(name))
+        trials = Trials(store, run.id)
+    with _ending(run):
+        yield trials
+    run.end()
+
+
+@contextmanager
+def _ending(run: TrackedRun) -> Iterator[None]:
+    """Let whatever ends the block in an error end the run too."""
+    try:
+        yield
     except (KeyboardInterrupt, SystemExit):
         run.fail("KILLED")
         raise

@@ -21,7 +21,8 @@ STAGES: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages
 NOT_DATA = {
     "serct", "serct.errors", "serct.atomic", "serct.runtime", "serct.params", "serct.emotions",
     "serct.arrays", "serct.params_file", "serct.sections", "serct.model_params",
-    "serct.corpus_params", "serct.augment_params", "pipeline", "pipeline.stage",
+    "serct.corpus_params", "serct.augment_params", "serct.search_params", "pipeline",
+    "pipeline.stage",
 }  # fmt: skip
 PROJECTIONS = ("serct.tracked", "serct.tracking", "serct.plots", "serct.thesis", "serct.model_card")
 # Verifying a download accepts or refuses; how to obtain or scan a corpus does not name its licence.
@@ -133,5 +134,5 @@ def test_every_section_of_params_belongs_to_a_stage() -> None:
     used = {
         re.split(r"[.]", str(param))[0] for name in STAGES for param in stage_body(name)["params"]
     }
-    # Names in MLflow and gates of the registry change no output.
-    assert used == set(Params.model_fields) - {"tracking", "promotion"}
+    # Names in MLflow, gates of the registry and searches change no output of a stage.
+    assert used == set(Params.model_fields) - {"tracking", "promotion", "search"}

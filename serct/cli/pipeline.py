@@ -1,7 +1,7 @@
 """Commands that run the pipeline and show what it made."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -77,6 +77,43 @@ def study(
     found, pooled = run_study(name, folder, lambda cell: typer.echo(f"--- {cell}", err=True))
     print_table(f"{name}: UA is that of all folds together", as_table(pooled))
     typer.echo(f"\nAll numbers, with runs and digests: {found / 'study.json'}")
+
+
+@app.command()
+def search(
+    trials: Annotated[int, typer.Option(min=1, help="Ended trials, all processes together.")],
+    profile: Profile = None,
+    workspace: Workspace = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="One value of params.yaml; repeatable."),
+    ] = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(help="Database for many machines, e.g. postgresql://...; else a journal."),
+    ] = None,
+) -> None:
+    """Search hyperparameters on the validation part; goes on where an earlier one stopped."""
+    from serct.cli.shared import print_table
+    from serct.search import run_search
+    from serct.workspace import prepare_workspace, run_dvc
+
+    folder, params = prepare_workspace(workspace, profile, settings or [])
+    code = run_dvc(folder, ["repro", f"preprocess@{params.search.corpus}"])
+    if code:
+        raise typer.Exit(code)
+
+    def show(trial: Any) -> None:
+        value = "" if trial.value is None else f", validation UA {trial.value:.4f}"
+        typer.echo(f"trial {trial.number} {trial.state.name.lower()}{value}: {trial.params}")
+
+    found = run_search(folder, params, trials, storage, show)
+    ranked = sorted(found.trials, key=lambda row: -(row["validation_ua"] or 0))
+    print_table("The best trials", [dict(row) for row in ranked[:10]])
+    for key, share in found.importance.items():
+        typer.echo(f"{key} explains {share:.0%} of how validation UA varies")
+    best = found.folder / "best.yaml"
+    typer.echo(f"\nTrain and test the best: serct repro --profile {best} --workspace DIR")
 
 
 @app.command()

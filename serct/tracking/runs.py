@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 FINGERPRINT, WEIGHTS = "serct.fingerprint", "serct.weights"
+# MLflow nests a run below the one that this tag names.
+PARENT, SEARCH = "mlflow.parentRunId", "serct.search"
 
 
 def now_ms() -> int:
@@ -56,6 +58,19 @@ def create(connection: Connection, card: Mapping[str, Any], start_ms: int) -> st
     run_id = str(run.info.run_id)
     log_params(connection, run_id, _settings(card))
     return run_id
+
+
+def search_run(connection: Connection, name: str) -> str:
+    """Find or make the run above the trials of a search."""
+    for run in _search(connection, f"tags.`{SEARCH}` = '{name}'"):
+        return str(run.info.run_id)
+    made = connection.client.create_run(
+        connection.experiment_id,
+        start_time=now_ms(),
+        tags={SEARCH: name},
+        run_name=f"search {name}",
+    )
+    return str(made.info.run_id)
 
 
 def thesis_tags(prefix: str, test: str, model: str) -> dict[str, str]:

@@ -33,11 +33,12 @@ class Store:
         self._connection = connection
         self.uri = connection.uri
 
-    def begin(self, card: Mapping[str, Any]) -> str:
+    def begin(self, card: Mapping[str, Any], parent: str | None = None) -> str:
         """Open the run of a training that begins now, or go on with the one that was cut off.
 
         Args:
             card: What is known of the model card before training.
+            parent: The run of the search it is a trial of, None for a training of its own.
 
         Returns:
             The run's id.
@@ -50,7 +51,22 @@ class Store:
                     self._connection, card, runs.now_ms()
                 )
                 runs.occupy(self._connection, run_id, runtime.git_commit())
+                runs.set_tags(self._connection, run_id, {runs.PARENT: parent})
             return run_id
+
+    def begin_search(self, name: str) -> str:
+        """Open the run above the trials of a search, or go on with it; gives its id."""
+        with talking(self.uri, "begin a search"):
+            runs.reap(self._connection)
+            with self._connection.lock:
+                run_id = runs.search_run(self._connection, name)
+                runs.occupy(self._connection, run_id, runtime.git_commit())
+            return run_id
+
+    def end(self, run_id: str) -> None:
+        """End the run of a search or a trial, which register nothing."""
+        with talking(self.uri, "end a run"):
+            self._connection.client.set_terminated(run_id, "FINISHED")
 
     def log_epoch(self, run_id: str, row: Mapping[str, Any]) -> None:
         """Log one row of the history; an epoch that the run has already is left as it is."""

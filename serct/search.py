@@ -1,0 +1,301 @@
+"""Hyperparameter search with Optuna: proposes, trains with the one loop, ends poor trials early.
+
+Only the training and validation parts are read. All that is known lies in a journal on disk, or in
+a database for many machines: any number of processes may work on one search, and a trial that was
+cut off is taken up where its last epoch ended.
+"""
+
+import hashlib
+import json
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+import yaml
+from filelock import FileLock
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState
+
+from serct import atomic
+from serct.errors import ParamsError, SerctError
+from serct.params import Params
+from serct.params_file import check_params
+from serct.search_params import Choices, Integers, SearchParams
+from serct.sections import merge
+from serct.shards import ShardDataset
+from serct.tracked import Trials, tracked_search
+from serct.tracking.liveness import HOST, is_alive, process_tags
+from serct.training import fingerprint, fit
+from serct.training_state import EpochRow
+
+_ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
+# A trial's own notes.
+_PROCESS, _EPOCH, _PROBLEM = "process", "best_epoch", "problem"
+
+
+@dataclass(frozen=True)
+class Search:
+    """Where a search stands.
+
+    Attributes:
+        folder: Holds its files.
+        trials: The ended ones, as rows: number, state, validation UA, epochs, parameters.
+        best: Parameters of the best complete trial, by dotted key of the model's entry.
+        best_ua: Its UA on validation.
+        importance: Share of each parameter in how UA varies, empty with fewer than two trials.
+    """
+
+    folder: Path
+    trials: tuple[Mapping[str, Any], ...]
+    best: Mapping[str, Any]
+    best_ua: float
+    importance: Mapping[str, float]
+
+
+def run_search(
+    workspace: Path,
+    params: Params,
+    num_trials: int,
+    storage: str | None = None,
+    on_trial: Callable[[FrozenTrial], object] = lambda trial: None,
+) -> Search:
+    """Take part in a search until it has so many ended trials.
+
+    Args:
+        workspace: Holds the preprocessed corpus; the search's files go into data/search.
+        params: All parameters; ``params.search`` tells what to vary.
+        num_trials: Ended trials, of all processes and times together.
+        storage: URL of a database shared with other machines; a journal in the folder if None.
+        on_trial: Called with each trial that ends in this process.
+
+    Returns:
+        Where the search stands; ``best.yaml`` and ``trials.csv`` are written in its folder.
+
+    Raises:
+        ParamsError: If the section names no such model or corpus, or a key that is none.
+        ShardError: If the corpus is not preprocessed.
+        SerctError: If no trial came to its end.
+    """
+    search = params.search
+    for kind, name, known in (
+        ("model", search.model, params.models),
+        ("corpus", search.corpus, params.corpora),
+    ):
+        if name not in known:
+            raise ParamsError(f"search.{kind} is {name!r}, expected one of: {', '.join(known)}")
+    shards = workspace / "data" / "shards" / search.corpus
+    train_set = ShardDataset(shards, ["train"])
+    validation_set = ShardDataset(shards, ["validation"], train_set.emotions)
+    _check_space(params)
+    name = f"{search.corpus}-{search.model}-{_digest(params, train_set.meta.digest)}"
+    folder = workspace / "data" / "search" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(
+        study_name=name,
+        storage=_open_storage(folder, storage),
+        pruner=optuna.pruners.SuccessiveHalvingPruner(
+            min_resource=search.first_look, reduction_factor=search.reduction
+        ),
+        direction="maximize",
+        load_if_exists=True,
+    )
+    _take_up(study)
+    with tracked_search(params.tracking, name, workspace) as trials:
+        while (trial := _ask(study, num_trials, params.seed, folder)) is not None:
+            _run_trial(study, trial, params, (train_set, validation_set), folder, trials)
+            on_trial(study.trials[trial.number])
+    return _conclude(study, params, folder)
+
+
+def _ask(study: optuna.Study, num_trials: int, seed: int, folder: Path) -> optuna.Trial | None:
+    """Propose a trial, None if enough have ended or are under way."""
+    with FileLock(folder / ".ask.lock"):
+        trials = study.get_trials(deepcopy=False)
+        counted = [trial for trial in trials if trial.state in (*_ENDED, TrialState.RUNNING)]
+        if len(counted) >= num_trials:
+            return None
+        # Each trial has a seed of its own: processes that start together must not propose the
+        # same, and one that starts again goes on as it would have.
+        study.sampler = optuna.samplers.TPESampler(seed=seed + len(trials), constant_liar=True)
+        return study.ask()
+
+
+def _run_trial(
+    study: optuna.Study,
+    trial: optuna.Trial,
+    params: Params,
+    sets: tuple[ShardDataset, ShardDataset],
+    folder: Path,
+    trials: Trials,
+) -> None:
+    """Train one proposal; tell the study how it ended."""
+    search, (train_set, validation_set) = params.search, sets
+    trial.set_user_attr(_PROCESS, process_tags())
+    values = {key: _suggest(trial, key, space) for key, space in search.space.items()}
+    try:
+        proposed = _with_values(params, values)
+    except ParamsError as error:
+        # Values that do not go together, such as a width that the heads do not divide.
+        trial.set_user_attr(_PROBLEM, str(error))
+        study.tell(trial, state=TrialState.PRUNED)
+        return
+    model, train = proposed.models[search.model], proposed.train_params(search.model)
+    mark = fingerprint(model, train, params.seed, train_set.meta.digest)
+    state = folder / f"{mark[:16]}.safetensors"
+    card = {
+        "name": search.model,
+        "corpus": search.corpus,
+        "protocol": train_set.meta.protocol,
+        "synthetic": train_set.meta.synthetic,
+        "architecture": model.model_dump(mode="json"),
+        "training": train.model_dump(mode="json"),
+        "audio": train_set.meta.audio,
+        "emotions": train_set.emotions,
+        "seed": params.seed,
+        "digests": {"manifest": train_set.meta.manifest_digest, "shards": train_set.meta.digest},
+        "versions": {"optuna": optuna.__version__},
+        "fingerprint": f"{mark}-search",
+    }
+    best = 0.0
+    with trials.trial(card) as run:
+
+        def report(row: EpochRow) -> None:
+            nonlocal best
+            run.log_epoch(vars(row))
+            best = max(best, row.validation_ua)
+            trial.report(best, row.epoch)
+            if row.epoch < search.epochs and trial.should_prune():
+                raise optuna.TrialPruned
+
+        try:
+            fitted = fit(model, train, params.seed, train_set, validation_set, state, report)
+        except optuna.TrialPruned:
+            study.tell(trial, state=TrialState.PRUNED)
+        else:
+            trial.set_user_attr(_EPOCH, fitted.best_epoch)
+            study.tell(trial, fitted.best.validation_ua)
+    state.unlink(missing_ok=True)
+
+
+def _take_up(study: optuna.Study) -> None:
+    """Propose anew, first of all, what processes of this machine were at when they died."""
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        tags = trial.user_attrs.get(_PROCESS, {})
+        if tags.get(HOST) == socket.gethostname() and not is_alive(tags):
+            study.tell(trial.number, state=TrialState.FAIL)
+            study.enqueue_trial(trial.params)
+
+
+def _suggest(trial: optuna.Trial, key: str, space: Any) -> Any:
+    if isinstance(space, Choices):
+        # Optuna stores plain values only: a list is chosen by its text.
+        texts = [json.dumps(choice) for choice in space.choices]
+        return json.loads(trial.suggest_categorical(key, texts))
+    if isinstance(space, Integers):
+        return trial.suggest_int(key, space.low, space.high)
+    return trial.suggest_float(key, space.low, space.high, log=space.log)
+
+
+def _with_values(params: Params, values: Mapping[str, Any]) -> Params:
+    """Lay values over the model's entry; checked as params.yaml is."""
+    search = params.search
+    overlay: dict[str, Any] = {"train": {"epochs": search.epochs}}
+    for key, value in values.items():
+        overlay = merge(overlay, _nested(key, value))
+    data = json.loads(params.model_dump_json())
+    return check_params(merge(data, {"models": {search.model: overlay}}), "search")
+
+
+def _nested(key: str, value: Any) -> dict[str, Any]:
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    return dict(value)
+
+
+def _check_space(params: Params) -> None:
+    """Find keys that are none before anything is trained.
+
+    Raises:
+        ParamsError: Naming the key.
+    """
+    search = params.search
+    entry = json.loads(params.models[search.model].model_dump_json())
+    known: dict[str, Any] = {**entry, "train": json.loads(params.train.model_dump_json())}
+    for key in search.space:
+        found: Any = known
+        for part in key.split("."):
+            if not isinstance(found, dict) or part not in found:
+                raise ParamsError(
+                    f"search.space: {key} is no key of models.{search.model}; expected one of its "
+                    "own, or train. and a key of train"
+                )
+            found = found[part]
+
+
+def _digest(params: Params, shards_digest: str) -> str:
+    """Digest of all that makes results of trials comparable."""
+    content = {
+        "search": params.search.model_dump(mode="json"),
+        "model": params.models[params.search.model].model_dump(mode="json"),
+        "train": params.train.model_dump(mode="json"),
+        "seed": params.seed,
+        "shards": shards_digest,
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _open_storage(folder: Path, url: str | None) -> BaseStorage:
+    if url is None:
+        return JournalStorage(JournalFileBackend(str(folder / "journal.log")))
+    try:
+        return RDBStorage(url)
+    except Exception as error:
+        # SQLAlchemy and each database driver raise classes of their own.
+        raise SerctError(f"the search's database cannot be opened: {error}") from error
+
+
+def _conclude(study: optuna.Study, params: Params, folder: Path) -> Search:
+    search: SearchParams = params.search
+    ended = study.get_trials(deepcopy=False, states=_ENDED)
+    complete = [trial for trial in ended if trial.state == TrialState.COMPLETE]
+    if not complete:
+        problems = {trial.user_attrs[_PROBLEM] for trial in ended if _PROBLEM in trial.user_attrs}
+        raise SerctError(f"{folder}: no trial came to its end. {'; '.join(sorted(problems))}")
+    best = study.best_trial
+    values = {key: _value(best, key, space) for key, space in search.space.items()}
+    rows = tuple(
+        {
+            "trial": trial.number,
+            "state": trial.state.name.lower(),
+            "validation_ua": trial.value,
+            "epochs": max(trial.intermediate_values, default=0),
+            **{key: _value(trial, key, space) for key, space in search.space.items()},
+        }
+        for trial in ended
+    )
+    importance = {}
+    if len(complete) > 1 and len(search.space) > 1:
+        importance = optuna.importance.get_param_importances(
+            study, evaluator=optuna.importance.FanovaImportanceEvaluator(seed=0)
+        )
+    overlay: dict[str, Any] = {}
+    for key, value in values.items():
+        overlay = merge(overlay, _nested(key, value))
+    text = yaml.safe_dump({"models": {search.model: overlay}}, sort_keys=False)
+    atomic.write_text(
+        folder / "best.yaml",
+        f"# Trial {best.number} of {len(ended)}: UA {best.value:.4f} on validation after at most "
+        f"{search.epochs} epochs.\n{text}",
+    )
+    atomic.write_json(folder / "trials.json", [dict(row) for row in rows])
+    return Search(folder, rows, values, float(best.value or 0.0), importance)
+
+
+def _value(trial: FrozenTrial, key: str, space: Any) -> Any:
+    value = trial.params.get(key)
+    return json.loads(value) if isinstance(space, Choices) and value is not None else value
