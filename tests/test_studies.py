@@ -39,7 +39,7 @@ def test_a_variant_is_its_base_and_what_differs(tmp_path: Path) -> None:
 
 
 def test_unknown_study() -> None:
-    with pytest.raises(ParamsError, match="no study 'nope', expected one of: ablation, depth"):
+    with pytest.raises(ParamsError, match="no study 'nope', expected one of: ablation, cnn_depth"):
         run_study("nope", None)
 
 
