@@ -98,6 +98,8 @@ def prepare_workspace(
         atomic.write_text(config, _DVC_CONFIG + shared)
     for name in _CODE:
         link = folder / name
+        if link.is_symlink() and link.readlink() != root / name:
+            link.unlink()  # the checkout was moved
         if not link.is_symlink():
             link.symlink_to(root / name)
     text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True)

@@ -17,7 +17,7 @@ import yaml
 
 from serct.params_file import read_yaml
 from serct.sections import merge
-from serct.workspace import _environment, prepare_workspace
+from serct.workspace import prepare_workspace, stage_environment
 from tests.conftest import TINY, write_tones
 
 pytestmark = pytest.mark.slow
@@ -30,7 +30,7 @@ def write_params(workspace: Path, **sections: Any) -> None:
 
 
 def dvc(workspace: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = _environment(os.environ) | {"OMP_NUM_THREADS": "1"}
+    environment = stage_environment(os.environ) | {"OMP_NUM_THREADS": "1"}
     return subprocess.run(
         [sys.executable, "-m", "dvc", *arguments],
         cwd=workspace,
@@ -211,7 +211,7 @@ def test_a_terminated_training_is_not_left_running_and_goes_on(workspace: Path) 
     """SIGTERM ends the run; starting again resumes it and gives one finished run."""
     changes = {"epochs": 60, "learning_rate": 0.009}
     write_params(workspace, models={"serct": {"train": changes}})
-    environment = _environment(os.environ) | {"OMP_NUM_THREADS": "1"}
+    environment = stage_environment(os.environ) | {"OMP_NUM_THREADS": "1"}
     command = [
         "python", "-m", "pipeline.train", "--model", "serct", "--shards", "data/shards/first",
         "--state", "data/training/first-serct.safetensors", "--out", "data/killed/first-serct",

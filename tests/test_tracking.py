@@ -676,8 +676,55 @@ class TestStore:
         root.rename(moved)
         (problem,) = tracking.store_problems(moved)
         assert f"keeps its artifacts in {root}/mlruns/serct" in problem
-        with pytest.raises(TrackingError, match=r"was moved or copied. Delete .* run `serct sync`"):
+        with pytest.raises(
+            TrackingError, match=r"was moved or copied. Run `serct relocate`; or delete"
+        ):
             open_store(moved)
+
+    @pytest.mark.parametrize("is_copied", [False, True])
+    def test_a_moved_or_copied_workspace_keeps_its_runs(
+        self, root: Path, store: Store, tmp_path: Path, is_copied: bool
+    ) -> None:
+        folder = write_trained(root)
+        run_id = store.begin(known_before_training())
+        store.finish(run_id, folder)
+        before = [version.version for version in store.versions()]
+        moved = tmp_path / "elsewhere" / "moved"
+        moved.parent.mkdir()
+        if is_copied:
+            shutil.copytree(root, moved)
+        else:
+            root.rename(moved)
+        assert tracking.relocate(moved, "serct") >= 4
+        assert tracking.relocate(moved, "serct") == 0
+        assert tracking.store_problems(moved) == []
+        found = open_store(moved)
+        assert [version.version for version in found.versions()] == before
+        card = found.folder(before[0]) / "card.json"
+        assert card.resolve().is_relative_to(moved)
+        assert card.read_bytes() == (moved / "data/models/tess-serct/card.json").read_bytes()
+        assert str(moved) in client(found).get_run(run_id).info.artifact_uri
+        if is_copied:
+            assert tracking.store_problems(root) == []
+
+    def test_what_cannot_be_relocated_is_explained(
+        self, root: Path, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        moved = tmp_path / "moved"
+        moved.mkdir()
+        with pytest.raises(TrackingError, match="no such database"):
+            tracking.relocate(moved, "serct")
+        shutil.copy(root / "mlflow.db", moved / "mlflow.db")
+        with pytest.raises(TrackingError, match="artifacts were not moved with the database"):
+            tracking.relocate(moved, "serct")
+        with pytest.raises(TrackingError, match="no experiment 'other'"):
+            tracking.relocate(root, "other")
+        (moved / "mlflow.db").write_bytes(b"no database at all" * 100)
+        with pytest.raises(TrackingError, match="not a database of MLflow"):
+            tracking.relocate(moved, "serct")
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
+        with pytest.raises(TrackingError, match="not a database of the workspace"):
+            tracking.relocate(root, "serct")
 
     def test_deleted_experiment_is_explained(self, root: Path, store: Store) -> None:
         experiment = client(store).get_experiment_by_name("serct")

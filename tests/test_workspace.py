@@ -8,7 +8,7 @@ import pytest
 from serct.corpus_params import FolderParams
 from serct.errors import ParamsError, SerctError
 from serct.params_file import read_params
-from serct.workspace import _environment, list_profiles, prepare_workspace
+from serct.workspace import list_profiles, prepare_workspace, stage_environment
 from tests.conftest import ROOT
 
 
@@ -59,6 +59,14 @@ def test_a_remote_set_in_a_workspace_stays(tmp_path: Path) -> None:
     assert "url = /somewhere" in config.read_text()
 
 
+def test_links_follow_a_checkout_that_was_moved(tmp_path: Path) -> None:
+    folder, _ = prepare_workspace(tmp_path / "ws", "demo")
+    (folder / "serct").unlink()
+    (folder / "serct").symlink_to(tmp_path / "old" / "serct")
+    prepare_workspace(folder, "demo")
+    assert (folder / "serct").resolve() == ROOT / "serct"
+
+
 def test_a_relative_folder_corpus_is_relative_to_the_checkout(tmp_path: Path) -> None:
     mine = 'corpora.mine={"reader": "folder", "path": "recordings", "language": "en"}'
     _, params = prepare_workspace(tmp_path / "ws", None, [mine])
@@ -94,7 +102,7 @@ def test_stages_get_this_interpreter_and_absolute_folders(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    made = _environment({"PATH": "/bin", "SERCT_MIRROR": "../mirror", "OTHER": "x"})
+    made = stage_environment({"PATH": "/bin", "SERCT_MIRROR": "../mirror", "OTHER": "x"})
     assert made["SERCT_MIRROR"] == str(tmp_path.parent / "mirror")
     assert made["PATH"].endswith(f"{os.pathsep}/bin")
     assert made["OTHER"] == "x"

@@ -67,6 +67,19 @@ def sync(workspace: Workspace = None) -> None:
 
 
 @app.command()
+def relocate(workspace: Workspace = None) -> None:
+    """Mend the runs and versions of a workspace that was moved or copied."""
+    from serct.params_file import read_params
+    from serct.tracking import relocate as relocate_store
+
+    root = workspace_root(workspace)
+    count = relocate_store(root, read_params(root / "params.yaml").tracking.experiment)
+    typer.echo(
+        f"{count} addresses changed" if count else "nothing to do: all is where it should be"
+    )
+
+
+@app.command()
 def ui(
     workspace: Workspace = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",

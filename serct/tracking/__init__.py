@@ -9,6 +9,7 @@ does so when a store is first opened, since that takes seconds.
 from serct.tracking.address import store_problems
 from serct.tracking.promotions import Entry, Promoted, append_promotion, read_promotions
 from serct.tracking.registry import CHAMPION, PREVIOUS, Version
+from serct.tracking.relocation import relocate
 from serct.tracking.resolution import (
     find_model,
     find_version,
@@ -34,6 +35,7 @@ __all__ = [
     "list_versions",
     "open_store",
     "read_promotions",
+    "relocate",
     "resolve_model",
     "server_command",
     "store_problems",

@@ -66,8 +66,8 @@ def relocation_problem(uri: str, root: Path, experiment: str, location: str) -> 
         return None
     return (
         f"{uri}: experiment {experiment!r} keeps its artifacts in {folder}, expected them in "
-        f"{expected}: the workspace was moved or copied. Delete {database} and run `serct sync`, "
-        "which builds runs and versions anew from data/"
+        f"{expected}: the workspace was moved or copied. Run `serct relocate`; or delete "
+        f"{database} and run `serct sync`, which builds runs and versions anew from data/"
     )
 
 
