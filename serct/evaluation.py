@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from serct import atomic, runtime
+from serct import atomic, distributed, runtime
 from serct.arrays import Floats, Integers, Probabilities
 from serct.atomic import write_json
 from serct.emotions import in_table_order
@@ -85,19 +85,22 @@ def predict(
 ) -> Probabilities:
     """Answer for every clip of a dataset, in its order.
 
-    Clips of like length go together, so that none waits for a much longer one.
+    Clips of like length go together, so that none waits for a much longer one. In a group of
+    processes all must call this: they divide the batches, and each gets all answers.
 
     Returns:
         float64 [len(dataset), K]
     """
     by_length = np.argsort(dataset.num_valid, kind="stable")
-    answers = np.empty((len(dataset), len(dataset.emotions)))
-    for start in range(0, len(dataset), batch_size):
+    answers = np.zeros((len(dataset), len(dataset.emotions)))
+    first, step = distributed.rank() * batch_size, distributed.size() * batch_size
+    for start in range(first, len(dataset), step):
         indices = by_length[start : start + batch_size]
         batch = dataset.batch(indices)
         answers[indices] = classifier(batch.waveforms, batch.num_valid)
         on_progress(len(indices))
-    return answers
+    # A row is answered once and zero elsewhere: the sum is exact.
+    return distributed.total_array(answers)
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from serct import __version__, atomic, runtime
+from serct import __version__, atomic, distributed, runtime
 from serct.atomic import write_json
 from serct.calibration import Calibration, calibrate
 from serct.checkpoint import FORMAT_VERSION, Card, save_model
@@ -25,6 +25,9 @@ from serct.training_state import EpochRow
 def train_and_track(params: Params, name: str, shards: Path, state: Path, out: Path) -> None:
     """Train one entry of ``models`` on one corpus, write its folder, and show it in MLflow.
 
+    `torchrun` may start this in several processes, which then train together; the first one alone
+    writes.
+
     Args:
         params: All parameters.
         name: The entry under ``models``.
@@ -36,6 +39,12 @@ def train_and_track(params: Params, name: str, shards: Path, state: Path, out: P
         TrainingError: If training cannot go on.
         ShardError: If the shards are not usable.
     """
+    train = params.train_params(name)
+    with distributed.joined(runtime.pick_device(train.device)):
+        _train_and_track(params, name, shards, state, out)
+
+
+def _train_and_track(params: Params, name: str, shards: Path, state: Path, out: Path) -> None:
     model, train = params.models[name], params.train_params(name)
     train_set = ShardDataset(shards, ["train"])
     validation_set = ShardDataset(shards, ["validation"], train_set.emotions)
@@ -64,8 +73,10 @@ def train_and_track(params: Params, name: str, shards: Path, state: Path, out: P
             model, train, params.seed, train_set, validation_set, state,
             on_epoch=lambda row: run.log_epoch(asdict(row)),
         )  # fmt: skip
+        calibration = _calibrate(fitted, validation_set, train)
+        if distributed.rank() > 0:
+            return
         with atomic.replacing_folder(out) as folder:
-            calibration = _calibrate(fitted, validation_set, train)
             save_model(folder, fitted.model, _card(known, fitted, calibration))
             _write_history(folder / "history.csv", fitted)
             write_json(folder / "run.json", _run_facts(params, mark, run.id, fitted))
@@ -111,6 +122,7 @@ def _run_facts(params: Params, mark: str, run_id: str | None, fitted: Fitted) ->
         "started_at": fitted.started_at,
         "seconds": sum(row.seconds for row in fitted.history),
         "device": fitted.device,
+        "processes": distributed.size(),
         "machine": asdict(runtime.machine()),
         "git_commit": runtime.git_commit(),
         "dvc_stage": os.environ.get("DVC_STAGE"),

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
+from serct import distributed
 from serct.errors import TrackingError
 from serct.params import TrackingParams
 from serct.runtime import logger
@@ -64,6 +65,10 @@ def tracked(tracking: TrackingParams, card: dict[str, Any]) -> Iterator[TrackedR
         card: What is known of the model before it is trained, with the keys of `card.json`.
     """
     run = TrackedRun()
+    if distributed.rank() > 0:
+        # The first of the processes that train together talks for all.
+        yield run
+        return
     with _warnings_for_problems():
         store = _open(tracking)
         run = TrackedRun(store, store.begin(card))

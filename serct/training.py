@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from torch import nn
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from serct import __version__, runtime
+from serct import __version__, distributed, runtime
 from serct.augmentation import Augmentation
 from serct.batches import DeviceBatches, TensorBatch, epoch_batches
 from serct.errors import TrainingError
@@ -52,13 +53,16 @@ class Fitted:
 
 def fingerprint(model: ModelParams, train: TrainParams, seed: int, shards_digest: str) -> str:
     """Digest of all that decides a training's outcome; equal for a repetition."""
-    content = {
+    content: dict[str, Any] = {
         "model": model.model_dump(mode="json", exclude={"train"}),
         "train": train.model_dump(mode="json"),
         "seed": seed,
         "shards": shards_digest,
         "serct": __version__,
     }
+    if distributed.size() > 1:
+        # Each process draws its own dropout and augmentation.
+        content["processes"] = distributed.size()
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -72,6 +76,9 @@ def fit(
     on_epoch: Callable[[EpochRow], object] = lambda row: None,
 ) -> Fitted:
     """Train a model and keep the epoch that validates best.
+
+    In a group of processes all call this; each learns from its part of every batch, all end with
+    the same weights, and the first alone writes the state, which all must be able to read.
 
     Args:
         model: What to build.
@@ -96,6 +103,9 @@ def fit(
     learner = make_learner(module, train)
     mark = fingerprint(model, train, seed, train_set.meta.digest)
     state = load_state(state_path, mark, learner) or TrainingState(mark, _now())
+    distributed.check_agreement(
+        len(state.history), f"epochs done in {state_path}, which all must share"
+    )
     for past in state.history:
         on_epoch(past)
     if state.history:
@@ -105,6 +115,7 @@ def fit(
     for epoch in range(len(state.history) + 1, train.epochs + 1):
         started = time.perf_counter()
         train_loss, train_wa, rate = _train_epoch(learner, train, seed, epoch, batches)
+        distributed.share_buffers(learner.judged)
         scores = evaluate(classifier, validation_set, train.batch_size).scores
         row = EpochRow(
             epoch, rate, train_loss, train_wa, scores.loss, scores.wa, scores.ua, scores.wf1,
@@ -116,7 +127,8 @@ def fit(
             state.best_epoch = epoch
             weights = learner.judged.state_dict()
             state.best = {name: value.detach().cpu().clone() for name, value in weights.items()}
-        save_state(state_path, state, learner)
+        if distributed.rank() == 0:
+            save_state(state_path, state, learner)
         on_epoch(row)
         runtime.logger.info(
             "epoch %d/%d: loss %.4f (train), %.4f (validation), UA %.4f, %.1f s",
@@ -143,7 +155,7 @@ def make_learner(module: nn.Module, train: TrainParams) -> Learner:
     if train.weight_average is not None:
         update = get_ema_multi_avg_fn(train.weight_average)  # type: ignore[no-untyped-call]
         averaged = AveragedModel(module, multi_avg_fn=update, use_buffers=True)
-    return Learner(module, optimizer, averaged)
+    return Learner(module, distributed.synchronised(module), optimizer, averaged)
 
 
 def is_better(row: EpochRow, best: EpochRow | None, select_by: str) -> bool:
@@ -183,9 +195,11 @@ def _train_epoch(
     batches: DeviceBatches,
 ) -> tuple[float, float, float]:
     """Go once through the training clips; give mean loss, accuracy and the last learning rate."""
-    torch.manual_seed(seed * 1_000_003 + epoch)
+    torch.manual_seed(seed * 1_000_003 + epoch + distributed.rank() * 1_000_000_007)
     device, dataset = batches.device, batches.dataset
     order = epoch_batches(dataset.num_valid, train.batch_size, train.bucket_batches, seed, epoch)
+    sizes = [len(batch) for batch in order]
+    order = distributed.share(order)
     rates = [
         learning_rate(train, epoch - 1 + (step + 1) / (len(order) + 1))
         for step in range(len(order))
@@ -198,11 +212,13 @@ def _train_epoch(
         runtime.progress(len(order), f"epoch {epoch}/{train.epochs}", "steps") as advance,
         runtime.tensor_float32(is_allowed=train.precision == "tf32"),
     ):
-        for batch, rate in zip(batches(order), rates, strict=True):
+        for batch, batch_size, rate in zip(batches(order), sizes, rates, strict=True):
             if augment is not None:
                 waveforms, num_valid = augment(batch.waveforms, batch.num_valid)
                 batch = replace(batch, waveforms=waveforms, num_valid=num_valid)
-            loss, num_right = train_step(learner.module, learner.optimizer, train, rate, batch)
+            loss, num_right = train_step(
+                learner.called, learner.optimizer, train, rate, batch, batch_size
+            )
             if learner.averaged is not None:
                 learner.averaged.update_parameters(learner.module)
             losses.append(loss * len(batch.labels))
@@ -212,8 +228,8 @@ def _train_epoch(
                 _check_finite(losses[-1:], epoch, rates, len(losses) - 1)
             advance()
     _check_finite(losses, epoch, rates)
-    total = torch.stack(losses).sum().item()
-    return total / len(dataset), hits.item() / len(dataset), rates[-1]
+    loss_sum = distributed.total(torch.stack(losses).sum()).item()
+    return loss_sum / len(dataset), distributed.total(hits).item() / len(dataset), rates[-1]
 
 
 def train_step(
@@ -222,11 +238,20 @@ def train_step(
     train: TrainParams,
     rate: float,
     batch: TensorBatch,
+    batch_size: int | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Take one step; nothing in it waits for the device.
 
+    Args:
+        module: The model, of a group of processes `distributed.synchronised`.
+        optimizer: Of its parameters.
+        train: How to train.
+        rate: The learning rate.
+        batch: Clips to learn from, of a group of processes this one's part.
+        batch_size: Clips of all parts together; those of ``batch`` if None.
+
     Returns:
-        The batch's mean loss and how many of its clips were recognised.
+        The mean loss over ``batch`` and how many of its clips were recognised.
     """
     device = batch.waveforms.device
     precision = runtime.pick_precision(train.precision, device)
@@ -238,7 +263,9 @@ def train_step(
         logits.float(), batch.labels, label_smoothing=train.label_smoothing
     )
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    # The mean over processes of these is the mean over all clips, however they are divided.
+    share = len(batch.labels) / (batch_size or len(batch.labels)) * distributed.size()
+    (loss if share == 1 else loss * share).backward()  # type: ignore[no-untyped-call]
     if train.gradient_clip is not None:
         nn.utils.clip_grad_norm_(module.parameters(), train.gradient_clip)
     optimizer.step()

@@ -37,11 +37,13 @@ class Learner:
 
     Attributes:
         module: The model that learns.
+        called: What a step calls: the module, behind what makes all processes' gradients one.
         optimizer: With its moments.
         averaged: A running average of the model, None if there is none.
     """
 
     module: nn.Module
+    called: nn.Module
     optimizer: torch.optim.Optimizer
     averaged: AveragedModel | None
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from serct import distributed
 from serct.errors import ParamsError
 from serct.model_params import MelConformerParams
 from serct.models.dropout import Dropout
@@ -166,7 +167,8 @@ class Stage(nn.Module):
 class MaskedBatchNorm(nn.BatchNorm2d):
     """Batch norm whose statistics leave padding out, and which keeps padding zero.
 
-    Otherwise they would depend on how far rows happen to be padded.
+    Otherwise they would depend on how far rows happen to be padded. They are those of the whole
+    batch, also where several processes divide it.
     """
 
     def forward(self, maps: Tensor, is_valid: Tensor) -> Tensor:  # type: ignore[override]
@@ -175,9 +177,10 @@ class MaskedBatchNorm(nn.BatchNorm2d):
         if not self.training:
             return super().forward(maps) * is_valid
         heard = maps.float() * is_valid
-        count = is_valid.sum() * maps.shape[2]
-        mean = heard.sum(dim=(0, 2, 3)) / count
-        variance = (heard.square().sum(dim=(0, 2, 3)) / count - mean.square()).clamp(min=0)
+        count = distributed.total(is_valid.sum() * maps.shape[2])
+        sums = torch.stack((heard.sum(dim=(0, 2, 3)), heard.square().sum(dim=(0, 2, 3))))
+        mean, mean_square = (distributed.total_with_gradient(sums) / count).unbind()
+        variance = (mean_square - mean.square()).clamp(min=0)
         with torch.no_grad():
             unbiased = variance * (count / (count - 1).clamp(min=1))
             self.running_mean.lerp_(mean, self.momentum or 0.0)
