@@ -1,6 +1,7 @@
 """Turn a manifest's recordings into shards of padded rows."""
 
 from pipeline.stage import Arguments, run
+from serct.executors import map_blocks_of
 from serct.manifest import read_manifest
 from serct.params import Params
 from serct.preprocessing import ShardPlan, write_shards
@@ -18,8 +19,11 @@ def preprocess(params: Params, arguments: Arguments) -> None:
         checks=params.checks,
         rows_per_shard=params.preprocess.rows_per_shard,
     )
-    with progress(len(utterances), f"preprocessing {arguments.corpus}", "clips") as advance:
-        write_shards(arguments.raw, utterances, arguments.out, plan, advance)
+    with (
+        progress(len(utterances), f"preprocessing {arguments.corpus}", "clips") as advance,
+        map_blocks_of(params.executor) as map_blocks,
+    ):
+        write_shards(arguments.raw, utterances, arguments.out, plan, advance, map_blocks)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
 """Train one model on one corpus and register it."""
 
 from pipeline.stage import Arguments, run
-from serct.experiment import train_and_track
+from serct.executors import train as train_anywhere
 from serct.params import Params
 
 
 def train(params: Params, arguments: Arguments) -> None:
     """Write the trained model to ``--out``."""
-    train_and_track(params, arguments.model, arguments.shards, arguments.state, arguments.out)
+    train_anywhere(params, arguments.model, arguments.shards, arguments.state, arguments.out)
 
 
 if __name__ == "__main__":

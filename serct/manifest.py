@@ -2,7 +2,6 @@
 
 import csv
 import hashlib
-import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ from serct.audio import read_recording
 from serct.emotions import in_table_order
 from serct.errors import AudioError, ManifestError, list_problems
 from serct.params import CheckParams
+from serct.runtime import num_threads
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -146,7 +146,7 @@ def inspect_clips(
         )
 
     # Decoding and hashing release the interpreter lock, so threads use all cores.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(num_threads()) as pool:
         results = list(pool.map(inspect, sorted(scan.clips, key=lambda clip: clip.utterance)))
     utterances = [result for result in results if isinstance(result, Utterance)]
     rejections = [*scan.rejections, *(r for r in results if isinstance(r, Rejection))]

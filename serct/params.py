@@ -132,6 +132,23 @@ class TrackingParams(Section):
     system_metrics: bool
 
 
+class LocalExecutor(Section):
+    """Stages work on this machine."""
+
+    name: Literal["local"]
+
+
+class RayExecutor(Section):
+    """Preprocessing, training and search work on a Ray cluster."""
+
+    name: Literal["ray"]
+    address: str | None
+    workers: PositiveInt
+    cpus: PositiveInt
+    gpus: Annotated[int, Field(ge=0, le=1)]
+    max_failures: Annotated[int, Field(ge=0)]
+
+
 class Params(Section):
     """The whole of params.yaml."""
 
@@ -148,6 +165,7 @@ class Params(Section):
     tracking: TrackingParams
     promotion: PromotionParams
     search: SearchParams
+    executor: Annotated[LocalExecutor | RayExecutor, Field(discriminator="name")]
 
     def train_params(self, model: str) -> TrainParams:
         """Give the `train` section with the overrides of ``model`` laid over it."""

@@ -7,10 +7,10 @@ core or many, today or next year.
 import csv
 import hashlib
 import json
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,7 @@ from serct.manifest import (
     manifest_digest,
 )
 from serct.params import AudioParams, CheckParams
+from serct.runtime import num_threads
 from serct.shards import FORMAT_VERSION, IndexRow, ShardMeta
 
 
@@ -44,12 +45,44 @@ class ShardPlan:
     rows_per_shard: int
 
 
+@dataclass(frozen=True)
+class Block:
+    """Utterances that become one file of rows.
+
+    Attributes:
+        path: That file.
+    """
+
+    path: Path
+    utterances: Sequence[Utterance]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """What became of a block.
+
+    Attributes:
+        rows: Where its utterances stand; the number of the shard is not known yet.
+        rejections: Files that are unusable.
+        digest: SHA-256 over the rows' own.
+    """
+
+    rows: list[IndexRow]
+    rejections: list[Rejection]
+    digest: bytes
+
+
+# Does something with each block, anywhere, and gives the answers in order: `map`, or a cluster.
+MapBlocks = Callable[[Callable[[Block], Shard], Sequence[Block]], Iterable[Shard]]
+
+
 def write_shards(
     root: Path,
     utterances: Sequence[Utterance],
     destination: Path,
     plan: ShardPlan,
-    on_progress: Callable[[], object] = lambda: None,
+    on_progress: Callable[[int], object] = lambda count: None,
+    map_blocks: MapBlocks = map,
 ) -> ShardMeta:
     """Read, resample and pad every utterance of a manifest into shards.
 
@@ -61,7 +94,8 @@ def write_shards(
         utterances: The manifest.
         destination: Folder to make; whole or not at all.
         plan: Audio form, limits and labels.
-        on_progress: Called after each utterance, from any thread.
+        on_progress: Called with the number of utterances just done.
+        map_blocks: Where the work is done.
 
     Raises:
         ManifestError: If more files are unusable than ``plan.checks.max_rejected``; each is named.
@@ -73,13 +107,18 @@ def write_shards(
         rejections: list[Rejection] = []
         digest = hashlib.sha256()
         num_shards = 0
-        pending = ordered
-        while pending:
-            block, pending = pending[:size], pending[size:]
-            shard = _write_shard(root, block, folder, num_shards, plan, on_progress)
+        blocks = [
+            Block(_shard_path(folder, number), ordered[first : first + size])
+            for number, first in enumerate(range(0, len(ordered), size))
+        ]
+        work = partial(_write_shard, root, plan)
+        for block, shard in zip(blocks, map_blocks(work, blocks), strict=True):
+            on_progress(len(block.utterances))
             rejections += shard.rejections
             if shard.rows:
-                index += shard.rows
+                # One that lost all its rows leaves no gap in the numbers.
+                block.path.rename(_shard_path(folder, num_shards))
+                index += [replace(row, shard=num_shards) for row in shard.rows]
                 digest.update(shard.digest)
                 num_shards += 1
         check_rejections(plan.corpus, rejections, plan.checks.max_rejected)
@@ -109,27 +148,17 @@ def write_shards(
     return meta
 
 
-@dataclass
-class _Shard:
-    rows: list[IndexRow]
-    rejections: list[Rejection]
-    digest: bytes
+def _shard_path(folder: Path, number: int) -> Path:
+    return folder / f"wave-{number:05d}.npy"
 
 
-def _write_shard(
-    root: Path,
-    block: Sequence[Utterance],
-    folder: Path,
-    number: int,
-    plan: ShardPlan,
-    on_progress: Callable[[], object],
-) -> _Shard:
-    path = folder / f"wave-{number:05d}.npy"
-    shape = (len(block), plan.audio.num_samples)
+def _write_shard(root: Path, plan: ShardPlan, block: Block) -> Shard:
+    utterances, path = block.utterances, block.path
+    shape = (len(utterances), plan.audio.num_samples)
     pcm = np.lib.format.open_memmap(path, mode="w+", dtype=np.int16, shape=shape)
 
     def fill(place: int) -> tuple[int, bytes] | Rejection:
-        utterance = block[place]
+        utterance = utterances[place]
         try:
             recording = read_recording(root / utterance.path, plan.checks, name=utterance.path)
             if recording.digest() != utterance.sha256:
@@ -137,20 +166,18 @@ def _write_shard(
             clip = prepare(recording.waveform, recording.sample_rate, plan.audio)
         except AudioError as error:
             return Rejection(utterance.path, str(error).removeprefix(f"{utterance.path}: "))
-        finally:
-            on_progress()
         # The file is born zero: writing only what is not padding keeps it sparse and fast.
         pcm[place, : len(clip)] = clip
         return len(clip), hashlib.sha256(clip.data).digest()
 
     # Decoding, resampling and hashing release the interpreter lock, so threads use all cores;
     # each writes its own row, and map gives the answers in the manifest's order.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        results = list(pool.map(fill, range(len(block))))
+    with ThreadPoolExecutor(num_threads()) as pool:
+        results = list(pool.map(fill, range(len(utterances))))
     kept = [place for place, result in enumerate(results) if not isinstance(result, Rejection)]
     rows: list[IndexRow] = []
     digest = hashlib.sha256()
-    for utterance, result in zip(block, results, strict=True):
+    for utterance, result in zip(utterances, results, strict=True):
         if isinstance(result, Rejection):
             continue
         num_valid, row_digest = result
@@ -165,15 +192,15 @@ def _write_shard(
                 text_id=utterance.text_id,
                 split=utterance.split,
                 label=utterance.emotion,
-                shard=number,
+                shard=-1,
                 row=len(rows),
                 num_valid_samples=num_valid,
             )
         )
-    if len(kept) < len(block):
+    if len(kept) < len(utterances):
         _rewrite(path, np.array(pcm[kept]))
     rejections = [result for result in results if isinstance(result, Rejection)]
-    return _Shard(rows, rejections, digest.digest())
+    return Shard(rows, rejections, digest.digest())
 
 
 def _rewrite(path: Path, kept: Pcm) -> None:

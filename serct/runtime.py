@@ -104,6 +104,14 @@ def keep_freed_memory() -> None:
     library.mallopt(m_trim_threshold, -1)  # and none is given back
 
 
+def num_threads() -> int:
+    """How many threads this process may keep busy: OMP_NUM_THREADS if set, else one a core.
+
+    Ray and `serct repro --jobs` set it to a process' share of the machine.
+    """
+    return int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
+
+
 def seed_everything(seed: int, deterministic: bool) -> None:
     """Seed Python, NumPy and torch; with ``deterministic`` refuse kernels that vary."""
     import torch
