@@ -1,7 +1,7 @@
 """Turn a manifest's recordings into shards of padded rows."""
 
 from pipeline.stage import Arguments, run
-from serct.executors import map_blocks_of
+from serct.executors import open_executor
 from serct.manifest import read_manifest
 from serct.params import Params
 from serct.preprocessing import ShardPlan, write_shards
@@ -21,9 +21,9 @@ def preprocess(params: Params, arguments: Arguments) -> None:
     )
     with (
         progress(len(utterances), f"preprocessing {arguments.corpus}", "clips") as advance,
-        map_blocks_of(params.executor) as map_blocks,
+        open_executor(params.executor) as executor,
     ):
-        write_shards(arguments.raw, utterances, arguments.out, plan, advance, map_blocks)
+        write_shards(arguments.raw, utterances, arguments.out, plan, advance, executor.map)
 
 
 if __name__ == "__main__":

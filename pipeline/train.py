@@ -1,13 +1,19 @@
 """Train one model on one corpus and register it."""
 
+from functools import partial
+
 from pipeline.stage import Arguments, run
-from serct.executors import train as train_anywhere
+from serct.executors import open_executor
+from serct.experiment import train_and_track
 from serct.params import Params
 
 
 def train(params: Params, arguments: Arguments) -> None:
     """Write the trained model to ``--out``."""
-    train_anywhere(params, arguments.model, arguments.shards, arguments.state, arguments.out)
+    state = arguments.state
+    work = partial(train_and_track, params, arguments.model, arguments.shards, state, arguments.out)
+    with open_executor(params.executor) as executor:
+        executor.train(work, state.stem, state.parent)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Figures for the report and for MLflow: confusion matrices and training curves.
+"""Figures for the report and for MLflow: confusion matrices, training curves, searches.
 
 Figures are made without pyplot, so nothing global is touched and no display is asked for. Lines
 differ in style and marker and cells carry their numbers, so all of it reads in grey. An SVG's
@@ -146,6 +146,58 @@ def curves_figure(
         figure.legend(
             handles, names, loc="outside lower center", ncols=3, frameon=False, labelcolor=_INK
         )
+    return _laid_out(figure)
+
+
+def search_figure(trials: Sequence[Mapping[str, Any]], title: str) -> Figure:
+    """Draw how a search went: each trial's validation UA, and the best so far as a line.
+
+    Args:
+        trials: Rows with ``trial``, ``state`` ("complete" or "pruned") and ``validation_ua``, which
+            may be None; in the order of their numbers.
+        title: What the figure shows; also read out by screen readers from the SVG.
+    """
+    figure, [axis] = _blank(title, 1, (6.4, 3.6))
+    scored = [row for row in trials if row["validation_ua"] is not None]
+    for state, name, mark, colour in (
+        ("complete", "complete", "o", _LINES[0][0]),
+        ("pruned", "ended early", "x", _LINES[5][0]),
+    ):
+        rows = [row for row in scored if row["state"] == state]
+        places = [row["trial"] for row in rows], [row["validation_ua"] for row in rows]
+        axis.plot(*places, linestyle="none", marker=mark, markersize=5, color=colour, label=name)
+    complete = [row for row in scored if row["state"] == "complete"]
+    best = np.maximum.accumulate([row["validation_ua"] for row in complete])
+    axis.step(
+        [row["trial"] for row in complete],
+        best,
+        where="post",
+        color=_LINES[1][0],
+        linestyle="--",
+        linewidth=1.4,
+        label="best so far",
+    )
+    axis.set_xlabel("trial")
+    axis.set_ylabel(CURVES["validation_ua"])
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axis.grid(alpha=0.25, linewidth=0.6, color=_INK)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False, labelcolor=_INK)
+    return _laid_out(figure)
+
+
+def importance_figure(importance: Mapping[str, float], title: str) -> Figure:
+    """Draw how much each parameter matters, the most important on top.
+
+    Args:
+        importance: Shares, 0..1, by the parameter's name; not empty.
+        title: What the figure shows; also read out by screen readers from the SVG.
+    """
+    figure, [axis] = _blank(title, 1, (6.4, 1.2 + 0.4 * len(importance)))
+    names = sorted(importance, key=importance.__getitem__)
+    bars = axis.barh(names, [importance[name] for name in names], color=_FILL, alpha=_STRONGEST)
+    axis.bar_label(bars, fmt="{:.0%}", padding=3, color=_INK)
+    axis.set_xlim(0, 1.1)
+    axis.set_xlabel("share of how validation UA varies")
     return _laid_out(figure)
 
 

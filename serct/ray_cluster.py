@@ -1,12 +1,14 @@
 """Ray: blocks of recordings and the processes of a training, spread over a cluster's machines.
 
-Nothing of the work is written twice: Ray Data maps the function that writes one shard, Ray Train
-starts processes that run the one training. All machines share the workspace's folder, which holds
-recordings, shards and the state that a training resumes from.
+Nothing of the work is written twice: Ray Data maps the function that writes one shard or scores one
+part, Ray Train starts processes that run the one training, Ray Tune places the trials of a search.
+All machines share the workspace's folder, which holds recordings, shards and the states that
+trainings resume from.
 """
 
 import logging
 import os
+import shutil
 import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,9 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from serct.errors import SerctError, TrainingError
-from serct.experiment import train_and_track
-from serct.params import Params, RayExecutor
-from serct.preprocessing import Block, MapBlocks, Shard
+from serct.params import RayExecutor
 from serct.runtime import keep_freed_memory, setup_logging
 
 # What a worker must know of this process' environment; its own comes from where Ray was started.
@@ -43,6 +43,8 @@ def connected(executor: RayExecutor) -> Iterator[None]:
     # Workers import this very code, wherever Ray was started.
     passed["PYTHONPATH"] = str(Path(__file__).resolve().parent.parent)
     os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
+    # Nothing is reported to anyone by a cluster that starts here.
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     # Ray Data would rather print a moving bar a stage.
     os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
     _check_listening(executor.address)
@@ -83,68 +85,102 @@ def _no_cluster(address: str | None, error: Exception) -> SerctError:
     )
 
 
-def map_on_cluster(executor: RayExecutor) -> MapBlocks:
-    """Give what maps blocks with Ray Data, in order, each with ``executor.cpus`` cores."""
+class Cluster:
+    """The machines of the cluster that this process is connected to; see `Executor`."""
 
-    def run(work: Callable[[Block], Shard], blocks: Sequence[Block]) -> Iterable[Shard]:
+    def __init__(self, section: RayExecutor) -> None:
+        self._section = section
+        self._resources = {"CPU": float(section.cpus), "GPU": float(section.gpus)}
+
+    def map(
+        self, work: Callable[[Any], Any], items: Sequence[Any], *, on_gpu: bool = False
+    ) -> Iterable[Any]:
+        """Map with Ray Data, each item with the cores, and where told the GPUs, of a worker."""
         import ray
 
         context = ray.data.DataContext.get_current()
         context.execution_options.preserve_order = True
         context.enable_progress_bars = False
-        absolute = [Block(block.path.resolve(), block.utterances) for block in blocks]
-        root = Path.cwd()
+        here = _like_here(work)
 
         def one(row: dict[str, Any]) -> dict[str, Any]:
-            os.chdir(root)
-            return {"shard": work(absolute[row["id"]])}
+            return {"answer": here(items[row["id"]])}
 
-        numbers = ray.data.range(len(blocks), override_num_blocks=len(blocks))
-        rows = numbers.map(one, num_cpus=executor.cpus)
-        return (row["shard"] for row in rows.iter_rows())
+        numbers = ray.data.range(len(items), override_num_blocks=len(items))
+        gpus = self._section.gpus if on_gpu else 0
+        rows = numbers.map(one, num_cpus=self._section.cpus, num_gpus=gpus)
+        return (row["answer"] for row in rows.iter_rows())
 
-    return run
+    def train(self, work: Callable[[], None], name: str, folder: Path) -> None:
+        """Train with Ray Train: lost processes start again from the last epoch's state."""
+        from ray.train import FailureConfig, RunConfig, ScalingConfig
+        from ray.train.torch import TorchConfig, TorchTrainer
+
+        here = _like_here(work)
+        with _notes(folder, name) as notes:
+            trainer = TorchTrainer(
+                lambda: here(),
+                torch_config=TorchConfig(backend="nccl" if self._section.gpus else "gloo"),
+                scaling_config=ScalingConfig(
+                    num_workers=self._section.workers,
+                    use_gpu=self._section.gpus > 0,
+                    resources_per_worker=self._resources,
+                ),
+                run_config=RunConfig(
+                    name=name,
+                    storage_path=str(notes),
+                    failure_config=FailureConfig(max_failures=self._section.max_failures),
+                ),
+            )
+            try:
+                problem = trainer.fit().error
+            except Exception as error:
+                # Ray wraps what workers raise in classes that differ between versions.
+                problem = error
+        if problem is not None:
+            raise TrainingError(f"training on the cluster failed: {problem}")
+
+    def repeat(self, work: Callable[[], None], times: int, name: str, folder: Path) -> None:
+        """Repeat with Ray Tune, as many at once as there are workers."""
+        from ray import tune
+
+        here = _like_here(work)
+        with _notes(folder, name) as notes:
+            tuner = tune.Tuner(
+                tune.with_resources(lambda config: here(), self._resources),
+                tune_config=tune.TuneConfig(
+                    num_samples=times, max_concurrent_trials=self._section.workers
+                ),
+                run_config=tune.RunConfig(
+                    name=name,
+                    storage_path=str(notes),
+                    verbose=0,
+                    failure_config=tune.FailureConfig(max_failures=self._section.max_failures),
+                ),
+            )
+            errors = tuner.fit().errors
+        if errors:
+            raise TrainingError(f"{len(errors)} of {times} failed on the cluster: {errors[0]}")
 
 
-def train_on_cluster(
-    params: Params, executor: RayExecutor, name: str, shards: Path, state: Path, out: Path
-) -> None:
-    """Train in ``executor.workers`` processes; lost ones go on from the last epoch's state.
-
-    Raises:
-        TrainingError: If processes were lost more often than ``executor.max_failures``, or
-            training cannot go on.
-    """
-    from ray.train import FailureConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchConfig, TorchTrainer
-
+def _like_here(work: Callable[..., Any]) -> Callable[..., Any]:
+    """Let work find what it finds here: relative paths, and messages on stderr."""
     root = Path.cwd()
-    paths = [path.resolve() for path in (shards, state, out)]
 
-    def work() -> None:
+    def there(*arguments: Any) -> Any:
         os.chdir(root)
         setup_logging()
         keep_freed_memory()
-        train_and_track(params, name, *paths)
+        return work(*arguments)
 
-    trainer = TorchTrainer(
-        work,
-        torch_config=TorchConfig(backend="nccl" if executor.gpus else "gloo"),
-        scaling_config=ScalingConfig(
-            num_workers=executor.workers,
-            use_gpu=executor.gpus > 0,
-            resources_per_worker={"CPU": executor.cpus, "GPU": executor.gpus},
-        ),
-        run_config=RunConfig(
-            name=f"{state.stem}-ray",
-            storage_path=str(paths[1].parent),
-            failure_config=FailureConfig(max_failures=executor.max_failures),
-        ),
-    )
+    return there
+
+
+@contextmanager
+def _notes(folder: Path, name: str) -> Iterator[Path]:
+    """Give a folder for what Ray writes of its own; what is to be kept is written by the work."""
+    notes = folder.resolve() / f".{name}-ray"
     try:
-        result = trainer.fit()
-    except Exception as error:
-        # Ray wraps what workers raise in classes that differ between versions.
-        raise TrainingError(f"training on the cluster failed: {error}") from error
-    if result.error is not None:
-        raise TrainingError(f"training on the cluster failed: {result.error}")
+        yield notes
+    finally:
+        shutil.rmtree(notes, ignore_errors=True)

@@ -8,15 +8,14 @@ import csv
 import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from importlib import resources
 from itertools import groupby
 from pathlib import Path
 
-from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from serct import atomic, plots
 from serct.model_card import CONDUCT
+from serct.page import render
 from serct.params import PipelineParams
 from serct.results import Result, TrainedModel, line_up, read_results
 from serct.tables import (
@@ -207,12 +206,8 @@ def _bullets(sentences: Iterable[str]) -> str:
 
 
 def _html(models: Sequence[TrainedModel], results: Sequence[Result]) -> str:
-    # Only what jinja2 fills in is escaped; the figures are our own SVG.
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    source = resources.files("serct").joinpath("report.html.j2").read_text(encoding="utf-8")
-    return environment.from_string(source).render(
+    return render(
+        "report.html.j2",
         sections=_sections(models, results),
         synthetic_note=_SYNTHETIC if any(r.synthetic for r in results) else "",
         legend=_LEGEND,

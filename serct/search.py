@@ -8,8 +8,8 @@ cut off is taken up where its last epoch ended.
 import hashlib
 import json
 import socket
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,11 @@ from optuna.trial import FrozenTrial, TrialState
 
 from serct import atomic
 from serct.errors import ParamsError, SerctError
+from serct.executors import open_executor
 from serct.params import Params
 from serct.params_file import check_params
+from serct.runtime import logger
+from serct.search_page import Search, search_page
 from serct.search_params import Choices, Integers, SearchParams
 from serct.sections import merge
 from serct.shards import ShardDataset
@@ -37,48 +40,29 @@ _ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 _PROCESS, _EPOCH, _PROBLEM = "process", "best_epoch", "problem"
 
 
-@dataclass(frozen=True)
-class Search:
-    """Where a search stands.
-
-    Attributes:
-        folder: Holds its files.
-        trials: The ended ones, as rows: number, state, validation UA, epochs, parameters.
-        best: Parameters of the best complete trial, by dotted key of the model's entry.
-        best_ua: Its UA on validation.
-        importance: Share of each parameter in how UA varies, empty with fewer than two trials.
-    """
-
-    folder: Path
-    trials: tuple[Mapping[str, Any], ...]
-    best: Mapping[str, Any]
-    best_ua: float
-    importance: Mapping[str, float]
-
-
 def run_search(
     workspace: Path,
     params: Params,
     num_trials: int,
     storage: str | None = None,
-    on_trial: Callable[[FrozenTrial], object] = lambda trial: None,
 ) -> Search:
-    """Take part in a search until it has so many ended trials.
+    """Take part in a search until it has so many ended trials, each told in the log.
 
     Args:
         workspace: Holds the preprocessed corpus; the search's files go into data/search.
-        params: All parameters; ``params.search`` tells what to vary.
+        params: All parameters; ``params.search`` tells what to vary, ``params.executor`` where
+            trials run.
         num_trials: Ended trials, of all processes and times together.
         storage: URL of a database shared with other machines; a journal in the folder if None.
-        on_trial: Called with each trial that ends in this process.
 
     Returns:
-        Where the search stands; ``best.yaml`` and ``trials.csv`` are written in its folder.
+        Where the search stands; ``best.yaml``, ``trials.json`` and ``index.html`` are written in
+        its folder.
 
     Raises:
         ParamsError: If the section names no such model or corpus, or a key that is none.
         ShardError: If the corpus is not preprocessed.
-        SerctError: If no trial came to its end.
+        SerctError: If no trial came to its end; if there is no cluster.
     """
     search = params.search
     for kind, name, known in (
@@ -88,15 +72,28 @@ def run_search(
         if name not in known:
             raise ParamsError(f"search.{kind} is {name!r}, expected one of: {', '.join(known)}")
     shards = workspace / "data" / "shards" / search.corpus
-    train_set = ShardDataset(shards, ["train"])
-    validation_set = ShardDataset(shards, ["validation"], train_set.emotions)
+    meta = ShardDataset(shards, ["train"]).meta
     _check_space(params)
-    name = f"{search.corpus}-{search.model}-{_digest(params, train_set.meta.digest)}"
-    folder = workspace / "data" / "search" / name
+    folder = (
+        workspace / "data/search" / f"{search.corpus}-{search.model}-{_digest(params, meta.digest)}"
+    )
     folder.mkdir(parents=True, exist_ok=True)
+    study = _open_study(params, folder, storage)
+    missing = num_trials - len(study.get_trials(deepcopy=False, states=_ENDED))
+    with (
+        open_executor(params.executor) as executor,
+        tracked_search(params.tracking, folder.name, workspace) as trials,
+    ):
+        work = partial(_take_part, params, num_trials, storage, shards, folder, trials)
+        executor.repeat(work, max(0, missing), folder.name, folder.parent)
+    return _conclude(study, params, folder)
+
+
+def _open_study(params: Params, folder: Path, storage: str | None) -> optuna.Study:
+    search = params.search
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(
-        study_name=name,
+    return optuna.create_study(
+        study_name=folder.name,
         storage=_open_storage(folder, storage),
         pruner=optuna.pruners.SuccessiveHalvingPruner(
             min_resource=search.first_look, reduction_factor=search.reduction
@@ -104,12 +101,23 @@ def run_search(
         direction="maximize",
         load_if_exists=True,
     )
+
+
+def _take_part(
+    params: Params, num_trials: int, storage: str | None, shards: Path, folder: Path, trials: Trials
+) -> None:
+    """Run one trial, in whichever process of whichever machine; none if enough are under way."""
+    study = _open_study(params, folder, storage)
     _take_up(study)
-    with tracked_search(params.tracking, name, workspace) as trials:
-        while (trial := _ask(study, num_trials, params.seed, folder)) is not None:
-            _run_trial(study, trial, params, (train_set, validation_set), folder, trials)
-            on_trial(study.trials[trial.number])
-    return _conclude(study, params, folder)
+    trial = _ask(study, num_trials, params.seed, folder)
+    if trial is None:
+        return
+    train_set = ShardDataset(shards, ["train"])
+    validation_set = ShardDataset(shards, ["validation"], train_set.emotions)
+    _run_trial(study, trial, params, (train_set, validation_set), folder, trials)
+    ended = study.trials[trial.number]
+    value = "" if ended.value is None else f", validation UA {ended.value:.4f}"
+    logger.info("trial %d %s%s: %s", ended.number, ended.state.name.lower(), value, ended.params)
 
 
 def _ask(study: optuna.Study, num_trials: int, seed: int, folder: Path) -> optuna.Trial | None:
@@ -293,7 +301,9 @@ def _conclude(study: optuna.Study, params: Params, folder: Path) -> Search:
         f"{search.epochs} epochs.\n{text}",
     )
     atomic.write_json(folder / "trials.json", [dict(row) for row in rows])
-    return Search(folder, rows, values, float(best.value or 0.0), importance)
+    found = Search(folder, rows, values, float(best.value or 0.0), importance)
+    atomic.write_text(folder / "index.html", search_page(search, found))
+    return found
 
 
 def _value(trial: FrozenTrial, key: str, space: Any) -> Any:

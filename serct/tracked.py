@@ -7,6 +7,7 @@ Files are written first and are the truth. If MLflow is out of reach, a warning 
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -70,26 +71,34 @@ def tracked(tracking: TrackingParams, card: dict[str, Any]) -> Iterator[TrackedR
         yield run
         return
     with _warnings_for_problems():
-        store = _open(tracking)
+        store = _open(tracking, _stage_root())
         run = TrackedRun(store, store.begin(card))
     with _ending(run), run.watched(tracking.system_metrics):
         yield run
 
 
+@dataclass(frozen=True)
 class Trials:
-    """The runs of a search's trials, below the search's own, or nothing if tracking is lost."""
+    """The runs of a search's trials, below the search's own; may travel to other processes.
 
-    def __init__(self, store: Store | None = None, parent: str | None = None) -> None:
-        self._store = store
-        self._parent = parent
+    Attributes:
+        tracking: Names in MLflow.
+        root: The workspace.
+        parent: The search's own run, None if tracking is lost: then trials have none either.
+    """
+
+    tracking: TrackingParams
+    root: Path
+    parent: str | None
 
     @contextmanager
     def trial(self, card: dict[str, Any]) -> Iterator[TrackedRun]:
         """Open a run around one trial; ``card`` as for `tracked`."""
         run = TrackedRun()
-        if self._store is not None:
+        if self.parent is not None:
             with _warnings_for_problems():
-                run = TrackedRun(self._store, self._store.begin(card, self._parent))
+                store = _open(self.tracking, self.root)
+                run = TrackedRun(store, store.begin(card, self.parent))
         with _ending(run):
             yield run
         run.end()
@@ -104,13 +113,12 @@ def tracked_search(tracking: TrackingParams, name: str, root: Path) -> Iterator[
         name: Of the search, the same for all that take part.
         root: The workspace.
     """
-    run, trials = TrackedRun(), Trials()
+    run = TrackedRun()
     with _warnings_for_problems():
-        store = open_store(root, tracking.experiment, tracking.registered_model)
+        store = _open(tracking, root)
         run = TrackedRun(store, store.begin_search(name))
-        trials = Trials(store, run.id)
     with _ending(run):
-        yield trials
+        yield Trials(tracking, root, run.id)
     run.end()
 
 
@@ -130,12 +138,15 @@ def _ending(run: TrackedRun) -> Iterator[None]:
 def add_to_run(tracking: TrackingParams, model: Path, results: Path) -> None:
     """Add a folder of results to the run of the model they belong to."""
     with _warnings_for_problems():
-        _open(tracking).log_results(model, results)
+        _open(tracking, _stage_root()).log_results(model, results)
 
 
-def _open(tracking: TrackingParams) -> Store:
+def _stage_root() -> Path:
     # DVC says where the workspace is; a temporary experiment still tracks in the real one.
-    root = Path(os.environ.get("DVC_ROOT", ".")).resolve()
+    return Path(os.environ.get("DVC_ROOT", ".")).resolve()
+
+
+def _open(tracking: TrackingParams, root: Path) -> Store:
     return open_store(root, tracking.experiment, tracking.registered_model)
 
 

@@ -145,7 +145,7 @@ def trained(
     return folders
 
 
-def _no_store(tracking: object) -> None:
+def _no_store(tracking: object, root: object) -> None:
     from serct.errors import TrackingError
 
     raise TrackingError("tests of training do without a store")

@@ -22,7 +22,7 @@ NOT_DATA = {
     "serct", "serct.errors", "serct.atomic", "serct.runtime", "serct.params", "serct.emotions",
     "serct.arrays", "serct.params_file", "serct.sections", "serct.model_params",
     "serct.corpus_params", "serct.augment_params", "serct.search_params", "pipeline",
-    "pipeline.stage",
+    "pipeline.stage", "serct.executors", "serct.ray_cluster",
 }  # fmt: skip
 PROJECTIONS = ("serct.tracked", "serct.tracking", "serct.plots", "serct.thesis", "serct.model_card")
 # Verifying a download accepts or refuses; how to obtain or scan a corpus does not name its licence.
@@ -134,5 +134,5 @@ def test_every_section_of_params_belongs_to_a_stage() -> None:
     used = {
         re.split(r"[.]", str(param))[0] for name in STAGES for param in stage_body(name)["params"]
     }
-    # Names in MLflow, gates of the registry and searches change no output of a stage.
-    assert used == set(Params.model_fields) - {"tracking", "promotion", "search"}
+    # Names in MLflow, gates of the registry, searches and where work is done change no output.
+    assert used == set(Params.model_fields) - {"tracking", "promotion", "search", "executor"}

@@ -15,21 +15,26 @@ import pytest
 import yaml
 
 from serct.errors import SerctError
-from serct.executors import map_blocks_of
-from serct.params import RayExecutor
+from serct.executors import open_executor
+from serct.params import LocalExecutor, RayExecutor
 from serct.params_file import read_yaml
+from serct.search import _open_storage, run_search
 from serct.sections import merge
+from serct.tracking.liveness import PID
 from serct.workspace import prepare_workspace, stage_environment
 from tests.conftest import TINY, write_tones
 from tests.test_distributed import SAME, history
+from tests.test_search import make_workspace as make_search
 
 pytestmark = pytest.mark.slow
 ray = pytest.importorskip("ray")
+optuna = pytest.importorskip("optuna")
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[str]:
     """Give the address of a cluster of two nodes with one core each."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     from ray.cluster_utils import Cluster
 
     nodes = Cluster(
@@ -131,13 +136,34 @@ def test_a_lost_worker_changes_nothing(cluster: str, tmp_path: Path) -> None:
     os.kill(workers[-1].pid, signal.SIGKILL)
     output = finish(process)
     assert "resuming after epoch" in output
+    assert not list((broken / "data/training").glob(".*-ray"))
     assert history(whole / "data/models/tones-serct") == history(broken / "data/models/tones-serct")
+
+
+def test_trials_of_a_search_run_on_the_cluster(
+    cluster: str, tmp_path: Path, tone_shards: Path
+) -> None:
+    params = make_search(tmp_path, tone_shards)
+    params = params.model_copy(update={"executor": RayExecutor(**on_two_nodes(cluster))})
+    found = run_search(tmp_path, params, 5)
+    assert len(found.trials) == 5
+    [study] = optuna.get_all_study_summaries(_open_storage(found.folder, None))
+    trials = optuna.load_study(
+        study_name=study.study_name, storage=_open_storage(found.folder, None)
+    ).trials
+    processes = {trial.user_attrs["process"][PID] for trial in trials}
+    assert str(os.getpid()) not in processes
+    # Nothing of the engine's own is left beside the search.
+    assert [path.name for path in found.folder.parent.iterdir()] == [found.folder.name]
+    # The same search goes on here, from what the cluster found.
+    params = params.model_copy(update={"executor": LocalExecutor(name="local")})
+    assert len(run_search(tmp_path, params, 6).trials) == 6
 
 
 def test_no_cluster_is_explained() -> None:
     executor = RayExecutor(**on_two_nodes("127.0.0.1:1"))
     with (
         pytest.raises(SerctError, match=r"executor.address is '127.0.0.1:1': no Ray cluster there"),
-        map_blocks_of(executor),
+        open_executor(executor),
     ):
         pass

@@ -67,8 +67,13 @@ def test_it_finds_writes_and_shows_the_best_without_the_test_part(
     assert entry["classifier_widths"] in ([8], [16, 8])
     assert json.loads((found.folder / "trials.json").read_text())[0]["trial"] == 0
     assert not list(found.folder.glob("*.safetensors"))
+    page = (found.folder / "index.html").read_text()
+    assert page.count("<svg role") == 2
+    assert page.count('<th scope="row"') == 6
+    assert f"<strong>{found.best_ua:.4f}</strong>" in page
     # Enough have ended: nothing is trained, and the answer is the same.
-    again = run_search(tmp_path, params, 6, on_trial=lambda trial: pytest.fail("trained again"))
+    monkeypatch.setattr(search, "fit", lambda *arguments: pytest.fail("trained again"))
+    again = run_search(tmp_path, params, 6)
     assert again.best == found.best
     client = mlflow.MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
     [experiment] = [e for e in client.search_experiments() if e.name == "serct"]

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from serct.cli.app import app
+from serct.cli.shared import Workspace, workspace_root
 from serct.errors import SerctError
 
 
@@ -45,6 +46,41 @@ def predict(
         typer.echo(json.dumps(result) if as_json else line, err=not (as_json or is_good))
     if num_failed:
         raise typer.Exit(1)
+
+
+@app.command()
+def score(
+    recordings: Annotated[Path, typer.Argument(help="Folder; all below it is answered for.")],
+    out: Annotated[Path, typer.Option(help="Folder of CSV parts; goes on if cut off.")],
+    model: Annotated[
+        str, typer.Option(help="A model's folder or a registry address.")
+    ] = "models:/serct@champion",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "cpu",
+    precision: Annotated[str, typer.Option(help="float32, bfloat16 or auto.")] = "float32",
+    part_size: Annotated[int, typer.Option(min=1, help="Recordings of a part.")] = 256,
+    workspace: Workspace = None,
+) -> None:
+    """Tell the emotion of every recording of a large folder, where params.yaml's executor says."""
+    from serct.executors import open_executor
+    from serct.params_file import read_params
+    from serct.runtime import progress, setup_logging
+    from serct.scoring import score_folder
+    from serct.tracking import find_model
+
+    setup_logging()
+    root = workspace_root(workspace)
+    section = read_params(root / "params.yaml").executor
+    folder = find_model(model, root)
+    with open_executor(section) as executor:
+        found = score_folder(
+            recordings, out, folder, executor,
+            device=device, precision=precision, part_size=part_size, progress=progress,
+        )  # fmt: skip
+    for emotion, count in found.emotions.most_common():
+        typer.echo(f"{count:8d} {emotion}")
+    if found.num_unusable:
+        typer.echo(f"{found.num_unusable:8d} unusable, each row says why")
+    typer.echo(f"{found.seconds / 3600:.2f} h of speech; the rows: {out}/part-*.csv")
 
 
 @app.command()

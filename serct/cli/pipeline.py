@@ -1,7 +1,7 @@
 """Commands that run the pipeline and show what it made."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -90,11 +90,15 @@ def search(
     ] = None,
     storage: Annotated[
         str | None,
-        typer.Option(help="Database for many machines, e.g. postgresql://...; else a journal."),
+        typer.Option(
+            envvar="SERCT_SEARCH_STORAGE",
+            help="Database for many machines, e.g. postgresql://...; else a journal.",
+        ),
     ] = None,
 ) -> None:
     """Search hyperparameters on the validation part; goes on where an earlier one stopped."""
     from serct.cli.shared import print_table
+    from serct.runtime import setup_logging
     from serct.search import run_search
     from serct.workspace import prepare_workspace, run_dvc
 
@@ -103,17 +107,15 @@ def search(
     if code:
         raise typer.Exit(code)
 
-    def show(trial: Any) -> None:
-        value = "" if trial.value is None else f", validation UA {trial.value:.4f}"
-        typer.echo(f"trial {trial.number} {trial.state.name.lower()}{value}: {trial.params}")
-
-    found = run_search(folder, params, trials, storage, show)
+    setup_logging()
+    found = run_search(folder, params, trials, storage)
     ranked = sorted(found.trials, key=lambda row: -(row["validation_ua"] or 0))
     print_table("The best trials", [dict(row) for row in ranked[:10]])
     for key, share in found.importance.items():
         typer.echo(f"{key} explains {share:.0%} of how validation UA varies")
     best = found.folder / "best.yaml"
-    typer.echo(f"\nTrain and test the best: serct repro --profile {best} --workspace DIR")
+    typer.echo(f"\nHow it went: {found.folder / 'index.html'}")
+    typer.echo(f"Train and test the best: serct repro --profile {best} --workspace DIR")
 
 
 @app.command()
