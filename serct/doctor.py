@@ -4,12 +4,15 @@ import importlib
 import os
 import shutil
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from serct.errors import SerctError
-from serct.tracking import store_problems
+from serct.params import LocalExecutor
+from serct.params_file import read_params
+from serct.tracking import artifact_place, store_problems
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,7 @@ class Finding:
 
 
 def examine(root: Path) -> list[Finding]:
-    """Look at interpreter, packages, devices, disk, corpora and tracking store of a workspace."""
+    """Look at interpreter, packages, devices, disk and each connection of a workspace."""
     looks: dict[str, Callable[[], str]] = {
         "python": lambda: sys.version.split()[0],
         "torch": _torch,
@@ -34,6 +37,10 @@ def examine(root: Path) -> list[Finding]:
         "disk": lambda: _disk(root),
         "mirror": _mirror,
         "tracking": lambda: _tracking(root),
+        "models' store": lambda: _artifacts(root),
+        "data remote": lambda: _data_remote(root),
+        "search": _search,
+        "executor": lambda: _executor(root),
     }
     findings = []
     for check, look in looks.items():
@@ -97,3 +104,58 @@ def _tracking(root: Path) -> str:
     if problems:
         raise SerctError("; ".join(problems))
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite in {root}"
+
+
+def _artifacts(root: Path) -> str:
+    place = artifact_place(root, read_params(root / "params.yaml").tracking.experiment)
+    return place or "no experiment yet: the first training makes it"
+
+
+def _data_remote(root: Path) -> str:
+    # DVC takes a second to import.
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    try:
+        with warnings.catch_warnings():
+            # DVC's own parts warn of each other.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            with Repo(str(root)) as repo:
+                name = repo.config["core"].get("remote")
+                if not name:
+                    return "none: data stays on this machine (docs/team.md tells how to share it)"
+                remote = repo.cloud.get_remote(name)
+                # What nobody has pushed to yet is not there, but the bucket or disk is.
+                first = Path(remote.path).parts[0]
+                if not (remote.fs.exists(remote.path) or remote.fs.exists(first)):
+                    raise SerctError(f"{name}, {remote.path}: not there")
+                return f"{name}, {remote.path}"
+    except SerctError:
+        raise
+    except DvcException as error:
+        raise SerctError(str(error)) from error
+    except Exception as error:
+        # Each kind of storage has a library of its own, which raises classes of its own.
+        raise SerctError(
+            f"{name}, {remote.path}: {error}; `dvc remote list` shows its address, docs/team.md "
+            "what must be set"
+        ) from error
+
+
+def _search() -> str:
+    url = os.environ.get("SERCT_SEARCH_STORAGE")
+    if not url:
+        return "a journal in the workspace: SERCT_SEARCH_STORAGE is not set"
+    from serct.search import open_storage
+
+    studies = open_storage(url).get_all_studies()
+    return f"database, {len(studies)} searches in it"
+
+
+def _executor(root: Path) -> str:
+    section = read_params(root / "params.yaml").executor
+    if isinstance(section, LocalExecutor):
+        return "local: all work is done on this machine"
+    from serct.ray_cluster import describe
+
+    return describe(section)

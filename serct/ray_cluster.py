@@ -85,6 +85,27 @@ def _no_cluster(address: str | None, error: Exception) -> SerctError:
     )
 
 
+def describe(section: RayExecutor) -> str:
+    """Tell what the cluster has.
+
+    Raises:
+        SerctError: If it does not answer, or no process of a training would fit.
+    """
+    with connected(section):
+        import ray
+
+        machines = sum(node["Alive"] for node in ray.nodes())  # type: ignore[no-untyped-call]
+        has = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        cpus, gpus = has.get("CPU", 0), has.get("GPU", 0)
+        found = f"Ray, {machines} machines, {cpus:g} cores, {gpus:g} GPUs"
+        if cpus < section.cpus or gpus < section.gpus:
+            raise SerctError(
+                f"{found}: expected at least executor.cpus, {section.cpus}, and executor.gpus, "
+                f"{section.gpus}, for each of executor.workers"
+            )
+        return found
+
+
 class Cluster:
     """The machines of the cluster that this process is connected to; see `Executor`."""
 
@@ -101,7 +122,7 @@ class Cluster:
         context = ray.data.DataContext.get_current()
         context.execution_options.preserve_order = True
         context.enable_progress_bars = False
-        here = _like_here(work)
+        here = like_here(work)
 
         def one(row: dict[str, Any]) -> dict[str, Any]:
             return {"answer": here(items[row["id"]])}
@@ -116,7 +137,7 @@ class Cluster:
         from ray.train import FailureConfig, RunConfig, ScalingConfig
         from ray.train.torch import TorchConfig, TorchTrainer
 
-        here = _like_here(work)
+        here = like_here(work)
         with _notes(folder, name) as notes:
             trainer = TorchTrainer(
                 lambda: here(),
@@ -144,7 +165,7 @@ class Cluster:
         """Repeat with Ray Tune, as many at once as there are workers."""
         from ray import tune
 
-        here = _like_here(work)
+        here = like_here(work)
         with _notes(folder, name) as notes:
             tuner = tune.Tuner(
                 tune.with_resources(lambda config: here(), self._resources),
@@ -163,7 +184,7 @@ class Cluster:
             raise TrainingError(f"{len(errors)} of {times} failed on the cluster: {errors[0]}")
 
 
-def _like_here(work: Callable[..., Any]) -> Callable[..., Any]:
+def like_here(work: Callable[..., Any]) -> Callable[..., Any]:
     """Let work find what it finds here: relative paths, and messages on stderr."""
     root = Path.cwd()
 

@@ -7,6 +7,7 @@ cut off is taken up where its last epoch ended.
 
 import hashlib
 import json
+import math
 import socket
 from collections.abc import Mapping
 from functools import partial
@@ -15,7 +16,6 @@ from typing import Any
 
 import optuna
 import yaml
-from filelock import FileLock
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
@@ -94,7 +94,7 @@ def _open_study(params: Params, folder: Path, storage: str | None) -> optuna.Stu
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna.create_study(
         study_name=folder.name,
-        storage=_open_storage(folder, storage),
+        storage=_journal(folder) if storage is None else open_storage(storage),
         pruner=optuna.pruners.SuccessiveHalvingPruner(
             min_resource=search.first_look, reduction_factor=search.reduction
         ),
@@ -109,7 +109,7 @@ def _take_part(
     """Run one trial, in whichever process of whichever machine; none if enough are under way."""
     study = _open_study(params, folder, storage)
     _take_up(study)
-    trial = _ask(study, num_trials, params.seed, folder)
+    trial = _ask(study, num_trials, params.seed)
     if trial is None:
         return
     train_set = ShardDataset(shards, ["train"])
@@ -120,17 +120,24 @@ def _take_part(
     logger.info("trial %d %s%s: %s", ended.number, ended.state.name.lower(), value, ended.params)
 
 
-def _ask(study: optuna.Study, num_trials: int, seed: int, folder: Path) -> optuna.Trial | None:
+def _ask(study: optuna.Study, num_trials: int, seed: int) -> optuna.Trial | None:
     """Propose a trial, None if enough have ended or are under way."""
-    with FileLock(folder / ".ask.lock"):
-        trials = study.get_trials(deepcopy=False)
-        counted = [trial for trial in trials if trial.state in (*_ENDED, TrialState.RUNNING)]
-        if len(counted) >= num_trials:
-            return None
-        # Each trial has a seed of its own: processes that start together must not propose the
-        # same, and one that starts again goes on as it would have.
-        study.sampler = optuna.samplers.TPESampler(seed=seed + len(trials), constant_liar=True)
-        return study.ask()
+    if _num_counted(study, math.inf) >= num_trials:
+        return None
+    trial = study.ask()
+    if _num_counted(study, trial.number) >= num_trials:
+        # Another process asked at the same time, and came first.
+        study.tell(trial, state=TrialState.FAIL)
+        return None
+    # Each trial has a seed of its own, by its number, which the storage gives out once: processes
+    # that start together must not propose the same.
+    study.sampler = optuna.samplers.TPESampler(seed=seed + trial.number, constant_liar=True)
+    return trial
+
+
+def _num_counted(study: optuna.Study, before: float) -> int:
+    states = (*_ENDED, TrialState.RUNNING)
+    return sum(t.number < before for t in study.get_trials(deepcopy=False, states=states))
 
 
 def _run_trial(
@@ -257,9 +264,16 @@ def _digest(params: Params, shards_digest: str) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _open_storage(folder: Path, url: str | None) -> BaseStorage:
-    if url is None:
-        return JournalStorage(JournalFileBackend(str(folder / "journal.log")))
+def _journal(folder: Path) -> BaseStorage:
+    return JournalStorage(JournalFileBackend(str(folder / "journal.log")))
+
+
+def open_storage(url: str) -> BaseStorage:
+    """Open the database of searches.
+
+    Raises:
+        SerctError: If it does not answer.
+    """
     try:
         return RDBStorage(url)
     except Exception as error:

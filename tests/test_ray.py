@@ -2,7 +2,9 @@
 
 import json
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,14 +17,17 @@ import pytest
 import yaml
 
 from serct.errors import SerctError
-from serct.executors import open_executor
+from serct.executors import Here, open_executor
 from serct.params import LocalExecutor, RayExecutor
 from serct.params_file import read_yaml
-from serct.search import _open_storage, run_search
+from serct.predictor import Predictor
+from serct.scoring import score_folder
+from serct.search import _journal, run_search
 from serct.sections import merge
 from serct.tracking.liveness import PID
 from serct.workspace import prepare_workspace, stage_environment
 from tests.conftest import TINY, write_tones
+from tests.service_process import running
 from tests.test_distributed import SAME, history
 from tests.test_search import make_workspace as make_search
 
@@ -147,10 +152,8 @@ def test_trials_of_a_search_run_on_the_cluster(
     params = params.model_copy(update={"executor": RayExecutor(**on_two_nodes(cluster))})
     found = run_search(tmp_path, params, 5)
     assert len(found.trials) == 5
-    [study] = optuna.get_all_study_summaries(_open_storage(found.folder, None))
-    trials = optuna.load_study(
-        study_name=study.study_name, storage=_open_storage(found.folder, None)
-    ).trials
+    [study] = optuna.get_all_study_summaries(_journal(found.folder))
+    trials = optuna.load_study(study_name=study.study_name, storage=_journal(found.folder)).trials
     processes = {trial.user_attrs["process"][PID] for trial in trials}
     assert str(os.getpid()) not in processes
     # Nothing of the engine's own is left beside the search.
@@ -158,6 +161,42 @@ def test_trials_of_a_search_run_on_the_cluster(
     # The same search goes on here, from what the cluster found.
     params = params.model_copy(update={"executor": LocalExecutor(name="local")})
     assert len(run_search(tmp_path, params, 6).trials) == 6
+
+
+def test_parts_are_scored_and_copies_serve(
+    cluster: str,
+    served: Path,
+    tones: Path,
+    spoken: Path,
+    tmp_path: Path,
+) -> None:
+    model = served / "data/models/tones-serct"
+    section = RayExecutor(**on_two_nodes(cluster))
+    with open_executor(section) as executor:
+        there = score_folder(tones, tmp_path / "there", model, executor, part_size=12)
+    here = score_folder(tones, tmp_path / "here", model, Here(), part_size=12)
+    assert there == here
+    for path in (tmp_path / "here").glob("part-*.csv"):
+        assert path.read_bytes() == (tmp_path / "there" / path.name).read_bytes()
+
+    params = yaml.safe_load((served / "params.yaml").read_text()) | {
+        "executor": on_two_nodes(cluster)
+    }
+    workspace = tmp_path / "workspace"
+    shutil.copytree(served, workspace)
+    (workspace / "params.yaml").write_text(yaml.safe_dump(params))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with running(
+        "--replicas", "2", "--port", str(port), "--workspace", str(workspace), "--model", str(model)
+    ) as service:
+        answer = service.post("/v1/predict", "files", ("clip.wav", spoken.read_bytes()))
+        assert answer.status_code == 200, answer.text
+        [found] = answer.json()["predictions"]
+        expected = Predictor.load(model).predict_file(spoken)
+        assert found["probabilities"] == pytest.approx(expected, abs=1e-5)
+        assert service.get("/ready").status_code == 200
 
 
 def test_no_cluster_is_explained() -> None:

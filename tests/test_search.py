@@ -133,7 +133,7 @@ def test_a_trial_cut_off_by_kill_9_is_taken_up(tmp_path: Path, tone_shards: Path
     process.stdout.close()
     [state] = tmp_path.glob("data/search/*/*.safetensors")
     [folder] = tmp_path.glob("data/search/*")
-    study = optuna.load_study(study_name=folder.name, storage=search._open_storage(folder, None))
+    study = optuna.load_study(study_name=folder.name, storage=search._journal(folder))
     [cut_off] = study.trials
     search._take_up(study)
     [failed, waiting] = study.trials

@@ -6,6 +6,7 @@ import typer
 
 from serct.cli.app import app
 from serct.cli.shared import Workspace, workspace_root
+from serct.errors import ParamsError
 
 
 @app.command()
@@ -26,28 +27,46 @@ def serve(
     max_recording_s: Annotated[float, typer.Option(help="Longest to divide, in s.")] = 600.0,
     max_in_flight: Annotated[int, typer.Option(help="Requests at once.")] = 64,
     timeout_s: Annotated[float, typer.Option(help="Longest time for an answer.")] = 60.0,
+    replicas: Annotated[
+        int | None,
+        typer.Option(min=1, help="Copies on the Ray cluster that params.yaml's executor names."),
+    ] = None,
     workspace: Workspace = None,
 ) -> None:
     """Answer over HTTP and WebSocket: /v1/predict, /v1/segments, /v1/stream; see /docs."""
-    from serct.serving.server import serve as run
     from serct.serving.settings import Settings
 
-    run(
-        Settings(
-            model=model,
-            workspace=workspace_root(workspace),
-            device=device,
-            precision=precision,
-            api_key=api_key or None,
-            max_body_bytes=int(max_body_mb * 1e6),
-            max_clip_s=max_clip_s,
-            max_recording_s=max_recording_s,
-            max_in_flight=max_in_flight,
-            timeout_s=timeout_s,
-        ),
-        host,
-        port,
+    root = workspace_root(workspace)
+    settings = Settings(
+        model=model,
+        workspace=root,
+        device=device,
+        precision=precision,
+        api_key=api_key or None,
+        max_body_bytes=int(max_body_mb * 1e6),
+        max_clip_s=max_clip_s,
+        max_recording_s=max_recording_s,
+        max_in_flight=max_in_flight,
+        timeout_s=timeout_s,
     )
+    if replicas is None:
+        from serct.serving.server import serve as run
+
+        run(settings, host, port)
+        return
+    from serct.params import RayExecutor
+    from serct.params_file import read_params
+    from serct.runtime import setup_logging
+    from serct.serving.cluster import serve_on_cluster
+
+    executor = read_params(root / "params.yaml").executor
+    if not isinstance(executor, RayExecutor):
+        raise ParamsError(
+            f"{root / 'params.yaml'}: executor.name is {executor.name}, expected ray to serve in "
+            "copies (see profiles/ray.yaml)"
+        )
+    setup_logging()
+    serve_on_cluster(settings, host, port, executor, replicas)
 
 
 @app.command("app")

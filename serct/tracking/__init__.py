@@ -6,7 +6,7 @@ functions that a live training uses. This package is the only one that imports M
 does so when a store is first opened, since that takes seconds.
 """
 
-from serct.tracking.address import store_problems
+from serct.tracking.address import artifact_place, store_problems
 from serct.tracking.promotions import Entry, Promoted, append_promotion, read_promotions
 from serct.tracking.registry import CHAMPION, PREVIOUS, Version
 from serct.tracking.relocation import relocate
@@ -29,6 +29,7 @@ __all__ = [
     "SyncReport",
     "Version",
     "append_promotion",
+    "artifact_place",
     "find_model",
     "find_version",
     "known_versions",

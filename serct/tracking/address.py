@@ -71,6 +71,34 @@ def relocation_problem(uri: str, root: Path, experiment: str, location: str) -> 
     )
 
 
+def artifact_place(root: Path, experiment: str) -> str | None:
+    """Tell where an experiment keeps its models, having looked there.
+
+    Args:
+        root: The workspace.
+        experiment: Its name.
+
+    Returns:
+        None if there is no such experiment yet.
+
+    Raises:
+        TrackingError: If the place cannot be read.
+    """
+    uri = tracking_uri(root)
+    database = database_path(uri)
+    if database is not None and not database.exists():
+        return None
+    with talking(uri, "read where models are kept"):
+        from mlflow import MlflowClient
+        from mlflow.artifacts import list_artifacts
+
+        found = MlflowClient(uri, registry_uri=uri).get_experiment_by_name(experiment)
+        if found is None:
+            return None
+        list_artifacts(artifact_uri=found.artifact_location, tracking_uri=uri)
+        return str(found.artifact_location)
+
+
 def store_problems(root: Path) -> list[str]:
     """Find what keeps the tracking store from being used; a store not yet made is no problem.
 
