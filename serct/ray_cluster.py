@@ -20,7 +20,7 @@ from serct.params import RayExecutor
 from serct.runtime import keep_freed_memory, setup_logging
 
 # What a worker must know of this process' environment; its own comes from where Ray was started.
-_PASSED_ON = ("SERCT_", "MLFLOW_", "AWS_", "DVC_", "OMP_")
+_PASSED_ON = ("SERCT_", "MLFLOW_", "AWS_", "DVC_", "OMP_", "RAY_SERVE_")
 
 
 @contextmanager

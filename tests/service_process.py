@@ -47,7 +47,7 @@ class Service:
         self.wait(lambda: (self.get("/ready").json()["model"] or {}).get("version") == version)
 
     def wait(self, condition) -> None:  # type: ignore[no-untyped-def]
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while not condition():
             assert time.monotonic() < deadline, "".join(self.lines)
             time.sleep(0.1)

@@ -1,5 +1,6 @@
 """The service on a Ray cluster: copies of the same application behind Ray Serve's proxy."""
 
+import os
 import signal
 import threading
 
@@ -28,6 +29,8 @@ def serve_on_cluster(
     Raises:
         SerctError: If there is no cluster.
     """
+    # Ray's own 5 s are short for a machine that is busy, and what is late is started again.
+    os.environ.setdefault("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "60")
     with connected(section):
         from ray import serve
 
