@@ -300,11 +300,6 @@ def _conclude(study: optuna.Study, params: Params, folder: Path) -> Search:
         }
         for trial in ended
     )
-    importance = {}
-    if len(complete) > 1 and len(search.space) > 1:
-        importance = optuna.importance.get_param_importances(
-            study, evaluator=optuna.importance.FanovaImportanceEvaluator(seed=0)
-        )
     overlay: dict[str, Any] = {}
     for key, value in values.items():
         overlay = merge(overlay, _nested(key, value))
@@ -315,9 +310,20 @@ def _conclude(study: optuna.Study, params: Params, folder: Path) -> Search:
         f"{search.epochs} epochs.\n{text}",
     )
     atomic.write_json(folder / "trials.json", [dict(row) for row in rows])
-    found = Search(folder, rows, values, float(best.value or 0.0), importance)
+    found = Search(folder, rows, values, float(best.value or 0.0), _importance(study, search))
     atomic.write_text(folder / "index.html", search_page(search, found))
     return found
+
+
+def _importance(study: optuna.Study, search: SearchParams) -> Mapping[str, float]:
+    if len(search.space) < 2:
+        return {}
+    evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
+    try:
+        return optuna.importance.get_param_importances(study, evaluator=evaluator)
+    except (RuntimeError, ValueError):
+        # Fewer than two complete trials, or all equally good: nothing can be told.
+        return {}
 
 
 def _value(trial: FrozenTrial, key: str, space: Any) -> Any:

@@ -80,10 +80,10 @@ def test_the_script_leads_from_nothing_to_a_shared_champion(folder: Path) -> Non
     assert set(prediction["probabilities"]) == set(card["emotions"])
     assert "PROBLEM" not in process.stdout
     searches = [list((each / "data/search").iterdir()) for each in (first, second)]
-    # One search, two participants: both tell the same best.
+    # One search, two participants; who is done first may not have seen the other's last trial.
     assert [path.name for path in searches[0]] == [path.name for path in searches[1]]
-    trials = json.loads((searches[1][0] / "trials.json").read_text())
-    assert len(trials) == 4
+    ended = [json.loads((each / "trials.json").read_text()) for [each] in searches]
+    assert max(len(trials) for trials in ended) == 4
 
 
 def test_without_its_connections_doctor_says_which(

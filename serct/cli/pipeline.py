@@ -110,7 +110,11 @@ def search(
     setup_logging()
     found = run_search(folder, params, trials, storage)
     ranked = sorted(found.trials, key=lambda row: -(row["validation_ua"] or 0))
-    print_table("The best trials", [dict(row) for row in ranked[:10]])
+    shown = [
+        {key: f"{value:.4g}" if isinstance(value, float) else value for key, value in row.items()}
+        for row in ranked[:10]
+    ]
+    print_table("The best trials", shown)
     for key, share in found.importance.items():
         typer.echo(f"{key} explains {share:.0%} of how validation UA varies")
     best = found.folder / "best.yaml"
