@@ -100,7 +100,8 @@ for each in "${searching[@]}"; do wait "$each"; done
 tail -n 2 "$root"/search-*.log
 
 echo "7. The second workspace serves the champion that the first one promoted"
-serct serve --workspace "$root/second" --port "$service_port" >"$root/service.log" 2>&1 &
+# Not through the function: killing that would leave the service behind.
+"$python" -m serct.cli serve --workspace "$root/second" --port "$service_port" >"$root/service.log" 2>&1 &
 wait_for "the service" answers "http://127.0.0.1:$service_port/ready"
 clip=$(find "$root/second/data/raw/" -name '*.wav' | sort | head -n 1)
 "$python" - "http://127.0.0.1:$service_port/v1/predict" "$clip" <<'PYTHON' | tee "$root/answer.json"

@@ -59,15 +59,20 @@ def test_the_script_leads_from_nothing_to_a_shared_champion(folder: Path) -> Non
     for key, value in SMALL.items():
         for name, each in value.items() if isinstance(value, dict) else [("", value)]:
             settings += ["--set", f"{key}{'.' if name else ''}{name}={json.dumps(each)}"]
+    ports = free_ports()
     process = subprocess.run(
         ["bash", str(ROOT / "deploy/team.sh"), str(folder), *settings],
-        env={**os.environ, **free_ports(), "PYTHON": sys.executable},
+        env={**os.environ, **ports, "PYTHON": sys.executable},
         capture_output=True,
         text=True,
         timeout=550,
     )
     logs = {path.name: path.read_text()[-2000:] for path in folder.glob("*.log")}
     assert process.returncode == 0, (process.stdout, process.stderr, logs)
+    # Nothing that it started is left.
+    for port in ports.values():
+        with socket.socket() as probe:
+            assert probe.connect_ex(("127.0.0.1", int(port))) != 0
     # The second workspace trained nothing: what it has, it pulled.
     first, second = folder / "first", folder / "second"
     [weights] = second.glob("data/models/*/weights.safetensors")
