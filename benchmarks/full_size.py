@@ -17,6 +17,7 @@ import torch
 from serct import runtime
 from serct.atomic import write_json
 from serct.corpora import scan_corpus
+from serct.errors import SerctError
 from serct.evaluation import as_classifier, evaluate, evaluate_zero_shot
 from serct.manifest import inspect_clips
 from serct.params import Params
@@ -58,7 +59,7 @@ def main() -> None:
     for name, rate in jobs:
         try:
             report["results"].append(train_and_test(params, name, rate, shards, arguments))
-        except (RuntimeError, ValueError) as error:
+        except (RuntimeError, ValueError, SerctError) as error:
             report["results"].append({"model": name, "learning_rate": rate, "error": str(error)})
         write_json(arguments.out, report)
         print(json.dumps(report["results"][-1], indent=2, default=str), flush=True)

@@ -6,17 +6,14 @@ from typing import Annotated
 import typer
 
 from serct.cli.app import app
-from serct.cli.shared import Profile, Workspace, print_results, workspace_root
+from serct.cli.shared import Profile, Settings, Workspace, print_results, workspace_root
 
 
 @app.command()
 def repro(
     profile: Profile = None,
     workspace: Workspace = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="One value of params.yaml; repeatable."),
-    ] = None,
+    settings: Settings = None,
     target: Annotated[
         list[str] | None, typer.Option(help="Only up to this stage, e.g. train@serct-tess.")
     ] = None,
@@ -84,10 +81,7 @@ def search(
     trials: Annotated[int, typer.Option(min=1, help="Ended trials, all processes together.")],
     profile: Profile = None,
     workspace: Workspace = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="One value of params.yaml; repeatable."),
-    ] = None,
+    settings: Settings = None,
     storage: Annotated[
         str | None,
         typer.Option(

@@ -10,6 +10,10 @@ from serct.errors import SerctError
 Workspace = Annotated[
     Path | None, typer.Option(help="Folder that holds data and tracking; the checkout if left out.")
 ]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="One value of params.yaml; repeatable."),
+]
 Profile = Annotated[str | None, typer.Option(help="Overlay on params.yaml, e.g. demo or cpu.")]
 
 
