@@ -119,6 +119,8 @@ class Cluster:
         """Map with Ray Data, each item with the cores, and where told the GPUs, of a worker."""
         import ray
 
+        if not items:
+            return ()
         context = ray.data.DataContext.get_current()
         context.execution_options.preserve_order = True
         context.enable_progress_bars = False

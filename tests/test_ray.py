@@ -174,6 +174,8 @@ def test_parts_are_scored_and_copies_serve(
     section = RayExecutor(**on_two_nodes(cluster))
     with open_executor(section) as executor:
         there = score_folder(tones, tmp_path / "there", model, executor, part_size=12)
+        # Nothing is left to do.
+        assert score_folder(tones, tmp_path / "there", model, executor, part_size=12) == there
     here = score_folder(tones, tmp_path / "here", model, Here(), part_size=12)
     assert there == here
     for path in (tmp_path / "here").glob("part-*.csv"):
