@@ -35,6 +35,7 @@ lint: install  ## Style, types and import rules
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/hadolint deploy/Containerfile
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec deploy/compose.yaml
+	$(BIN)/shellcheck deploy/team.sh .ci/run
 	$(BIN)/codespell README.md CHANGELOG.md docs serct pipeline tests
 
 test: lint  ## Everything that must hold: lint and all tests

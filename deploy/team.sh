@@ -46,7 +46,8 @@ stop() {
 }
 
 echo "1. PostgreSQL"
-postgres=$(dirname "$(readlink -f "$(command -v initdb || ls /usr/lib/postgresql/*/bin/initdb | tail -n 1)")")
+initdb=$(command -v initdb || find /usr/lib/postgresql -name initdb | sort --version-sort | tail -n 1)
+postgres=$(dirname "$(readlink -f "$initdb")")
 mkdir -p "$root/database"
 if [ "$(id -u)" = 0 ]; then chown postgres "$root/database"; fi
 trap stop EXIT
