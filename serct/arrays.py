@@ -11,4 +11,5 @@ PCM_SCALE = 32768.0
 Floats: TypeAlias = npt.NDArray[np.float32]
 Pcm: TypeAlias = npt.NDArray[np.int16]
 Integers: TypeAlias = npt.NDArray[np.int64]
+Features: TypeAlias = npt.NDArray[np.float64]
 Probabilities: TypeAlias = npt.NDArray[np.float64]

@@ -39,6 +39,10 @@ class CheckpointError(SerctError):
     """A saved model is missing, incomplete, or of a format this version cannot read."""
 
 
+class VoiceError(SerctError):
+    """Recordings of a voice were given to a model that makes no use of them, or none were."""
+
+
 class TrainingError(SerctError):
     """Training cannot go on, for example because the loss is no longer finite."""
 

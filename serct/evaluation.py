@@ -11,12 +11,14 @@ import numpy.typing as npt
 import torch
 
 from serct import atomic, distributed, runtime
-from serct.arrays import Floats, Integers, Probabilities
+from serct.arrays import Features, Floats, Integers, Probabilities
 from serct.atomic import write_json
 from serct.emotions import in_table_order
 from serct.errors import ShardError
 from serct.metrics import Scores, majority, score
 from serct.models import Model
+from serct.models.feature_svm import FeatureSvm
+from serct.models.voice_norm import by_voice
 from serct.shards import ShardDataset
 
 
@@ -68,12 +70,50 @@ class TorchClassifier:
         return np.asarray(probabilities)
 
 
+class VoiceClassifier:
+    """A model that answers better for a voice that it has heard, whatever was felt meanwhile.
+
+    Called for a batch, it answers as for voices never heard.
+    """
+
+    def __init__(self, model: FeatureSvm) -> None:
+        self._model = model
+        self.num_features = model.num_features
+
+    def __call__(self, waveforms: Floats, num_valid: Integers) -> Probabilities:
+        """See `Classifier`."""
+        return self._model.predict_proba(waveforms)
+
+    def describe(self, waveforms: Floats, num_valid: Integers) -> Features:
+        """Give the features of a batch. float64 [B, F]."""
+        return self._model.describe(waveforms)
+
+    def answer(self, features: Features, heard: Features) -> Probabilities:
+        """Answer for clips of one voice, of which other recordings may have been heard.
+
+        Args:
+            features: Of the clips. float64 [n, F]
+            heard: Of recordings of that voice. float64 [k, F], k >= 0
+
+        Returns:
+            float64 [n, K]
+        """
+        return self._model.answer(features, heard)
+
+    def hear(self, waveforms: Floats, num_valid: Integers) -> Classifier:
+        """Give a classifier for the voice that recordings are of. [k, M], [k]."""
+        heard = self.describe(waveforms, num_valid)
+        return lambda waveforms, num_valid: self.answer(self.describe(waveforms, num_valid), heard)
+
+
 def as_classifier(
     model: Model, device: torch.device, precision: torch.dtype = torch.float32
 ) -> Classifier:
     """Give a model of either kind the one interface; ``precision`` is for torch models."""
     if isinstance(model, torch.nn.Module):
         return TorchClassifier(model, device, precision)
+    if isinstance(model, FeatureSvm) and model.adapts_to_voices:
+        return VoiceClassifier(model)
     return lambda waveforms, num_valid: model.predict_proba(waveforms)
 
 
@@ -85,22 +125,46 @@ def predict(
 ) -> Probabilities:
     """Answer for every clip of a dataset, in its order.
 
-    Clips of like length go together, so that none waits for a much longer one. In a group of
-    processes all must call this: they divide the batches, and each gets all answers.
+    A `VoiceClassifier` hears all of the dataset's recordings of a voice, labels unseen, before it
+    answers for one; those of an unknown voice it answers as for a voice never heard. In a group
+    of processes all must call this: they divide the batches, and each gets all answers.
 
     Returns:
         float64 [len(dataset), K]
     """
-    by_length = np.argsort(dataset.num_valid, kind="stable")
+    if not isinstance(classifier, VoiceClassifier):
+        return _in_batches(classifier, len(dataset.emotions), dataset, batch_size, on_progress)
+    features = _in_batches(
+        classifier.describe, classifier.num_features, dataset, batch_size, on_progress
+    )
     answers = np.zeros((len(dataset), len(dataset.emotions)))
+    for name, rows in by_voice(dataset.speakers).items():
+        heard = features[rows] if name else features[:0]
+        answers[rows] = classifier.answer(features[rows], heard)
+    return answers
+
+
+def _in_batches(
+    give: Callable[[Floats, Integers], Features],
+    width: int,
+    dataset: ShardDataset,
+    batch_size: int,
+    on_progress: Callable[[int], object],
+) -> Features:
+    """Give ``width`` numbers for every clip of a dataset, in its order. float64 [n, width].
+
+    Clips of like length go together, so that none waits for a much longer one.
+    """
+    by_length = np.argsort(dataset.num_valid, kind="stable")
+    found = np.zeros((len(dataset), width))
     first, step = distributed.rank() * batch_size, distributed.size() * batch_size
     for start in range(first, len(dataset), step):
         indices = by_length[start : start + batch_size]
         batch = dataset.batch(indices)
-        answers[indices] = classifier(batch.waveforms, batch.num_valid)
+        found[indices] = give(batch.waveforms, batch.num_valid)
         on_progress(len(indices))
-    # A row is answered once and zero elsewhere: the sum is exact.
-    return distributed.total_array(answers)
+    # A row is found once and zero elsewhere: the sum is exact.
+    return distributed.total_array(found)
 
 
 @dataclass(frozen=True, eq=False)

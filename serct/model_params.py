@@ -114,6 +114,23 @@ class MfccSvmParams(ModelSection):
         return self
 
 
+class FunctionalsSvmParams(ModelSection):
+    """An SVM with an RBF kernel on functionals of pitch, energy, timbre and rhythm."""
+
+    architecture: Literal["functionals_svm"]
+    num_coefficients: PositiveInt
+    num_mels: Annotated[int, Field(ge=8)]
+    noise_floor_db: Annotated[float, Field(lt=0)]
+    regularisation: Positive
+    relevance_factor: Positive | None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.num_coefficients > self.num_mels:
+            raise ValueError("num_coefficients must not exceed num_mels")
+        return self
+
+
 class MelConformerParams(ModelSection):
     """A neutral log-mel spectrogram, 2-D convolutions and a small Conformer."""
 
@@ -165,4 +182,5 @@ ModelParams = (
     | MlpParams
     | SvmParams
     | MfccSvmParams
+    | FunctionalsSvmParams
 )

@@ -10,8 +10,8 @@ import numpy.typing as npt
 from serct.arrays import Floats, Pcm
 from serct.audio import prepare, read_recording
 from serct.checkpoint import Card, load_card, load_model
-from serct.errors import AudioError
-from serct.evaluation import Classifier, as_classifier
+from serct.errors import AudioError, VoiceError
+from serct.evaluation import Classifier, VoiceClassifier, as_classifier
 from serct.onnx_model import MODEL_FILE, OnnxClassifier
 from serct.params import CheckParams
 from serct.runtime import pick_device, pick_precision
@@ -94,6 +94,28 @@ class Predictor:
             dict(zip(self.card.emotions, map(float, answer), strict=True))
             for answer in probabilities
         ]
+
+    def hear(self, recordings: Sequence[str | Path]) -> "Predictor":
+        """Give a predictor for one voice, made better by recordings of it.
+
+        Args:
+            recordings: Audio files of that voice, in any emotions; ten or more, of several, help
+                most (docs/studies.md).
+
+        Raises:
+            VoiceError: If the model makes no use of them, or there are none.
+            AudioError: If one is not usable audio.
+        """
+        if not isinstance(self.classify, VoiceClassifier):
+            raise VoiceError(
+                f"model {self.card.name} answers alike for every voice; one that adapts to a voice "
+                "is a functionals_svm with a relevance_factor, such as voice_svm"
+            )
+        if not recordings:
+            raise VoiceError("found no recording of the voice, expected at least one")
+        heard = [read_recording(Path(path), CHECKS, mono=True) for path in recordings]
+        clips = [self.prepare(each.waveform, each.sample_rate) for each in heard]
+        return Predictor(self.classify.hear(*stack_clips(clips)), self.card)
 
     def decide(self, answer: Answer) -> str:
         """Name the most probable emotion, or `UNCERTAIN` if it is not probable enough."""

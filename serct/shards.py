@@ -118,6 +118,7 @@ class ShardDataset:
     Attributes:
         labels: Class number of each row. int64 [n]
         num_valid: Samples of each row that are not padding. int64 [n]
+        speakers: Of each row, "" if unknown.
     """
 
     def __init__(
@@ -136,6 +137,7 @@ class ShardDataset:
             )
         self.labels = np.array([self.emotions.index(row.label) for row in self.rows])
         self.num_valid = np.array([row.num_valid_samples for row in self.rows])
+        self.speakers = [row.speaker for row in self.rows]
         self._shard = np.array([row.shard for row in self.rows])
         self._row = np.array([row.row for row in self.rows])
 

@@ -309,7 +309,7 @@ def _fit_classical(
             advance(now - done)
             done = now
 
-        classical.fit(everything.waveforms, everything.labels, show)
+        classical.fit(everything.waveforms, everything.labels, show, train_set.speakers)
     classifier = as_classifier(classical, torch.device("cpu"))
 
     def scored(dataset: ShardDataset) -> Scores:

@@ -10,9 +10,13 @@ import torch
 
 from serct import Predictor
 from serct.checkpoint import load_model
-from serct.errors import AudioError, CheckpointError
+from serct.errors import AudioError, CheckpointError, VoiceError
 from serct.evaluation import as_classifier, predict
-from serct.shards import ShardDataset
+from serct.shards import ShardDataset, stack_clips
+
+NAMES = (
+    "serct", "cnn", "cnn_bilstm", "lstm", "mlp", "svm", "mfcc_svm", "functionals_svm", "voice_svm",
+)  # fmt: skip
 
 
 def test_a_file_gets_the_answer_of_its_shard_row(
@@ -24,13 +28,18 @@ def test_a_file_gets_the_answer_of_its_shard_row(
         dataset = ShardDataset(tone_shards, ["test"], card.emotions)
         raw = predict(as_classifier(model, torch.device("cpu")), dataset, 16)
         expected = card.calibration.apply(raw)
+        heard = {
+            speaker: [tones / f"{r.utterance}.wav" for r in dataset.rows if r.speaker == speaker]
+            for speaker in dataset.speakers
+        }
         for row, answer in zip(dataset.rows, expected, strict=True):
-            found = predictor.predict_file(tones / f"{row.utterance}.wav")
+            one = predictor.hear(heard[row.speaker]) if name == "voice_svm" else predictor
+            found = one.predict_file(tones / f"{row.utterance}.wav")
             assert list(found) == list(card.emotions)
             np.testing.assert_allclose(list(found.values()), answer, atol=1e-5, err_msg=name)
 
 
-@pytest.mark.parametrize("name", ["serct", "cnn", "cnn_bilstm", "lstm", "mlp", "svm", "mfcc_svm"])
+@pytest.mark.parametrize("name", [*NAMES])
 def test_batch_and_single_agree(trained: dict[str, Path], name: str) -> None:
     predictor = Predictor.load(trained[name])
     rng = np.random.default_rng(0)
@@ -74,3 +83,23 @@ def test_unusable_waveforms(trained: dict[str, Path], waveform: np.ndarray, mess
 def test_unusable_models(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="not a readable model card"):
         Predictor.load(tmp_path)
+
+
+def test_a_voice_is_heard_only_by_a_model_that_makes_use_of_it(
+    trained: dict[str, Path], tones: Path, tmp_path: Path
+) -> None:
+    recordings = sorted(tones.rglob("s1_*.wav"))
+    adaptive = Predictor.load(trained["voice_svm"])
+    clip = stack_clips([adaptive.prepare(*soundfile.read(recordings[0]))])
+    unheard = adaptive.classify(*clip)
+    heard = adaptive.hear(recordings).classify(*clip)
+    assert heard.sum() == pytest.approx(1)
+    assert not np.array_equal(heard, unheard)
+    np.testing.assert_array_equal(adaptive.classify(*clip), unheard)
+    with pytest.raises(VoiceError, match="answers alike for every voice"):
+        Predictor.load(trained["functionals_svm"]).hear(recordings)
+    with pytest.raises(VoiceError, match="expected at least one"):
+        adaptive.hear([])
+    (tmp_path / "broken.wav").write_bytes(b"no audio")
+    with pytest.raises(AudioError, match=r"broken\.wav"):
+        adaptive.hear([tmp_path / "broken.wav"])

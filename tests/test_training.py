@@ -40,7 +40,7 @@ from serct.training import (
 from serct.training_state import EpochRow, Learner, load_state
 
 TORCH_MODELS = ["serct", "cnn", "cnn_bilstm", "lstm"]
-CLASSICAL_MODELS = ["mlp", "svm", "mfcc_svm"]
+CLASSICAL_MODELS = ["mlp", "svm", "mfcc_svm", "functionals_svm", "voice_svm"]
 
 
 def fit_tones(

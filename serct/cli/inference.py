@@ -20,11 +20,18 @@ def predict(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "cpu",
     precision: Annotated[str, typer.Option(help="float32, bfloat16 or auto.")] = "float32",
+    voice: Annotated[
+        Path | None,
+        typer.Option(help="Folder of other recordings of the speaker, for a model like voice_svm."),
+    ] = None,
 ) -> None:
     """Tell the emotion of audio files; exit code 1 if one of them is unusable."""
+    from serct.corpora.tree import list_files
     from serct.predictor import Predictor
 
     predictor = Predictor.load(model, device, precision)
+    if voice is not None:
+        predictor = predictor.hear([voice / path for path in list_files(voice)])
     if predictor.card.synthetic and not as_json:
         typer.echo("note: this model was trained on synthetic speech", err=True)
     num_failed = 0

@@ -9,7 +9,13 @@ from typing import Any, TypeAlias
 
 from torch import nn
 
-from serct.model_params import MfccSvmParams, MlpParams, ModelParams, SvmParams
+from serct.model_params import (
+    FunctionalsSvmParams,
+    MfccSvmParams,
+    MlpParams,
+    ModelParams,
+    SvmParams,
+)
 from serct.models.classical import ClassicalModel
 from serct.models.convolutional import Cnn
 from serct.models.mel_conformer import MelConformer
@@ -35,7 +41,7 @@ TORCH_MODELS: dict[str, Callable[[Any, int, int, int], nn.Module]] = {
 
 def is_classical(params: ModelParams) -> bool:
     """Whether the architecture is scikit-learn's, fitted whole and not step by step."""
-    return isinstance(params, MlpParams | SvmParams | MfccSvmParams)
+    return isinstance(params, MlpParams | SvmParams | MfccSvmParams | FunctionalsSvmParams)
 
 
 def build_model(
@@ -84,4 +90,8 @@ def build_classical(
         from serct.models.cepstral import MfccSvm
 
         return MfccSvm(params, seed, sample_rate_hz)
+    if isinstance(params, FunctionalsSvmParams):
+        from serct.models.functionals import FunctionalsSvm
+
+        return FunctionalsSvm(params, seed, sample_rate_hz)
     raise ValueError(f"{params.architecture} is no classical model: use build_model")

@@ -6,7 +6,7 @@ rounded up, K emotions.
 
 import zipfile
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -47,13 +47,20 @@ class ClassicalModel(ABC):
     """A model that is fitted whole."""
 
     @abstractmethod
-    def fit(self, waveforms: Floats, labels: Integers, on_progress: Progress | None = None) -> None:
+    def fit(
+        self,
+        waveforms: Floats,
+        labels: Integers,
+        on_progress: Progress | None = None,
+        voices: Sequence[str] = (),
+    ) -> None:
         """Fit to waveforms in [-1, 1], all padded with zeros to the length of a row.
 
         Args:
             waveforms: float32 [n, N]
             labels: 0..K-1, each at least twice. int64 [n]
             on_progress: Called with (parts done, parts in all).
+            voices: Who speaks in each row, "" if unknown, for models that adapt to voices.
 
         Raises:
             TrainingError: If a label is missing or single, or training diverges.

@@ -3,6 +3,8 @@
 Shapes: n rows, N samples, K emotions.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from sklearn.base import clone
 from sklearn.neural_network import MLPClassifier
@@ -49,7 +51,13 @@ class Mlp(ClassicalModel):
         )
         self._scale = np.float32(1.0)
 
-    def fit(self, waveforms: Floats, labels: Integers, on_progress: Progress | None = None) -> None:
+    def fit(
+        self,
+        waveforms: Floats,
+        labels: Integers,
+        on_progress: Progress | None = None,
+        voices: Sequence[str] = (),
+    ) -> None:
         """See `ClassicalModel.fit`; a part is an epoch."""
         num_emotions = check_labels(labels)
         inputs = average_samples(waveforms, self._pool)

@@ -3,6 +3,7 @@
 Shapes: n rows, N samples, F features, K emotions.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,13 @@ class Svm(ClassicalModel):
         self._estimator: Any = None
         self._tensors: dict[str, Array] = {}
 
-    def fit(self, waveforms: Floats, labels: Integers, on_progress: Progress | None = None) -> None:
+    def fit(
+        self,
+        waveforms: Floats,
+        labels: Integers,
+        on_progress: Progress | None = None,
+        voices: Sequence[str] = (),
+    ) -> None:
         """See `ClassicalModel.fit`; a part is a piece of the kernel's matrix, the longest step."""
         check_labels(labels)
         rows = average_samples(waveforms, self._pool)

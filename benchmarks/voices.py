@@ -1,0 +1,98 @@
+"""How much it helps a model that adapts to voices to have heard one, by number of recordings.
+
+python benchmarks/voices.py --study build/studies/emodb_speaker_classical --corpus emodb
+python benchmarks/voices.py --study build/studies/tess_random_classical --corpus tess --on emodb
+
+Each clip is answered by a model that heard so many other recordings of its voice, drawn at random,
+never the clip itself, and no label. Clips of all folds are put together before UA is computed.
+"""
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from serct.atomic import write_json
+from serct.checkpoint import load_model
+from serct.emotions import in_table_order
+from serct.evaluation import VoiceClassifier, as_classifier
+from serct.manifest import SPLITS
+from serct.metrics import score_names
+from serct.models.voice_norm import by_voice
+from serct.runtime import git_commit, machine
+from serct.shards import ShardDataset
+
+COUNTS = (0, 1, 2, 5, 10, 20, 40, None)  # None: all there are
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--study", type=Path, required=True, help="folder of a study that was run")
+    parser.add_argument("--corpus", required=True, help="what the model was trained on")
+    parser.add_argument("--on", help="what it is tested on, all of it; its own test part if absent")
+    parser.add_argument("--model", default="voice_svm")
+    parser.add_argument("--seed", type=int, default=3, help="of the study, and of the draws")
+    parser.add_argument("--out", type=Path)
+    arguments = parser.parse_args()
+    cells = sorted(arguments.study.glob(f"seed-{arguments.seed}-fold-*"))
+    if not cells:
+        parser.error(
+            f"{arguments.study}: no cell of seed {arguments.seed}; run `serct study` first"
+        )
+    actual: list[str] = []
+    predicted: dict[int | None, list[str]] = {count: [] for count in COUNTS}
+    for cell in cells:
+        for emotion, answers in answer_cell(cell, arguments):
+            actual.append(emotion)
+            for count in COUNTS:
+                predicted[count].append(answers[count])
+    found = {
+        "study": arguments.study.name,
+        "model": arguments.model,
+        "trained_on": arguments.corpus,
+        "tested_on": arguments.on or arguments.corpus,
+        "seed": arguments.seed,
+        "n": len(actual),
+        "ua_by_recordings_heard": {
+            "all others" if count is None else str(count): score_names(actual, names).ua
+            for count, names in predicted.items()
+        },
+        "git_commit": git_commit(),
+        "machine": machine().__dict__,
+    }
+    print(json.dumps(found, indent=2))
+    if arguments.out:
+        write_json(arguments.out, found)
+
+
+def answer_cell(
+    cell: Path, arguments: argparse.Namespace
+) -> Iterator[tuple[str, dict[int | None, str]]]:
+    """Give each clip's emotion and, by number of recordings heard, what it is taken for."""
+    model, card = load_model(cell / "data" / "models" / f"{arguments.corpus}-{arguments.model}")
+    classifier = as_classifier(model, torch.device("cpu"))
+    if not isinstance(classifier, VoiceClassifier):
+        raise SystemExit(f"{arguments.model} does not adapt to voices")
+    shards = cell / "data" / "shards" / (arguments.on or arguments.corpus)
+    dataset = ShardDataset(shards, SPLITS if arguments.on else ["test"], card.emotions)
+    batch = dataset.batch(np.arange(len(dataset)))
+    features = classifier.describe(batch.waveforms, batch.num_valid)
+    # On another corpus only emotions that it has may be answered.
+    asked = in_table_order({row.label for row in dataset.rows})
+    columns = [card.emotions.index(emotion) for emotion in asked]
+    rng = np.random.default_rng(arguments.seed)
+    for rows in by_voice(dataset.speakers).values():
+        for place, row in enumerate(rows):
+            others = rng.permutation(np.delete(rows, place))
+            answers = {}
+            for count in COUNTS:
+                answer = classifier.answer(features[[row]], features[others[:count]])
+                answers[count] = asked[int(answer[0, columns].argmax())]
+            yield dataset.rows[row].label, answers
+
+
+if __name__ == "__main__":
+    main()

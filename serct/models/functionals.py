@@ -1,0 +1,146 @@
+"""`functionals_svm`: how pitch, energy, timbre and rhythm run over a clip, and an SVM.
+
+Shapes: N samples, T frames, C mel bands or coefficients, F features.
+"""
+
+from itertools import pairwise
+
+import numpy as np
+
+from serct.arrays import Floats
+from serct.model_params import FunctionalsSvmParams
+from serct.models.classical import Array
+from serct.models.feature_svm import FeatureSvm, neutral_clip
+from serct.models.voice_norm import VoiceNorm
+
+_WINDOW_S, _HOP_S = 0.032, 0.01
+_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+_DELTA_FRAMES = 9
+# Pitches of speech, from a creaking man to a shouting child. An estimate at the border is none.
+_PITCH_WINDOW_S = 0.064
+_LOWEST_PITCH_HZ, _HIGHEST_PITCH_HZ = 65.0, 600.0
+_PITCH_MARGIN_HZ = (5.0, 10.0)
+_PITCH_REFERENCE_HZ = 100.0
+_FEWEST_VOICED = 6
+# Frames that are softer than the loudest by more are taken for voiceless.
+_VOICED_RANGE_DB = 25.0
+# Modulations slower than words, of words, of syllables, of phones and of roughness.
+_MODULATION_HZ = (0.5, 2.0, 4.0, 8.0, 16.0, 32.0)
+_NUM_MODULATED = 8
+_TINY = 1e-8
+
+
+class FunctionalsSvm(FeatureSvm):
+    """Functionals of low-level descriptors of the clip without its easy cues, and an SVM.
+
+    Descriptors: pitch, energy, cepstral coefficients and their changes, log-mel energies, spectral
+    centroid, roll-off, flatness and flux. Functionals: mean, spread, quantiles, range, and how
+    they change from frame to frame. Beside them stretches of voice and of silence, the pitch's
+    slope, and the modulation of the bands.
+
+    Source:
+        Schuller et al., The INTERSPEECH 2009 emotion challenge, 2009 (functionals of descriptors);
+        Wu et al., Automatic speech emotion recognition using modulation spectral features, 2011;
+        de Cheveigné & Kawahara, YIN, 2002 (pitch).
+    """
+
+    def __init__(self, params: FunctionalsSvmParams, seed: int, sample_rate_hz: int) -> None:
+        """Build it unfitted."""
+        factor = params.relevance_factor
+        norm = VoiceNorm(factor) if factor is not None else None
+        super().__init__(params.regularisation, seed, norm)
+        self._params = params
+        self._rate_hz = sample_rate_hz
+
+    def _describe(self, waveform: Floats) -> Array:
+        import librosa
+
+        rate, hop = self._rate_hz, round(_HOP_S * self._rate_hz)
+        window = round(_WINDOW_S * rate)
+        clip = neutral_clip(waveform, self._params.noise_floor_db, window)
+        magnitudes = np.abs(librosa.stft(clip, n_fft=window, hop_length=hop))  # [bins, T]
+        power = magnitudes**2
+        bands = librosa.power_to_db(
+            librosa.feature.melspectrogram(S=power, sr=rate, n_mels=self._params.num_mels)
+        )  # [C, T]
+        coefficients = librosa.feature.mfcc(S=bands, n_mfcc=self._params.num_coefficients)
+        energies = librosa.power_to_db(power.mean(axis=0, keepdims=True))  # [1, T]
+        pitches, is_voiced = self._pitches(clip, energies[0], hop)
+        contours = [
+            coefficients,
+            librosa.feature.delta(coefficients, width=_DELTA_FRAMES, mode="nearest"),
+            bands,
+            pitches[None],
+            energies,
+            np.sqrt((np.diff(bands, axis=1) ** 2).mean(axis=0, keepdims=True)),
+            librosa.feature.spectral_centroid(S=magnitudes, sr=rate),
+            librosa.feature.spectral_rolloff(S=magnitudes, sr=rate),
+            np.log(librosa.feature.spectral_flatness(S=magnitudes) + _TINY),
+        ]
+        slope = np.polyfit(np.arange(len(pitches)), pitches, 1)[:1]
+        return np.concatenate(
+            [*map(_functionals, contours), slope, _rhythm(is_voiced), _modulation(bands)]
+        )
+
+    def _pitches(self, clip: Array, energies: Array, hop: int) -> tuple[Array, Array]:
+        """Give the pitch in the voiced frames, in semitones, and which of the T frames these are.
+
+        A clip with hardly any gets a constant pitch.
+        """
+        import librosa
+
+        found = librosa.yin(
+            clip,
+            fmin=_LOWEST_PITCH_HZ,
+            fmax=_HIGHEST_PITCH_HZ,
+            sr=self._rate_hz,
+            frame_length=2 * round(_PITCH_WINDOW_S * self._rate_hz / 2),
+            hop_length=hop,
+        )
+        hertz, energies = found[: len(energies)], energies[: len(found)]
+        above, below = _PITCH_MARGIN_HZ
+        is_voiced = (
+            (energies > energies.max() - _VOICED_RANGE_DB)
+            & (hertz > _LOWEST_PITCH_HZ + above)
+            & (hertz < _HIGHEST_PITCH_HZ - below)
+        )
+        if is_voiced.sum() < _FEWEST_VOICED:
+            return np.zeros(_FEWEST_VOICED), is_voiced
+        return 12 * np.log2(hertz[is_voiced] / _PITCH_REFERENCE_HZ), is_voiced
+
+
+def _functionals(contours: Array) -> Array:
+    """Sum up contours over time. [C, T], T >= 1 -> [10 C]."""
+    quantiles = np.quantile(contours, _QUANTILES, axis=1)
+    steps = np.diff(contours, axis=1, append=contours[:, -1:])
+    moments = (contours.mean(axis=1), contours.std(axis=1))
+    changes = (np.abs(steps).mean(axis=1), steps.std(axis=1))
+    return np.concatenate([*moments, *quantiles, quantiles[-1] - quantiles[0], *changes])
+
+
+def _rhythm(is_voiced: Array) -> Array:
+    """Give the voiced share, stretches of voice a second, and their mean length and spread. [4]."""
+    borders = np.flatnonzero(np.diff(is_voiced.astype(int), prepend=0, append=0))
+    lengths = np.diff(borders)[::2] * _HOP_S
+    seconds = len(is_voiced) * _HOP_S
+    if not len(lengths):
+        return np.zeros(4)
+    return np.array(
+        [is_voiced.mean(), len(lengths) / seconds, lengths.mean(), lengths.std()],
+    )
+
+
+def _modulation(bands: Array) -> Array:
+    """Give how strongly groups of bands swell and fade, by speed. [C, T] -> [8 * 5]."""
+    groups = [group.mean(axis=0) for group in np.array_split(bands, _NUM_MODULATED)]
+    swelling = np.stack(groups) - np.mean(groups, axis=1, keepdims=True)  # [8, T]
+    num_frames = swelling.shape[1]
+    # At least 5 s, so that each range of speeds holds several bins.
+    size = 2 ** int(np.ceil(np.log2(max(num_frames, 512))))
+    spectrum = np.abs(np.fft.rfft(swelling, n=size, axis=1)) ** 2 / num_frames
+    speeds = np.fft.rfftfreq(size, _HOP_S)
+    strengths = [
+        spectrum[:, (speeds >= low) & (speeds < high)].mean(axis=1)
+        for low, high in pairwise(_MODULATION_HZ)
+    ]
+    return np.log(np.concatenate(strengths) + _TINY)
