@@ -285,7 +285,8 @@ def write_predictions(
         writer.writerow(header)
         for row, answer in zip(dataset.rows, probabilities, strict=True):
             best = emotions[int(answer.argmax())]
-            shown = (f"{p:.6f}" for p in answer)
+            # Not so many decimals but digits: where only some may be answered, small ones decide.
+            shown = (f"{p:.6g}" for p in answer)
             writer.writerow([row.utterance, row.speaker, row.label, best, *shown])
 
 
