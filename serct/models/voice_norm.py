@@ -32,9 +32,9 @@ class VoiceNorm:
     Example:
         >>> norm = VoiceNorm(relevance_factor=1.0)
         >>> features = np.array([[0.0], [2.0], [10.0], [12.0]])
-        >>> norm.fit(features, ["low", "low", "high", "high"]).tolist()
-        [[-3.0], [-1.0], [1.0], [3.0]]
-        >>> norm(np.array([[7.0]]), heard=np.zeros((0, 1))).tolist()
+        >>> norm.fit(features, ["low", "low", "high", "high"]).round(2).tolist()
+        [[-2.67], [-0.67], [0.67], [2.67]]
+        >>> norm(np.array([[7.0]]), heard=np.zeros((0, 1))).round(2).tolist()
         [[1.0]]
     """
 
