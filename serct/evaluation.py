@@ -106,6 +106,11 @@ class VoiceClassifier:
         return lambda waveforms, num_valid: self.answer(self.describe(waveforms, num_valid), heard)
 
 
+def for_strangers(classifier: Classifier) -> Classifier:
+    """Give what answers for clips of voices never heard, as a service must."""
+    return classifier.__call__ if isinstance(classifier, VoiceClassifier) else classifier
+
+
 def as_classifier(
     model: Model, device: torch.device, precision: torch.dtype = torch.float32
 ) -> Classifier:

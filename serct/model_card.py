@@ -198,6 +198,12 @@ def _limits(card: Mapping[str, Any]) -> list[str]:
     hides_padding = architecture["architecture"] in _HIDE_PADDING
     if not architecture.get("mask_padding", hides_padding):
         limits.append("Padding is not hidden from it, so a recording's length can sway it.")
+    if architecture.get("relevance_factor") is not None:
+        limits.append(
+            "Before it was scored it heard the scored part's other recordings of each voice, labels "
+            "unseen. A voice of which it heard nothing is taken for the average one, and read "
+            "far worse."
+        )
     if card["audio"]["sample_rate"] == "native":
         limits.append(
             "Files are not resampled: a file of another rate is heard at another speed and pitch."

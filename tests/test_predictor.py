@@ -11,7 +11,7 @@ import torch
 from serct import Predictor
 from serct.checkpoint import load_model
 from serct.errors import AudioError, CheckpointError, VoiceError
-from serct.evaluation import as_classifier, predict
+from serct.evaluation import as_classifier, for_strangers, predict
 from serct.shards import ShardDataset, stack_clips
 
 NAMES = (
@@ -103,3 +103,16 @@ def test_a_voice_is_heard_only_by_a_model_that_makes_use_of_it(
     (tmp_path / "broken.wav").write_bytes(b"no audio")
     with pytest.raises(AudioError, match=r"broken\.wav"):
         adaptive.hear([tmp_path / "broken.wav"])
+
+
+def test_for_strangers_each_clip_is_answered_as_alone(
+    trained: dict[str, Path], tones: Path, tone_shards: Path
+) -> None:
+    predictor = Predictor.load(trained["voice_svm"])
+    dataset = ShardDataset(tone_shards, ["test"], predictor.card.emotions)
+    found = predict(for_strangers(predictor.classify), dataset, 16)
+    assert not np.array_equal(found, predict(predictor.classify, dataset, 16))
+    for row, answer in zip(dataset.rows, found, strict=True):
+        waveform, rate = soundfile.read(tones / f"{row.utterance}.wav")
+        alone = predictor.classify(*stack_clips([predictor.prepare(waveform, rate)]))[0]
+        np.testing.assert_allclose(answer, alone, atol=1e-9)

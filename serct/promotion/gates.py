@@ -1,7 +1,7 @@
 """The gates that a version must pass before people are served with it.
 
 Everything is measured anew, from the version as the registry holds it and the shards of the
-workspace; scores noted elsewhere are not trusted.
+workspace, and for voices never heard, as a service answers; scores noted elsewhere are not trusted.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from serct.comparison import ua_difference_bound
 from serct.errors import SerctError
-from serct.evaluation import evaluate, evaluate_zero_shot
+from serct.evaluation import evaluate, evaluate_zero_shot, for_strangers
 from serct.params import Params
 from serct.predictor import Predictor
 from serct.probes import probe_model
@@ -80,7 +80,7 @@ def _tested(
 ) -> Iterator[Gate]:
     """Ask all that needs the test part which belongs to the candidate."""
     bounds = params.promotion
-    answers = evaluate(predictor.classify, test, params.evaluate.batch_size)
+    answers = evaluate(for_strangers(predictor.classify), test, params.evaluate.batch_size)
     ua, least = answers.scores.ua, bounds.min_test_ua
     found = f"{ua:.4f}, n = {answers.scores.n}"
     yield _gate(f"UA on {predictor.card.corpus}", found, f">= {least:g}", ua >= least)
@@ -113,7 +113,7 @@ def _compared(
     ):
         # It may have been trained on what is test data here.
         return Gate(name, "the champion is of other data", expected, "skipped")
-    answers = evaluate(other.classify, test, params.evaluate.batch_size)
+    answers = evaluate(for_strangers(other.classify), test, params.evaluate.batch_size)
     was_right = answers.probabilities.argmax(axis=1) == test.labels
     lost = -ua_difference_bound(test.labels, is_right, was_right, bounds.confidence)
     found = f"<= {max(lost, 0.0):.4f} (its UA: {answers.scores.ua:.4f})"
@@ -125,7 +125,11 @@ def _zero_shot(params: Params, predictor: Predictor, name: str, shards: Path) ->
     try:
         splits = tuple(read_meta(shards).counts)
         found = evaluate_zero_shot(
-            predictor.classify, predictor.card.emotions, shards, splits, params.evaluate.batch_size
+            for_strangers(predictor.classify),
+            predictor.card.emotions,
+            shards,
+            splits,
+            params.evaluate.batch_size,
         )
     except SerctError as error:
         return _gate(question, str(error), f">= {least:g}", False)
