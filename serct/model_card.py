@@ -200,7 +200,7 @@ def _limits(card: Mapping[str, Any]) -> list[str]:
         limits.append("Padding is not hidden from it, so a recording's length can sway it.")
     if architecture.get("relevance_factor") is not None:
         limits.append(
-            "Before it was scored it heard the scored part's other recordings of each voice, labels "
+            "Before it was scored it heard all recordings of each voice in the scored part, labels "
             "unseen. A voice of which it heard nothing is taken for the average one, and read "
             "far worse."
         )
