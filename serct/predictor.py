@@ -99,8 +99,8 @@ class Predictor:
         """Give a predictor for one voice, made better by recordings of it.
 
         Args:
-            recordings: Audio files of that voice, in any emotions; ten or more, of several, help
-                most (docs/studies.md).
+            recordings: Audio files of that voice. Ten or more in several emotions help most; those
+                of one emotion alone do harm (docs/studies.md).
 
         Raises:
             VoiceError: If the model makes no use of them, or there are none.

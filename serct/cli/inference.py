@@ -22,7 +22,9 @@ def predict(
     precision: Annotated[str, typer.Option(help="float32, bfloat16 or auto.")] = "float32",
     voice: Annotated[
         Path | None,
-        typer.Option(help="Folder of other recordings of the speaker, for a model like voice_svm."),
+        typer.Option(
+            help="Folder of the speaker's recordings in several moods, for a model like voice_svm."
+        ),
     ] = None,
 ) -> None:
     """Tell the emotion of audio files; exit code 1 if one of them is unusable."""
