@@ -48,7 +48,11 @@ def test_order_and_sums_stay() -> None:
     assert applied.max() < probabilities.max()
 
 
-def test_certain_and_right_stays_finite() -> None:
-    found = calibrate(np.eye(4), np.arange(4), 0.1)
+@pytest.mark.parametrize("num_rows", [4, 100, 5000])
+def test_certain_and_right_is_as_sure_as_so_many_right_answers_allow(num_rows: int) -> None:
+    labels = np.arange(num_rows) % 4
+    certain = np.eye(4)[labels]
+    found = calibrate(certain, labels, 0.1)
     assert found.uncertain_below == 0.0
-    assert np.isfinite(found.apply(np.eye(4))).all()
+    expected = (num_rows + 1) / (num_rows + 2)
+    assert found.apply(certain).max(axis=1) == pytest.approx(expected, rel=1e-3)
