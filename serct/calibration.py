@@ -40,8 +40,8 @@ def calibrate(
 
     The temperature gives the labels the highest likelihood, each with a share of 1 / (n + 2) taken
     for wrong: where every clip is right, nothing else keeps confidence from growing without end,
-    and after n right answers of n the next one is right with (n + 1) / (n + 2). The bound is the lowest that leaves
-    at most ``max_error`` of the answers above it wrong; 1 if there is none.
+    and after n right answers of n the next one is right with (n + 1) / (n + 2). The bound is
+    the lowest that leaves at most ``max_error`` of the answers above it wrong; 1 if there is none.
 
     Args:
         probabilities: Of a model on rows it was not trained on. float64 [n, K]
