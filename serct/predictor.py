@@ -100,7 +100,7 @@ class Predictor:
 
         Args:
             recordings: Audio files of that voice. Ten or more in several emotions help most; those
-                of one emotion alone do harm (docs/studies.md).
+                of one emotion alone may do harm (docs/studies.md).
 
         Raises:
             VoiceError: If the model makes no use of them, or there are none.
