@@ -39,7 +39,8 @@ optuna = pytest.importorskip("optuna")
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[str]:
     """Give the address of a cluster of two nodes with one core each."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    # Ray's workers are nice to all others, and tests beside these would leave them next to nothing.
+    os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_worker_niceness="0")
     from ray.cluster_utils import Cluster
 
     nodes = Cluster(
@@ -90,7 +91,11 @@ def repro(workspace: Path, target: str) -> "subprocess.Popen[str]":
 
 
 def finish(process: "subprocess.Popen[str]") -> str:
-    output, _ = process.communicate(timeout=280)
+    try:
+        output, _ = process.communicate(timeout=280)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        pytest.fail(f"not finished after 280 s, having printed:\n{process.communicate()[0]}")
     assert process.returncode == 0, output
     return output
 
