@@ -12,35 +12,34 @@ import numpy as np
 
 from serct.models.classical import Array
 
-_TENSORS = ("voice_mean", "voice_variance")
-# A feature that no voice ever varies stays where it is.
-_LEAST_VARIANCE = 1e-12
+_MEAN = "voice_mean"
 
 
 class VoiceNorm:
-    """Standardises features by the mean and variance of their voice.
+    """Takes from features the mean of their voice.
 
-    Both are drawn towards those of the average voice of the training set, which counts for
+    It is drawn towards that of the average voice of the training set, which counts for
     ``relevance_factor`` recordings: a voice never heard is taken for the average one, one heard
-    often for itself.
+    often for itself. How much a voice varies is left alone: that depends on the emotions that
+    happened to be heard more than on the voice.
 
     Source:
         Busso et al., Iterative feature normalization scheme for automatic emotion detection from
         speech, 2013 (normalisation by speaker); Reynolds et al., Speaker verification using
-        adapted Gaussian mixture models, 2000 (relevance factor).
+        adapted Gaussian mixture models, 2000 (relevance factor, and means alone adapted).
 
     Example:
-        >>> norm = VoiceNorm(relevance_factor=1.0)
+        >>> norm = VoiceNorm(relevance_factor=2.0)
         >>> features = np.array([[0.0], [2.0], [10.0], [12.0]])
-        >>> norm.fit(features, ["low", "low", "high", "high"]).round(2).tolist()
-        [[-2.67], [-0.67], [0.67], [2.67]]
-        >>> norm(np.array([[7.0]]), heard=np.zeros((0, 1))).round(2).tolist()
+        >>> norm.fit(features, ["low", "low", "high", "high"]).tolist()
+        [[-3.5], [-1.5], [1.5], [3.5]]
+        >>> norm(np.array([[7.0]]), heard=np.zeros((0, 1))).tolist()
         [[1.0]]
     """
 
     def __init__(self, relevance_factor: float) -> None:
         self._relevance = relevance_factor
-        self._mean = self._variance = np.zeros(0)
+        self._mean = np.zeros(0)
 
     def fit(self, features: Array, voices: Sequence[str]) -> Array:
         """Learn what the average voice is like, and give the features relative to their voices.
@@ -53,10 +52,7 @@ class VoiceNorm:
             float64 [n, F]
         """
         rows = by_voice(voices)
-        means = [features[indices].mean(axis=0) for indices in rows.values()]
-        variances = [features[indices].var(axis=0) for indices in rows.values()]
-        self._mean = np.mean(means, axis=0)
-        self._variance = np.mean(variances, axis=0)
+        self._mean = np.mean([features[indices].mean(axis=0) for indices in rows.values()], axis=0)
         relative = np.empty_like(features)
         for indices in rows.values():
             relative[indices] = self(features[indices], heard=features[indices])
@@ -73,20 +69,17 @@ class VoiceNorm:
             float64 [n, F]
         """
         share = len(heard) / (len(heard) + self._relevance)
-        mean, variance = self._mean, self._variance
-        if share > 0:
-            mean = share * heard.mean(axis=0) + (1 - share) * mean
-            variance = share * heard.var(axis=0) + (1 - share) * variance
-        relative: Array = (features - mean) / np.sqrt(variance + _LEAST_VARIANCE)
+        mean = share * heard.mean(axis=0) + (1 - share) * self._mean if share > 0 else self._mean
+        relative: Array = features - mean
         return relative
 
     def state(self) -> dict[str, Array]:
         """Give what `fit` learned."""
-        return dict(zip(_TENSORS, (self._mean, self._variance), strict=True))
+        return {_MEAN: self._mean}
 
     def load_state(self, tensors: Mapping[str, Array]) -> None:
-        """Take over what `state` gave; raises KeyError if a part is missing."""
-        self._mean, self._variance = (tensors[name] for name in _TENSORS)
+        """Take over what `state` gave; raises KeyError if it is missing."""
+        self._mean = tensors[_MEAN]
 
 
 def by_voice(voices: Sequence[str]) -> dict[str, Array]:
