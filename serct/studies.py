@@ -50,7 +50,7 @@ class Row:
         tested_on: The same, or a corpus it had never heard: then all of its emotions that the
             model knows, the others' answers masked.
         n: Utterances tested with one seed: all folds together, or each fold's model on all.
-        validation_ua: What chose the epoch, the mean over seeds and folds.
+        validation_ua: Of each seed, the mean over its folds: what choices may be made by.
         wa: Weighted accuracy, the mean over seeds.
         ua: Unweighted accuracy of each seed, its folds pooled before it is computed.
         interval: Of the first seed's UA, 95 %.
@@ -63,7 +63,7 @@ class Row:
     corpus: str
     tested_on: str
     n: int
-    validation_ua: float
+    validation_ua: tuple[float, ...]
     wa: float
     ua: tuple[float, ...]
     interval: Interval
@@ -132,7 +132,7 @@ def as_table(rows: list[Row]) -> list[dict[str, Any]]:
             "trained on": row.corpus,
             "tested on": row.tested_on,
             "n": row.n,
-            "validation UA": f"{row.validation_ua:.3f}",
+            "validation UA": _spread(row.validation_ua),
             "WA": f"{row.wa:.3f}",
             "UA": _spread(row.ua),
             "95 %": f"{row.interval.low:.3f}-{row.interval.high:.3f} ({row.interval.over})",
@@ -206,7 +206,7 @@ class _Tested:
     """All cells of one model on one corpus: answers by seed, then fold."""
 
     answers: dict[int, list[_Answers]]
-    validation_ua: list[float]
+    validation_ua: dict[int, list[float]]
     runs: list[Mapping[str, str | None]]
 
     @classmethod
@@ -214,7 +214,7 @@ class _Tested:
         cls, cells: list[tuple[int, Path]], model: str, corpus: str, tested_on: str
     ) -> "_Tested":
         """Read what the stages wrote in each cell."""
-        found = cls({}, [], [])
+        found = cls({}, {}, [])
         name = f"{corpus}-{model}"
         for seed, cell in cells:
             reports, trained = cell / "data" / "reports", cell / "data" / "models" / name
@@ -227,7 +227,7 @@ class _Tested:
             found.answers.setdefault(seed, []).append(answers)
             run = json.loads((trained / "run.json").read_text("utf-8"))
             card = json.loads((trained / "card.json").read_text("utf-8"))
-            found.validation_ua.append(card["validation"]["ua"])
+            found.validation_ua.setdefault(seed, []).append(card["validation"]["ua"])
             found.runs.append(
                 {"cell": cell.name, "run": run["run_id"], "manifest": metrics["manifest_digest"]}
             )
@@ -254,7 +254,7 @@ def _as_row(model: str, corpus: str, tested_on: str, tested: _Tested, first: _Te
         corpus=corpus,
         tested_on=tested_on,
         n=scores[0].n,
-        validation_ua=statistics.mean(tested.validation_ua),
+        validation_ua=tuple(statistics.mean(folds) for folds in tested.validation_ua.values()),
         wa=statistics.mean(each.wa for each in scores),
         ua=tuple(each.ua for each in scores),
         interval=ua_interval(actual, own.is_right, np.array(own.speakers)),

@@ -24,6 +24,10 @@ def test_every_study_makes_workspaces_that_check(name: str, tmp_path: Path) -> N
         )
         assert params.split.fold == fold
         assert params.seed == 5
+        # A model's own `train` in the profile stands above the study's for all models.
+        for model in params.pipeline.models:
+            given = params.train_params(model).model_dump(mode="json")
+            assert settings.get("train", {}).items() <= given.items(), model
     assert f"dir = {tmp_path}" in (tmp_path / "0" / ".dvc" / "config").read_text()
 
 
@@ -89,7 +93,7 @@ def test_folds_are_pooled_before_they_are_scored(
     assert row.ua == (pytest.approx((0.5 + 0.0 + 1.0) / 3),)
     assert row.folds == (0.75, 0.5)
     assert row.interval.over == "utterances"
-    assert row.validation_ua == 0.5
+    assert row.validation_ua == (0.5,)
     assert row.gain is None
     assert [each["run"] for each in row.runs] == ["run0", "run1"]
     assert json.loads((folder / "study.json").read_text())[0]["n"] == 6
@@ -136,7 +140,7 @@ def test_zero_shot_answers_are_masked_and_models_are_compared_in_pairs(tmp_path:
     )
     row = studies._as_row("serct", "tess", "emodb", tested, first)
     assert row.n == 200
-    assert len(row.ua) == 2
+    assert len(row.ua) == len(row.validation_ua) == 2
     assert row.ua[0] == pytest.approx(0.9, abs=0.06)
     assert row.gain is not None
     assert 0.25 < row.gain[0] < 0.4 < row.gain[1] < 0.55
