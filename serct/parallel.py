@@ -15,7 +15,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from serct.errors import ParamsError
-from serct.workspace import stage_environment
+from serct.workspace import run_dvc, stage_environment
 
 Graph = Mapping[str, frozenset[str]]
 
@@ -63,14 +63,14 @@ def only(graph: Graph, targets: Sequence[str]) -> Graph:
     return {stage: graph[stage] for stage in graph if stage in kept}
 
 
-def repro_in_parallel(
+def rebuild(
     workspace: Path,
     jobs: int,
     targets: Sequence[str] = (),
     flags: Sequence[str] = (),
     show: Callable[[str], object] = print,
 ) -> int:
-    """Rebuild whatever changed, up to ``jobs`` stages at once.
+    """Rebuild whatever changed, up to ``jobs`` stages at once; a single one is DVC's own way.
 
     When a stage fails no new one is started; those running end first.
 
@@ -85,8 +85,10 @@ def repro_in_parallel(
         The exit code of the first stage that failed, 0 if none did.
 
     Raises:
-        ParamsError: If a target is no stage.
+        ParamsError: If there are several jobs and a target is no stage.
     """
+    if jobs == 1:
+        return run_dvc(workspace, ["repro", *flags, *targets])
     graph = only(read_graph(workspace), targets)
     environment = stage_environment(os.environ)
     environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // jobs)))

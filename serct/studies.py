@@ -21,10 +21,11 @@ from serct.comparison import Interval, ua_difference, ua_interval
 from serct.emotions import in_table_order
 from serct.errors import ParamsError, SerctError
 from serct.metrics import Scores, score_names
+from serct.parallel import rebuild
 from serct.params import Params
 from serct.params_file import read_yaml
 from serct.sections import Section, validate
-from serct.workspace import prepare_workspace, project_root, run_dvc
+from serct.workspace import prepare_workspace, project_root
 
 
 class Study(Section):
@@ -79,13 +80,17 @@ def list_studies() -> dict[str, str]:
 
 
 def run_study(
-    name: str, folder: Path | None, on_cell: Callable[[str], object] = lambda cell: None
+    name: str,
+    folder: Path | None,
+    jobs: int = 1,
+    on_cell: Callable[[str], object] = lambda cell: None,
 ) -> tuple[Path, list[Row]]:
     """Run what is missing of a study and pool it.
 
     Args:
         name: A file in `studies/`.
         folder: Where its workspaces lie; ``build/studies/<name>`` in the checkout if None.
+        jobs: Stages of a cell that may run at the same time.
         on_cell: Called with the name of each cell before it runs.
 
     Returns:
@@ -106,7 +111,7 @@ def run_study(
             cell, params = prepare_workspace(
                 cell, study.profile, overlay={**settings, "seed": seed}, cache=folder / "cache"
             )
-            if run_dvc(cell, ["repro"]):
+            if rebuild(cell, jobs):
                 raise SerctError(f"{cell}: the pipeline failed; what it said stands above")
             cells.append((seed, cell))
     if params is None:

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from serct.errors import ParamsError
-from serct.parallel import only, read_graph, repro_in_parallel
+from serct.parallel import only, read_graph, rebuild
 
 STEP = (
     "import pathlib, sys, time; out, seconds, *needed = sys.argv[1:];"
@@ -73,7 +73,7 @@ def test_the_lock_file_is_that_of_one_after_the_other(tmp_path: Path) -> None:
     serial_s = time.monotonic() - started
     lines: list[str] = []
     started = time.monotonic()
-    assert repro_in_parallel(parallel, 2, show=lines.append) == 0
+    assert rebuild(parallel, 2, show=lines.append) == 0
     parallel_s = time.monotonic() - started
     # The same entries; DVC puts each where the file ended when its stage was done.
     locks = [yaml.safe_load((root / "dvc.lock").read_text()) for root in (serial, parallel)]
@@ -85,7 +85,7 @@ def test_the_lock_file_is_that_of_one_after_the_other(tmp_path: Path) -> None:
     assert lines[-1] == "=== 5 of 5 stages done"
     # Nothing is left to do, for either way of running.
     again: list[str] = []
-    assert repro_in_parallel(parallel, 2, show=again.append) == 0
+    assert rebuild(parallel, 2, show=again.append) == 0
     assert not any("made" in line for line in again)
     result = subprocess.run(
         [sys.executable, "-m", "dvc", "status"], cwd=parallel, capture_output=True, text=True
@@ -97,7 +97,7 @@ def test_the_lock_file_is_that_of_one_after_the_other(tmp_path: Path) -> None:
 def test_a_failure_starts_nothing_new_and_loses_nothing(tmp_path: Path) -> None:
     root = write_project(tmp_path / "p", failing="a2")
     lines: list[str] = []
-    assert repro_in_parallel(root, 2, show=lines.append) != 0
+    assert rebuild(root, 2, show=lines.append) != 0
     assert any(line.startswith("a2 failed with exit code") for line in lines)
     assert any("no_such_file.py" in line for line in lines)
     assert not (root / "end").exists()
@@ -108,6 +108,6 @@ def test_a_failure_starts_nothing_new_and_loses_nothing(tmp_path: Path) -> None:
 def test_only_what_a_target_needs_runs(tmp_path: Path) -> None:
     root = write_project(tmp_path / "p")
     assert len(read_graph(root)) == 5
-    assert repro_in_parallel(root, 2, ["a2"], show=lambda line: None) == 0
+    assert rebuild(root, 2, ["a2"], show=lambda line: None) == 0
     assert (root / "a2").exists()
     assert not (root / "b1").exists()

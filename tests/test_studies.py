@@ -56,7 +56,7 @@ def test_folds_are_pooled_before_they_are_scored(
         1: [("happy", "sad"), ("sad", "sad"), ("sad", "sad")],
     }
 
-    def pretend(cell: Path, arguments: list[str]) -> int:
+    def pretend(cell: Path, jobs: int) -> int:
         fold = int(cell.name[-1])
         for folder, name, content in (
             ("reports/evaluate", "metrics.json", {"manifest_digest": f"digest{fold}"}),
@@ -87,7 +87,7 @@ def test_folds_are_pooled_before_they_are_scored(
         }
     )  # fmt: skip
     monkeypatch.setattr(studies, "_read", lambda name: study)
-    monkeypatch.setattr(studies, "run_dvc", pretend)
+    monkeypatch.setattr(studies, "rebuild", pretend)
     folder, (row,) = run_study("made up", tmp_path)
     assert row.n == 6
     assert row.ua == (pytest.approx((0.5 + 0.0 + 1.0) / 3),)

@@ -8,6 +8,8 @@ import typer
 from serct.cli.app import app
 from serct.cli.shared import Profile, Settings, Workspace, print_results, workspace_root
 
+Jobs = Annotated[int, typer.Option(min=1, help="Stages that may run at the same time.")]
+
 
 @app.command()
 def repro(
@@ -18,18 +20,15 @@ def repro(
         list[str] | None, typer.Option(help="Only up to this stage, e.g. train@serct-tess.")
     ] = None,
     force: Annotated[bool, typer.Option(help="Run stages even if nothing changed.")] = False,
-    jobs: Annotated[int, typer.Option(min=1, help="Stages that may run at the same time.")] = 1,
+    jobs: Jobs = 1,
 ) -> None:
     """Rebuild whatever changed, then show the results."""
-    from serct.parallel import repro_in_parallel
-    from serct.workspace import prepare_workspace, run_dvc
+    from serct.parallel import rebuild
+    from serct.workspace import prepare_workspace
 
     folder, _ = prepare_workspace(workspace, profile, settings or [])
     flags = ["--force"] if force else []
-    if jobs == 1:
-        code = run_dvc(folder, ["repro", *flags, *(target or [])])
-    else:
-        code = repro_in_parallel(folder, jobs, target or [], flags, typer.echo)
+    code = rebuild(folder, jobs, target or [], flags, typer.echo)
     if code:
         raise typer.Exit(code)
     if not target:
@@ -62,6 +61,7 @@ def study(
     folder: Annotated[
         Path | None, typer.Option(help="Where its workspaces lie; build/studies/NAME if left out.")
     ] = None,
+    jobs: Jobs = 1,
 ) -> None:
     """Run a study: folds, seeds or variants, pooled into one table."""
     from serct.cli.shared import print_table
@@ -71,7 +71,7 @@ def study(
         rows = [{"study": each, "asks": text} for each, text in list_studies().items()]
         print_table("Studies", rows)
         return
-    found, pooled = run_study(name, folder, lambda cell: typer.echo(f"--- {cell}", err=True))
+    found, pooled = run_study(name, folder, jobs, lambda cell: typer.echo(f"--- {cell}", err=True))
     print_table(f"{name}: UA is that of all folds together", as_table(pooled))
     typer.echo(f"\nAll numbers, with runs and digests: {found / 'study.json'}")
 
