@@ -3,12 +3,13 @@
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,8 @@ SMALL = {
         "corpora": ["demo_en"], "train_corpora": ["demo_en"], "zero_shot_corpora": [],
         "models": ["serct"],
     },
-    "models.serct.train.epochs": 3,
+    "corpora.demo_en": {"num_speakers": 2, "num_texts": 10},
+    "models.serct.train.epochs": 2,
     "promotion": {"min_test_ua": 0.0, "min_zero_shot_ua": 0.0, "margin": 0.9, "max_changed": 0.99},
 }  # fmt: skip
 PORTS = ("DATABASE", "BUCKET", "TRACKING", "SERVICE")
@@ -60,15 +62,22 @@ def test_the_script_leads_from_nothing_to_a_shared_champion(folder: Path) -> Non
         for name, each in value.items() if isinstance(value, dict) else [("", value)]:
             settings += ["--set", f"{key}{'.' if name else ''}{name}={json.dumps(each)}"]
     ports = free_ports()
-    process = subprocess.run(
+    process = subprocess.Popen(
         ["bash", str(ROOT / "deploy/team.sh"), str(folder), *settings],
         env={**os.environ, **ports, "PYTHON": sys.executable},
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=550,
+        start_new_session=True,
     )
+    try:
+        output, errors = process.communicate(timeout=900)
+    finally:
+        # If it did not end, neither did its servers.
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
     logs = {path.name: path.read_text()[-2000:] for path in folder.glob("*.log")}
-    assert process.returncode == 0, (process.stdout, process.stderr, logs)
+    assert process.returncode == 0, (output, errors, logs)
     # Nothing that it started is left.
     for port in ports.values():
         with socket.socket() as probe:
@@ -83,7 +92,7 @@ def test_the_script_leads_from_nothing_to_a_shared_champion(folder: Path) -> Non
     assert answer["model"]["version"] == "1"
     [prediction] = answer["predictions"]
     assert set(prediction["probabilities"]) == set(card["emotions"])
-    assert "PROBLEM" not in process.stdout
+    assert "PROBLEM" not in output
     searches = [list((each / "data/search").iterdir()) for each in (first, second)]
     # One search, two participants; who is done first may not have seen the other's last trial.
     assert [path.name for path in searches[0]] == [path.name for path in searches[1]]
