@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax, softmax
 
 from serct.arrays import Probabilities
 from serct.sections import Positive, Section
@@ -38,36 +39,22 @@ def calibrate(
 ) -> Calibration:
     """Choose temperature and bound.
 
-    The temperature gives the labels the highest likelihood, each with a share of 1 / (n + 2) taken
-    for wrong: where every clip is right, nothing else keeps confidence from growing without end,
-    and after n right answers of n the next one is right with (n + 1) / (n + 2). The bound is
-    the lowest that leaves at most ``max_error`` of the answers above it wrong; 1 if there is none.
+    The bound is the lowest that leaves at most ``max_error`` of the answers above it wrong; 1 if
+    there is none.
 
     Args:
         probabilities: Of a model on rows it was not trained on. float64 [n, K]
         labels: Of those rows. int64 [n]
         max_error: Share of wrong answers, 0..1.
 
-    Source:
-        Guo et al., On calibration of modern neural networks, 2017, section 4.2; Platt,
-        Probabilistic outputs for support vector machines, 1999 (targets that are not certain).
-
     Example:
         >>> told = np.array([[0.9, 0.1], [0.8, 0.2], [0.4, 0.6]])
         >>> calibrate(told, np.array([0, 0, 0]), 0.1).uncertain_below > 0.6
         True
     """
-    num_emotions = probabilities.shape[1]
-    doubt = 1 / (len(labels) + 2)
-    targets = np.full(probabilities.shape, doubt / (num_emotions - 1))
-    targets[np.arange(len(labels)), labels] = 1 - doubt
-
-    def loss(log_temperature: float) -> float:
-        calibrated = _divided(probabilities, float(np.exp(log_temperature)))
-        return float(-(targets * np.log(calibrated + _SMALLEST)).sum(axis=1).mean())
-
-    bounds = (np.log(_LOWEST_TEMPERATURE), np.log(_HIGHEST_TEMPERATURE))
-    temperature = float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))
+    temperature = choose_temperature(
+        _logits(probabilities), labels, (_LOWEST_TEMPERATURE, _HIGHEST_TEMPERATURE)
+    )
     calibrated = _divided(probabilities, temperature)
     return Calibration(
         temperature=temperature,
@@ -77,11 +64,47 @@ def calibrate(
     )
 
 
+def choose_temperature(
+    logits: npt.NDArray[np.float64],
+    labels: npt.NDArray[np.int64],
+    bounds: tuple[float, float],
+) -> float:
+    """Give the temperature over which logits give the labels the highest likelihood.
+
+    Each label has a share of 1 / (n + 2) taken for wrong: where every row is right, nothing else
+    keeps confidence from growing without end, and after n right answers of n the next one is right
+    with (n + 1) / (n + 2).
+
+    Args:
+        logits: On rows that they were not trained on. float64 [n, K]
+        labels: Of those rows. int64 [n]
+        bounds: The lowest and the highest temperature.
+
+    Source:
+        Guo et al., On calibration of modern neural networks, 2017, section 4.2; Platt,
+        Probabilistic outputs for support vector machines, 1999 (targets that are not certain).
+    """
+    num_emotions = logits.shape[1]
+    doubt = 1 / (len(labels) + 2)
+    targets = np.full(logits.shape, doubt / (num_emotions - 1))
+    targets[np.arange(len(labels)), labels] = 1 - doubt
+
+    def loss(log_temperature: float) -> float:
+        told = log_softmax(logits / np.exp(log_temperature), axis=1)
+        return float(-(targets * told).sum(axis=1).mean())
+
+    found = minimize_scalar(loss, bounds=np.log(bounds), method="bounded")
+    return float(np.exp(found.x))
+
+
+def _logits(probabilities: Probabilities) -> npt.NDArray[np.float64]:
+    logits: npt.NDArray[np.float64] = np.log(np.maximum(probabilities, _SMALLEST))
+    return logits
+
+
 def _divided(probabilities: Probabilities, temperature: float) -> Probabilities:
-    logits = np.log(np.maximum(probabilities, _SMALLEST)) / temperature
-    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-    calibrated: Probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
-    return calibrated
+    divided: Probabilities = softmax(_logits(probabilities) / temperature, axis=1)
+    return divided
 
 
 def _lowest_bound(

@@ -17,7 +17,7 @@ from serct.emotions import in_table_order
 from serct.errors import ShardError
 from serct.metrics import Scores, majority, score
 from serct.models import Model
-from serct.models.feature_svm import FeatureSvm
+from serct.models.feature_classifier import FeatureClassifier
 from serct.models.voice_norm import by_voice
 from serct.shards import ShardDataset
 
@@ -76,7 +76,7 @@ class VoiceClassifier:
     Called for a batch, it answers as for voices never heard.
     """
 
-    def __init__(self, model: FeatureSvm) -> None:
+    def __init__(self, model: FeatureClassifier) -> None:
         self._model = model
         self.num_features = model.num_features
 
@@ -117,7 +117,7 @@ def as_classifier(
     """Give a model of either kind the one interface; ``precision`` is for torch models."""
     if isinstance(model, torch.nn.Module):
         return TorchClassifier(model, device, precision)
-    if isinstance(model, FeatureSvm) and model.adapts_to_voices:
+    if isinstance(model, FeatureClassifier) and model.adapts_to_voices:
         return VoiceClassifier(model)
     return lambda waveforms, num_valid: model.predict_proba(waveforms)
 

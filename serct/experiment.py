@@ -18,8 +18,8 @@ from serct.evaluation import as_classifier, predict
 from serct.params import Params, TrainParams
 from serct.shards import ShardDataset
 from serct.tracked import tracked
-from serct.training import Fitted, fingerprint, fit
-from serct.training_state import EpochRow
+from serct.training import fingerprint, fit
+from serct.training_state import EpochRow, Fitted
 
 
 def train_and_track(params: Params, name: str, shards: Path, state: Path, out: Path) -> None:

@@ -28,7 +28,7 @@ PROBES: Mapping[str, str] = {
     "duration": "the duration alone",
     "recording": "level, noise floor, DC and edges alone",
 }
-_HIDE_PADDING = ("mel_conformer", "cnn_bilstm", "lstm", "mfcc_svm", "functionals_svm")
+_HIDE_PADDING = ("mel_conformer", "cnn_bilstm", "lstm", "mfcc_svm", "functionals_lda")
 _SYNTHETIC = (
     "**Synthetic speech.** This model was trained on speech made by a synthesiser, to show that "
     "the pipeline works. Its scores say nothing about people."

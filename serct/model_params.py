@@ -114,21 +114,13 @@ class MfccSvmParams(ModelSection):
         return self
 
 
-class FunctionalsSvmParams(ModelSection):
-    """An SVM with an RBF kernel on functionals of pitch, energy, timbre and rhythm."""
+class FunctionalsLdaParams(ModelSection):
+    """Linear discriminant analysis of functionals of timbre, pitch, energy and rhythm."""
 
-    architecture: Literal["functionals_svm"]
-    num_coefficients: PositiveInt
+    architecture: Literal["functionals_lda"]
     num_mels: Annotated[int, Field(ge=8)]
     noise_floor_db: Annotated[float, Field(lt=0)]
-    regularisation: Positive
     relevance_factor: Positive | None
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if self.num_coefficients > self.num_mels:
-            raise ValueError("num_coefficients must not exceed num_mels")
-        return self
 
 
 class MelConformerParams(ModelSection):
@@ -182,5 +174,5 @@ ModelParams = (
     | MlpParams
     | SvmParams
     | MfccSvmParams
-    | FunctionalsSvmParams
+    | FunctionalsLdaParams
 )

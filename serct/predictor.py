@@ -109,7 +109,7 @@ class Predictor:
         if not isinstance(self.classify, VoiceClassifier):
             raise VoiceError(
                 f"model {self.card.name} answers alike for every voice; one that adapts to a voice "
-                "is a functionals_svm with a relevance_factor, such as voice_svm"
+                "is a functionals_lda with a relevance_factor, such as voice_lda"
             )
         if not recordings:
             raise VoiceError("found no recording of the voice, expected at least one")

@@ -1,4 +1,4 @@
-"""Training: the one loop for every torch model; scikit-learn models are fitted here too.
+"""Training: the one loop for every torch model; `classical_training` fits scikit-learn's.
 
 The loop can be killed at any moment: after each epoch its whole state is on disk, and since
 every epoch draws its randomness from (seed, epoch) alone, a resumed training ends with the same
@@ -10,12 +10,10 @@ import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
@@ -24,31 +22,22 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from serct import __version__, distributed, runtime
 from serct.augmentation import Augmentation
 from serct.batches import DeviceBatches, TensorBatch, epoch_batches
+from serct.classical_training import fit_classical
 from serct.errors import TrainingError
-from serct.evaluation import TorchClassifier, as_classifier, evaluate
-from serct.metrics import Scores
+from serct.evaluation import TorchClassifier, evaluate
 from serct.model_params import ModelParams
-from serct.models import Model, build_classical, build_model, is_classical
+from serct.models import build_model, is_classical
 from serct.params import TrainParams
 from serct.shards import ShardDataset
-from serct.training_state import EpochRow, Learner, TrainingState, load_state, save_state
-
-
-@dataclass(frozen=True, eq=False)
-class Fitted:
-    """A trained model: the weights of its best epoch on validation, and how it got there."""
-
-    model: Model
-    started_at: str
-    history: tuple[EpochRow, ...]
-    best_epoch: int
-    device: str
-    num_parameters: int
-
-    @property
-    def best(self) -> EpochRow:
-        """The history's row of the chosen epoch."""
-        return self.history[self.best_epoch - 1]
+from serct.training_state import (
+    EpochRow,
+    Fitted,
+    Learner,
+    TrainingState,
+    load_state,
+    now,
+    save_state,
+)
 
 
 def fingerprint(model: ModelParams, train: TrainParams, seed: int, shards_digest: str) -> str:
@@ -96,13 +85,13 @@ def fit(
     runtime.seed_everything(seed, train.deterministic)
     device = runtime.pick_device(train.device)
     if is_classical(model):
-        return _fit_classical(model, train, seed, train_set, validation_set, on_epoch)
+        return fit_classical(model, train, seed, train_set, validation_set, on_epoch)
     module = build_model(
         model, train_set.meta.num_samples, train_set.meta.sample_rate_hz, len(train_set.emotions)
     ).to(device)
     learner = make_learner(module, train)
     mark = fingerprint(model, train, seed, train_set.meta.digest)
-    state = load_state(state_path, mark, learner) or TrainingState(mark, _now())
+    state = load_state(state_path, mark, learner) or TrainingState(mark, now())
     distributed.check_agreement(
         len(state.history), f"epochs done in {state_path}, which all must share"
     )
@@ -283,42 +272,3 @@ def _check_finite(
             f"{rates[step]:.2g}; the last good epoch is kept. Lower train.learning_rate, or set "
             "train.gradient_clip"
         )
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _fit_classical(
-    model: ModelParams,
-    train: TrainParams,
-    seed: int,
-    train_set: ShardDataset,
-    validation_set: ShardDataset,
-    on_epoch: Callable[[EpochRow], object],
-) -> Fitted:
-    started_at, started = _now(), time.perf_counter()
-    classical = build_classical(model, train, seed, train_set.meta.sample_rate_hz)
-    everything = train_set.batch(np.arange(len(train_set)), train_set.meta.num_samples)
-    with runtime.progress(1000, f"fitting {model.architecture}", "per mille") as advance:
-        done = 0
-
-        def show(part: int, parts: int) -> None:
-            nonlocal done
-            now = 1000 * part // parts
-            advance(now - done)
-            done = now
-
-        classical.fit(everything.waveforms, everything.labels, show, train_set.speakers)
-    classifier = as_classifier(classical, torch.device("cpu"))
-
-    def scored(dataset: ShardDataset) -> Scores:
-        return evaluate(classifier, dataset, batch_size=256).scores
-
-    own, validation = scored(train_set), scored(validation_set)
-    row = EpochRow(
-        1, train.learning_rate, own.loss, own.wa, validation.loss, validation.wa, validation.ua,
-        validation.wf1, seconds=time.perf_counter() - started,
-    )  # fmt: skip
-    on_epoch(row)
-    return Fitted(classical, started_at, (row,), 1, "cpu", classical.num_parameters)

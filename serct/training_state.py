@@ -1,7 +1,8 @@
-"""The state of a training between two epochs, on disk, without pickle."""
+"""What a training has reached: its state between epochs, on disk without pickle, and its end."""
 
 import json
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from serct import atomic
+from serct.models import Model
 
 # Of the file; a state in another is not continued.
 FORMAT = "1"
@@ -51,6 +53,23 @@ class Learner:
     def judged(self) -> nn.Module:
         """The model that validation judges and that is kept: the average, if there is one."""
         return self.module if self.averaged is None else self.averaged.module
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A trained model: the weights of its best epoch on validation, and how it got there."""
+
+    model: Model
+    started_at: str
+    history: tuple[EpochRow, ...]
+    best_epoch: int
+    device: str
+    num_parameters: int
+
+    @property
+    def best(self) -> EpochRow:
+        """The history's row of the chosen epoch."""
+        return self.history[self.best_epoch - 1]
 
 
 @dataclass
@@ -131,3 +150,8 @@ def load_state(path: Path, fingerprint: str, learner: Learner) -> TrainingState 
         best_epoch=int(metadata["best_epoch"]),
         best=parts["best"],
     )
+
+
+def now() -> str:
+    """This moment, as ISO 8601 to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -113,7 +113,7 @@ def test_card_tells_what_padding_and_native_rates_do() -> None:
 
 
 def test_card_tells_that_voices_were_heard_before_they_were_scored() -> None:
-    heard = {"architecture": "functionals_svm", "relevance_factor": 4.0}
+    heard = {"architecture": "functionals_lda", "relevance_factor": 4.0}
     assert "taken for the average one" in model_card(card_with(architecture=heard))
-    unheard = {"architecture": "functionals_svm", "relevance_factor": None}
+    unheard = {"architecture": "functionals_lda", "relevance_factor": None}
     assert "taken for the average one" not in model_card(card_with(architecture=unheard))

@@ -253,8 +253,8 @@ def test_the_right_builder_for_each_architecture(tiny_params):
         "mlp",
         "svm",
         "mfcc_svm",
-        "functionals_svm",
-        "voice_svm",
+        "functionals_lda",
+        "voice_lda",
     }
     with pytest.raises(ValueError, match="svm is no torch model"):
         build_model(tiny_params.models["svm"], NUM_SAMPLES, RATE, NUM_EMOTIONS)

@@ -15,7 +15,7 @@ from serct.evaluation import as_classifier, for_strangers, predict
 from serct.shards import ShardDataset, stack_clips
 
 NAMES = (
-    "serct", "cnn", "cnn_bilstm", "lstm", "mlp", "svm", "mfcc_svm", "functionals_svm", "voice_svm",
+    "serct", "cnn", "cnn_bilstm", "lstm", "mlp", "svm", "mfcc_svm", "functionals_lda", "voice_lda",
 )  # fmt: skip
 
 
@@ -33,7 +33,7 @@ def test_a_file_gets_the_answer_of_its_shard_row(
             for speaker in dataset.speakers
         }
         for row, answer in zip(dataset.rows, expected, strict=True):
-            one = predictor.hear(heard[row.speaker]) if name == "voice_svm" else predictor
+            one = predictor.hear(heard[row.speaker]) if name == "voice_lda" else predictor
             found = one.predict_file(tones / f"{row.utterance}.wav")
             assert list(found) == list(card.emotions)
             np.testing.assert_allclose(list(found.values()), answer, atol=1e-5, err_msg=name)
@@ -89,7 +89,7 @@ def test_a_voice_is_heard_only_by_a_model_that_makes_use_of_it(
     trained: dict[str, Path], tones: Path, tmp_path: Path
 ) -> None:
     recordings = sorted(tones.rglob("s1_*.wav"))
-    adaptive = Predictor.load(trained["voice_svm"])
+    adaptive = Predictor.load(trained["voice_lda"])
     clip = stack_clips([adaptive.prepare(*soundfile.read(recordings[0]))])
     unheard = adaptive.classify(*clip)
     heard = adaptive.hear(recordings).classify(*clip)
@@ -97,7 +97,7 @@ def test_a_voice_is_heard_only_by_a_model_that_makes_use_of_it(
     assert not np.array_equal(heard, unheard)
     np.testing.assert_array_equal(adaptive.classify(*clip), unheard)
     with pytest.raises(VoiceError, match="answers alike for every voice"):
-        Predictor.load(trained["functionals_svm"]).hear(recordings)
+        Predictor.load(trained["functionals_lda"]).hear(recordings)
     with pytest.raises(VoiceError, match="expected at least one"):
         adaptive.hear([])
     (tmp_path / "broken.wav").write_bytes(b"no audio")
@@ -108,7 +108,7 @@ def test_a_voice_is_heard_only_by_a_model_that_makes_use_of_it(
 def test_for_strangers_each_clip_is_answered_as_alone(
     trained: dict[str, Path], tones: Path, tone_shards: Path
 ) -> None:
-    predictor = Predictor.load(trained["voice_svm"])
+    predictor = Predictor.load(trained["voice_lda"])
     dataset = ShardDataset(tone_shards, ["test"], predictor.card.emotions)
     found = predict(for_strangers(predictor.classify), dataset, 16)
     assert not np.array_equal(found, predict(predictor.classify, dataset, 16))

@@ -37,27 +37,27 @@ from serct.training import (
     make_learner,
     train_step,
 )
-from serct.training_state import EpochRow, Learner, load_state
+from serct.training_state import EpochRow, Fitted, Learner, load_state
 
 TORCH_MODELS = ["serct", "cnn", "cnn_bilstm", "lstm"]
-CLASSICAL_MODELS = ["mlp", "svm", "mfcc_svm", "functionals_svm", "voice_svm"]
+CLASSICAL_MODELS = ["mlp", "svm", "mfcc_svm", "functionals_lda", "voice_lda"]
 
 
 def fit_tones(
     params: Params, shards: Path, state: Path, name: str = "serct", **changes: Any
-) -> training.Fitted:
+) -> Fitted:
     train = params.train_params(name).model_copy(update=changes)
     on_epoch = changes.pop("on_epoch", lambda row: None)
     sets = (ShardDataset(shards, [split]) for split in ("train", "validation"))
     return fit(params.models[name], train, params.seed, *sets, state, on_epoch)
 
 
-def weights(fitted: training.Fitted) -> dict[str, torch.Tensor]:
+def weights(fitted: Fitted) -> dict[str, torch.Tensor]:
     assert isinstance(fitted.model, torch.nn.Module)
     return fitted.model.state_dict()
 
 
-def assert_same_weights(a: training.Fitted, b: training.Fitted) -> None:
+def assert_same_weights(a: Fitted, b: Fitted) -> None:
     first, second = weights(a), weights(b)
     assert first.keys() == second.keys()
     for name in first:

@@ -23,7 +23,7 @@ def predict(
     voice: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of the speaker's recordings in several moods, for a model like voice_svm."
+            help="Folder of the speaker's recordings in several moods, for a model like voice_lda."
         ),
     ] = None,
 ) -> None:

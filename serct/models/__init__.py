@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 from torch import nn
 
 from serct.model_params import (
-    FunctionalsSvmParams,
+    FunctionalsLdaParams,
     MfccSvmParams,
     MlpParams,
     ModelParams,
@@ -41,7 +41,7 @@ TORCH_MODELS: dict[str, Callable[[Any, int, int, int], nn.Module]] = {
 
 def is_classical(params: ModelParams) -> bool:
     """Whether the architecture is scikit-learn's, fitted whole and not step by step."""
-    return isinstance(params, MlpParams | SvmParams | MfccSvmParams | FunctionalsSvmParams)
+    return isinstance(params, MlpParams | SvmParams | MfccSvmParams | FunctionalsLdaParams)
 
 
 def build_model(
@@ -90,8 +90,8 @@ def build_classical(
         from serct.models.cepstral import MfccSvm
 
         return MfccSvm(params, seed, sample_rate_hz)
-    if isinstance(params, FunctionalsSvmParams):
-        from serct.models.functionals import FunctionalsSvm
+    if isinstance(params, FunctionalsLdaParams):
+        from serct.models.functionals import FunctionalsLda
 
-        return FunctionalsSvm(params, seed, sample_rate_hz)
+        return FunctionalsLda(params, seed, sample_rate_hz)
     raise ValueError(f"{params.architecture} is no classical model: use build_model")

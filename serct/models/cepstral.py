@@ -3,30 +3,39 @@
 Shapes: M samples, T frames, F features.
 """
 
+from typing import Any
+
 import numpy as np
 
 from serct.arrays import Floats
 from serct.model_params import MfccSvmParams
 from serct.models.classical import Array
-from serct.models.feature_svm import FeatureSvm, neutral_clip
+from serct.models.feature_classifier import FeatureClassifier, neutral_clip
 
 _WINDOW_S, _HOP_S = 0.032, 0.01
 _DELTA_FRAMES = 9
 _QUANTILES = (0.1, 0.5, 0.9)
 
 
-class MfccSvm(FeatureSvm):
+class MfccSvm(FeatureClassifier):
     """MFCC statistics of the clip without its easy cues (`neutral_clip`), and an SVM.
 
     Source:
         Davis & Mermelstein, Comparison of parametric representations, 1980 (MFCC).
     """
 
+    _decides_by = ("support_vectors_", "dual_coef_", "intercept_")
+
     def __init__(self, params: MfccSvmParams, seed: int, sample_rate_hz: int) -> None:
         """Build it unfitted."""
-        super().__init__(params.regularisation, seed, voice_norm=None)
+        super().__init__(seed)
         self._params = params
         self._rate_hz = sample_rate_hz
+
+    def _machine(self, num_emotions: int) -> Any:
+        from sklearn.svm import SVC
+
+        return SVC(C=self._params.regularisation, gamma="scale", class_weight="balanced")
 
     def _describe(self, waveform: Floats) -> Array:
         import librosa

@@ -20,14 +20,7 @@ from serct.errors import CheckpointError, TrainingError
 Array: TypeAlias = npt.NDArray[Any]
 Progress: TypeAlias = Callable[[int, int], object]
 
-# What skops must be told to trust in an estimator of ours; all of it is scikit-learn's own.
-TRUSTED_TYPES: tuple[str, ...] = (
-    "sklearn.calibration._CalibratedClassifier",
-    "sklearn.calibration._TemperatureScaling",
-    "sklearn.model_selection._split.StratifiedKFold",
-)
 _FILE = "model.skops"
-_NUM_FOLDS = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +28,7 @@ class ClassicalState:
     """All that a fitted model knows, in forms that need no pickle.
 
     Attributes:
-        estimator: A scikit-learn estimator, for skops; see `TRUSTED_TYPES`.
+        estimator: A scikit-learn estimator of types that skops trusts unasked.
         tensors: Arrays beside it, for safetensors.
     """
 
@@ -53,14 +46,17 @@ class ClassicalModel(ABC):
         labels: Integers,
         on_progress: Progress | None = None,
         voices: Sequence[str] = (),
+        num_copies: int = 1,
     ) -> None:
-        """Fit to waveforms in [-1, 1], all padded with zeros to the length of a row.
+        """Fit to waveforms in [-1, 1], all padded with zeros to one length, at least a row's.
 
         Args:
             waveforms: float32 [n, N]
             labels: 0..K-1, each at least twice. int64 [n]
             on_progress: Called with (parts done, parts in all).
             voices: Who speaks in each row, "" if unknown, for models that adapt to voices.
+            num_copies: How often the clips stand in the rows, all once before any again: so many
+                versions of each, which must not be told apart from one another.
 
         Raises:
             TrainingError: If a label is missing or single, or training diverges.
@@ -105,14 +101,14 @@ class ClassicalModel(ABC):
 
         Raises:
             CheckpointError: If the file or an array is missing, or the file is damaged or holds
-                a type beyond `TRUSTED_TYPES`.
+                a type that is not scikit-learn's own.
         """
         import skops.io
         from skops.io.exceptions import UntrustedTypesFoundException
 
         path = folder / _FILE
         try:
-            estimator = skops.io.load(path, trusted=list(TRUSTED_TYPES))
+            estimator = skops.io.load(path)
             self.load_state(ClassicalState(estimator, tensors))
         except OSError as error:
             raise CheckpointError(f"{path}: cannot be read: {error}") from error
@@ -149,23 +145,6 @@ def fill_up(waveforms: Floats, num_samples: int) -> Floats:
     """Append zeros to rows that are shorter. [n, M] -> [n, num_samples or more]."""
     missing = num_samples - waveforms.shape[1]
     return np.pad(waveforms, ((0, 0), (0, missing))) if missing > 0 else waveforms
-
-
-def calibrated(estimator: Any, labels: Integers, seed: int) -> Any:
-    """Wrap an unfitted estimator: one machine, and probabilities over one temperature.
-
-    The temperature is chosen by cross-validation; it keeps the order of decisions.
-
-    Source:
-        Guo et al., On calibration of modern neural networks, 2017.
-    """
-    from sklearn.calibration import CalibratedClassifierCV
-    from sklearn.model_selection import StratifiedKFold
-
-    folds = StratifiedKFold(
-        min(_NUM_FOLDS, int(np.bincount(labels).min())), shuffle=True, random_state=seed
-    )
-    return CalibratedClassifierCV(estimator, method="temperature", ensemble=False, cv=folds)
 
 
 def check_labels(labels: Integers) -> int:

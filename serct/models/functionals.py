@@ -1,56 +1,72 @@
-"""`functionals_svm`: how pitch, energy, timbre and rhythm run over a clip, and an SVM.
+"""`functionals_lda`: how timbre, pitch, energy and rhythm run over a clip, linearly discriminated.
 
-Shapes: N samples, T frames, C mel bands or coefficients, F features.
+Shapes: N samples, T frames, C mel bands, F features.
 """
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
 from serct.arrays import Floats
-from serct.model_params import FunctionalsSvmParams
+from serct.model_params import FunctionalsLdaParams
 from serct.models.classical import Array
-from serct.models.feature_svm import FeatureSvm, neutral_clip
+from serct.models.feature_classifier import FeatureClassifier, neutral_clip
 from serct.models.voice_norm import VoiceNorm
 
 _WINDOW_S, _HOP_S = 0.032, 0.01
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-_DELTA_FRAMES = 9
 # Pitches of speech, from a creaking man to a shouting child. An estimate at the border is none.
 _PITCH_WINDOW_S = 0.064
 _LOWEST_PITCH_HZ, _HIGHEST_PITCH_HZ = 65.0, 600.0
 _PITCH_MARGIN_HZ = (5.0, 10.0)
-_PITCH_REFERENCE_HZ = 100.0
 _FEWEST_VOICED = 6
 # Frames that are softer than the loudest by more are taken for voiceless.
 _VOICED_RANGE_DB = 25.0
+# How far up and down a contour goes, its slope, arch and wave.
+_COURSE_DEGREE = 3
 # Modulations slower than words, of words, of syllables, of phones and of roughness.
 _MODULATION_HZ = (0.5, 2.0, 4.0, 8.0, 16.0, 32.0)
 _NUM_MODULATED = 8
 _TINY = 1e-8
 
 
-class FunctionalsSvm(FeatureSvm):
-    """Functionals of low-level descriptors of the clip without its easy cues, and an SVM.
+class FunctionalsLda(FeatureClassifier):
+    """Functionals of low-level descriptors, and linear discriminant analysis.
 
-    Descriptors: pitch, energy, cepstral coefficients and their changes, log-mel energies, spectral
-    centroid, roll-off, flatness and flux. Functionals: mean, spread, quantiles, range, and how
-    they change from frame to frame. Beside them stretches of voice and of silence, the pitch's
-    slope, and the modulation of the bands.
+    Descriptors: log-mel energies, pitch, energy, spectral flux, centroid, roll-off and flatness, of
+    the clip without its easy cues (`neutral_clip`). Functionals: mean, spread, quantiles, range,
+    and how they change from frame to frame; the courses of pitch and energy; stretches of voice
+    and of silence; the modulation of the bands. Pitch is relative to the clip's own median, energy
+    to its loudest frame: how high a voice is tells who speaks more than what is felt.
+
+    What varies within an emotion, in training above all from voice to voice, counts for little in
+    the direction in which it varies: that is what linear discriminants are, and why they carry
+    over to other voices. Their covariance is drawn towards a multiple of the identity by as much
+    as the number of clips asks for, so nothing is left to be tuned.
 
     Source:
         Schuller et al., The INTERSPEECH 2009 emotion challenge, 2009 (functionals of descriptors);
         Wu et al., Automatic speech emotion recognition using modulation spectral features, 2011;
-        de Cheveigné & Kawahara, YIN, 2002 (pitch).
+        de Cheveigné & Kawahara, YIN, 2002 (pitch); Ledoit & Wolf, A well-conditioned estimator for
+        large-dimensional covariance matrices, 2004.
     """
 
-    def __init__(self, params: FunctionalsSvmParams, seed: int, sample_rate_hz: int) -> None:
+    _decides_by = ("coef_", "intercept_")
+
+    def __init__(self, params: FunctionalsLdaParams, seed: int, sample_rate_hz: int) -> None:
         """Build it unfitted."""
         factor = params.relevance_factor
-        norm = VoiceNorm(factor) if factor is not None else None
-        super().__init__(params.regularisation, seed, norm)
+        super().__init__(seed, VoiceNorm(factor) if factor is not None else None)
         self._params = params
         self._rate_hz = sample_rate_hz
+
+    def _machine(self, num_emotions: int) -> Any:
+        from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+        # Every emotion counts alike, as in UA.
+        priors = np.full(num_emotions, 1 / num_emotions)
+        return LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto", priors=priors)
 
     def _describe(self, waveform: Floats) -> Array:
         import librosa
@@ -63,29 +79,25 @@ class FunctionalsSvm(FeatureSvm):
         bands = librosa.power_to_db(
             librosa.feature.melspectrogram(S=power, sr=rate, n_mels=self._params.num_mels)
         )  # [C, T]
-        coefficients = librosa.feature.mfcc(S=bands, n_mfcc=self._params.num_coefficients)
-        energies = librosa.power_to_db(power.mean(axis=0, keepdims=True))  # [1, T]
-        pitches, is_voiced = self._pitches(clip, energies[0], hop)
+        energies = librosa.power_to_db(power.mean(axis=0))  # [T]
+        pitches, is_voiced = self._pitches(clip, energies, hop)
+        energies = energies - energies.max()
         contours = [
-            coefficients,
-            librosa.feature.delta(coefficients, width=_DELTA_FRAMES, mode="nearest"),
             bands,
             pitches[None],
-            energies,
+            energies[None],
             np.sqrt((np.diff(bands, axis=1) ** 2).mean(axis=0, keepdims=True)),
             librosa.feature.spectral_centroid(S=magnitudes, sr=rate),
             librosa.feature.spectral_rolloff(S=magnitudes, sr=rate),
             np.log(librosa.feature.spectral_flatness(S=magnitudes) + _TINY),
         ]
-        slope = np.polyfit(np.arange(len(pitches)), pitches, 1)[:1]
-        return np.concatenate(
-            [*map(_functionals, contours), slope, _rhythm(is_voiced), _modulation(bands)]
-        )
+        parts = [*map(_functionals, contours), _course(pitches), _course(energies)]
+        return np.concatenate([*parts, _rhythm(is_voiced), _modulation(bands)])
 
     def _pitches(self, clip: Array, energies: Array, hop: int) -> tuple[Array, Array]:
-        """Give the pitch in the voiced frames, in semitones, and which of the T frames these are.
+        """Give the pitch in the voiced frames, and which of the T frames these are.
 
-        A clip with hardly any gets a constant pitch.
+        In semitones above the clip's median. A clip with hardly any has a constant pitch.
         """
         import librosa
 
@@ -106,7 +118,8 @@ class FunctionalsSvm(FeatureSvm):
         )
         if is_voiced.sum() < _FEWEST_VOICED:
             return np.zeros(_FEWEST_VOICED), is_voiced
-        return 12 * np.log2(hertz[is_voiced] / _PITCH_REFERENCE_HZ), is_voiced
+        semitones = 12 * np.log2(hertz[is_voiced])
+        return semitones - np.median(semitones), is_voiced
 
 
 def _functionals(contours: Array) -> Array:
@@ -116,6 +129,19 @@ def _functionals(contours: Array) -> Array:
     moments = (contours.mean(axis=1), contours.std(axis=1))
     changes = (np.abs(steps).mean(axis=1), steps.std(axis=1))
     return np.concatenate([*moments, *quantiles, quantiles[-1] - quantiles[0], *changes])
+
+
+def _course(contour: Array) -> Array:
+    """Give slope, arch and wave of a contour, and how fast it rises and falls. [T] -> [5].
+
+    Example:
+        >>> _course(np.linspace(-6, 6, 13)).round(2).tolist()
+        [6.0, 0.0, 0.0, 1.0, 0.0]
+    """
+    time = np.linspace(-1, 1, len(contour))
+    shape = np.polynomial.legendre.legfit(time, contour, _COURSE_DEGREE)[1:]
+    steps = np.diff(contour)
+    return np.array([*shape, np.maximum(steps, 0).mean(), np.maximum(-steps, 0).mean()])
 
 
 def _rhythm(is_voiced: Array) -> Array:

@@ -57,6 +57,7 @@ class Mlp(ClassicalModel):
         labels: Integers,
         on_progress: Progress | None = None,
         voices: Sequence[str] = (),
+        num_copies: int = 1,
     ) -> None:
         """See `ClassicalModel.fit`; a part is an epoch."""
         num_emotions = check_labels(labels)

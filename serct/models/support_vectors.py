@@ -17,13 +17,13 @@ from serct.models.classical import (
     ClassicalState,
     Progress,
     average_samples,
-    calibrated,
     check_labels,
     fill_up,
 )
+from serct.models.decisions import cross_validated_temperature, probabilities
 from serct.models.kernel import gamma_scale, inner_products, rbf, squared_norms
 
-_TENSORS = ("support_rows", "columns", "gamma")
+_TENSORS = ("support_rows", "columns", "gamma", "temperature")
 _ROWS_AT_ONCE = 256
 
 
@@ -43,7 +43,7 @@ class Svm(ClassicalModel):
         self._pool = params.pool
         self._regularisation = params.regularisation
         self._seed = seed
-        self._estimator: Any = None
+        self._machine: Any = None
         self._tensors: dict[str, Array] = {}
 
     def fit(
@@ -52,6 +52,7 @@ class Svm(ClassicalModel):
         labels: Integers,
         on_progress: Progress | None = None,
         voices: Sequence[str] = (),
+        num_copies: int = 1,
     ) -> None:
         """See `ClassicalModel.fit`; a part is a piece of the kernel's matrix, the longest step."""
         check_labels(labels)
@@ -61,20 +62,22 @@ class Svm(ClassicalModel):
         norms = products.diagonal()
         machine = SVC(C=self._regularisation, kernel="precomputed")
         kernel = rbf(products, norms, norms, gamma)
-        self._estimator = calibrated(machine, labels, self._seed).fit(kernel, labels)
+        temperature = cross_validated_temperature(machine, kernel, labels, self._seed, num_copies)
+        self._machine = machine.fit(kernel, labels)
         # Columns that are zero in all training rows add to a new row's norm, never to a product.
         columns = np.flatnonzero(rows.any(axis=0))
         self._tensors = {
             "support_rows": compact(rows[np.ix_(self._machine.support_, columns)]),
             "columns": columns.astype(np.int32),
             "gamma": np.asarray(gamma),
+            "temperature": np.asarray(temperature),
         }
 
     def predict_proba(self, waveforms: Floats) -> Probabilities:
         """See `ClassicalModel.predict_proba`."""
         support_rows = expand(self._tensors["support_rows"])
         support_norms = squared_norms(support_rows)
-        gamma = float(self._tensors["gamma"])
+        gamma, temperature = (float(self._tensors[name]) for name in ("gamma", "temperature"))
         columns = self._tensors["columns"]
         shortest = (int(columns.max(initial=-1)) + 1) * self._pool
         parts = []
@@ -87,7 +90,7 @@ class Svm(ClassicalModel):
             kernel[:, self._machine.support_] = rbf(
                 products, squared_norms(rows), support_norms, gamma
             )
-            parts.append(self._estimator.predict_proba(kernel))
+            parts.append(probabilities(self._machine, kernel, temperature))
         return np.concatenate(parts)
 
     @property
@@ -96,7 +99,7 @@ class Svm(ClassicalModel):
         machine = self._machine
         arrays = (machine.dual_coef_, machine.intercept_, *self._tensors.values())
         total = sum(int(array.size) for array in arrays)
-        return total - self._tensors["columns"].size
+        return total - self._tensors["columns"].size - 1
 
     @property
     def loss_curve(self) -> tuple[float, ...]:
@@ -105,17 +108,12 @@ class Svm(ClassicalModel):
 
     def state(self) -> ClassicalState:
         """See `ClassicalModel.state`."""
-        return ClassicalState(self._estimator, self._tensors)
+        return ClassicalState(self._machine, self._tensors)
 
     def load_state(self, state: ClassicalState) -> None:
         """See `ClassicalModel.load_state`."""
-        self._estimator = state.estimator
+        self._machine = state.estimator
         self._tensors = {name: state.tensors[name] for name in _TENSORS}
-
-    @property
-    def _machine(self) -> Any:
-        """The one machine, fitted to all rows, that calibration wraps."""
-        return self._estimator.calibrated_classifiers_[0].estimator
 
 
 def compact(rows: Floats) -> Array:

@@ -1,11 +1,11 @@
-"""What the models have in common that describe a clip by numbers and leave the rest to an SVM.
+"""What the models have in common that describe a clip by numbers for a machine of scikit-learn's.
 
 Shapes: n rows, M samples, F features, k recordings of a voice, K emotions.
 """
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -15,33 +15,40 @@ from serct.models.classical import (
     ClassicalModel,
     ClassicalState,
     Progress,
-    calibrated,
     check_labels,
 )
+from serct.models.decisions import cross_validated_temperature, probabilities
 from serct.models.voice_norm import VoiceNorm
 
 _LEVEL = 0.1
+_TEMPERATURE = "temperature"
 
 
-class FeatureSvm(ClassicalModel):
-    """Features of a clip, standardised, and scikit-learn's SVM with an RBF kernel."""
+class FeatureClassifier(ClassicalModel):
+    """Features of a clip, standardised, and a machine of scikit-learn's that tells them apart."""
 
-    def __init__(self, regularisation: float, seed: int, voice_norm: VoiceNorm | None) -> None:
+    # Names of the fitted machine's arrays that its decisions are computed from.
+    _decides_by: ClassVar[tuple[str, ...]]
+
+    def __init__(self, seed: int, voice_norm: VoiceNorm | None = None) -> None:
         """Build it unfitted.
 
         Args:
-            regularisation: C.
             seed: Of the folds that calibrate it.
             voice_norm: Makes features relative to their voice; None leaves them as they are.
         """
-        self._regularisation = regularisation
         self._seed = seed
         self._voice_norm = voice_norm
         self._estimator: Any = None
+        self._temperature = 1.0
 
     @abstractmethod
     def _describe(self, waveform: Floats) -> Array:
         """Give the features of one clip, finite for any. float32 [M] -> float64 [F]."""
+
+    @abstractmethod
+    def _machine(self, num_emotions: int) -> Any:
+        """Give an unfitted estimator for standardised features."""
 
     @property
     def adapts_to_voices(self) -> bool:
@@ -54,20 +61,21 @@ class FeatureSvm(ClassicalModel):
         labels: Integers,
         on_progress: Progress | None = None,
         voices: Sequence[str] = (),
+        num_copies: int = 1,
     ) -> None:
-        """See `ClassicalModel.fit`; a part is a clip."""
+        """See `ClassicalModel.fit`; a part is a row."""
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
-        from sklearn.svm import SVC
 
-        check_labels(labels)
+        num_emotions = check_labels(labels)
         features = self.describe(waveforms, on_progress)
         if self._voice_norm is not None:
             features = self._voice_norm.fit(features, voices or [""] * len(features))
-        machine = SVC(C=self._regularisation, gamma="scale", class_weight="balanced")
-        self._estimator = calibrated(
-            make_pipeline(StandardScaler(), machine), labels, self._seed
-        ).fit(features, labels)
+        machine = make_pipeline(StandardScaler(), self._machine(num_emotions))
+        self._temperature = cross_validated_temperature(
+            machine, features, labels, self._seed, num_copies
+        )
+        self._estimator = machine.fit(features, labels)
 
     def predict_proba(self, waveforms: Floats) -> Probabilities:
         """See `ClassicalModel.predict_proba`; of voices never heard."""
@@ -96,8 +104,7 @@ class FeatureSvm(ClassicalModel):
         """
         if self._voice_norm is not None:
             features = self._voice_norm(features, heard)
-        probabilities: Probabilities = self._estimator.predict_proba(features)
-        return probabilities
+        return probabilities(self._estimator, features, self._temperature)
 
     @property
     def num_features(self) -> int:
@@ -106,10 +113,10 @@ class FeatureSvm(ClassicalModel):
 
     @property
     def num_parameters(self) -> int:
-        """Support vectors, their coefficients, the intercepts, means and scales."""
-        scaler, machine = self._estimator.calibrated_classifiers_[0].estimator
-        arrays = [machine.support_vectors_, machine.dual_coef_, machine.intercept_, scaler.mean_]
-        arrays += [scaler.scale_, *self.state().tensors.values()]
+        """What the machine decides by, and the means and scales of the features."""
+        scaler, machine = self._estimator
+        arrays = [getattr(machine, name) for name in self._decides_by]
+        arrays += [scaler.mean_, scaler.scale_, *self.state().tensors.values()]
         return sum(int(array.size) for array in arrays)
 
     @property
@@ -119,15 +126,23 @@ class FeatureSvm(ClassicalModel):
 
     def state(self) -> ClassicalState:
         """See `ClassicalModel.state`."""
+        of_voices = self._voice_norm.state() if self._voice_norm is not None else {}
         return ClassicalState(
-            self._estimator, self._voice_norm.state() if self._voice_norm is not None else {}
+            self._estimator, {_TEMPERATURE: np.asarray(self._temperature), **of_voices}
         )
 
     def load_state(self, state: ClassicalState) -> None:
         """See `ClassicalModel.load_state`."""
         self._estimator = state.estimator
+        self._temperature = float(state.tensors[_TEMPERATURE])
         if self._voice_norm is not None:
             self._voice_norm.load_state(state.tensors)
+
+
+def spoken_part(waveform: Floats) -> Floats:
+    """Cut off the zeros behind a clip, but for the first sample. [M] -> [1..M]."""
+    heard = np.flatnonzero(waveform)
+    return waveform[: heard[-1] + 1 if len(heard) else 1]
 
 
 def neutral_clip(waveform: Floats, noise_floor_db: float, num_behind: int) -> Array:
@@ -145,10 +160,9 @@ def neutral_clip(waveform: Floats, noise_floor_db: float, num_behind: int) -> Ar
     Returns:
         float64 [clip + num_behind]
     """
-    spoken = np.flatnonzero(waveform)
-    clip = waveform[: spoken[-1] + 1 if len(spoken) else 0].astype(np.float64)
-    clip = clip - clip.mean() if len(clip) else clip
-    loudness = np.sqrt((clip**2).mean()) if len(clip) else 0.0
+    clip = spoken_part(waveform).astype(np.float64)
+    clip = clip - clip.mean()
+    loudness = np.sqrt((clip**2).mean())
     clip = np.pad(clip * (_LEVEL / loudness if loudness > 0 else 0.0), (0, num_behind))
     floor = _LEVEL * 10 ** (noise_floor_db / 20)
     # The same noise for every clip, so that a clip always has the same features.
