@@ -18,8 +18,8 @@ from serct.model_card import CONDUCT
 from serct.page import render
 from serct.params import PipelineParams
 from serct.results import Result, TrainedModel, line_up, read_results
+from serct.table import Table
 from serct.tables import (
-    Table,
     in_domain_tables,
     label,
     origin_table,

@@ -12,23 +12,21 @@ import socket
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import optuna
 import yaml
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from serct import atomic
 from serct.errors import ParamsError, SerctError
 from serct.executors import open_executor
 from serct.params import Params
-from serct.params_file import check_params
 from serct.runtime import logger
 from serct.search_page import Search, search_page
-from serct.search_params import Choices, Integers, SearchParams
-from serct.sections import merge
+from serct.search_params import SearchParams
+from serct.search_space import as_entry, check_space, suggest, value_of, with_values
 from serct.shards import ShardDataset
 from serct.tracked import Trials, tracked_search
 from serct.tracking.liveness import HOST, is_alive, process_tags
@@ -73,7 +71,7 @@ def run_search(
             raise ParamsError(f"search.{kind} is {name!r}, expected one of: {', '.join(known)}")
     shards = workspace / "data" / "shards" / search.corpus
     meta = ShardDataset(shards, ["train"]).meta
-    _check_space(params)
+    check_space(params)
     folder = (
         workspace / "data/search" / f"{search.corpus}-{search.model}-{_digest(params, meta.digest)}"
     )
@@ -151,9 +149,9 @@ def _run_trial(
     """Train one proposal; tell the study how it ended."""
     search, (train_set, validation_set) = params.search, sets
     trial.set_user_attr(_PROCESS, process_tags())
-    values = {key: _suggest(trial, key, space) for key, space in search.space.items()}
+    values = {key: suggest(trial, key, space) for key, space in search.space.items()}
     try:
-        proposed = _with_values(params, values)
+        proposed = with_values(params, values)
     except ParamsError as error:
         # Values that do not go together, such as a width that the heads do not divide.
         trial.set_user_attr(_PROBLEM, str(error))
@@ -206,52 +204,6 @@ def _take_up(study: optuna.Study) -> None:
             study.enqueue_trial(trial.params)
 
 
-def _suggest(trial: optuna.Trial, key: str, space: Any) -> Any:
-    if isinstance(space, Choices):
-        # Optuna stores plain values only: a list is chosen by its text.
-        texts = [json.dumps(choice) for choice in space.choices]
-        return json.loads(trial.suggest_categorical(key, texts))
-    if isinstance(space, Integers):
-        return trial.suggest_int(key, space.low, space.high)
-    return trial.suggest_float(key, space.low, space.high, log=space.log)
-
-
-def _with_values(params: Params, values: Mapping[str, Any]) -> Params:
-    """Lay values over the model's entry; checked as params.yaml is."""
-    search = params.search
-    overlay: dict[str, Any] = {"train": {"epochs": search.epochs}}
-    for key, value in values.items():
-        overlay = merge(overlay, _nested(key, value))
-    data = json.loads(params.model_dump_json())
-    return check_params(merge(data, {"models": {search.model: overlay}}), "search")
-
-
-def _nested(key: str, value: Any) -> dict[str, Any]:
-    for part in reversed(key.split(".")):
-        value = {part: value}
-    return dict(value)
-
-
-def _check_space(params: Params) -> None:
-    """Find keys that are none before anything is trained.
-
-    Raises:
-        ParamsError: Naming the key.
-    """
-    search = params.search
-    entry = json.loads(params.models[search.model].model_dump_json())
-    known: dict[str, Any] = {**entry, "train": json.loads(params.train.model_dump_json())}
-    for key in search.space:
-        found: Any = known
-        for part in key.split("."):
-            if not isinstance(found, dict) or part not in found:
-                raise ParamsError(
-                    f"search.space: {key} is no key of models.{search.model}; expected one of its "
-                    "own, or train. and a key of train"
-                )
-            found = found[part]
-
-
 def _digest(params: Params, shards_digest: str) -> str:
     """Digest of all that makes results of trials comparable."""
     content = {
@@ -289,21 +241,18 @@ def _conclude(study: optuna.Study, params: Params, folder: Path) -> Search:
         problems = {trial.user_attrs[_PROBLEM] for trial in ended if _PROBLEM in trial.user_attrs}
         raise SerctError(f"{folder}: no trial came to its end. {'; '.join(sorted(problems))}")
     best = study.best_trial
-    values = {key: _value(best, key, space) for key, space in search.space.items()}
+    values = {key: value_of(best, key, space) for key, space in search.space.items()}
     rows = tuple(
         {
             "trial": trial.number,
             "state": trial.state.name.lower(),
             "validation_ua": trial.value,
             "epochs": max(trial.intermediate_values, default=0),
-            **{key: _value(trial, key, space) for key, space in search.space.items()},
+            **{key: value_of(trial, key, space) for key, space in search.space.items()},
         }
         for trial in ended
     )
-    overlay: dict[str, Any] = {}
-    for key, value in values.items():
-        overlay = merge(overlay, _nested(key, value))
-    text = yaml.safe_dump({"models": {search.model: overlay}}, sort_keys=False)
+    text = yaml.safe_dump({"models": {search.model: as_entry(values)}}, sort_keys=False)
     atomic.write_text(
         folder / "best.yaml",
         f"# Trial {best.number} of {len(ended)}: UA {best.value:.4f} on validation after at most "
@@ -324,8 +273,3 @@ def _importance(study: optuna.Study, search: SearchParams) -> Mapping[str, float
     except (RuntimeError, ValueError):
         # Fewer than two complete trials, or all equally good: nothing can be told.
         return {}
-
-
-def _value(trial: FrozenTrial, key: str, space: Any) -> Any:
-    value = trial.params.get(key)
-    return json.loads(value) if isinstance(space, Choices) and value is not None else value

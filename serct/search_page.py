@@ -10,7 +10,7 @@ from markupsafe import Markup
 from serct import plots
 from serct.page import render
 from serct.search_params import SearchParams
-from serct.tables import Cell, Table
+from serct.table import Cell, Table
 
 
 @dataclass(frozen=True)

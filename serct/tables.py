@@ -1,59 +1,19 @@
-"""The report's tables: built once, shown as HTML and as Markdown."""
+"""The report's tables."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import groupby
 
 from serct.comparison import mcnemar
 from serct.model_card import PROBES
 from serct.results import Kind, Result, TrainedModel
+from serct.table import Cell, Table, duration
 from serct.thesis import TRAINING_HOURS
 
 MAJORITY = "always the most frequent emotion"
 _DASH = "–"
 _COVERAGES = ("50%", "80%", "100%")
 Column = tuple[str, list[str]]
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One value.
-
-    Attributes:
-        text: As shown.
-        share: 0..1, how far the cell is filled as a bar; None for no bar.
-        is_best: Whether it is the best of its column.
-    """
-
-    text: str
-    share: float | None = None
-    is_best: bool = False
-
-
-@dataclass(frozen=True)
-class Table:
-    """A caption, a header and rows whose first cell names the row.
-
-    Attributes:
-        num_names: So many leading columns hold words; the others hold numbers.
-    """
-
-    caption: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-    num_names: int = 1
-
-    def to_markdown(self) -> str:
-        """Give the table as Markdown, its caption above."""
-        ruler = ["---" if i < self.num_names else "--:" for i in range(len(self.header))]
-        lines = [_markdown_row(self.header), _markdown_row(ruler)]
-        for row in self.rows:
-            lines.append(_markdown_row(f"**{c.text}**" if c.is_best else c.text for c in row))
-        return f"{self.caption}\n\n" + "\n".join(lines) + "\n"
-
-
-def _markdown_row(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def label(corpus: str, synthetic: bool) -> str:
@@ -250,18 +210,6 @@ def origin_table(models: Sequence[TrainedModel]) -> Table:
         rows=_cells(rows),
         num_names=8,
     )
-
-
-def duration(seconds: float) -> str:
-    """Give a time in the unit that suits it.
-
-    Example:
-        >>> duration(34.2), duration(754.0), duration(9612.0)
-        ('34.2 s', '12.6 min', '2.67 h')
-    """
-    if seconds < 120:
-        return f"{seconds:.1f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.2f} h"
 
 
 def _by_model(caption: str, rows: Sequence[Result], columns: Sequence[Column]) -> Table:

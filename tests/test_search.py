@@ -18,6 +18,7 @@ from serct.errors import ParamsError, SerctError
 from serct.params import Params
 from serct.params_file import read_params
 from serct.search import run_search
+from serct.search_space import check_space
 from serct.sections import merge
 from serct.shards import ShardDataset
 from tests.conftest import ROOT, shrink
@@ -89,6 +90,7 @@ SEARCHING = """
 import sys, pathlib, torch
 from serct.params_file import read_params
 from serct.search import run_search
+from serct.search_space import check_space
 torch.set_num_threads(1)
 root = pathlib.Path(sys.argv[1])
 print("ready", flush=True)
@@ -172,4 +174,4 @@ def test_a_database_that_is_not_there(tmp_path: Path, tone_shards: Path) -> None
 
 
 def test_the_committed_section_fits_its_model() -> None:
-    search._check_space(read_params(ROOT / "params.yaml"))
+    check_space(read_params(ROOT / "params.yaml"))
