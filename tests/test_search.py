@@ -90,7 +90,6 @@ SEARCHING = """
 import sys, pathlib, torch
 from serct.params_file import read_params
 from serct.search import run_search
-from serct.search_space import check_space
 torch.set_num_threads(1)
 root = pathlib.Path(sys.argv[1])
 print("ready", flush=True)
