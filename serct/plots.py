@@ -149,6 +149,44 @@ def curves_figure(
     return _laid_out(figure)
 
 
+def scores_figure(
+    names: Sequence[str],
+    scores: Sequence[Sequence[float]],
+    intervals: Sequence[tuple[float, float]],
+    seconds: Sequence[float],
+    title: str,
+) -> Figure:
+    """Draw the UA of several models beside the time their training took, the first on top.
+
+    Args:
+        names: Of the models.
+        scores: UA of each seed, 0..1, of each model; a mark each.
+        intervals: Of the first seed's.
+        seconds: Training time of each model.
+        title: What the figure shows; also read out by screen readers from the SVG.
+    """
+    figure, [left, right] = _blank(title, 2, (6.4, 1.3 + 0.34 * len(names)))
+    places = np.arange(len(names))
+    colour, _, marker = _LINES[0]
+    for place, own, (low, high) in zip(places, scores, intervals, strict=True):
+        left.plot([low, high], [place, place], color=colour, linewidth=2.4, alpha=_STRONGEST)
+        left.plot(
+            own, [place] * len(own), linestyle="none", marker=marker, color=_INK, markersize=4
+        )
+    left.set_yticks(places, names)
+    left.set_ylim(len(names) - 0.4, -0.6)
+    left.set_xlim(0, 1)
+    left.set_xlabel("UA of each seed; 95 % of the first")
+    left.grid(axis="x", alpha=0.25, linewidth=0.6, color=_INK)
+    bars = right.barh(places, [each / 60 for each in seconds], color=_FILL, alpha=_STRONGEST)
+    right.bar_label(bars, fmt="{:.1f}", padding=3, color=_INK)
+    right.set_yticks([])
+    right.set_ylim(left.get_ylim())
+    right.set_xlim(0, 1.25 * max(max(seconds) / 60, 1e-3))
+    right.set_xlabel("training time, minutes")
+    return _laid_out(figure)
+
+
 def search_figure(trials: Sequence[Mapping[str, Any]], title: str) -> Figure:
     """Draw how a search went: each trial's validation UA, and the best so far as a line.
 

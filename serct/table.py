@@ -3,6 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+# What the row of that baseline is called.
+MAJORITY = "always the most frequent emotion"
+
 
 @dataclass(frozen=True)
 class Cell:

@@ -7,10 +7,9 @@ from itertools import groupby
 from serct.comparison import mcnemar
 from serct.model_card import PROBES
 from serct.results import Kind, Result, TrainedModel
-from serct.table import Cell, Table, duration
+from serct.table import MAJORITY, Cell, Table, duration
 from serct.thesis import TRAINING_HOURS
 
-MAJORITY = "always the most frequent emotion"
 _DASH = "–"
 _COVERAGES = ("50%", "80%", "100%")
 Column = tuple[str, list[str]]

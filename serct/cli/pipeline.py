@@ -65,15 +65,23 @@ def study(
 ) -> None:
     """Run a study: folds, seeds or variants, pooled into one table."""
     from serct.cli.shared import print_table
-    from serct.studies import as_table, list_studies, run_study
+    from serct.studies import list_studies, run_study
+    from serct.study_page import scores_table
 
     if name is None:
         rows = [{"study": each, "asks": text} for each, text in list_studies().items()]
         print_table("Studies", rows)
         return
-    found, pooled = run_study(name, folder, jobs, lambda cell: typer.echo(f"--- {cell}", err=True))
-    print_table(f"{name}: UA is that of all folds together", as_table(pooled))
+    found, result = run_study(name, folder, jobs, lambda cell: typer.echo(f"--- {cell}", err=True))
+    for test in result.tests:
+        table = scores_table(result, test)
+        rows = [
+            {name: cell.text for name, cell in zip(table.header, row, strict=True)}
+            for row in table.rows
+        ]
+        print_table(table.caption, rows)
     typer.echo(f"\nAll numbers, with runs and digests: {found / 'study.json'}")
+    typer.echo(f"Tables, figures and all studies beside it: {found.parent / 'index.html'}")
 
 
 @app.command()

@@ -1,0 +1,162 @@
+"""The page of studies: what each asked, what was found, and where every number comes from."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+
+from markupsafe import Markup
+
+from serct import plots
+from serct.model_card import PROBES
+from serct.page import render
+from serct.study_results import Comparison, Row, StudyResult
+from serct.table import MAJORITY, Cell, Table, duration
+
+_DASH = "–"
+
+
+def studies_page(studies: Sequence[StudyResult]) -> str:
+    """Give the page as HTML, with all it shows inside."""
+    return render(
+        "studies.html.j2",
+        overview=overview(studies),
+        sections=[
+            {
+                "name": study.name,
+                "asks": study.asks,
+                "protocol": _protocol(study),
+                "tables": [scores_table(study, test) for test in study.tests],
+                "figures": [Markup(svg) for svg in _figures(study)],  # noqa: S704
+                "origin": origin_table(study),
+            }
+            for study in studies
+        ],
+    )
+
+
+def overview(studies: Sequence[StudyResult]) -> Table:
+    """UA of every model in every test: what a model loses when voices, words or rooms are new."""
+    tests = {
+        f"{test.corpus}, {_protocol(study)} ({study.name})"
+        if test.tested_on == test.corpus
+        else f"{test.tested_on}, zero-shot from {test.corpus} ({study.name})": test
+        for study in studies
+        for test in study.tests
+    }
+    models = dict.fromkeys(row.model for test in tests.values() for row in test.rows)
+    rows = []
+    for model in models:
+        found = [next((r for r in test.rows if r.model == model), None) for test in tests.values()]
+        scores = (_bar(statistics.mean(row.ua)) if row else Cell(_DASH) for row in found)
+        rows.append((Cell(model), *scores))
+    rows.append((Cell(MAJORITY), *(_bar(test.majority_ua) for test in tests.values())))
+    return Table(
+        caption="UA of every model in every test, the mean over seeds",
+        header=("model", *tests),
+        rows=tuple(rows),
+    )
+
+
+def scores_table(study: StudyResult, test: Comparison) -> Table:
+    """One test of a study, and what can be told there without listening."""
+    best = max(statistics.mean(row.ua) for row in test.rows)
+    rows = [_scores(row, is_best=statistics.mean(row.ua) == best) for row in test.rows]
+    baselines = [(MAJORITY, f"{test.majority_wa:.3f}", test.majority_ua)]
+    baselines += [(PROBES.get(name, name), _DASH, ua) for name, ua in test.probes.items()]
+    for name, wa, ua in baselines:
+        rows.append((Cell(name), Cell(_DASH), Cell(wa), _bar(ua), *[Cell(_DASH)] * 5))
+    where = (
+        f"tested on {test.tested_on}, never heard"
+        if test.tested_on != test.corpus
+        else (f"{_protocol(study)} protocol")
+    )
+    return Table(
+        caption=f"Trained on {test.corpus}, {where}: {test.n} utterances, "
+        f"seeds {', '.join(map(str, study.seeds))}",
+        header=(
+            "model",
+            "validation UA",
+            "WA",
+            "UA",
+            "95 % (first seed)",
+            "over the first model, 95 %",
+            "UA of each fold (first seed)",
+            "parameters",
+            "training time, of a cell",
+        ),
+        rows=tuple(rows),
+    )
+
+
+def origin_table(study: StudyResult) -> Table:
+    """The run and the manifest behind each number."""
+    rows = [
+        (row.model, test.corpus, each.cell, each.run or _DASH, each.manifest[:12])
+        for test in study.tests
+        if test.tested_on == test.corpus
+        for row in test.rows
+        for each in row.runs
+    ]
+    return Table(
+        caption="Where the numbers come from",
+        header=("model", "trained on", "workspace", "run", "manifest"),
+        rows=tuple(tuple(Cell(text) for text in row) for row in rows),
+        num_names=5,
+    )
+
+
+def spread(values: Sequence[float]) -> str:
+    """Give a score, or the mean and standard deviation of several.
+
+    Example:
+        >>> spread([0.5]), spread([0.5, 0.7])
+        ('0.500', '0.600 ± 0.141')
+    """
+    if len(values) == 1:
+        return f"{values[0]:.3f}"
+    return f"{statistics.mean(values):.3f} ± {statistics.stdev(values):.3f}"
+
+
+def _scores(row: Row, is_best: bool) -> tuple[Cell, ...]:
+    return (
+        Cell(row.model),
+        Cell(spread(row.validation_ua)),
+        Cell(f"{row.wa:.3f}"),
+        Cell(spread(row.ua), share=statistics.mean(row.ua), is_best=is_best),
+        Cell(f"{row.interval.low:.3f} to {row.interval.high:.3f}, {row.interval.over}"),
+        Cell(f"{row.gain[0]:+.3f} to {row.gain[1]:+.3f}" if row.gain else _DASH),
+        Cell(" ".join(f"{ua:.3f}" for ua in row.folds)),
+        Cell(f"{row.num_parameters:,}"),
+        Cell(duration(row.seconds)),
+    )
+
+
+def _figures(study: StudyResult) -> list[str]:
+    figures = []
+    for test in study.tests:
+        what = f"{study.name}: {test.corpus}"
+        if test.tested_on != test.corpus:
+            what += f" to {test.tested_on}"
+        figures.append(
+            plots.scores_figure(
+                [row.model for row in test.rows],
+                [row.ua for row in test.rows],
+                [(row.interval.low, row.interval.high) for row in test.rows],
+                [row.seconds for row in test.rows],
+                what,
+            )
+        )
+        curves: Mapping[str, Sequence[Mapping[str, float]]] = {
+            row.model: row.history for row in test.rows if len(row.history) > 1
+        }
+        if curves and test.tested_on == test.corpus:
+            figures.append(plots.curves_figure(curves, f"{what}, curves of the first cell"))
+    return [plots.to_svg(figure) for figure in figures]
+
+
+def _protocol(study: StudyResult) -> str:
+    folds = f", {study.num_folds} folds" if study.num_folds > 1 else ""
+    return f"{study.protocol}{folds}"
+
+
+def _bar(score: float) -> Cell:
+    return Cell(f"{score:.3f}", share=score)
