@@ -1,10 +1,11 @@
 """Training of scikit-learn's models, which are fitted whole and not step by step.
 
-Shapes: n clips, N samples of a row.
+Shapes: n clips, N samples of a row, F columns of what a model is fitted to, K emotions.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -13,10 +14,10 @@ from serct import runtime
 from serct.arrays import Floats
 from serct.augment_params import AugmentParams
 from serct.augmentation import Augmentation
-from serct.evaluation import as_classifier, evaluate
-from serct.metrics import Scores
+from serct.metrics import score
 from serct.model_params import ModelParams
 from serct.models import build_classical
+from serct.models.classical import Array, Progress, fill_up
 from serct.params import TrainParams
 from serct.shards import ShardDataset
 from serct.training_state import EpochRow, Fitted, now
@@ -34,6 +35,9 @@ def fit_classical(
 ) -> Fitted:
     """Fit a classical model; its history is one epoch.
 
+    There is no epoch to choose: once the validation part was answered, for its scores and for
+    calibration, the model is fitted anew to the training and the validation part.
+
     With ``train.augment`` it learns from each clip twice: as it is, and changed. So it is told
     what may change while the emotion stays. At another speed a voice counts as another voice.
 
@@ -42,7 +46,7 @@ def fit_classical(
         train: How to train it.
         seed: Decides all that is drawn.
         train_set: Rows to learn from.
-        validation_set: Rows that are scored.
+        validation_set: Rows that are scored, then learned from.
         on_epoch: Called once.
 
     Raises:
@@ -50,50 +54,73 @@ def fit_classical(
     """
     started_at, started = now(), time.perf_counter()
     classical = build_classical(model, train, seed, train_set.meta.sample_rate_hz)
-    everything = train_set.batch(np.arange(len(train_set)), train_set.meta.num_samples)
-    waveforms, labels, voices = everything.waveforms, everything.labels, list(train_set.speakers)
-    num_copies = 1
-    if train.augment is not None:
-        waveforms = _with_changed(waveforms, train_set, train.augment)
-        voices += [f"{voice}, changed" for voice in voices]
-        num_copies = 2
-    with runtime.progress(1000, f"fitting {model.architecture}", "per mille") as advance:
+    sets = (train_set, validation_set)
+    # First the clips as they are, then changed: [version][set] -> [n, F].
+    versions: list[list[Array]] = []
+    with _progress(f"reading clips for {model.architecture}") as show:
+        versions.append([classical.describe(_as_they_are(each), show) for each in sets])
+        if train.augment is not None:
+            changed = [_changed(each, train.augment) for each in sets]
+            versions.append([classical.describe(each, show) for each in changed])
+
+    def fit(num_sets: int, show: Progress) -> None:
+        parts = [part for version in versions for part in version[:num_sets]]
+        labels = np.concatenate([each.labels for each in sets[:num_sets]])
+        voices = [voice for each in sets[:num_sets] for voice in each.speakers]
+        voices += [f"{voice}, changed" for voice in voices[: len(voices) * (len(versions) - 1)]]
+        classical.fit(_stacked(parts), np.tile(labels, len(versions)), show, voices, len(versions))
+
+    with _progress(f"fitting {model.architecture}") as show:
+        fit(1, show)
+    own, validation = (
+        classical.answer_by_voice(rows, each.speakers)
+        for rows, each in zip(versions[0], sets, strict=True)
+    )
+    with _progress(f"fitting {model.architecture} to the validation part too") as show:
+        fit(2, show)
+    learned, found = (
+        score(each.emotions, each.labels, answers)
+        for each, answers in zip(sets, (own, validation), strict=True)
+    )
+    row = EpochRow(
+        1, train.learning_rate, learned.loss, learned.wa, found.loss, found.wa, found.ua,
+        found.wf1, seconds=time.perf_counter() - started,
+    )  # fmt: skip
+    on_epoch(row)
+    return Fitted(classical, validation, started_at, (row,), 1, "cpu", classical.num_parameters)
+
+
+@contextmanager
+def _progress(what: str) -> Iterator[Progress]:
+    """Show how far a step is that tells its parts."""
+    with runtime.progress(1000, what, "per mille") as advance:
         done = 0
 
         def show(part: int, parts: int) -> None:
             nonlocal done
             reached = 1000 * part // parts
-            advance(reached - done)
-            done = reached
+            advance(max(0, reached - done))
+            done = max(done, reached)
 
-        classical.fit(waveforms, np.tile(labels, num_copies), show, voices, num_copies)
-    classifier = as_classifier(classical, torch.device("cpu"))
-
-    def scored(dataset: ShardDataset) -> Scores:
-        return evaluate(classifier, dataset, _BATCH_SIZE).scores
-
-    own, validation = scored(train_set), scored(validation_set)
-    row = EpochRow(
-        1, train.learning_rate, own.loss, own.wa, validation.loss, validation.wa, validation.ua,
-        validation.wf1, seconds=time.perf_counter() - started,
-    )  # fmt: skip
-    on_epoch(row)
-    return Fitted(classical, started_at, (row,), 1, "cpu", classical.num_parameters)
+        yield show
 
 
-def _with_changed(waveforms: Floats, train_set: ShardDataset, augment: AugmentParams) -> Floats:
-    """Append a changed version of each clip, drawn from torch's generator. [n, N] -> [2 n, N']."""
-    change = Augmentation(augment, train_set.meta.sample_rate_hz)
-    changed: list[Floats] = []
-    for start in range(0, len(train_set), _BATCH_SIZE):
-        indices = np.arange(start, min(start + _BATCH_SIZE, len(train_set)))
-        batch = train_set.batch(indices)
-        rows, _ = change(torch.from_numpy(batch.waveforms), torch.from_numpy(batch.num_valid))
-        changed.append(rows.numpy())
-    width = max(each.shape[1] for each in (waveforms, *changed))
-    both = np.zeros((2 * len(waveforms), width), dtype=np.float32)
-    start = 0
-    for part in (waveforms, *changed):
-        both[start : start + len(part), : part.shape[1]] = part
-        start += len(part)
-    return both
+def _as_they_are(dataset: ShardDataset) -> Floats:
+    return dataset.batch(np.arange(len(dataset)), dataset.meta.num_samples).waveforms
+
+
+def _changed(dataset: ShardDataset, augment: AugmentParams) -> Floats:
+    """Give a changed version of each clip, drawn from torch's generator. [n, N']."""
+    change = Augmentation(augment, dataset.meta.sample_rate_hz)
+    parts: list[Array] = []
+    for start in range(0, len(dataset), _BATCH_SIZE):
+        batch = dataset.batch(np.arange(start, min(start + _BATCH_SIZE, len(dataset))))
+        waveforms, _ = change(torch.from_numpy(batch.waveforms), torch.from_numpy(batch.num_valid))
+        parts.append(waveforms.numpy())
+    return _stacked(parts)
+
+
+def _stacked(parts: Sequence[Array]) -> Array:
+    """Put rows below one another, the narrower filled up with zeros."""
+    width = max(part.shape[1] for part in parts)
+    return np.concatenate([fill_up(part, width) for part in parts])

@@ -18,7 +18,6 @@ from serct.errors import ShardError
 from serct.metrics import Scores, majority, score
 from serct.models import Model
 from serct.models.feature_classifier import FeatureClassifier
-from serct.models.voice_norm import by_voice
 from serct.shards import ShardDataset
 
 
@@ -89,16 +88,12 @@ class VoiceClassifier:
         return self._model.describe(waveforms)
 
     def answer(self, features: Features, heard: Features) -> Probabilities:
-        """Answer for clips of one voice, of which other recordings may have been heard.
-
-        Args:
-            features: Of the clips. float64 [n, F]
-            heard: Of recordings of that voice. float64 [k, F], k >= 0
-
-        Returns:
-            float64 [n, K]
-        """
+        """Answer for clips of one voice after other recordings of it. [n, F], [k, F] -> [n, K]."""
         return self._model.answer(features, heard)
+
+    def answer_by_voice(self, features: Features, voices: Sequence[str]) -> Probabilities:
+        """Answer for each clip after all clips of its voice. [n, F], n voices -> [n, K]."""
+        return self._model.answer_by_voice(features, voices)
 
     def hear(self, waveforms: Floats, num_valid: Integers) -> Classifier:
         """Give a classifier for the voice that recordings are of. [k, M], [k]."""
@@ -142,11 +137,7 @@ def predict(
     features = _in_batches(
         classifier.describe, classifier.num_features, dataset, batch_size, on_progress
     )
-    answers = np.zeros((len(dataset), len(dataset.emotions)))
-    for name, rows in by_voice(dataset.speakers).items():
-        heard = features[rows] if name else features[:0]
-        answers[rows] = classifier.answer(features[rows], heard)
-    return answers
+    return classifier.answer_by_voice(features, dataset.speakers)
 
 
 def _in_batches(

@@ -14,8 +14,7 @@ from serct import __version__, atomic, distributed, runtime
 from serct.atomic import write_json
 from serct.calibration import Calibration, calibrate
 from serct.checkpoint import FORMAT_VERSION, Card, save_model
-from serct.evaluation import as_classifier, predict
-from serct.params import Params, TrainParams
+from serct.params import Params
 from serct.shards import ShardDataset
 from serct.tracked import tracked
 from serct.training import fingerprint, fit
@@ -73,7 +72,7 @@ def _train_and_track(params: Params, name: str, shards: Path, state: Path, out: 
             model, train, params.seed, train_set, validation_set, state,
             on_epoch=lambda row: run.log_epoch(asdict(row)),
         )  # fmt: skip
-        calibration = _calibrate(fitted, validation_set, train)
+        calibration = calibrate(fitted.validation, validation_set.labels, train.max_error)
         if distributed.rank() > 0:
             return
         with atomic.replacing_folder(out) as folder:
@@ -82,12 +81,6 @@ def _train_and_track(params: Params, name: str, shards: Path, state: Path, out: 
             write_json(folder / "run.json", _run_facts(params, mark, run.id, fitted))
         state.unlink(missing_ok=True)
         run.finish(out)
-
-
-def _calibrate(fitted: Fitted, validation_set: ShardDataset, train: TrainParams) -> Calibration:
-    classifier = as_classifier(fitted.model, torch.device(fitted.device))
-    probabilities = predict(classifier, validation_set, train.batch_size)
-    return calibrate(probabilities, validation_set.labels, train.max_error)
 
 
 def _card(known: dict[str, Any], fitted: Fitted, calibration: Calibration) -> Card:

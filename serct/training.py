@@ -24,7 +24,7 @@ from serct.augmentation import Augmentation
 from serct.batches import DeviceBatches, TensorBatch, epoch_batches
 from serct.classical_training import fit_classical
 from serct.errors import TrainingError
-from serct.evaluation import TorchClassifier, evaluate
+from serct.evaluation import TorchClassifier, evaluate, predict
 from serct.model_params import ModelParams
 from serct.models import build_model, is_classical
 from serct.params import TrainParams
@@ -124,10 +124,11 @@ def fit(
             epoch, train.epochs, train_loss, scores.loss, scores.ua, row.seconds,
         )  # fmt: skip
     learner.judged.load_state_dict(state.best)
+    validation = predict(classifier, validation_set, train.batch_size)
     num_parameters = sum(p.numel() for p in module.parameters())
     return Fitted(
-        learner.judged, state.started_at, tuple(state.history), state.best_epoch, str(device),
-        num_parameters,
+        learner.judged, validation, state.started_at, tuple(state.history), state.best_epoch,
+        str(device), num_parameters,
     )  # fmt: skip
 
 

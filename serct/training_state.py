@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from serct import atomic
+from serct.arrays import Probabilities
 from serct.models import Model
 
 # Of the file; a state in another is not continued.
@@ -57,9 +58,15 @@ class Learner:
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """A trained model: the weights of its best epoch on validation, and how it got there."""
+    """A trained model: the weights of its best epoch on validation, and how it got there.
+
+    Attributes:
+        validation: What it answered on the validation part before it learned anything from that.
+            float64 [n, K]
+    """
 
     model: Model
+    validation: Probabilities
     started_at: str
     history: tuple[EpochRow, ...]
     best_epoch: int

@@ -50,7 +50,7 @@ def test_learns_answers_and_survives_storage(build, name, pool, tmp_path):
     rows, labels = make_clips(60)
     model = build(name, pool)
     parts = []
-    model.fit(rows, labels, lambda done, total: parts.append((done, total)))
+    model.fit(model.describe(rows), labels, lambda done, total: parts.append((done, total)))
     assert parts[-1] == (len(parts), len(parts))
 
     fresh, fresh_labels = make_clips(40, seed=1)
@@ -74,9 +74,9 @@ def test_learns_answers_and_survives_storage(build, name, pool, tmp_path):
 def test_same_seed_same_answers_and_fit_starts_anew(build, name):
     rows, labels = make_clips(30)
     first, second = build(name), build(name)
-    first.fit(rows, labels)
-    second.fit(rows[::-1], labels)
-    second.fit(rows, labels)
+    first.fit(first.describe(rows), labels)
+    second.fit(second.describe(rows[::-1]), labels)
+    second.fit(second.describe(rows), labels)
     np.testing.assert_array_equal(first.predict_proba(rows), second.predict_proba(rows))
 
 
@@ -87,7 +87,7 @@ def test_svm_decides_as_scikit_learn_on_the_rows_themselves(build):
     fresh[::2, 250:] = 0.05
     rival = SVC(C=2.0, kernel="rbf", gamma="scale").fit(rows.astype(np.float64), labels)
     model = build("svm")
-    model.fit(rows, labels)
+    model.fit(model.describe(rows), labels)
     assert model.state().tensors["columns"].max() < 200
 
     wanted = rival.decision_function(fresh.astype(np.float64))
@@ -131,7 +131,8 @@ def test_gamma_of_silence_is_one_as_in_scikit_learn():
 @pytest.mark.parametrize("name", ["mlp", "svm"])
 def test_silence_gives_even_odds_not_errors(build, name):
     model = build(name)
-    model.fit(np.zeros((12, 50), dtype=np.float32), np.arange(12) % 3)
+    silence = np.zeros((12, 50), dtype=np.float32)
+    model.fit(model.describe(silence), np.arange(12) % 3)
     assert np.isfinite(model.predict_proba(np.zeros((2, 50), dtype=np.float32))).all()
 
 
@@ -156,15 +157,15 @@ def test_pooling_averages_neighbours_and_loses_nothing(num_samples, pool):
 def test_mlp_level_of_the_corpus_makes_no_difference(build):
     rows, labels = make_clips(60)
     loud, quiet = build("mlp"), build("mlp")
-    loud.fit(rows * 8, labels)
-    quiet.fit(rows, labels)
+    loud.fit(loud.describe(rows * 8), labels)
+    quiet.fit(quiet.describe(rows), labels)
     np.testing.assert_allclose(loud.loss_curve, quiet.loss_curve, rtol=1e-3)
 
 
 def test_mlp_runs_every_epoch_and_tells_its_losses_and_size(build):
     rows, labels = make_clips(30)
     model = build("mlp", epochs=15)
-    model.fit(rows, labels)
+    model.fit(model.describe(rows), labels)
     assert len(model.loss_curve) == 15
     assert model.loss_curve[-1] < model.loss_curve[0]
     assert model.num_parameters == (NUM_SAMPLES + 1) * 16 + 17 * NUM_EMOTIONS
@@ -173,7 +174,7 @@ def test_mlp_runs_every_epoch_and_tells_its_losses_and_size(build):
 def test_svm_counts_what_it_stores(build):
     rows, labels = make_clips(30)
     model = build("svm")
-    model.fit(rows, labels)
+    model.fit(model.describe(rows), labels)
     machine = model._machine
     stored = model.state().tensors["support_rows"].size
     # Three pairs of labels have an intercept each, a support row a coefficient but for its own.
@@ -201,7 +202,7 @@ def test_files_that_are_not_a_whole_model_are_refused(build, name, tmp_path):
     model = build(name)
     with pytest.raises(CheckpointError, match=r"model\.skops: cannot be read"):
         model.load(tmp_path, {})
-    model.fit(rows, labels)
+    model.fit(model.describe(rows), labels)
     tensors = model.save(tmp_path)
     with pytest.raises(CheckpointError, match=r"model\.skops: damaged or incomplete"):
         build(name).load(tmp_path, {})

@@ -77,7 +77,7 @@ def test_tells_colours_of_noise_apart(build: Build, name: str) -> None:
     rows = np.stack(
         [np.convolve(rng.standard_normal(4000), np.ones(2 + 6 * k), mode="same") for k in labels]
     ).astype(np.float32)
-    model.fit(rows[:27], labels[:27])
+    model.fit(model.describe(rows[:27]), labels[:27])
     probabilities = model.predict_proba(rows[27:])
     assert (probabilities.argmax(axis=1) == labels[27:]).all()
     assert probabilities.sum(axis=1) == pytest.approx(np.ones(9))
@@ -194,13 +194,19 @@ def test_a_voice_is_not_mistaken_for_an_emotion() -> None:
     voices = ["deep"] * len(labels) + ["high"] * len(labels)
     features = speak(24).astype(np.float64)
     model = Plain(3, VoiceNorm(relevance_factor=1.0))
-    model.fit(rows, np.tile(labels, 2), voices=voices)
+    model.fit(model.describe(rows), np.tile(labels, 2), voices=voices)
     heard = model.answer(features, heard=features[1::3])
     assert (heard.argmax(axis=1) == labels).all()
-    unheard = model.answer(features, heard=features[:0]).argmax(axis=1)
+    mixed = np.concatenate([features, speak(-7).astype(np.float64)])[::-1]
+    names = (["tall"] * len(labels) + ["small"] * len(labels))[::-1]
+    both = model.answer_by_voice(mixed, names)
+    assert (both.argmax(axis=1) == np.tile(labels, 2)[::-1]).all()
+    nameless = model.answer_by_voice(mixed, [""] * len(mixed))
+    np.testing.assert_array_equal(nameless, model.answer(mixed))
+    unheard = model.answer(features).argmax(axis=1)
     assert len(set(unheard)) == 1, "all that stands out is that the voice is another"
     plain = Plain(3)
-    plain.fit(rows, np.tile(labels, 2), voices=voices)
+    plain.fit(plain.describe(rows), np.tile(labels, 2), voices=voices)
     answers = plain.answer(features, heard=features)
-    np.testing.assert_array_equal(answers, plain.answer(features, features[:0]))
+    np.testing.assert_array_equal(answers, plain.answer(features))
     assert (answers.argmax(axis=1) == labels).mean() < 0.9

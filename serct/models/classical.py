@@ -40,20 +40,32 @@ class ClassicalModel(ABC):
     """A model that is fitted whole."""
 
     @abstractmethod
+    def describe(self, waveforms: Floats, on_progress: Progress | None = None) -> Array:
+        """Give the rows that the model is fitted to, and answers for.
+
+        Args:
+            waveforms: In [-1, 1], padded with zeros, cut anywhere there. float32 [n, M]
+            on_progress: Called with (parts done, parts in all), where it takes long.
+
+        Returns:
+            Zeros behind a clip are zeros at the end of a row, or nowhere in it. [n, F]
+        """
+
+    @abstractmethod
     def fit(
         self,
-        waveforms: Floats,
+        rows: Array,
         labels: Integers,
         on_progress: Progress | None = None,
         voices: Sequence[str] = (),
         num_copies: int = 1,
     ) -> None:
-        """Fit to waveforms in [-1, 1], all padded with zeros to one length, at least a row's.
+        """Fit to rows, all anew.
 
         Args:
-            waveforms: float32 [n, N]
+            rows: What `describe` gave. [n, F]
             labels: 0..K-1, each at least twice. int64 [n]
-            on_progress: Called with (parts done, parts in all).
+            on_progress: Called with (parts done, parts in all), where it takes long.
             voices: Who speaks in each row, "" if unknown, for models that adapt to voices.
             num_copies: How often the clips stand in the rows, all once before any again: so many
                 versions of each, which must not be told apart from one another.
@@ -63,8 +75,16 @@ class ClassicalModel(ABC):
         """
 
     @abstractmethod
+    def answer(self, rows: Array) -> Probabilities:
+        """Give each emotion's probability, for voices never heard. [n, F] -> float64 [n, K]."""
+
+    def answer_by_voice(self, rows: Array, voices: Sequence[str]) -> Probabilities:
+        """Give the same after all rows of a voice were heard, by a model that makes use of it."""
+        return self.answer(rows)
+
     def predict_proba(self, waveforms: Floats) -> Probabilities:
-        """Give each emotion's probability; rows may be cut. float32 [n, M] -> float64 [n, K]."""
+        """Give each emotion's probability. float32 [n, M] -> float64 [n, K]."""
+        return self.answer(self.describe(waveforms))
 
     @property
     @abstractmethod
@@ -141,10 +161,10 @@ def average_samples(waveforms: Floats, pool: int) -> Floats:
     return pooled
 
 
-def fill_up(waveforms: Floats, num_samples: int) -> Floats:
-    """Append zeros to rows that are shorter. [n, M] -> [n, num_samples or more]."""
-    missing = num_samples - waveforms.shape[1]
-    return np.pad(waveforms, ((0, 0), (0, missing))) if missing > 0 else waveforms
+def fill_up(rows: Array, num_columns: int) -> Array:
+    """Append zeros to rows that are shorter. [n, F] -> [n, num_columns or more]."""
+    missing = num_columns - rows.shape[1]
+    return np.pad(rows, ((0, 0), (0, missing))) if missing > 0 else rows
 
 
 def check_labels(labels: Integers) -> int:

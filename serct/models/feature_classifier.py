@@ -18,7 +18,7 @@ from serct.models.classical import (
     check_labels,
 )
 from serct.models.decisions import cross_validated_temperature, probabilities
-from serct.models.voice_norm import VoiceNorm
+from serct.models.voice_norm import VoiceNorm, by_voice
 
 _LEVEL = 0.1
 _TEMPERATURE = "temperature"
@@ -55,35 +55,8 @@ class FeatureClassifier(ClassicalModel):
         """Whether `answer` makes use of recordings of the same voice."""
         return self._voice_norm is not None
 
-    def fit(
-        self,
-        waveforms: Floats,
-        labels: Integers,
-        on_progress: Progress | None = None,
-        voices: Sequence[str] = (),
-        num_copies: int = 1,
-    ) -> None:
-        """See `ClassicalModel.fit`; a part is a row."""
-        from sklearn.pipeline import make_pipeline
-        from sklearn.preprocessing import StandardScaler
-
-        num_emotions = check_labels(labels)
-        features = self.describe(waveforms, on_progress)
-        if self._voice_norm is not None:
-            features = self._voice_norm.fit(features, voices or [""] * len(features))
-        machine = make_pipeline(StandardScaler(), self._machine(num_emotions))
-        self._temperature = cross_validated_temperature(
-            machine, features, labels, self._seed, num_copies
-        )
-        self._estimator = machine.fit(features, labels)
-
-    def predict_proba(self, waveforms: Floats) -> Probabilities:
-        """See `ClassicalModel.predict_proba`; of voices never heard."""
-        features = self.describe(waveforms)
-        return self.answer(features, heard=features[:0])
-
     def describe(self, waveforms: Floats, on_progress: Progress | None = None) -> Array:
-        """Give the features of clips, of which zeros at the end are none. [n, M] -> [n, F]."""
+        """See `ClassicalModel.describe`; of zeros at the end nothing is told."""
         rows = []
         for number, waveform in enumerate(waveforms, start=1):
             rows.append(self._describe(waveform))
@@ -91,20 +64,53 @@ class FeatureClassifier(ClassicalModel):
                 on_progress(number, len(waveforms))
         return np.stack(rows)
 
-    def answer(self, features: Array, heard: Array) -> Probabilities:
+    def fit(
+        self,
+        rows: Array,
+        labels: Integers,
+        on_progress: Progress | None = None,
+        voices: Sequence[str] = (),
+        num_copies: int = 1,
+    ) -> None:
+        """See `ClassicalModel.fit`; it takes seconds."""
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+
+        num_emotions = check_labels(labels)
+        if self._voice_norm is not None:
+            rows = self._voice_norm.fit(rows, voices or [""] * len(rows))
+        machine = make_pipeline(StandardScaler(), self._machine(num_emotions))
+        self._temperature = cross_validated_temperature(
+            machine, rows, labels, self._seed, num_copies
+        )
+        self._estimator = machine.fit(rows, labels)
+
+    def answer(self, rows: Array, heard: Array | None = None) -> Probabilities:
         """Give the probabilities of clips of one voice.
 
         Args:
-            features: What `describe` gives of the clips. float64 [n, F]
-            heard: The same of recordings of that voice, ignored unless `adapts_to_voices`.
-                float64 [k, F], k >= 0
+            rows: What `describe` gives of the clips. float64 [n, F]
+            heard: The same of recordings of that voice, ignored unless `adapts_to_voices`; None
+                for a voice never heard. float64 [k, F]
 
         Returns:
             float64 [n, K]
         """
         if self._voice_norm is not None:
-            features = self._voice_norm(features, heard)
-        return probabilities(self._estimator, features, self._temperature)
+            rows = self._voice_norm(rows, rows[:0] if heard is None else heard)
+        return probabilities(self._estimator, rows, self._temperature)
+
+    def answer_by_voice(self, rows: Array, voices: Sequence[str]) -> Probabilities:
+        """See `ClassicalModel.answer_by_voice`; nothing was heard of an unknown voice, ""."""
+        if not self.adapts_to_voices:
+            return self.answer(rows)
+        parts = {
+            voice: (own, self.answer(rows[own], rows[own] if voice else None))
+            for voice, own in by_voice(voices).items()
+        }
+        order = np.concatenate([own for own, _ in parts.values()])
+        answers: Probabilities = np.concatenate([found for _, found in parts.values()])
+        return answers[np.argsort(order)]
 
     @property
     def num_features(self) -> int:

@@ -13,6 +13,7 @@ from serct.arrays import Floats, Integers, Probabilities
 from serct.errors import TrainingError
 from serct.model_params import MlpParams
 from serct.models.classical import (
+    Array,
     ClassicalModel,
     ClassicalState,
     Progress,
@@ -51,9 +52,13 @@ class Mlp(ClassicalModel):
         )
         self._scale = np.float32(1.0)
 
+    def describe(self, waveforms: Floats, on_progress: Progress | None = None) -> Array:
+        """See `ClassicalModel.describe`: the samples, averaged."""
+        return average_samples(waveforms, self._pool)
+
     def fit(
         self,
-        waveforms: Floats,
+        rows: Array,
         labels: Integers,
         on_progress: Progress | None = None,
         voices: Sequence[str] = (),
@@ -61,10 +66,9 @@ class Mlp(ClassicalModel):
     ) -> None:
         """See `ClassicalModel.fit`; a part is an epoch."""
         num_emotions = check_labels(labels)
-        inputs = average_samples(waveforms, self._pool)
-        power = float(squared_norms(inputs).sum()) / inputs.size
+        power = float(squared_norms(rows).sum()) / rows.size
         self._scale = np.float32(1 / np.sqrt(power)) if power > 0 else np.float32(1)
-        inputs = inputs * self._scale
+        inputs = rows * self._scale
         self._estimator = clone(self._estimator)
         self._estimator.batch_size = min(self._batch_size, len(inputs))
         for epoch in range(1, self._epochs + 1):
@@ -84,10 +88,9 @@ class Mlp(ClassicalModel):
         for name in ("_optimizer", "_best_coefs", "_best_intercepts"):
             vars(self._estimator).pop(name, None)
 
-    def predict_proba(self, waveforms: Floats) -> Probabilities:
-        """See `ClassicalModel.predict_proba`."""
-        whole = fill_up(waveforms, self._estimator.n_features_in_ * self._pool)
-        inputs = average_samples(whole, self._pool) * self._scale
+    def answer(self, rows: Array) -> Probabilities:
+        """See `ClassicalModel.answer`."""
+        inputs = fill_up(rows, self._estimator.n_features_in_) * self._scale
         return np.asarray(self._estimator.predict_proba(inputs), dtype=np.float64)
 
     @property

@@ -46,9 +46,13 @@ class Svm(ClassicalModel):
         self._machine: Any = None
         self._tensors: dict[str, Array] = {}
 
+    def describe(self, waveforms: Floats, on_progress: Progress | None = None) -> Array:
+        """See `ClassicalModel.describe`: the samples, averaged."""
+        return average_samples(waveforms, self._pool)
+
     def fit(
         self,
-        waveforms: Floats,
+        rows: Array,
         labels: Integers,
         on_progress: Progress | None = None,
         voices: Sequence[str] = (),
@@ -56,7 +60,6 @@ class Svm(ClassicalModel):
     ) -> None:
         """See `ClassicalModel.fit`; a part is a piece of the kernel's matrix, the longest step."""
         check_labels(labels)
-        rows = average_samples(waveforms, self._pool)
         gamma = gamma_scale(rows)
         products = inner_products(rows, rows, on_progress)
         norms = products.diagonal()
@@ -73,22 +76,20 @@ class Svm(ClassicalModel):
             "temperature": np.asarray(temperature),
         }
 
-    def predict_proba(self, waveforms: Floats) -> Probabilities:
-        """See `ClassicalModel.predict_proba`."""
+    def answer(self, rows: Array) -> Probabilities:
+        """See `ClassicalModel.answer`."""
         support_rows = expand(self._tensors["support_rows"])
         support_norms = squared_norms(support_rows)
         gamma, temperature = (float(self._tensors[name]) for name in ("gamma", "temperature"))
         columns = self._tensors["columns"]
-        shortest = (int(columns.max(initial=-1)) + 1) * self._pool
         parts = []
-        for start in range(0, len(waveforms), _ROWS_AT_ONCE):
-            some = fill_up(waveforms[start : start + _ROWS_AT_ONCE], shortest)
-            rows = average_samples(some, self._pool)
-            products = inner_products(rows[:, columns], support_rows)
+        for start in range(0, len(rows), _ROWS_AT_ONCE):
+            some = fill_up(rows[start : start + _ROWS_AT_ONCE], int(columns.max(initial=-1)) + 1)
+            products = inner_products(some[:, columns], support_rows)
             # scikit-learn asks for a column a training row, and reads those of support rows.
-            kernel = np.zeros((len(rows), self._machine.shape_fit_[0]))
+            kernel = np.zeros((len(some), self._machine.shape_fit_[0]))
             kernel[:, self._machine.support_] = rbf(
-                products, squared_norms(rows), support_norms, gamma
+                products, squared_norms(some), support_norms, gamma
             )
             parts.append(probabilities(self._machine, kernel, temperature))
         return np.concatenate(parts)
