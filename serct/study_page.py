@@ -64,14 +64,13 @@ def scores_table(study: StudyResult, test: Comparison) -> Table:
     baselines += [(PROBES.get(name, name), _DASH, ua) for name, ua in test.probes.items()]
     for name, wa, ua in baselines:
         rows.append((Cell(name), Cell(_DASH), Cell(wa), _bar(ua), *[Cell(_DASH)] * 5))
-    where = (
-        f"tested on {test.tested_on}, never heard"
-        if test.tested_on != test.corpus
-        else (f"{_protocol(study)} protocol")
-    )
+    where = _protocol(study)
+    if test.tested_on != test.corpus:
+        where = f"tested on {test.tested_on}, never heard"
+    seeds = "seed" if len(study.seeds) == 1 else "seeds"
     return Table(
         caption=f"Trained on {test.corpus}, {where}: {test.n} utterances, "
-        f"seeds {', '.join(map(str, study.seeds))}",
+        f"{seeds} {', '.join(map(str, study.seeds))}",
         header=(
             "model",
             "validation UA",
@@ -154,8 +153,8 @@ def _figures(study: StudyResult) -> list[str]:
 
 
 def _protocol(study: StudyResult) -> str:
-    folds = f", {study.num_folds} folds" if study.num_folds > 1 else ""
-    return f"{study.protocol}{folds}"
+    folds = f" in {study.num_folds} folds" if study.num_folds > 1 else ""
+    return f"{study.protocol} protocol{folds}"
 
 
 def _bar(score: float) -> Cell:
