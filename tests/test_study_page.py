@@ -35,9 +35,11 @@ def test_the_overview_sets_protocols_side_by_side() -> None:
     far = study("third", "random", (row("cnn", (0.3,)),), tested_on="emodb")
     table = overview([one, other, far])
     assert table.header == (
-        "model", "tess, random protocol in 2 folds (first)", "tess, speaker protocol in 2 folds (second)",
+        "model",
+        "tess, random protocol in 2 folds (first)",
+        "tess, speaker protocol in 2 folds (second)",
         "emodb, zero-shot from tess (third)",
-    )  # fmt: skip
+    )
     texts = [[cell.text for cell in line] for line in table.rows]
     assert texts == [
         ["serct", "0.990", "0.450", "–"],
