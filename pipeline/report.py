@@ -2,7 +2,7 @@
 
 from pipeline.stage import Arguments, run
 from serct.params import Params
-from serct.report import write_report
+from serct.reports.report import write_report
 
 
 def report(params: Params, arguments: Arguments) -> None:

@@ -146,7 +146,7 @@ def _search() -> str:
     url = os.environ.get("SERCT_SEARCH_STORAGE")
     if not url:
         return "a journal in the workspace: SERCT_SEARCH_STORAGE is not set"
-    from serct.search import open_storage
+    from serct.search.run import open_storage
 
     studies = open_storage(url).get_all_studies()
     return f"database, {len(studies)} searches in it"

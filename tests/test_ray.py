@@ -22,7 +22,7 @@ from serct.params import LocalExecutor, RayExecutor
 from serct.params_file import read_yaml
 from serct.predictor import Predictor
 from serct.scoring import score_folder
-from serct.search import _journal, run_search
+from serct.search.run import _journal, run_search
 from serct.sections import merge
 from serct.tracking.liveness import PID
 from serct.workspace import prepare_workspace, stage_environment

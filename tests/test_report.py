@@ -13,8 +13,8 @@ from serct.comparison import mcnemar
 from serct.errors import ReportError
 from serct.model_card import CONDUCT
 from serct.params import PipelineParams
-from serct.report import results_table, write_report
-from serct.results import Result, line_up, read_results
+from serct.reports.report import results_table, write_report
+from serct.reports.results import Result, line_up, read_results
 from serct.thesis import FAULTS, published
 from tests.fake_results import make_pipeline, write_model, write_results, write_test
 

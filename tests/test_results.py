@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score
 
 from serct.errors import ReportError
-from serct.result_files import Baseline, ScoreSet
-from serct.results import Result, TrainedModel, line_up, read_results
+from serct.reports.result_files import Baseline, ScoreSet
+from serct.reports.results import Result, TrainedModel, line_up, read_results
 from tests.fake_results import make_pipeline, write_json, write_model, write_results, write_test
 
 STAGE_OF = {

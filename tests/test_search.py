@@ -13,12 +13,12 @@ import optuna
 import pytest
 import yaml
 
-from serct import search
 from serct.errors import ParamsError, SerctError
 from serct.params import Params
 from serct.params_file import read_params
-from serct.search import run_search
-from serct.search_space import check_space
+from serct.search import run as search
+from serct.search.run import run_search
+from serct.search.space import check_space
 from serct.sections import merge
 from serct.shards import ShardDataset
 from tests.conftest import ROOT, shrink
@@ -89,7 +89,7 @@ def test_it_finds_writes_and_shows_the_best_without_the_test_part(
 SEARCHING = """
 import sys, pathlib, torch
 from serct.params_file import read_params
-from serct.search import run_search
+from serct.search.run import run_search
 torch.set_num_threads(1)
 root = pathlib.Path(sys.argv[1])
 print("ready", flush=True)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from serct import studies
 from serct.errors import ParamsError, SerctError
-from serct.studies import list_studies, run_study
+from serct.studies import run as studies
+from serct.studies.run import list_studies, run_study
 from serct.workspace import prepare_workspace
 from tests.test_study_results import write_cell
 

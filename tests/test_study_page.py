@@ -1,8 +1,8 @@
 """The page of studies shows what was found, readable in grey, and where it comes from."""
 
 from serct.comparison import Interval
-from serct.study_page import overview, scores_table, studies_page
-from serct.study_results import CellRun, Comparison, Row, StudyResult
+from serct.studies.page import overview, scores_table, studies_page
+from serct.studies.results import CellRun, Comparison, Row, StudyResult
 
 EPOCHS = tuple(
     {"epoch": float(n), "train_loss": 2 / n, "validation_loss": 2.1 / n, "validation_ua": n / 4}

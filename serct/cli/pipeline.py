@@ -65,8 +65,8 @@ def study(
 ) -> None:
     """Run a study: folds, seeds or variants, pooled into one table."""
     from serct.cli.shared import print_table
-    from serct.studies import list_studies, run_study
-    from serct.study_page import scores_table
+    from serct.studies.page import scores_table
+    from serct.studies.run import list_studies, run_study
 
     if name is None:
         rows = [{"study": each, "asks": text} for each, text in list_studies().items()]
@@ -101,7 +101,7 @@ def search(
     """Search hyperparameters on the validation part; goes on where an earlier one stopped."""
     from serct.cli.shared import print_table
     from serct.runtime import setup_logging
-    from serct.search import run_search
+    from serct.search.run import run_search
     from serct.workspace import prepare_workspace, run_dvc
 
     folder, params = prepare_workspace(workspace, profile, settings or [])

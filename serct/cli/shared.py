@@ -44,7 +44,7 @@ def workspace_store(workspace: Path | None) -> Any:
 def print_results(folder: Path) -> None:
     """Show the results of a workspace as a table."""
     from serct.params_file import read_params
-    from serct.report import results_table
+    from serct.reports.report import results_table
 
     pipeline = read_params(folder / "params.yaml").pipeline
     typer.echo(results_table(folder / "data", pipeline))

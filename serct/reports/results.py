@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from serct.errors import ReportError
 from serct.params import PipelineParams
-from serct.result_files import (
+from serct.reports.result_files import (
     Baseline,
     Confusion,
     EvaluationMetrics,

@@ -8,9 +8,9 @@ from typing import Any
 from markupsafe import Markup
 
 from serct import plots
-from serct.page import render
+from serct.reports.page import render
+from serct.reports.table import Cell, Table
 from serct.search_params import SearchParams
-from serct.table import Cell, Table
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def search_page(section: SearchParams, search: Search) -> str:
     if search.importance:
         figures.append(plots.importance_figure(search.importance, f"Importance in {name}"))
     return render(
-        "search.html.j2",
+        "search/search.html.j2",
         name=name,
         model=section.model,
         corpus=section.corpus,

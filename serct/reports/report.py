@@ -15,11 +15,11 @@ from markupsafe import Markup
 
 from serct import atomic, plots
 from serct.model_card import CONDUCT
-from serct.page import render
 from serct.params import PipelineParams
-from serct.results import Result, TrainedModel, line_up, read_results
-from serct.table import Table
-from serct.tables import (
+from serct.reports.page import render
+from serct.reports.results import Result, TrainedModel, line_up, read_results
+from serct.reports.table import Table
+from serct.reports.tables import (
     in_domain_tables,
     label,
     origin_table,
@@ -28,7 +28,7 @@ from serct.tables import (
     trust_table,
     zero_shot_tables,
 )
-from serct.terminal_table import terminal_table
+from serct.reports.terminal_table import terminal_table
 from serct.thesis import FAULTS
 
 __all__ = ["results_table", "write_report"]
@@ -207,7 +207,7 @@ def _bullets(sentences: Iterable[str]) -> str:
 
 def _html(models: Sequence[TrainedModel], results: Sequence[Result]) -> str:
     return render(
-        "report.html.j2",
+        "reports/report.html.j2",
         sections=_sections(models, results),
         synthetic_note=_SYNTHETIC if any(r.synthetic for r in results) else "",
         legend=_LEGEND,

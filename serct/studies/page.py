@@ -7,9 +7,9 @@ from markupsafe import Markup
 
 from serct import plots
 from serct.model_card import PROBES
-from serct.page import render
-from serct.study_results import Comparison, Row, StudyResult
-from serct.table import MAJORITY, Cell, Table, duration
+from serct.reports.page import render
+from serct.reports.table import MAJORITY, Cell, Table, duration
+from serct.studies.results import Comparison, Row, StudyResult
 
 _DASH = "–"
 
@@ -17,7 +17,7 @@ _DASH = "–"
 def studies_page(studies: Sequence[StudyResult]) -> str:
     """Give the page as HTML, with all it shows inside."""
     return render(
-        "studies.html.j2",
+        "studies/studies.html.j2",
         overview=overview(studies),
         sections=[
             {

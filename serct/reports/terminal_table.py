@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from serct.results import Result
+from serct.reports.results import Result
 
 _HEADER = ("model", "trained", "tested", "how", "n", "WA", "UA", "WF1", "majority", "thesis")
 _NUM_NAMES = 4

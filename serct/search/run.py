@@ -24,9 +24,9 @@ from serct.errors import ParamsError, SerctError
 from serct.executors import open_executor
 from serct.params import Params
 from serct.runtime import logger
-from serct.search_page import Search, search_page
+from serct.search.page import Search, search_page
+from serct.search.space import as_entry, check_space, suggest, value_of, with_values
 from serct.search_params import SearchParams
-from serct.search_space import as_entry, check_space, suggest, value_of, with_values
 from serct.shards import ShardDataset
 from serct.tracked import Trials, tracked_search
 from serct.tracking.liveness import HOST, is_alive, process_tags

@@ -6,8 +6,8 @@ from itertools import groupby
 
 from serct.comparison import mcnemar
 from serct.model_card import PROBES
-from serct.results import Kind, Result, TrainedModel
-from serct.table import MAJORITY, Cell, Table, duration
+from serct.reports.results import Kind, Result, TrainedModel
+from serct.reports.table import MAJORITY, Cell, Table, duration
 from serct.thesis import TRAINING_HOURS
 
 _DASH = "–"

@@ -15,8 +15,8 @@ from serct.parallel import rebuild
 from serct.params import Params
 from serct.params_file import read_yaml
 from serct.sections import Section, validate
-from serct.study_page import studies_page
-from serct.study_results import STUDY_FILE, StudyResult, pool, read_studies
+from serct.studies.page import studies_page
+from serct.studies.results import STUDY_FILE, StudyResult, pool, read_studies
 from serct.workspace import prepare_workspace, project_root
 
 

@@ -1,0 +1,1 @@
+"""The report: what the stages wrote, read back, lined up and shown."""

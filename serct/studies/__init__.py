@@ -1,0 +1,1 @@
+"""Studies: one question asked of many workspaces: folds, seeds and variants."""
