@@ -16,8 +16,8 @@ import numpy as np
 
 from serct import runtime
 from serct.atomic import write_json
-from serct.batches import epoch_batches
 from serct.shards import ShardDataset
+from serct.training.batches import epoch_batches
 
 NUM_CLIPS, NUM_SAMPLES, ROWS = 2800, 144_000, 512
 

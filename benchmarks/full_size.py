@@ -25,7 +25,7 @@ from serct.params_file import read_params
 from serct.preprocessing import ShardPlan, write_shards
 from serct.shards import ShardDataset, read_meta
 from serct.splitting import split_utterances
-from serct.training import fit
+from serct.training.loop import fit
 
 ROOT = Path(__file__).resolve().parent.parent
 

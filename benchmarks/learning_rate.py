@@ -16,13 +16,13 @@ import numpy as np
 import torch
 
 from serct import runtime
-from serct.batches import DeviceBatches, epoch_batches
 from serct.evaluation import TorchClassifier
 from serct.metrics import score
 from serct.models import build_model
 from serct.params_file import read_params
 from serct.shards import ShardDataset
-from serct.training import train_step
+from serct.training.batches import DeviceBatches, epoch_batches
+from serct.training.loop import train_step
 
 ROOT = Path(__file__).resolve().parent.parent
 RATES = {"thesis text": 1e-3, "published scripts": 1e-5}

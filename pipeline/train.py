@@ -4,8 +4,8 @@ from functools import partial
 
 from pipeline.stage import Arguments, run
 from serct.executors import open_executor
-from serct.experiment import train_and_track
 from serct.params import Params
+from serct.training.experiment import train_and_track
 
 
 def train(params: Params, arguments: Arguments) -> None:

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from serct.augment_params import AugmentParams
-from serct.augmentation import Augmentation
 from serct.errors import ParamsError
 from serct.sections import validate
+from serct.training.augmentation import Augmentation
 from tests.test_effects import RATE, batch, tone
 
 OFF = dict.fromkeys(("gain_db", "speed", "pitch", "shift_ms", "noise", "reverb", "telephone"), None)

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from serct.batches import DeviceBatches, PackedClips
 from serct.shards import ShardDataset
+from serct.training.batches import DeviceBatches, PackedClips
 
 CPU = torch.device("cpu")
 

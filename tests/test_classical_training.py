@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serct import classical_training
 from serct.augment_params import AugmentParams
-from serct.classical_training import fit_classical
 from serct.models import build_classical
 from serct.models.classical import Array, ClassicalModel
 from serct.params import Params
 from serct.runtime import seed_everything
 from serct.shards import ShardDataset
-from serct.training_state import Fitted
+from serct.training import classical as classical_training
+from serct.training.classical import fit_classical
+from serct.training.state import Fitted
 
 FASTER_OR_SLOWER = AugmentParams(
     gain_db=None, speed=0.2, pitch=None, shift_ms=None, noise=None, reverb=None, telephone=None

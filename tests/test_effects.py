@@ -5,7 +5,14 @@ import math
 import pytest
 import torch
 
-from serct.effects import add_noise, change_speed, delay, reverberate, shift_pitch, telephone
+from serct.training.effects import (
+    add_noise,
+    change_speed,
+    delay,
+    reverberate,
+    shift_pitch,
+    telephone,
+)
 
 RATE = 16_000
 

@@ -16,13 +16,13 @@ from transformers import (
     WavLMModel,
 )
 
-from serct import training
 from serct.errors import ParamsError
 from serct.model_params import SslParams
 from serct.models import build_model
 from serct.models.ssl import Ssl
 from serct.params import Params
 from serct.shards import ShardDataset
+from serct.training import loop as training
 
 TINY = {
     "hidden_size": 16,

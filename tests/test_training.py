@@ -16,7 +16,6 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from serct import training
 from serct.augment_params import (
     AugmentParams,
     NoiseParams,
@@ -24,12 +23,13 @@ from serct.augment_params import (
     ReverbParams,
     TelephoneParams,
 )
-from serct.batches import PackedClips, TensorBatch, epoch_batches
 from serct.errors import TrainingError
 from serct.models import build_model
 from serct.params import CosineSchedule, Params, TrainParams
 from serct.shards import ShardDataset
-from serct.training import (
+from serct.training import loop as training
+from serct.training.batches import PackedClips, TensorBatch, epoch_batches
+from serct.training.loop import (
     fingerprint,
     fit,
     is_better,
@@ -37,7 +37,7 @@ from serct.training import (
     make_learner,
     train_step,
 )
-from serct.training_state import EpochRow, Fitted, Learner, load_state
+from serct.training.state import EpochRow, Fitted, Learner, load_state
 
 TORCH_MODELS = ["serct", "cnn", "cnn_bilstm", "lstm"]
 CLASSICAL_MODELS = ["mlp", "svm", "mfcc_svm", "functionals_lda", "voice_lda"]
@@ -148,7 +148,7 @@ KILLED = """
 import sys, pathlib, torch
 from serct.params_file import read_params
 from serct.shards import ShardDataset
-from serct.training import fit
+from serct.training.loop import fit
 torch.set_num_threads(1)
 params, shards, state = (pathlib.Path(a) for a in sys.argv[1:])
 params = read_params(params)

@@ -30,8 +30,8 @@ from serct.search_params import SearchParams
 from serct.shards import ShardDataset
 from serct.tracked import Trials, tracked_search
 from serct.tracking.liveness import HOST, is_alive, process_tags
-from serct.training import fingerprint, fit
-from serct.training_state import EpochRow
+from serct.training.loop import fingerprint, fit
+from serct.training.state import EpochRow
 
 _ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 # A trial's own notes.

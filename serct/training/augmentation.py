@@ -12,7 +12,14 @@ import torch
 from torch import Tensor
 
 from serct.augment_params import AugmentParams
-from serct.effects import add_noise, change_speed, delay, reverberate, shift_pitch, telephone
+from serct.training.effects import (
+    add_noise,
+    change_speed,
+    delay,
+    reverberate,
+    shift_pitch,
+    telephone,
+)
 
 
 class Augmentation:

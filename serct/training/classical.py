@@ -13,14 +13,14 @@ import torch
 from serct import runtime
 from serct.arrays import Floats
 from serct.augment_params import AugmentParams
-from serct.augmentation import Augmentation
 from serct.metrics import score
 from serct.model_params import ModelParams
 from serct.models import build_classical
 from serct.models.classical import Array, Progress, fill_up
 from serct.params import TrainParams
 from serct.shards import ShardDataset
-from serct.training_state import EpochRow, Fitted, now
+from serct.training.augmentation import Augmentation
+from serct.training.state import EpochRow, Fitted, now
 
 _BATCH_SIZE = 256
 

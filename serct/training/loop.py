@@ -1,4 +1,4 @@
-"""Training: the one loop for every torch model; `classical_training` fits scikit-learn's.
+"""Training: the one loop for every torch model; `classical` fits scikit-learn's.
 
 The loop can be killed at any moment: after each epoch its whole state is on disk, and since
 every epoch draws its randomness from (seed, epoch) alone, a resumed training ends with the same
@@ -20,16 +20,16 @@ from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from serct import __version__, distributed, runtime
-from serct.augmentation import Augmentation
-from serct.batches import DeviceBatches, TensorBatch, epoch_batches
-from serct.classical_training import fit_classical
 from serct.errors import TrainingError
 from serct.evaluation import TorchClassifier, evaluate, predict
 from serct.model_params import ModelParams
 from serct.models import build_model, is_classical
 from serct.params import TrainParams
 from serct.shards import ShardDataset
-from serct.training_state import (
+from serct.training.augmentation import Augmentation
+from serct.training.batches import DeviceBatches, TensorBatch, epoch_batches
+from serct.training.classical import fit_classical
+from serct.training.state import (
     EpochRow,
     Fitted,
     Learner,

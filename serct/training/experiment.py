@@ -17,8 +17,8 @@ from serct.checkpoint import FORMAT_VERSION, Card, save_model
 from serct.params import Params
 from serct.shards import ShardDataset
 from serct.tracked import tracked
-from serct.training import fingerprint, fit
-from serct.training_state import EpochRow, Fitted
+from serct.training.loop import fingerprint, fit
+from serct.training.state import EpochRow, Fitted
 
 
 def train_and_track(params: Params, name: str, shards: Path, state: Path, out: Path) -> None:

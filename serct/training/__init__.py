@@ -1,0 +1,1 @@
+"""Training: from shards and parameters to a model folder and its run."""
