@@ -59,7 +59,7 @@ def main() -> None:
     for name, rate in jobs:
         try:
             report["results"].append(train_and_test(params, name, rate, shards, arguments))
-        except (RuntimeError, ValueError, SerctError) as error:
+        except (ImportError, RuntimeError, ValueError, SerctError) as error:
             report["results"].append({"model": name, "learning_rate": rate, "error": str(error)})
         write_json(arguments.out, report)
         print(json.dumps(report["results"][-1], indent=2, default=str), flush=True)
