@@ -130,7 +130,8 @@ def trained(
     tone_shards: Path, tiny_params: Params, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Path]:
     """The folder of each model, trained briefly on the tones, untracked."""
-    from serct import experiment, tracked
+    from serct import tracked
+    from serct.training import experiment
 
     root = tmp_path_factory.mktemp("trained")
     folders = {}

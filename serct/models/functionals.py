@@ -135,7 +135,7 @@ def _course(contour: Array) -> Array:
     """Give slope, arch and wave of a contour, and how fast it rises and falls. [T] -> [5].
 
     Example:
-        >>> _course(np.linspace(-6, 6, 13)).round(2).tolist()
+        >>> (_course(np.linspace(-6, 6, 13)).round(2) + 0).tolist()
         [6.0, 0.0, 0.0, 1.0, 0.0]
     """
     time = np.linspace(-1, 1, len(contour))
