@@ -44,7 +44,8 @@ _LEGEND = (
     "be, were both equally good. Below 0.05 the best one is probably better.",
     "Under the random protocol the test part shares its voices and sentences with training: read "
     "such scores beside those of the speaker protocol (docs/studies.md).",
-    "The epoch of each model was chosen on the validation part; the test part was scored once.",
+    "The epoch of each model was chosen on the validation part; the test part was scored once. "
+    "Models without epochs learn the validation part too, once it was scored.",
     "Zero-shot: the model never heard the corpus. Only utterances of emotions that both know are "
     "scored; masked means that only these emotions may be answered, unmasked that any may.",
     "The thesis' scores are as published; the difference in parentheses is ours minus the thesis'. "

@@ -55,13 +55,15 @@ def fit_classical(
     started_at, started = now(), time.perf_counter()
     classical = build_classical(model, train, seed, train_set.meta.sample_rate_hz)
     sets = (train_set, validation_set)
+
+    def described(waveforms: Floats) -> Array:
+        with _progress(f"reading clips for {model.architecture}") as show:
+            return classical.describe(waveforms, show)
+
     # First the clips as they are, then changed: [version][set] -> [n, F].
-    versions: list[list[Array]] = []
-    with _progress(f"reading clips for {model.architecture}") as show:
-        versions.append([classical.describe(_as_they_are(each), show) for each in sets])
-        if train.augment is not None:
-            changed = [_changed(each, train.augment) for each in sets]
-            versions.append([classical.describe(each, show) for each in changed])
+    versions = [[described(_as_they_are(each)) for each in sets]]
+    if train.augment is not None:
+        versions.append([described(_changed(each, train.augment)) for each in sets])
 
     def fit(num_sets: int, show: Progress) -> None:
         parts = [part for version in versions for part in version[:num_sets]]
