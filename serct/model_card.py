@@ -57,6 +57,11 @@ _PROTOCOL_LIMITS = {
 }
 
 
+def hears_voices(architecture: Mapping[str, Any]) -> bool:
+    """Whether a model, by its card, hears a voice's recordings before it answers for one."""
+    return architecture.get("relevance_factor") is not None
+
+
 def model_card(
     card: Mapping[str, Any],
     metrics: Mapping[str, Any] | None = None,
@@ -198,11 +203,11 @@ def _limits(card: Mapping[str, Any]) -> list[str]:
     hides_padding = architecture["architecture"] in _HIDE_PADDING
     if not architecture.get("mask_padding", hides_padding):
         limits.append("Padding is not hidden from it, so a recording's length can sway it.")
-    if architecture.get("relevance_factor") is not None:
+    if hears_voices(architecture):
         limits.append(
             "Before it was scored it heard all recordings of each voice in the scored part, labels "
             "unseen. A voice of which it heard nothing is taken for the average one, and read "
-            "far worse."
+            "worse."
         )
     if card["audio"]["sample_rate"] == "native":
         limits.append(

@@ -12,7 +12,8 @@ EPOCHS = tuple(
 
 def row(model: str, ua: tuple[float, ...], **changes: object) -> Row:
     values = {
-        "model": model, "num_parameters": 1234567, "seconds": 600.0, "validation_ua": ua, "wa": 0.5,
+        "model": model, "hears_voices": False, "num_parameters": 1234567, "seconds": 600.0,
+        "validation_ua": ua, "wa": 0.5,
         "ua": ua, "interval": Interval(0.4, 0.6, "speakers"), "gain": None, "folds": ua,
         "runs": (CellRun(cell="seed-3-fold-0", run="abc", manifest="f" * 64),), "history": EPOCHS,
     }  # fmt: skip
@@ -34,18 +35,16 @@ def test_the_overview_sets_protocols_side_by_side() -> None:
     other = study("second", "speaker", (row("serct", (0.4, 0.5)),))
     far = study("third", "random", (row("cnn", (0.3,)),), tested_on="emodb")
     table = overview([one, other, far])
-    assert table.header == (
-        "model",
-        "tess, random protocol in 2 folds (first)",
-        "tess, speaker protocol in 2 folds (second)",
-        "emodb, zero-shot from tess (third)",
-    )
+    assert table.header == ("test", "serct", "cnn", "always the most frequent emotion")
     texts = [[cell.text for cell in line] for line in table.rows]
     assert texts == [
-        ["serct", "0.990", "0.450", "–"],
-        ["cnn", "0.900", "–", "0.300"],
-        ["always the most frequent emotion", "0.143", "0.143", "0.143"],
+        ["tess, random protocol in 2 folds (first)", "0.990", "0.900", "0.143"],
+        ["tess, speaker protocol in 2 folds (second)", "0.450", "–", "0.143"],
+        ["emodb, zero-shot from tess (third)", "–", "0.300", "0.143"],
     ]
+    assert [[cell.is_best for cell in line] for line in table.rows] == [
+        [False, True, False, False], [False, True, False, False], [False, False, True, False],
+    ]  # fmt: skip
 
 
 def test_probes_stand_below_the_scores() -> None:
@@ -60,6 +59,20 @@ def test_probes_stand_below_the_scores() -> None:
     assert [line[3].is_best for line in table.rows[:2]] == [False, True]
     assert table.rows[1][5].text == "+0.010 to +0.090"
     assert table.rows[0][-1].text == "10.0 min"
+
+
+def test_who_has_heard_a_voice_does_not_compete_with_strangers() -> None:
+    heard = row("voice_lda", (0.95,), hears_voices=True)
+    found = study("first", "speaker", (row("cnn", (0.5,)), heard, row("serct", (0.6,))))
+    table = scores_table(found, found.tests[0])
+    assert [line[0].text for line in table.rows[:3]] == [
+        "cnn", "voice_lda, voices heard first", "serct",
+    ]  # fmt: skip
+    assert [line[3].is_best for line in table.rows[:3]] == [False, False, True]
+    [line] = overview([found]).rows
+    assert [cell.is_best for cell in line] == [False, False, False, True, False]
+    alone = study("second", "speaker", (heard,))
+    assert not any(cell.is_best for line in overview([alone]).rows for cell in line)
 
 
 def test_the_page_holds_figures_and_origins() -> None:

@@ -37,6 +37,7 @@ def write_cell(
         ("models", "run.json", {"run_id": f"run{fold}", "seconds": 10.0 + fold}),
         ("models", "card.json", {
             "validation": {"ua": own.get("validation_ua", 1.0)}, "num_parameters": 77,
+            "architecture": own.get("architecture", {}),
         }),
     ):  # fmt: skip
         path = data / folder / name / file_name
@@ -88,7 +89,7 @@ def test_folds_are_pooled_before_they_are_scored(tmp_path: Path, tiny_params: Pa
     assert row.interval.over == "utterances"
     assert row.validation_ua == (0.5,)
     assert row.gain is None
-    assert (row.seconds, row.num_parameters) == (10.5, 77)
+    assert (row.seconds, row.num_parameters, row.hears_voices) == (10.5, 77, False)
     assert [(each.run, each.manifest) for each in row.runs] == [
         ("run0", "digest0"), ("run1", "digest1"),
     ]  # fmt: skip
@@ -127,7 +128,8 @@ def test_zero_shot_answers_are_masked_and_models_are_compared_in_pairs(
                     "predicted": "surprised", "p_angry": angry, "p_sad": 0.3 - angry,
                     "p_surprised": 0.7,
                 })  # fmt: skip
-            write_cell(cell, model, rows, tested_on="emodb")
+            architecture = {"relevance_factor": 4.0 if model == "mfcc_svm" else None}
+            write_cell(cell, model, rows, tested_on="emodb", architecture=architecture)
     params = with_pipeline(tiny_params, ["mfcc_svm", "serct"], ["emodb"])
     own, other = pool("made_up", "What?", params, cells).tests
     assert (own.tested_on, other.tested_on) == ("tess", "emodb")
@@ -139,6 +141,7 @@ def test_zero_shot_answers_are_masked_and_models_are_compared_in_pairs(
     assert row.gain is not None
     assert 0.25 < row.gain[0] < 0.4 < row.gain[1] < 0.55
     assert first.gain is None
+    assert (first.hears_voices, row.hears_voices) == (True, False)
 
 
 def test_scores_of_names() -> None:

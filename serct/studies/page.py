@@ -1,5 +1,6 @@
 """The page of studies: what each asked, what was found, and where every number comes from."""
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 
@@ -35,30 +36,32 @@ def studies_page(studies: Sequence[StudyResult]) -> str:
 
 def overview(studies: Sequence[StudyResult]) -> Table:
     """UA of every model in every test: what a model loses when voices, words or rooms are new."""
-    tests = {
-        f"{test.corpus}, {_protocol(study)} ({study.name})"
-        if test.tested_on == test.corpus
-        else f"{test.tested_on}, zero-shot from {test.corpus} ({study.name})": test
-        for study in studies
-        for test in study.tests
-    }
-    models = dict.fromkeys(row.model for test in tests.values() for row in test.rows)
+    tests = [(study, test) for study in studies for test in study.tests]
+    models = list(dict.fromkeys(_name(row) for _, test in tests for row in test.rows))
     rows = []
-    for model in models:
-        found = [next((r for r in test.rows if r.model == model), None) for test in tests.values()]
-        scores = (_bar(statistics.mean(row.ua)) if row else Cell(_DASH) for row in found)
-        rows.append((Cell(model), *scores))
-    rows.append((Cell(MAJORITY), *(_bar(test.majority_ua) for test in tests.values())))
+    for study, test in tests:
+        name = f"{test.corpus}, {_protocol(study)} ({study.name})"
+        if test.tested_on != test.corpus:
+            name = f"{test.tested_on}, zero-shot from {test.corpus} ({study.name})"
+        scores = {_name(row): statistics.mean(row.ua) for row in test.rows}
+        best = _best(test)
+        cells = (
+            Cell(f"{scores[model]:.3f}", share=scores[model], is_best=scores[model] == best)
+            if model in scores
+            else Cell(_DASH)
+            for model in models
+        )
+        rows.append((Cell(name), *cells, _bar(test.majority_ua)))
     return Table(
-        caption="UA of every model in every test, the mean over seeds",
-        header=("model", *tests),
+        caption="UA of every model in every test, the mean over seeds, the best of each row bold",
+        header=("test", *models, MAJORITY),
         rows=tuple(rows),
     )
 
 
 def scores_table(study: StudyResult, test: Comparison) -> Table:
     """One test of a study, and what can be told there without listening."""
-    best = max(statistics.mean(row.ua) for row in test.rows)
+    best = _best(test)
     rows = [_scores(row, is_best=statistics.mean(row.ua) == best) for row in test.rows]
     baselines = [(MAJORITY, f"{test.majority_wa:.3f}", test.majority_ua)]
     baselines += [(PROBES.get(name, name), _DASH, ua) for name, ua in test.probes.items()]
@@ -117,7 +120,7 @@ def spread(values: Sequence[float]) -> str:
 
 def _scores(row: Row, is_best: bool) -> tuple[Cell, ...]:
     return (
-        Cell(row.model),
+        Cell(_name(row)),
         Cell(spread(row.validation_ua)),
         Cell(f"{row.wa:.3f}"),
         Cell(spread(row.ua), share=statistics.mean(row.ua), is_best=is_best),
@@ -137,7 +140,7 @@ def _figures(study: StudyResult) -> list[str]:
             what += f" to {test.tested_on}"
         figures.append(
             plots.scores_figure(
-                [row.model for row in test.rows],
+                [_name(row) for row in test.rows],
                 [row.ua for row in test.rows],
                 [(row.interval.low, row.interval.high) for row in test.rows],
                 [row.seconds for row in test.rows],
@@ -150,6 +153,15 @@ def _figures(study: StudyResult) -> list[str]:
         if curves and test.tested_on == test.corpus:
             figures.append(plots.curves_figure(curves, f"{what}, curves of the first cell"))
     return [plots.to_svg(figure) for figure in figures]
+
+
+def _name(row: Row) -> str:
+    return f"{row.model}, voices heard first" if row.hears_voices else row.model
+
+
+def _best(test: Comparison) -> float:
+    """The highest UA among strangers: to have heard a voice is another protocol."""
+    return max((statistics.mean(r.ua) for r in test.rows if not r.hears_voices), default=math.nan)
 
 
 def _protocol(study: StudyResult) -> str:

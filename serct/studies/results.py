@@ -16,6 +16,7 @@ from serct.comparison import Interval, ua_difference, ua_interval
 from serct.emotions import in_table_order
 from serct.errors import ReportError
 from serct.metrics import Scores, score_names
+from serct.model_card import hears_voices
 from serct.params import Params
 from serct.sections import Section
 
@@ -42,6 +43,8 @@ class Row(Section):
     """One model in a test.
 
     Attributes:
+        hears_voices: Whether it heard a voice's recordings, unlabelled, before it answered for one:
+            a protocol of its own.
         num_parameters: Of the model.
         seconds: To train it, the mean over cells.
         validation_ua: Of each seed, the mean over its folds: what choices may be made by.
@@ -55,6 +58,7 @@ class Row(Section):
     """
 
     model: str
+    hears_voices: bool
     num_parameters: int
     seconds: float
     validation_ua: tuple[float, ...]
@@ -221,6 +225,7 @@ class _Cells:
     seconds: list[float]
     probes: list[Mapping[str, float]]
     num_parameters: int
+    hears_voices: bool
     history: Sequence[Mapping[str, float]]
 
     @classmethod
@@ -233,7 +238,7 @@ class _Cells:
             history = [
                 {key: float(row[key]) for key in ("epoch", *CURVES)} for row in csv.DictReader(file)
             ]
-        found = cls({}, {}, [], [], [], 0, history)
+        found = cls({}, {}, [], [], [], 0, hears_voices=False, history=history)
         for seed, cell in cells:
             reports, trained = cell / "data" / "reports", cell / "data" / "models" / name
             metrics = json.loads((reports / "evaluate" / name / "metrics.json").read_text("utf-8"))
@@ -251,7 +256,11 @@ class _Cells:
             found.runs.append(
                 CellRun(cell=cell.name, run=run["run_id"], manifest=metrics["manifest_digest"])
             )
-        return replace(found, num_parameters=card["num_parameters"])
+        return replace(
+            found,
+            num_parameters=card["num_parameters"],
+            hears_voices=hears_voices(card["architecture"]),
+        )
 
     @property
     def pooled(self) -> dict[int, _Answers]:
@@ -271,6 +280,7 @@ def _as_row(model: str, tested: _Cells, first: _Cells) -> Row:
         gain = ua_difference(labels, own.is_right, other.is_right)
     return Row(
         model=model,
+        hears_voices=tested.hears_voices,
         num_parameters=tested.num_parameters,
         seconds=statistics.mean(tested.seconds),
         validation_ua=tuple(statistics.mean(folds) for folds in tested.validation_ua.values()),
