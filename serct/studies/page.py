@@ -1,8 +1,8 @@
 """The page of studies: what each asked, what was found, and where every number comes from."""
 
-import math
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from markupsafe import Markup
 
@@ -43,14 +43,8 @@ def overview(studies: Sequence[StudyResult]) -> Table:
         name = f"{test.corpus}, {_protocol(study)} ({study.name})"
         if test.tested_on != test.corpus:
             name = f"{test.tested_on}, zero-shot from {test.corpus} ({study.name})"
-        scores = {_name(row): statistics.mean(row.ua) for row in test.rows}
-        best = _best(test)
-        cells = (
-            Cell(f"{scores[model]:.3f}", share=scores[model], is_best=scores[model] == best)
-            if model in scores
-            else Cell(_DASH)
-            for model in models
-        )
+        found = {_name(row): _ua(row, test) for row in test.rows}
+        cells = (found.get(model, Cell(_DASH)) for model in models)
         rows.append((Cell(name), *cells, _bar(test.majority_ua)))
     return Table(
         caption="UA of every model in every test, the mean over seeds, the best of each row bold",
@@ -61,8 +55,7 @@ def overview(studies: Sequence[StudyResult]) -> Table:
 
 def scores_table(study: StudyResult, test: Comparison) -> Table:
     """One test of a study, and what can be told there without listening."""
-    best = _best(test)
-    rows = [_scores(row, is_best=statistics.mean(row.ua) == best) for row in test.rows]
+    rows = [_scores(row, test) for row in test.rows]
     baselines = [(MAJORITY, f"{test.majority_wa:.3f}", test.majority_ua)]
     baselines += [(PROBES.get(name, name), _DASH, ua) for name, ua in test.probes.items()]
     for name, wa, ua in baselines:
@@ -118,12 +111,12 @@ def spread(values: Sequence[float]) -> str:
     return f"{statistics.mean(values):.3f} ± {statistics.stdev(values):.3f}"
 
 
-def _scores(row: Row, is_best: bool) -> tuple[Cell, ...]:
+def _scores(row: Row, test: Comparison) -> tuple[Cell, ...]:
     return (
         Cell(_name(row)),
         Cell(spread(row.validation_ua)),
         Cell(f"{row.wa:.3f}"),
-        Cell(spread(row.ua), share=statistics.mean(row.ua), is_best=is_best),
+        replace(_ua(row, test), text=spread(row.ua)),
         Cell(f"{row.interval.low:.3f} to {row.interval.high:.3f}, {row.interval.over}"),
         Cell(f"{row.gain[0]:+.3f} to {row.gain[1]:+.3f}" if row.gain else _DASH),
         Cell(" ".join(f"{ua:.3f}" for ua in row.folds)),
@@ -159,9 +152,12 @@ def _name(row: Row) -> str:
     return f"{row.model}, voices heard first" if row.hears_voices else row.model
 
 
-def _best(test: Comparison) -> float:
-    """The highest UA among strangers: to have heard a voice is another protocol."""
-    return max((statistics.mean(r.ua) for r in test.rows if not r.hears_voices), default=math.nan)
+def _ua(row: Row, test: Comparison) -> Cell:
+    """The best is the best of strangers: to have heard a voice is another protocol."""
+    strangers = [statistics.mean(each.ua) for each in test.rows if not each.hears_voices]
+    ua = statistics.mean(row.ua)
+    is_best = not row.hears_voices and ua == max(strangers)
+    return Cell(f"{ua:.3f}", share=ua, is_best=is_best)
 
 
 def _protocol(study: StudyResult) -> str:
