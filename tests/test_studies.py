@@ -9,7 +9,7 @@ from serct.errors import ParamsError, SerctError
 from serct.studies import run as studies
 from serct.studies.run import list_studies, run_study
 from serct.workspace import prepare_workspace
-from tests.test_study_results import write_cell
+from tests.test_study_pooling import write_cell
 
 
 @pytest.mark.parametrize("name", list_studies())

@@ -104,13 +104,10 @@ class FeatureClassifier(ClassicalModel):
         """See `ClassicalModel.answer_by_voice`; nothing was heard of an unknown voice, ""."""
         if not self.adapts_to_voices:
             return self.answer(rows)
-        parts = {
-            voice: (own, self.answer(rows[own], rows[own] if voice else None))
-            for voice, own in by_voice(voices).items()
-        }
-        order = np.concatenate([own for own, _ in parts.values()])
-        answers: Probabilities = np.concatenate([found for _, found in parts.values()])
-        return answers[np.argsort(order)]
+        answers = np.empty((len(rows), len(self._estimator.classes_)))
+        for voice, own in by_voice(voices).items():
+            answers[own] = self.answer(rows[own], rows[own] if voice else None)
+        return answers
 
     @property
     def num_features(self) -> int:
@@ -145,12 +142,6 @@ class FeatureClassifier(ClassicalModel):
             self._voice_norm.load_state(state.tensors)
 
 
-def spoken_part(waveform: Floats) -> Floats:
-    """Cut off the zeros behind a clip, but for the first sample. [M] -> [1..M]."""
-    heard = np.flatnonzero(waveform)
-    return waveform[: heard[-1] + 1 if len(heard) else 1]
-
-
 def neutral_clip(waveform: Floats, noise_floor_db: float, num_behind: int) -> Array:
     """Take from a row what tells an emotion without being heard.
 
@@ -166,7 +157,8 @@ def neutral_clip(waveform: Floats, noise_floor_db: float, num_behind: int) -> Ar
     Returns:
         float64 [clip + num_behind]
     """
-    clip = spoken_part(waveform).astype(np.float64)
+    heard = np.flatnonzero(waveform)
+    clip = waveform[: heard[-1] + 1 if len(heard) else 1].astype(np.float64)
     clip = clip - clip.mean()
     loudness = np.sqrt((clip**2).mean())
     clip = np.pad(clip * (_LEVEL / loudness if loudness > 0 else 0.0), (0, num_behind))

@@ -1,10 +1,12 @@
 """A table of a page: built once, shown as HTML and as Markdown."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 # What the row of that baseline is called.
 MAJORITY = "always the most frequent emotion"
+# Stands where there is no value.
+DASH = "–"
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,16 @@ class Table:
 
 def _markdown_row(cells: Iterable[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def bar(score: float, is_best: bool = False) -> Cell:
+    """Give the cell of a score, 0..1, filled as far."""
+    return Cell(f"{score:.3f}", share=score, is_best=is_best)
+
+
+def as_cells(rows: Iterable[Sequence[str]]) -> tuple[tuple[Cell, ...], ...]:
+    """Give rows of text as a table holds them."""
+    return tuple(tuple(Cell(text) for text in row) for row in rows)
 
 
 def duration(seconds: float) -> str:

@@ -1,16 +1,15 @@
 """The report's tables."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import groupby
 
 from serct.comparison import mcnemar
 from serct.model_card import PROBES
 from serct.reports.results import Kind, Result, TrainedModel
-from serct.reports.table import MAJORITY, Cell, Table, duration
+from serct.reports.table import DASH, MAJORITY, Cell, Table, as_cells, bar, duration
 from serct.thesis import TRAINING_HOURS
 
-_DASH = "–"
 _COVERAGES = ("50%", "80%", "100%")
 Column = tuple[str, list[str]]
 
@@ -33,15 +32,15 @@ def overview(results: Sequence[Result]) -> Table:
     by_place = {(r.trained.name, r.trained.corpus, r.test): r for r in shown}
     names = list(dict.fromkeys(r.trained.name for r in shown))
     rows = [
-        (Cell(name), *(_bar(by_place[name, *test].scores.ua) for test in tests)) for name in names
+        (Cell(name), *(bar(by_place[name, *test].scores.ua) for test in tests)) for name in names
     ]
-    baselines = [(Cell(MAJORITY), *(_bar(by_place[names[0], *test].majority.ua) for test in tests))]
+    baselines = [(Cell(MAJORITY), *(bar(by_place[names[0], *test].majority.ua) for test in tests))]
     for probe in shown[0].trained.metrics.probes:
         cells = []
         for test in tests:
             result = by_place[names[0], *test]
             alone = result.trained.metrics.probes[probe]
-            cells.append(_bar(alone) if result.kind == "test" else Cell(_DASH))
+            cells.append(bar(alone) if result.kind == "test" else Cell(DASH))
         baselines.append((Cell(PROBES.get(probe, probe)), *cells))
     return Table(
         caption="UA (mean recall) of every model on every test, the best of each column bold; then "
@@ -60,7 +59,7 @@ def in_domain_tables(results: Sequence[Result]) -> list[Table]:
         rows = list(group)
         first = rows[0]
         seeds = ", ".join(str(seed) for seed in sorted({r.trained.card.seed for r in rows}))
-        losses = ("loss", [_score(r.scores.loss) for r in rows] + [_DASH])
+        losses = ("loss", [_score(r.scores.loss) for r in rows] + [DASH])
         tables.append(
             _by_model(
                 f"Trained on {label(corpus, first.trained.card.synthetic)}, tested on its test "
@@ -118,7 +117,7 @@ def trust_table(models: Sequence[TrainedModel]) -> Table:
             (
                 model.name,
                 label(model.corpus, model.card.synthetic),
-                "; ".join(worst) or _DASH,
+                "; ".join(worst) or DASH,
                 _score(calibration.ece_before),
                 _score(calibration.ece),
                 *(_score(risks[key]) for key in _COVERAGES),
@@ -135,7 +134,7 @@ def trust_table(models: Sequence[TrainedModel]) -> Table:
             "after",
             *(f"wrong among {key}" for key in _COVERAGES),
         ),
-        rows=_cells(rows),
+        rows=as_cells(rows),
         num_names=3,
     )
 
@@ -156,7 +155,7 @@ def time_table(models: Sequence[TrainedModel]) -> Table:
                 f"{model.card.num_parameters:,}",
                 f"{model.card.best_epoch} of {len(model.history)}",
                 duration(model.run.seconds),
-                f"{hours:.2f} h" if hours is not None else _DASH,
+                f"{hours:.2f} h" if hours is not None else DASH,
             )
         )
     return Table(
@@ -170,7 +169,7 @@ def time_table(models: Sequence[TrainedModel]) -> Table:
             "time",
             "thesis",
         ),
-        rows=_cells(rows),
+        rows=as_cells(rows),
         num_names=3,
     )
 
@@ -182,10 +181,10 @@ def origin_table(models: Sequence[TrainedModel]) -> Table:
             model.name,
             label(model.corpus, model.card.synthetic),
             model.card.protocol,
-            (model.run.run_id or _DASH)[:12],
+            (model.run.run_id or DASH)[:12],
             model.card.fingerprint[:12],
             model.metrics.manifest_digest[:12],
-            (model.run.git_commit or _DASH)[:10],
+            (model.run.git_commit or DASH)[:10],
             model.run.started_at[:16].replace("T", " "),
             str(model.card.seed),
             _score(model.card.validation.ua),
@@ -206,7 +205,7 @@ def origin_table(models: Sequence[TrainedModel]) -> Table:
             "seed",
             "validation UA",
         ),
-        rows=_cells(rows),
+        rows=as_cells(rows),
         num_names=8,
     )
 
@@ -216,7 +215,7 @@ def _by_model(caption: str, rows: Sequence[Result], columns: Sequence[Column]) -
     return Table(
         caption=caption,
         header=("model", *(name for name, _ in columns)),
-        rows=_cells(list(zip(names, *(values for _, values in columns), strict=True))),
+        rows=as_cells(list(zip(names, *(values for _, values in columns), strict=True))),
     )
 
 
@@ -224,9 +223,9 @@ def _score_columns(rows: Sequence[Result]) -> list[Column]:
     majority = rows[0].majority
     return [
         ("WA", [_score(r.scores.wa) for r in rows] + [_score(majority.wa)]),
-        ("WA, 95 % interval", [_interval(r) for r in rows] + [_DASH]),
+        ("WA, 95 % interval", [_interval(r) for r in rows] + [DASH]),
         ("UA", [_score(r.scores.ua) for r in rows] + [_score(majority.ua)]),
-        ("UA, 95 % interval", [_ua_interval(r) for r in rows] + [_DASH]),
+        ("UA, 95 % interval", [_ua_interval(r) for r in rows] + [DASH]),
         ("WF1", [_score(r.scores.wf1) for r in rows] + [_score(majority.wf1)]),
     ]
 
@@ -239,10 +238,10 @@ def _thesis_columns(rows: Sequence[Result]) -> list[Column]:
         values = [
             f"{getattr(r.thesis, key):.4f} ({getattr(r.scores, key) - getattr(r.thesis, key):+.4f})"
             if r.thesis
-            else _DASH
+            else DASH
             for r in rows
         ]
-        columns.append((f"thesis {name} (difference)", [*values, _DASH]))
+        columns.append((f"thesis {name} (difference)", [*values, DASH]))
     return columns
 
 
@@ -250,9 +249,9 @@ def _mcnemar_column(rows: Sequence[Result]) -> Column:
     """How surprising each model's distance from the best would be, were both equally good."""
     best = max(rows, key=lambda row: row.scores.ua)
     chances = [
-        _DASH if row is best else f"{mcnemar(best.is_right, row.is_right):.2g}" for row in rows
+        DASH if row is best else f"{mcnemar(best.is_right, row.is_right):.2g}" for row in rows
     ]
-    return f"p against {best.trained.name} (McNemar)", [*chances, _DASH]
+    return f"p against {best.trained.name} (McNemar)", [*chances, DASH]
 
 
 def _mark_best(rows: Sequence[tuple[Cell, ...]]) -> list[tuple[Cell, ...]]:
@@ -266,16 +265,8 @@ def _mark_best(rows: Sequence[tuple[Cell, ...]]) -> list[tuple[Cell, ...]]:
     ]
 
 
-def _cells(rows: Iterable[Sequence[str]]) -> tuple[tuple[Cell, ...], ...]:
-    return tuple(tuple(Cell(text) for text in row) for row in rows)
-
-
-def _bar(score: float) -> Cell:
-    return Cell(f"{score:.3f}", share=score)
-
-
 def _score(score: float | None) -> str:
-    return _DASH if score is None else f"{score:.4f}"
+    return DASH if score is None else f"{score:.4f}"
 
 
 def _interval(result: Result) -> str:
@@ -286,5 +277,5 @@ def _interval(result: Result) -> str:
 def _ua_interval(result: Result) -> str:
     interval = result.ua_interval
     if interval is None:
-        return _DASH
+        return DASH
     return f"{interval.low:.3f} to {interval.high:.3f}, {interval.over}"

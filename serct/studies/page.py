@@ -9,10 +9,8 @@ from markupsafe import Markup
 from serct import plots
 from serct.model_card import PROBES
 from serct.reports.page import render
-from serct.reports.table import MAJORITY, Cell, Table, duration
+from serct.reports.table import DASH, MAJORITY, Cell, Table, as_cells, bar, duration
 from serct.studies.results import Comparison, Row, StudyResult
-
-_DASH = "–"
 
 
 def studies_page(studies: Sequence[StudyResult]) -> str:
@@ -24,7 +22,6 @@ def studies_page(studies: Sequence[StudyResult]) -> str:
             {
                 "name": study.name,
                 "asks": study.asks,
-                "protocol": _protocol(study),
                 "tables": [scores_table(study, test) for test in study.tests],
                 "figures": [Markup(svg) for svg in _figures(study)],  # noqa: S704
                 "origin": origin_table(study),
@@ -41,11 +38,11 @@ def overview(studies: Sequence[StudyResult]) -> Table:
     rows = []
     for study, test in tests:
         name = f"{test.corpus}, {_protocol(study)} ({study.name})"
-        if test.tested_on != test.corpus:
+        if test.is_zero_shot:
             name = f"{test.tested_on}, zero-shot from {test.corpus} ({study.name})"
         found = {_name(row): _ua(row, test) for row in test.rows}
-        cells = (found.get(model, Cell(_DASH)) for model in models)
-        rows.append((Cell(name), *cells, _bar(test.majority_ua)))
+        cells = (found.get(model, Cell(DASH)) for model in models)
+        rows.append((Cell(name), *cells, bar(test.majority_ua)))
     return Table(
         caption="UA of every model in every test, the mean over seeds, the best of each row bold",
         header=("test", *models, MAJORITY),
@@ -57,11 +54,11 @@ def scores_table(study: StudyResult, test: Comparison) -> Table:
     """One test of a study, and what can be told there without listening."""
     rows = [_scores(row, test) for row in test.rows]
     baselines = [(MAJORITY, f"{test.majority_wa:.3f}", test.majority_ua)]
-    baselines += [(PROBES.get(name, name), _DASH, ua) for name, ua in test.probes.items()]
+    baselines += [(PROBES.get(name, name), DASH, ua) for name, ua in test.probes.items()]
     for name, wa, ua in baselines:
-        rows.append((Cell(name), Cell(_DASH), Cell(wa), _bar(ua), *[Cell(_DASH)] * 5))
+        rows.append((Cell(name), Cell(DASH), Cell(wa), bar(ua), *[Cell(DASH)] * 5))
     where = _protocol(study)
-    if test.tested_on != test.corpus:
+    if test.is_zero_shot:
         where = f"tested on {test.tested_on}, never heard"
     seeds = "seed" if len(study.seeds) == 1 else "seeds"
     return Table(
@@ -85,16 +82,16 @@ def scores_table(study: StudyResult, test: Comparison) -> Table:
 def origin_table(study: StudyResult) -> Table:
     """The run and the manifest behind each number."""
     rows = [
-        (row.model, test.corpus, each.cell, each.run or _DASH, each.manifest[:12])
+        (row.model, test.corpus, each.cell, each.run or DASH, each.manifest[:12])
         for test in study.tests
-        if test.tested_on == test.corpus
+        if not test.is_zero_shot
         for row in test.rows
         for each in row.runs
     ]
     return Table(
         caption="Where the numbers come from",
         header=("model", "trained on", "workspace", "run", "manifest"),
-        rows=tuple(tuple(Cell(text) for text in row) for row in rows),
+        rows=as_cells(rows),
         num_names=5,
     )
 
@@ -118,7 +115,7 @@ def _scores(row: Row, test: Comparison) -> tuple[Cell, ...]:
         Cell(f"{row.wa:.3f}"),
         replace(_ua(row, test), text=spread(row.ua)),
         Cell(f"{row.interval.low:.3f} to {row.interval.high:.3f}, {row.interval.over}"),
-        Cell(f"{row.gain[0]:+.3f} to {row.gain[1]:+.3f}" if row.gain else _DASH),
+        Cell(f"{row.gain[0]:+.3f} to {row.gain[1]:+.3f}" if row.gain else DASH),
         Cell(" ".join(f"{ua:.3f}" for ua in row.folds)),
         Cell(f"{row.num_parameters:,}"),
         Cell(duration(row.seconds)),
@@ -129,7 +126,7 @@ def _figures(study: StudyResult) -> list[str]:
     figures = []
     for test in study.tests:
         what = f"{study.name}: {test.corpus}"
-        if test.tested_on != test.corpus:
+        if test.is_zero_shot:
             what += f" to {test.tested_on}"
         figures.append(
             plots.scores_figure(
@@ -143,7 +140,7 @@ def _figures(study: StudyResult) -> list[str]:
         curves: Mapping[str, Sequence[Mapping[str, float]]] = {
             row.model: row.history for row in test.rows if len(row.history) > 1
         }
-        if curves and test.tested_on == test.corpus:
+        if curves and not test.is_zero_shot:
             figures.append(plots.curves_figure(curves, f"{what}, curves of the first cell"))
     return [plots.to_svg(figure) for figure in figures]
 
@@ -156,14 +153,9 @@ def _ua(row: Row, test: Comparison) -> Cell:
     """The best is the best of strangers: to have heard a voice is another protocol."""
     strangers = [statistics.mean(each.ua) for each in test.rows if not each.hears_voices]
     ua = statistics.mean(row.ua)
-    is_best = not row.hears_voices and ua == max(strangers)
-    return Cell(f"{ua:.3f}", share=ua, is_best=is_best)
+    return bar(ua, is_best=not row.hears_voices and ua == max(strangers))
 
 
 def _protocol(study: StudyResult) -> str:
     folds = f" in {study.num_folds} folds" if study.num_folds > 1 else ""
     return f"{study.protocol} protocol{folds}"
-
-
-def _bar(score: float) -> Cell:
-    return Cell(f"{score:.3f}", share=score)

@@ -16,7 +16,8 @@ from serct.params import Params
 from serct.params_file import read_yaml
 from serct.sections import Section, validate
 from serct.studies.page import studies_page
-from serct.studies.results import STUDY_FILE, StudyResult, pool, read_studies
+from serct.studies.pooling import pool
+from serct.studies.results import STUDY_FILE, StudyResult, read_studies
 from serct.workspace import prepare_workspace, project_root
 
 

@@ -13,7 +13,8 @@ from serct.comparison import ua_interval
 from serct.errors import ReportError
 from serct.metrics import score_names
 from serct.params import Params
-from serct.studies.results import STUDY_FILE, pool, read_studies
+from serct.studies.pooling import pool
+from serct.studies.results import STUDY_FILE, read_studies
 
 
 def write_table(path: Path, rows: Sequence[dict[str, Any]]) -> None:
