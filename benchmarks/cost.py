@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from serct.runtime import git_commit, machine
+from serct.runtime.machine import git_commit, machine
 
 CORPUS = "tess"
 STAGES = {

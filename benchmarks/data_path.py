@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from serct import runtime
-from serct.atomic import write_json
-from serct.shards import ShardDataset
+from serct.data.shards import ShardDataset
+from serct.runtime import machine
+from serct.runtime.atomic import write_json
 from serct.training.batches import epoch_batches
 
 NUM_CLIPS, NUM_SAMPLES, ROWS = 2800, 144_000, 512
@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()
-    runtime.keep_freed_memory()
+    machine.keep_freed_memory()
     with tempfile.TemporaryDirectory() as scratch:
         folder = arguments.shards or make_shards(Path(scratch))
         dataset = ShardDataset(folder, ["train", "validation", "test"])
@@ -48,7 +48,7 @@ def main() -> None:
         "mean_s": float(dataset.num_valid.mean() / dataset.meta.sample_rate_hz),
         "clips_per_s": rates,
         "ratio": rates["cut"] / rates["whole"],
-        "machine": vars(runtime.machine()),
+        "machine": vars(machine.machine()),
     }
     print(json.dumps(result, indent=2))
 

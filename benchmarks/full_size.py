@@ -14,17 +14,17 @@ from typing import Any
 
 import torch
 
-from serct import runtime
-from serct.atomic import write_json
-from serct.corpora import scan_corpus
+from serct.config.params import Params
+from serct.config.reader import read_params
+from serct.data.corpora import scan_corpus
+from serct.data.manifest import inspect_clips
+from serct.data.preprocessing import ShardPlan, write_shards
+from serct.data.shards import ShardDataset, read_meta
+from serct.data.splitting import split_utterances
 from serct.errors import SerctError
-from serct.evaluation import as_classifier, evaluate, evaluate_zero_shot
-from serct.manifest import inspect_clips
-from serct.params import Params
-from serct.params_file import read_params
-from serct.preprocessing import ShardPlan, write_shards
-from serct.shards import ShardDataset, read_meta
-from serct.splitting import split_utterances
+from serct.evaluation.evaluate import as_classifier, evaluate, evaluate_zero_shot
+from serct.runtime import machine
+from serct.runtime.atomic import write_json
 from serct.training.loop import fit
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -41,14 +41,14 @@ def main() -> None:
     parser.add_argument("--rates", nargs="*", type=float, default=[1e-5, 1e-3])
     parser.add_argument("--epochs", type=int, help="instead of the params' number")
     arguments = parser.parse_args()
-    runtime.setup_logging()
-    runtime.keep_freed_memory()
+    machine.setup_logging()
+    machine.keep_freed_memory()
     params = read_params(arguments.params)
     shards = {"tess": preprocess(params, "tess", arguments.tess, arguments.work)}
     if arguments.emodb:
         shards["emodb"] = preprocess(params, "emodb", arguments.emodb, arguments.work)
     report: dict[str, Any] = {
-        "machine": vars(runtime.machine()),
+        "machine": vars(machine.machine()),
         "torch": torch.__version__,
         "seed": params.seed,
         "results": [],
@@ -99,7 +99,7 @@ def train_and_test(
     started = time.perf_counter()
     fitted = fit(params.models[name], train, params.seed, sets[0], sets[1], state)
     seconds = time.perf_counter() - started
-    classifier = as_classifier(fitted.model, runtime.pick_device(train.device))
+    classifier = as_classifier(fitted.model, machine.pick_device(train.device))
     test = evaluate(classifier, sets[2], params.evaluate.batch_size).scores
     result: dict[str, Any] = {
         "model": name,

@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from serct import runtime
-from serct.atomic import write_json
-from serct.bench.measure import interleave
-from serct.bench.workload import Size, Workload
-from serct.evaluation import TorchClassifier
-from serct.exporting import quantise, trace
-from serct.onnx_model import OnnxClassifier
-from serct.params_file import read_params
+from serct.config.reader import read_params
+from serct.evaluation.evaluate import TorchClassifier
+from serct.experiments.bench.measure import interleave
+from serct.experiments.bench.workload import Size, Workload
+from serct.inference.exporting import quantise, trace
+from serct.inference.onnx_model import OnnxClassifier
+from serct.runtime import machine
+from serct.runtime.atomic import write_json
 
 ROOT = Path(__file__).resolve().parent.parent
 CPU = torch.device("cpu")
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
-    runtime.keep_freed_memory()
+    machine.keep_freed_memory()
     params = read_params(arguments.params)
     work = Workload(params, "serct", Size(1, clip_s=arguments.seconds), CPU)
     with tempfile.TemporaryDirectory() as scratch:
@@ -68,7 +68,7 @@ def main() -> None:
     write_json(
         arguments.out,
         {
-            "machine": vars(runtime.machine()),
+            "machine": vars(machine.machine()),
             "threads": torch.get_num_threads(),
             "clip_s": arguments.seconds,
             "onnx_megabytes": megabytes,

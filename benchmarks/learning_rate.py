@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from serct import runtime
-from serct.evaluation import TorchClassifier
-from serct.metrics import score
+from serct.config.reader import read_params
+from serct.data.shards import ShardDataset
+from serct.evaluation.evaluate import TorchClassifier
+from serct.evaluation.metrics import score
 from serct.models import build_model
-from serct.params_file import read_params
-from serct.shards import ShardDataset
+from serct.runtime import machine
 from serct.training.batches import DeviceBatches, epoch_batches
 from serct.training.loop import train_step
 
@@ -36,15 +36,15 @@ def main() -> None:
     parser.add_argument("--precision", default="auto", help="auto, float32 or bfloat16")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
-    runtime.keep_freed_memory()
+    machine.keep_freed_memory()
     params = read_params(ROOT / "params.yaml")
     train = params.train_params("serct")
     train_set = ShardDataset(arguments.shards, ["train"])
-    device = runtime.pick_device("auto")
+    device = machine.pick_device("auto")
     train = train.model_copy(update={"precision": arguments.precision})
     trainings = {}
     for name, rate in RATES.items():
-        runtime.seed_everything(params.seed, deterministic=False)
+        machine.seed_everything(params.seed, deterministic=False)
         module = build_model(
             params.models["serct"],
             train_set.meta.num_samples,
@@ -71,7 +71,7 @@ def main() -> None:
     some = np.linspace(0, len(validation) - 1, min(56, len(validation))).astype(int)
     held_out = validation.batch(some)
     report = {
-        "machine": vars(runtime.machine()),
+        "machine": vars(machine.machine()),
         "parameters": sum(p.numel() for p in module.parameters()),
         "steps": len(losses["thesis text"]),
         "batch_size": train.batch_size,

@@ -9,12 +9,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from serct import runtime
-from serct.corpora import scan_corpus
-from serct.manifest import inspect_clips
-from serct.params_file import read_params
-from serct.preprocessing import ShardPlan, write_shards
-from serct.splitting import split_utterances
+from serct.config.reader import read_params
+from serct.data.corpora import scan_corpus
+from serct.data.manifest import inspect_clips
+from serct.data.preprocessing import ShardPlan, write_shards
+from serct.data.splitting import split_utterances
+from serct.runtime import machine
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--raw", type=Path, required=True, help="its folder, wav or flac")
     parser.add_argument("--repeats", type=int, default=4)
     arguments = parser.parse_args()
-    runtime.keep_freed_memory()
+    machine.keep_freed_memory()
     params = read_params(ROOT / "params.yaml")
     scan = scan_corpus(params.corpora[arguments.corpus], arguments.raw)
     started = time.perf_counter()

@@ -32,8 +32,8 @@ import numpy as np
 import psutil
 import soundfile
 
-from serct import runtime
-from serct.atomic import write_json
+from serct.runtime import machine
+from serct.runtime.atomic import write_json
 
 CLI = [sys.executable, "-m", "serct.cli"]
 
@@ -51,8 +51,8 @@ def main() -> None:
     arguments = parser.parse_args()
     results: dict[str, Any] = {
         "date": datetime.now(UTC).date().isoformat(),
-        "machine": vars(runtime.machine()),
-        "commit": runtime.git_commit(),
+        "machine": vars(machine.machine()),
+        "commit": machine.git_commit(),
         "clients": arguments.clients,
     }
     results["compare"] = compare(arguments)

@@ -15,15 +15,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from serct.atomic import write_json
-from serct.checkpoint import load_model
+from serct.data.manifest import SPLITS
+from serct.data.shards import ShardDataset
 from serct.emotions import in_table_order
-from serct.evaluation import VoiceClassifier, as_classifier
-from serct.manifest import SPLITS
-from serct.metrics import score_names
-from serct.models.voice_norm import by_voice
-from serct.runtime import git_commit, machine
-from serct.shards import ShardDataset
+from serct.evaluation.evaluate import VoiceClassifier, as_classifier
+from serct.evaluation.metrics import score_names
+from serct.models.checkpoint import load_model
+from serct.models.classical.voice_norm import by_voice
+from serct.runtime.atomic import write_json
+from serct.runtime.machine import git_commit, machine
 
 COUNTS = (0, 1, 2, 5, 10, 20, 40, None)  # None: all there are
 

@@ -1,8 +1,8 @@
 """Obtain a corpus, verified, into its own folder; synthetic corpora are made here."""
 
 from pipeline.stage import Arguments, run
-from serct.corpora import obtain_corpus
-from serct.params import Params
+from serct.config.params import Params
+from serct.data.corpora import obtain_corpus
 
 
 def download(params: Params, arguments: Arguments) -> None:

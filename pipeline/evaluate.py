@@ -4,24 +4,24 @@ import json
 from dataclasses import asdict
 
 from pipeline.stage import Arguments, run
-from serct import atomic
-from serct.atomic import write_json
-from serct.breakdown import by_group, expected_calibration_error, interval_of_ua, risk_coverage
-from serct.checkpoint import load_model
-from serct.corpora import describe
-from serct.evaluation import (
-    as_classifier,
-    evaluate,
-    write_confusion,
-    write_predictions,
+from serct.config.params import Params
+from serct.data.corpora import describe
+from serct.data.shards import ShardDataset
+from serct.evaluation.evaluate import as_classifier, evaluate, write_confusion, write_predictions
+from serct.evaluation.metrics import majority
+from serct.evaluation.probes import probe_corpus
+from serct.evaluation.subgroups import (
+    by_group,
+    expected_calibration_error,
+    interval_of_ua,
+    risk_coverage,
 )
-from serct.metrics import majority
-from serct.model_card import model_card
-from serct.params import Params
-from serct.probes import probe_corpus
-from serct.runtime import pick_device, progress
-from serct.shards import ShardDataset
-from serct.tracked import add_to_run
+from serct.models.checkpoint import load_model
+from serct.reports.model_card import model_card
+from serct.runtime import atomic
+from serct.runtime.atomic import write_json
+from serct.runtime.machine import pick_device, progress
+from serct.tracking.tracked import add_to_run
 
 
 def evaluate_model(params: Params, arguments: Arguments) -> None:

@@ -1,11 +1,11 @@
 """Scan and check a corpus, divide it, and write its manifest."""
 
 from pipeline.stage import Arguments, run
-from serct.corpora import describe, scan_corpus
-from serct.manifest import check_rejections, inspect_clips, write_manifest
-from serct.params import Params
-from serct.runtime import logger, progress
-from serct.splitting import split_utterances
+from serct.config.params import Params
+from serct.data.corpora import describe, scan_corpus
+from serct.data.manifest import check_rejections, inspect_clips, write_manifest
+from serct.data.splitting import split_utterances
+from serct.runtime.machine import logger, progress
 
 
 def manifest(params: Params, arguments: Arguments) -> None:

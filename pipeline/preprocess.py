@@ -1,11 +1,11 @@
 """Turn a manifest's recordings into shards of padded rows."""
 
 from pipeline.stage import Arguments, run
-from serct.executors import open_executor
-from serct.manifest import read_manifest
-from serct.params import Params
-from serct.preprocessing import ShardPlan, write_shards
-from serct.runtime import progress
+from serct.config.params import Params
+from serct.data.manifest import read_manifest
+from serct.data.preprocessing import ShardPlan, write_shards
+from serct.runtime.executors import open_executor
+from serct.runtime.machine import progress
 
 
 def preprocess(params: Params, arguments: Arguments) -> None:

@@ -1,7 +1,7 @@
 """Gather all results into tables, plots and one page."""
 
 from pipeline.stage import Arguments, run
-from serct.params import Params
+from serct.config.params import Params
 from serct.reports.report import write_report
 
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from serct.config.params import Params
+from serct.config.reader import read_params
 from serct.errors import SerctError
-from serct.params import Params
-from serct.params_file import read_params
-from serct.runtime import keep_freed_memory, setup_logging
+from serct.runtime.machine import keep_freed_memory, setup_logging
 
 Arguments = argparse.Namespace
 

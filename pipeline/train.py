@@ -3,8 +3,8 @@
 from functools import partial
 
 from pipeline.stage import Arguments, run
-from serct.executors import open_executor
-from serct.params import Params
+from serct.config.params import Params
+from serct.runtime.executors import open_executor
 from serct.training.experiment import train_and_track
 
 

@@ -6,21 +6,21 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.stage import Arguments, run
-from serct import atomic
-from serct.atomic import write_json
-from serct.breakdown import interval_of_ua
-from serct.checkpoint import Card, load_model
-from serct.evaluation import (
+from serct.config.params import Params
+from serct.data.shards import read_meta
+from serct.evaluation.evaluate import (
     Classifier,
     as_classifier,
     evaluate_zero_shot,
     write_confusion,
     write_predictions,
 )
-from serct.params import Params
-from serct.runtime import pick_device, progress
-from serct.shards import read_meta
-from serct.tracked import add_to_run
+from serct.evaluation.subgroups import interval_of_ua
+from serct.models.checkpoint import Card, load_model
+from serct.runtime import atomic
+from serct.runtime.atomic import write_json
+from serct.runtime.machine import pick_device, progress
+from serct.tracking.tracked import add_to_run
 
 
 def zero_shot(params: Params, arguments: Arguments) -> None:

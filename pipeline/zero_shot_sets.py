@@ -5,9 +5,9 @@ zero-shot evaluation reruns exactly when the list or one of its corpora changes.
 """
 
 from pipeline.stage import Arguments, run
-from serct.atomic import write_json
-from serct.params import Params
-from serct.shards import read_meta
+from serct.config.params import Params
+from serct.data.shards import read_meta
+from serct.runtime.atomic import write_json
 
 
 def zero_shot_sets(params: Params, arguments: Arguments) -> None:

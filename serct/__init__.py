@@ -9,12 +9,12 @@ __version__ = "0.1.0"
 __all__ = ["Predictor", "__version__"]
 
 if TYPE_CHECKING:
-    from serct.predictor import Predictor
+    from serct.inference.predictor import Predictor
 
 
 def __getattr__(name: str) -> Any:
     if name == "Predictor":
-        from serct.predictor import Predictor
+        from serct.inference.predictor import Predictor
 
         return Predictor
     raise AttributeError(f"module 'serct' has no attribute {name!r}")

@@ -10,9 +10,9 @@ import pytest
 import soundfile
 import torch
 
-from serct.params import Params
-from serct.params_file import read_params, read_yaml
-from serct.sections import merge
+from serct.config.params import Params
+from serct.config.reader import read_params, read_yaml
+from serct.config.section import merge
 
 if TYPE_CHECKING:
     from tests.service_process import Service
@@ -97,9 +97,9 @@ def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tone_shards(tones: Path, tiny_params: Params, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tones as shards, divided 9:1."""
-    from serct.manifest import Clip, Scan, inspect_clips
-    from serct.preprocessing import ShardPlan, write_shards
-    from serct.splitting import split_utterances
+    from serct.data.manifest import Clip, Scan, inspect_clips
+    from serct.data.preprocessing import ShardPlan, write_shards
+    from serct.data.splitting import split_utterances
 
     clips = tuple(
         Clip(
@@ -130,7 +130,7 @@ def trained(
     tone_shards: Path, tiny_params: Params, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Path]:
     """The folder of each model, trained briefly on the tones, untracked."""
-    from serct import tracked
+    from serct.tracking import tracked
     from serct.training import experiment
 
     root = tmp_path_factory.mktemp("trained")
@@ -155,7 +155,7 @@ def _no_store(tracking: object, root: object) -> None:
 @pytest.fixture(scope="session")
 def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Somebody speaks, for a second or two: tones are no speech. wav, 22.05 kHz."""
-    from serct.corpora import demo
+    from serct.data.corpora import demo
 
     folder = tmp_path_factory.mktemp("spoken")
     return demo.speak_examples(folder, "en")["happy"]

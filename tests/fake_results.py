@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from serct.params import PipelineParams
+from serct.config.params import PipelineParams
 
 EMOTIONS = ("angry", "disgusted", "fearful", "happy", "neutral", "sad", "surprised")
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from serct.models.deformable import DeformableAttention
+from serct.models.layers.deformable import DeformableAttention
 
 
 def deformable_row(

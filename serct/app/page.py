@@ -103,7 +103,7 @@ def _choose(language: str) -> tuple[str, bytes] | None:
 
 @st.cache_data
 def _samples(language: str) -> dict[str, bytes]:
-    from serct.corpora import demo, sentences
+    from serct.data.corpora import demo, sentences
 
     spoken = language if language in sentences.SENTENCES else "en"
     with tempfile.TemporaryDirectory() as folder:

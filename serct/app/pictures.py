@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from scipy.signal import spectrogram
 
-from serct.arrays import Floats
-from serct.audio import read_recording
-from serct.params import CheckParams
+from serct.config.params import CheckParams
+from serct.data.audio import read_recording
+from serct.runtime.arrays import Floats
 
 # Emotions differ in hatch as well as in colour, so that the timeline reads in grey.
 _STYLES = (

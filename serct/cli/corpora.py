@@ -13,8 +13,8 @@ app.add_typer(corpora_app, name="corpora")
 @corpora_app.command("list")
 def corpora_list(workspace: Workspace = None) -> None:
     """List the known corpora, their languages and licences."""
-    from serct.corpora import describe
-    from serct.params_file import read_params
+    from serct.config.reader import read_params
+    from serct.data.corpora import describe
 
     entries = read_params(workspace_root(workspace) / "params.yaml").corpora
     rows = []
@@ -35,8 +35,8 @@ def corpora_list(workspace: Workspace = None) -> None:
 @corpora_app.command("verify")
 def corpora_verify(name: str, workspace: Workspace = None) -> None:
     """Check a downloaded corpus' files against counts and known digests."""
-    from serct.corpora import verify_corpus
-    from serct.params_file import read_params
+    from serct.config.reader import read_params
+    from serct.data.corpora import verify_corpus
 
     root = workspace_root(workspace)
     params = read_params(root / "params.yaml")

@@ -28,8 +28,8 @@ def predict(
     ] = None,
 ) -> None:
     """Tell the emotion of audio files; exit code 1 if one of them is unusable."""
-    from serct.corpora.tree import list_files
-    from serct.predictor import Predictor
+    from serct.data.corpora.tree import list_files
+    from serct.inference.predictor import Predictor
 
     predictor = Predictor.load(model, device, precision)
     if voice is not None:
@@ -70,10 +70,10 @@ def score(
     workspace: Workspace = None,
 ) -> None:
     """Tell the emotion of every recording of a large folder, where params.yaml's executor says."""
-    from serct.executors import open_executor
-    from serct.params_file import read_params
-    from serct.runtime import progress, setup_logging
-    from serct.scoring import score_folder
+    from serct.config.reader import read_params
+    from serct.inference.scoring import score_folder
+    from serct.runtime.executors import open_executor
+    from serct.runtime.machine import progress, setup_logging
     from serct.tracking import find_model
 
     setup_logging()
@@ -108,9 +108,9 @@ def evaluate(
     ] = False,
 ) -> None:
     """Score a model on any corpus' shards, over the emotions both know; JSON on stdout."""
-    from serct.evaluation import evaluate_zero_shot
-    from serct.manifest import SPLITS
-    from serct.predictor import load_classifier
+    from serct.data.manifest import SPLITS
+    from serct.evaluation.evaluate import evaluate_zero_shot
+    from serct.inference.predictor import load_classifier
 
     classifier, card = load_classifier(model, "auto", precision)
     splits = SPLITS if split == "all" else (split,)
@@ -122,8 +122,8 @@ def evaluate(
         "dropped": result.dataset.dropped,
     }
     if probes:
-        from serct.probes import probe_corpus, probe_model
-        from serct.shards import ShardDataset
+        from serct.data.shards import ShardDataset
+        from serct.evaluation.probes import probe_corpus, probe_model
 
         train = ShardDataset(shards, ["train"], result.dataset.emotions)
         found["ua_of_probes"] = probe_corpus(train, result.dataset)
@@ -144,7 +144,7 @@ def export(
     ] = 0.2,
 ) -> None:
     """Write a model as ONNX, checked against the original; prints what was found."""
-    from serct.exporting import export_onnx
+    from serct.inference.exporting import export_onnx
     from serct.tracking import find_model
 
     note = export_onnx(

@@ -12,7 +12,7 @@ from serct.cli.shared import Workspace, print_table, workspace_root
 @app.command()
 def doctor(workspace: Workspace = None) -> None:
     """Check this machine and explain what is missing."""
-    from serct.doctor import examine
+    from serct.experiments.doctor import examine
 
     findings = examine(workspace_root(workspace))
     rows = [
@@ -38,10 +38,10 @@ def bench(
     repeats: Annotated[int, typer.Option(min=1, help="Rounds of each measurement.")] = 3,
 ) -> None:
     """Time the model beside its direct formulation; exit code 1 if they are not equal."""
-    from serct.atomic import write_json
-    from serct.bench.suite import Suite, as_text
-    from serct.params_file import read_params
-    from serct.runtime import pick_device
+    from serct.config.reader import read_params
+    from serct.experiments.bench.suite import Suite, as_text
+    from serct.runtime.atomic import write_json
+    from serct.runtime.machine import pick_device
 
     suite = Suite(
         read_params(params or workspace_root(None) / "params.yaml"),

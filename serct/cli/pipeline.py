@@ -23,8 +23,8 @@ def repro(
     jobs: Jobs = 1,
 ) -> None:
     """Rebuild whatever changed, then show the results."""
-    from serct.parallel import rebuild
-    from serct.workspace import prepare_workspace
+    from serct.experiments.parallel import rebuild
+    from serct.experiments.workspace import prepare_workspace
 
     folder, _ = prepare_workspace(workspace, profile, settings or [])
     flags = ["--force"] if force else []
@@ -65,8 +65,8 @@ def study(
 ) -> None:
     """Run a study: folds, seeds or variants, pooled into one table."""
     from serct.cli.shared import print_table
-    from serct.studies.page import scores_table
-    from serct.studies.run import list_studies, run_study
+    from serct.experiments.studies.page import scores_table
+    from serct.experiments.studies.run import list_studies, run_study
 
     if name is None:
         rows = [{"study": each, "asks": text} for each, text in list_studies().items()]
@@ -100,9 +100,9 @@ def search(
 ) -> None:
     """Search hyperparameters on the validation part; goes on where an earlier one stopped."""
     from serct.cli.shared import print_table
-    from serct.runtime import setup_logging
-    from serct.search.run import run_search
-    from serct.workspace import prepare_workspace, run_dvc
+    from serct.experiments.search.run import run_search
+    from serct.experiments.workspace import prepare_workspace, run_dvc
+    from serct.runtime.machine import setup_logging
 
     folder, params = prepare_workspace(workspace, profile, settings or [])
     code = run_dvc(folder, ["repro", f"preprocess@{params.search.corpus}"])

@@ -26,7 +26,7 @@ def promote(
     """Examine a version and make it the champion, which is served; exit code 1 if refused."""
     from dataclasses import asdict
 
-    from serct.params_file import read_params
+    from serct.config.reader import read_params
     from serct.promotion import promote as promote_version
 
     root = workspace_root(workspace)
@@ -69,7 +69,7 @@ def sync(workspace: Workspace = None) -> None:
 @app.command()
 def relocate(workspace: Workspace = None) -> None:
     """Mend the runs and versions of a workspace that was moved or copied."""
-    from serct.params_file import read_params
+    from serct.config.reader import read_params
     from serct.tracking import relocate as relocate_store
 
     root = workspace_root(workspace)

@@ -54,9 +54,9 @@ def serve(
 
         run(settings, host, port)
         return
-    from serct.params import RayExecutor
-    from serct.params_file import read_params
-    from serct.runtime import setup_logging
+    from serct.config.params import RayExecutor
+    from serct.config.reader import read_params
+    from serct.runtime.machine import setup_logging
     from serct.serving.cluster import serve_on_cluster
 
     executor = read_params(root / "params.yaml").executor

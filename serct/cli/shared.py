@@ -23,7 +23,7 @@ def workspace_root(workspace: Path | None) -> Path:
     Raises:
         SerctError: If the folder is none.
     """
-    from serct.workspace import project_root
+    from serct.experiments.workspace import project_root
 
     root = workspace or project_root()
     if not (root / "params.yaml").exists():
@@ -33,7 +33,7 @@ def workspace_root(workspace: Path | None) -> Path:
 
 def workspace_store(workspace: Path | None) -> Any:
     """Open the tracking store of a workspace."""
-    from serct.params_file import read_params
+    from serct.config.reader import read_params
     from serct.tracking import open_store
 
     root = workspace_root(workspace)
@@ -43,7 +43,7 @@ def workspace_store(workspace: Path | None) -> Any:
 
 def print_results(folder: Path) -> None:
     """Show the results of a workspace as a table."""
-    from serct.params_file import read_params
+    from serct.config.reader import read_params
     from serct.reports.report import results_table
 
     pipeline = read_params(folder / "params.yaml").pipeline

@@ -9,20 +9,20 @@ from typing import Any, TypeAlias
 
 from torch import nn
 
-from serct.model_params import (
+from serct.config.models import (
     FunctionalsLdaParams,
     MfccSvmParams,
     MlpParams,
     ModelParams,
     SvmParams,
 )
-from serct.models.classical import ClassicalModel
+from serct.config.params import TrainParams
+from serct.models.classical.estimator import ClassicalModel
 from serct.models.convolutional import Cnn
 from serct.models.mel_conformer import MelConformer
 from serct.models.recurrent import CnnBilstm, Lstm
 from serct.models.serct import Serct
 from serct.models.ssl import Ssl
-from serct.params import TrainParams
 
 __all__ = ["TORCH_MODELS", "Model", "build_classical", "build_model", "is_classical"]
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from serct.arrays import Floats
-from serct.model_params import MfccSvmParams
-from serct.models.classical import Array
-from serct.models.feature_classifier import FeatureClassifier, neutral_clip
+from serct.config.models import MfccSvmParams
+from serct.models.classical.estimator import Array
+from serct.models.classical.feature_classifier import FeatureClassifier, neutral_clip
+from serct.runtime.arrays import Floats
 
 _WINDOW_S, _HOP_S = 0.032, 0.01
 _DELTA_FRAMES = 9

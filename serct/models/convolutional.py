@@ -6,9 +6,9 @@ Shapes: B batch, M samples of a cut row, N of a whole one, C channels, P pooled 
 from torch import Tensor, nn
 from torch.nn import functional
 
+from serct.config.models import CnnParams
 from serct.errors import ParamsError
-from serct.model_params import CnnParams
-from serct.models.level import LevelNorm
+from serct.models.layers.level import LevelNorm
 
 
 class Cnn(nn.Module):

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from serct.arrays import Floats
-from serct.model_params import FunctionalsLdaParams
-from serct.models.classical import Array
-from serct.models.feature_classifier import FeatureClassifier, neutral_clip
-from serct.models.voice_norm import VoiceNorm
+from serct.config.models import FunctionalsLdaParams
+from serct.models.classical.estimator import Array
+from serct.models.classical.feature_classifier import FeatureClassifier, neutral_clip
+from serct.models.classical.voice_norm import VoiceNorm
+from serct.runtime.arrays import Floats
 
 _WINDOW_S, _HOP_S = 0.032, 0.01
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)

@@ -7,13 +7,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from serct import distributed
+from serct.config.models import MelConformerParams
 from serct.errors import ParamsError
-from serct.model_params import MelConformerParams
-from serct.models.dropout import Dropout
-from serct.models.full_attention import FullAttention
-from serct.models.log_mel import LogMel
-from serct.models.neutral import without_zeros_behind
+from serct.models.layers.dropout import Dropout
+from serct.models.layers.full_attention import FullAttention
+from serct.models.layers.log_mel import LogMel
+from serct.models.layers.neutral import without_zeros_behind
+from serct.runtime import distributed
 
 _KERNEL = 3
 _MIN_VARIANCE = 1e-5

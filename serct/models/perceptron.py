@@ -9,10 +9,10 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.neural_network import MLPClassifier
 
-from serct.arrays import Floats, Integers, Probabilities
+from serct.config.models import MlpParams
+from serct.config.params import TrainParams
 from serct.errors import TrainingError
-from serct.model_params import MlpParams
-from serct.models.classical import (
+from serct.models.classical.estimator import (
     Array,
     ClassicalModel,
     ClassicalState,
@@ -21,8 +21,8 @@ from serct.models.classical import (
     check_labels,
     fill_up,
 )
-from serct.models.kernel import squared_norms
-from serct.params import TrainParams
+from serct.models.classical.kernel import squared_norms
+from serct.runtime.arrays import Floats, Integers, Probabilities
 
 
 class Mlp(ClassicalModel):

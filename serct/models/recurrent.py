@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from serct.model_params import CnnBilstmParams, LstmParams
+from serct.config.models import CnnBilstmParams, LstmParams
 from serct.models.convolutional import check_pooling
-from serct.models.level import LevelNorm
+from serct.models.layers.level import LevelNorm
 
 
 class CnnBilstm(nn.Module):

@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
+from serct.config.models import SerctParams
 from serct.errors import ParamsError
-from serct.model_params import SerctParams
-from serct.models.deformable import DeformableAttention, spread_half_widths
-from serct.models.dropout import Dropout
-from serct.models.frontend import Frontend, larger
-from serct.models.full_attention import FullAttention
-from serct.models.neutral import NeutralInput, without_zeros_behind
+from serct.models.layers.deformable import DeformableAttention, spread_half_widths
+from serct.models.layers.dropout import Dropout
+from serct.models.layers.frontend import Frontend, larger
+from serct.models.layers.full_attention import FullAttention
+from serct.models.layers.neutral import NeutralInput, without_zeros_behind
 
 # Values of the first layer that a CPU computes together: 20 MB, which a large cache holds.
 VALUES_AT_ONCE = 5_000_000

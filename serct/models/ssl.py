@@ -10,8 +10,8 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from serct.config.models import SslParams
 from serct.errors import BackendUnavailableError, ParamsError
-from serct.model_params import SslParams
 
 # What such encoders are trained on.
 _RATE_HZ = 16_000

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from sklearn.svm import SVC
 
-from serct.arrays import PCM_SCALE, Floats, Integers, Probabilities
-from serct.model_params import SvmParams
-from serct.models.classical import (
+from serct.config.models import SvmParams
+from serct.models.classical.decisions import cross_validated_temperature, probabilities
+from serct.models.classical.estimator import (
     Array,
     ClassicalModel,
     ClassicalState,
@@ -20,8 +20,8 @@ from serct.models.classical import (
     check_labels,
     fill_up,
 )
-from serct.models.decisions import cross_validated_temperature, probabilities
-from serct.models.kernel import gamma_scale, inner_products, rbf, squared_norms
+from serct.models.classical.kernel import gamma_scale, inner_products, rbf, squared_norms
+from serct.runtime.arrays import PCM_SCALE, Floats, Integers, Probabilities
 
 _TENSORS = ("support_rows", "columns", "gamma", "temperature")
 _ROWS_AT_ONCE = 256
@@ -31,8 +31,8 @@ class Svm(ClassicalModel):
     """A support vector machine with the kernel exp(-gamma |x - y|^2), gamma "scale".
 
     Decisions are those of ``SVC(kernel="rbf", gamma="scale")``; only the kernel is computed
-    elsewhere, see `serct.models.kernel`. Probabilities are a softmax of its decision values over
-    one temperature, chosen by cross-validation: that keeps the order of its decisions.
+    elsewhere, see `serct.models.classical.kernel`. Probabilities are a softmax of its decision
+    values over one temperature, chosen by cross-validation: that keeps the order of its decisions.
 
     Source:
         Thesis 5.2.

@@ -12,19 +12,11 @@ from typing import Literal
 import numpy as np
 import soundfile
 
+from serct.config.params import Params
 from serct.errors import TrackingError
-from serct.params import Params
-from serct.predictor import Predictor
+from serct.inference.predictor import Predictor
 from serct.promotion.gates import Gate, examine
-from serct.tracking import (
-    CHAMPION,
-    PREVIOUS,
-    Entry,
-    Promoted,
-    Store,
-    Version,
-    append_promotion,
-)
+from serct.tracking import CHAMPION, PREVIOUS, Entry, Promoted, Store, Version, append_promotion
 
 
 @dataclass(frozen=True)

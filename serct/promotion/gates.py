@@ -12,14 +12,14 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from serct.comparison import ua_difference_bound
+from serct.config.params import Params
+from serct.data.shards import ShardDataset, read_meta
 from serct.errors import SerctError
-from serct.evaluation import evaluate, evaluate_zero_shot, for_strangers
-from serct.params import Params
-from serct.predictor import Predictor
-from serct.probes import probe_model
+from serct.evaluation.evaluate import evaluate, evaluate_zero_shot, for_strangers
+from serct.evaluation.probes import probe_model
+from serct.evaluation.significance import ua_difference_bound
+from serct.inference.predictor import Predictor
 from serct.promotion.smoke import smoke_problem
-from serct.shards import ShardDataset, read_meta
 
 # Of what `probe_model` tries: a constant or a telephone band may well be heard as something else.
 _SHOULD_NOT_MATTER = ("12 dB softer", "0.5 s of zeros behind")

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from serct.predictor import Predictor
+from serct.inference.predictor import Predictor
 
 
 def smoke_problem(predictor: Predictor) -> str | None:

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from serct import atomic, plots
-from serct.model_card import CONDUCT
-from serct.params import PipelineParams
+from serct.config.params import PipelineParams
+from serct.reports import plots
+from serct.reports.model_card import CONDUCT
 from serct.reports.page import render
 from serct.reports.results import Result, TrainedModel, line_up, read_results
 from serct.reports.table import Table
@@ -29,7 +29,8 @@ from serct.reports.tables import (
     zero_shot_tables,
 )
 from serct.reports.terminal_table import terminal_table
-from serct.thesis import FAULTS
+from serct.reports.thesis import FAULTS
+from serct.runtime import atomic
 
 __all__ = ["results_table", "write_report"]
 

@@ -13,8 +13,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from serct.config.params import PipelineParams
 from serct.errors import ReportError
-from serct.params import PipelineParams
 from serct.reports.result_files import (
     Baseline,
     Confusion,
@@ -28,7 +28,7 @@ from serct.reports.result_files import (
     read_json,
     read_table,
 )
-from serct.thesis import Published, published
+from serct.reports.thesis import Published, published
 
 Kind = Literal["test", "masked", "unmasked"]
 # Corpora whose models the thesis tests, and the corpora that it tests them on without training.

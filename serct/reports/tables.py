@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import groupby
 
-from serct.comparison import mcnemar
-from serct.model_card import PROBES
+from serct.evaluation.significance import mcnemar
+from serct.reports.model_card import PROBES
 from serct.reports.results import Kind, Result, TrainedModel
 from serct.reports.table import DASH, MAJORITY, Cell, Table, as_cells, bar, duration
-from serct.thesis import TRAINING_HOURS
+from serct.reports.thesis import TRAINING_HOURS
 
 _COVERAGES = ("50%", "80%", "100%")
 Column = tuple[str, list[str]]

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 
 import anyio
 
-from serct.arrays import Floats
-from serct.predictor import Answer
+from serct.inference.predictor import Answer
+from serct.inference.voice_activity import is_speech
+from serct.runtime.arrays import Floats
 from serct.serving import schemas
 from serct.serving.batching import Batcher
 from serct.serving.hearing import Heard
 from serct.serving.models import Loaded
 from serct.serving.timeline import Plan, between, smooth
-from serct.voice_activity import is_speech
 
 NO_SPEECH = "no_speech"
 # Of one recording, so that others are answered between them.

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from serct.arrays import Pcm
-from serct.predictor import Answer
+from serct.inference.predictor import Answer
+from serct.runtime.arrays import Pcm
 from serct.serving.models import Loaded
 
 

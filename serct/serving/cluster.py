@@ -4,9 +4,9 @@ import os
 import signal
 import threading
 
-from serct.params import RayExecutor
-from serct.ray_cluster import connected, like_here
-from serct.runtime import logger
+from serct.config.params import RayExecutor
+from serct.runtime.machine import logger
+from serct.runtime.ray_cluster import connected, like_here
 from serct.serving.service import create_service
 from serct.serving.settings import Settings
 

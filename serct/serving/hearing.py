@@ -6,11 +6,11 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from serct.arrays import Floats
-from serct.audio import read_recording
+from serct.config.params import CheckParams
+from serct.data.audio import read_recording
 from serct.errors import AudioError
-from serct.params import CheckParams
-from serct.voice_activity import VoiceActivity, is_speech, speech_s
+from serct.inference.voice_activity import VoiceActivity, is_speech, speech_s
+from serct.runtime.arrays import Floats
 
 # Of one channel, decoded: 120 MB. Ten minutes at 48 kHz fit.
 _MOST_SAMPLES = 30_000_000

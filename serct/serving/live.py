@@ -15,11 +15,11 @@ import anyio
 from fastapi import HTTPException, WebSocket, WebSocketDisconnect
 
 from serct.errors import SerctError
+from serct.inference.voice_activity import is_speech
 from serct.serving import answering
 from serct.serving.models import Loaded
 from serct.serving.parts import Parts
 from serct.serving.streaming import Tape
-from serct.voice_activity import is_speech
 
 _LOWEST_RATE_HZ, _HIGHEST_RATE_HZ = 8000, 192_000
 # Of RFC 6455, section 7.4.1.

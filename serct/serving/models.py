@@ -6,7 +6,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from serct.errors import SerctError, TrackingError
-from serct.predictor import Predictor
+from serct.inference.predictor import Predictor
 from serct.promotion.smoke import smoke_problem
 from serct.serving.settings import Settings
 from serct.tracking import find_model, find_version

@@ -7,12 +7,12 @@ import anyio
 from fastapi import HTTPException, UploadFile
 
 from serct.errors import TrackingError
+from serct.inference.voice_activity import VoiceActivity
 from serct.serving.batching import Batcher
 from serct.serving.hearing import Heard, hear
 from serct.serving.models import Loaded, Models
 from serct.serving.observation import Observation
 from serct.serving.settings import Settings
-from serct.voice_activity import VoiceActivity
 
 
 @dataclass(frozen=True, eq=False)

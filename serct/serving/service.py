@@ -13,7 +13,8 @@ from fastapi.security import APIKeyHeader
 
 from serct import __version__
 from serct.errors import AudioError, SerctError
-from serct.runtime import machine
+from serct.inference.voice_activity import VoiceActivity
+from serct.runtime.machine import machine
 from serct.serving.batching import Batcher
 from serct.serving.guard import Guard
 from serct.serving.live import stream_route
@@ -22,7 +23,6 @@ from serct.serving.observation import Observation
 from serct.serving.parts import Parts
 from serct.serving.routes import emotion_routes, state_routes
 from serct.serving.settings import Settings
-from serct.voice_activity import VoiceActivity
 
 _DESCRIPTION = """
 Tells the emotion of speech. It was trained on acted speech: it tells how something sounds, not what

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from serct.arrays import PCM_SCALE, Floats
+from serct.runtime.arrays import PCM_SCALE, Floats
 
 WINDOW_S, HOP_S = 3.0, 0.5
 

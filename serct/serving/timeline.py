@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from serct.predictor import Answer
-from serct.voice_activity import FRAME_S
+from serct.inference.predictor import Answer
+from serct.inference.voice_activity import FRAME_S
 
 # Of a step, to count as speech.
 _LEAST_SHARE = 0.3

@@ -10,12 +10,7 @@ from serct.tracking.address import artifact_place, store_problems
 from serct.tracking.promotions import Entry, Promoted, append_promotion, read_promotions
 from serct.tracking.registry import CHAMPION, PREVIOUS, Version
 from serct.tracking.relocation import relocate
-from serct.tracking.resolution import (
-    find_model,
-    find_version,
-    known_versions,
-    resolve_model,
-)
+from serct.tracking.resolution import find_model, find_version, known_versions, resolve_model
 from serct.tracking.server import server_command
 from serct.tracking.store import Store, list_versions, open_store
 from serct.tracking.sync import SyncReport

@@ -64,7 +64,7 @@ def finished(connection: Connection, folder: ModelFolder) -> list[str]:
 
 
 def _log_folder(connection: Connection, run_id: str, folder: ModelFolder) -> None:
-    from serct.plots import curves_figure
+    from serct.reports.plots import curves_figure
 
     card, client = folder.card, connection.client
     runs.log_history(connection, run_id, _timed(folder))

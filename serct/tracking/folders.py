@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from serct.errors import TrackingError
-from serct.model_card import model_card
+from serct.reports.model_card import model_card
 
 _WEIGHTS = ("weights.safetensors", "model.skops")
 

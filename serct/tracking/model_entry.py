@@ -12,7 +12,7 @@ from serct.tracking.folders import ModelFolder
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
 
-_CODE = Path(serct.__file__).with_name("pyfunc_model.py")
+_CODE = Path(__file__).with_name("pyfunc_model.py")
 
 
 def log_model(connection: Connection, run_id: str, folder: ModelFolder) -> str:

@@ -10,8 +10,8 @@ from typing import Literal
 
 from pydantic import ValidationError
 
+from serct.config.section import Section
 from serct.errors import TrackingError
-from serct.sections import Section
 
 FILE = "promotions.jsonl"
 

@@ -47,7 +47,7 @@ def log_results(connection: Connection, folder: ModelFolder, results: ResultsFol
 def _log_to_run(
     connection: Connection, run_id: str, folder: ModelFolder, results: ResultsFolder
 ) -> bool:
-    from serct.plots import confusion_figure
+    from serct.reports.plots import confusion_figure
 
     kind = "zero_shot" if results.is_zero_shot else "evaluation"
     run = connection.client.get_run(run_id)

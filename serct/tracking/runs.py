@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from serct import thesis
+from serct.reports import thesis
 from serct.tracking.connection import Connection
 from serct.tracking.liveness import HOST, is_alive, is_this_process, process_tags
 

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from serct import runtime
 from serct.errors import TrackingError
+from serct.runtime import machine
 from serct.tracking import completion, registry, results, runs
 from serct.tracking.connection import Connection, talking
 from serct.tracking.folders import ModelFolder, ResultsFolder
@@ -50,7 +50,7 @@ class Store:
                 run_id = runs.resumable(self._connection, fingerprint) or runs.create(
                     self._connection, card, runs.now_ms()
                 )
-                runs.occupy(self._connection, run_id, runtime.git_commit())
+                runs.occupy(self._connection, run_id, machine.git_commit())
                 runs.set_tags(self._connection, run_id, {runs.PARENT: parent})
             return run_id
 
@@ -60,7 +60,7 @@ class Store:
             runs.reap(self._connection)
             with self._connection.lock:
                 run_id = runs.search_run(self._connection, name)
-                runs.occupy(self._connection, run_id, runtime.git_commit())
+                runs.occupy(self._connection, run_id, machine.git_commit())
             return run_id
 
     def end(self, run_id: str) -> None:

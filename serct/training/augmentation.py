@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor
 
-from serct.augment_params import AugmentParams
+from serct.config.augmentation import AugmentParams
 from serct.training.effects import (
     add_noise,
     change_speed,

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from serct.arrays import Integers
-from serct.runtime import logger
-from serct.shards import Batch, ShardDataset
+from serct.data.shards import Batch, ShardDataset
+from serct.runtime.arrays import Integers
+from serct.runtime.machine import logger
 
 # Of the memory that is free on a GPU, what a corpus may take; the rest is for the model.
 _SHARE_OF_MEMORY = 0.25

@@ -10,15 +10,15 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-from serct import runtime
-from serct.arrays import Floats
-from serct.augment_params import AugmentParams
-from serct.metrics import score
-from serct.model_params import ModelParams
+from serct.config.augmentation import AugmentParams
+from serct.config.models import ModelParams
+from serct.config.params import TrainParams
+from serct.data.shards import ShardDataset
+from serct.evaluation.metrics import score
 from serct.models import build_classical
-from serct.models.classical import Array, Progress, fill_up
-from serct.params import TrainParams
-from serct.shards import ShardDataset
+from serct.models.classical.estimator import Array, Progress, fill_up
+from serct.runtime import machine
+from serct.runtime.arrays import Floats
 from serct.training.augmentation import Augmentation
 from serct.training.state import EpochRow, Fitted, now
 
@@ -95,7 +95,7 @@ def fit_classical(
 @contextmanager
 def _progress(what: str) -> Iterator[Progress]:
     """Show how far a step is that tells its parts."""
-    with runtime.progress(1000, what, "per mille") as advance:
+    with machine.progress(1000, what, "per mille") as advance:
         done = 0
 
         def show(part: int, parts: int) -> None:

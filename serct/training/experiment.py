@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from serct import __version__, atomic, distributed, runtime
-from serct.atomic import write_json
-from serct.calibration import Calibration, calibrate
-from serct.checkpoint import FORMAT_VERSION, Card, save_model
-from serct.params import Params
-from serct.shards import ShardDataset
-from serct.tracked import tracked
+from serct import __version__
+from serct.config.params import Params
+from serct.data.shards import ShardDataset
+from serct.models.calibration import Calibration, calibrate
+from serct.models.checkpoint import FORMAT_VERSION, Card, save_model
+from serct.runtime import atomic, distributed, machine
+from serct.runtime.atomic import write_json
+from serct.tracking.tracked import tracked
 from serct.training.loop import fingerprint, fit
 from serct.training.state import EpochRow, Fitted
 
@@ -39,7 +40,7 @@ def train_and_track(params: Params, name: str, shards: Path, state: Path, out: P
         ShardError: If the shards are not usable.
     """
     train = params.train_params(name)
-    with distributed.joined(runtime.pick_device(train.device)):
+    with distributed.joined(machine.pick_device(train.device)):
         _train_and_track(params, name, shards, state, out)
 
 
@@ -116,7 +117,7 @@ def _run_facts(params: Params, mark: str, run_id: str | None, fitted: Fitted) ->
         "seconds": sum(row.seconds for row in fitted.history),
         "device": fitted.device,
         "processes": distributed.size(),
-        "machine": asdict(runtime.machine()),
-        "git_commit": runtime.git_commit(),
+        "machine": asdict(machine.machine()),
+        "git_commit": machine.git_commit(),
         "dvc_stage": os.environ.get("DVC_STAGE"),
     }

@@ -19,13 +19,14 @@ from torch import nn
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from serct import __version__, distributed, runtime
+from serct import __version__
+from serct.config.models import ModelParams
+from serct.config.params import TrainParams
+from serct.data.shards import ShardDataset
 from serct.errors import TrainingError
-from serct.evaluation import TorchClassifier, evaluate, predict
-from serct.model_params import ModelParams
+from serct.evaluation.evaluate import TorchClassifier, evaluate, predict
 from serct.models import build_model, is_classical
-from serct.params import TrainParams
-from serct.shards import ShardDataset
+from serct.runtime import distributed, machine
 from serct.training.augmentation import Augmentation
 from serct.training.batches import DeviceBatches, TensorBatch, epoch_batches
 from serct.training.classical import fit_classical
@@ -82,8 +83,8 @@ def fit(
     Raises:
         TrainingError: If the loss is no longer finite, or the device is not there.
     """
-    runtime.seed_everything(seed, train.deterministic)
-    device = runtime.pick_device(train.device)
+    machine.seed_everything(seed, train.deterministic)
+    device = machine.pick_device(train.device)
     if is_classical(model):
         return fit_classical(model, train, seed, train_set, validation_set, on_epoch)
     module = build_model(
@@ -98,7 +99,7 @@ def fit(
     for past in state.history:
         on_epoch(past)
     if state.history:
-        runtime.logger.info("resuming after epoch %d", len(state.history))
+        machine.logger.info("resuming after epoch %d", len(state.history))
     classifier = TorchClassifier(learner.judged, device)
     batches = DeviceBatches(train_set, device)
     for epoch in range(len(state.history) + 1, train.epochs + 1):
@@ -119,7 +120,7 @@ def fit(
         if distributed.rank() == 0:
             save_state(state_path, state, learner)
         on_epoch(row)
-        runtime.logger.info(
+        machine.logger.info(
             "epoch %d/%d: loss %.4f (train), %.4f (validation), UA %.4f, %.1f s",
             epoch, train.epochs, train_loss, scores.loss, scores.ua, row.seconds,
         )  # fmt: skip
@@ -199,8 +200,8 @@ def _train_epoch(
     augment = Augmentation(train.augment, dataset.meta.sample_rate_hz) if train.augment else None
     learner.module.train()
     with (
-        runtime.progress(len(order), f"epoch {epoch}/{train.epochs}", "steps") as advance,
-        runtime.tensor_float32(is_allowed=train.precision == "tf32"),
+        machine.progress(len(order), f"epoch {epoch}/{train.epochs}", "steps") as advance,
+        machine.tensor_float32(is_allowed=train.precision == "tf32"),
     ):
         for batch, batch_size, rate in zip(batches(order), sizes, rates, strict=True):
             if augment is not None:
@@ -244,7 +245,7 @@ def train_step(
         The mean loss over ``batch`` and how many of its clips were recognised.
     """
     device = batch.waveforms.device
-    precision = runtime.pick_precision(train.precision, device)
+    precision = machine.pick_precision(train.precision, device)
     for group in optimizer.param_groups:
         group["lr"] = rate
     with torch.autocast(device.type, precision, enabled=precision != torch.float32):

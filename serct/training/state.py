@@ -11,9 +11,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from serct import atomic
-from serct.arrays import Probabilities
 from serct.models import Model
+from serct.runtime import atomic
+from serct.runtime.arrays import Probabilities
 
 # Of the file; a state in another is not continued.
 FORMAT = "1"

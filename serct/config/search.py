@@ -1,0 +1,53 @@
+"""What `serct search` varies: the ``search`` section of params.yaml."""
+
+from typing import Annotated, Self
+
+from pydantic import Field, JsonValue, model_validator
+
+from serct.config.section import PositiveInt, Section
+
+
+class Choices(Section):
+    """One of these values."""
+
+    choices: Annotated[tuple[JsonValue, ...], Field(min_length=2)]
+
+
+class Integers(Section):
+    """A whole number from low to high, both included."""
+
+    low: int
+    high: int
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.low >= self.high:
+            raise ValueError(f"low is {self.low}, expected less than high, {self.high}")
+        return self
+
+
+class Numbers(Section):
+    """A number from low to high, evenly spread, or over its logarithm."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.low >= self.high:
+            raise ValueError(f"low is {self.low}, expected less than high, {self.high}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"low is {self.low}, expected more than 0 for a logarithm")
+        return self
+
+
+class SearchParams(Section):
+    """One search: of which model's parameters, on which corpus, how far."""
+
+    model: str
+    corpus: str
+    epochs: PositiveInt
+    first_look: PositiveInt
+    reduction: Annotated[int, Field(ge=2)]
+    space: Annotated[dict[str, Choices | Integers | Numbers], Field(min_length=1)]

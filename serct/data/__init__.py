@@ -1,0 +1,1 @@
+"""From recordings to rows: corpora, audio, manifests, splits, shards."""

@@ -1,0 +1,167 @@
+"""The files of a corpus' folder: listed in one order everywhere, placed, and told apart.
+
+What is not audio by its suffix (transcripts, tables, licences) and what is hidden (.DS_Store, ._x,
+__MACOSX) is no recording: it is neither copied nor scanned.
+"""
+
+import filecmp
+import os
+import shutil
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from pathlib import Path, PurePosixPath
+
+from serct.data.audio import SUFFIXES
+from serct.data.download import Advance
+from serct.data.manifest import Clip, Rejection, Scan
+from serct.errors import CorpusError, list_problems
+
+# Formats of phones and cameras: recordings, but none that this project decodes.
+UNREAD_SUFFIXES = (
+    ".m4a", ".aac", ".wma", ".opus", ".amr", ".3gp", ".au", ".webm", ".mp4", ".mov", ".mkv",
+)  # fmt: skip
+
+
+def is_audio(path: PurePosixPath) -> bool:
+    """Tell whether a path inside a corpus names a recording that can be read."""
+    return _is_shown(path) and path.suffix.lower() in SUFFIXES
+
+
+def is_recording(path: PurePosixPath) -> bool:
+    """Like `is_audio`, or a recording in a format that cannot be read."""
+    return _is_shown(path) and path.suffix.lower() in SUFFIXES + UNREAD_SUFFIXES
+
+
+def _is_shown(path: PurePosixPath) -> bool:
+    return not any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+
+
+def list_files(
+    root: Path, wanted: Callable[[PurePosixPath], bool] = is_audio
+) -> list[PurePosixPath]:
+    """List the wanted files below a folder, relative to it, sorted by name.
+
+    Raises:
+        CorpusError: If the folder does not exist.
+    """
+    if not root.is_dir():
+        raise CorpusError(f"{root}: no such folder")
+    found = []
+    for folder, _, names in os.walk(root):
+        parent = PurePosixPath(Path(folder).relative_to(root).as_posix())
+        found += [path for name in names if wanted(path := parent / name)]
+    return sorted(found)
+
+
+def place(
+    source: Path,
+    destination: Path,
+    paths: Iterable[PurePosixPath],
+    advance: Advance,
+    link: bool = True,
+) -> None:
+    """Bring files from one folder into another, in the same layout.
+
+    Args:
+        source: May be read-only and on another device.
+        destination: Gets the files.
+        paths: Relative to ``source``.
+        advance: Called with 1 for each file.
+        link: Share the content by hard links where the file system can: nothing is copied.
+    """
+    for path in paths:
+        place_file(source / path, destination / path, link)
+        advance(1)
+
+
+def place_file(source: Path, target: Path, link: bool = True) -> None:
+    """Link or copy one file, following a symbolic link to what it names."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    source = source.resolve()
+    if link:
+        try:
+            target.hardlink_to(source)
+        except OSError:
+            # Another device, or a file system without links.
+            pass
+        else:
+            return
+    shutil.copyfile(source, target)
+
+
+def refuse_links(root: Path) -> None:
+    """Make sure that everything below a folder really lies in it.
+
+    Raises:
+        CorpusError: Naming every link to a folder, and every link to a file that is elsewhere or
+            does not exist.
+    """
+    problems = []
+    inside = root.resolve()
+    for folder, folder_names, file_names in os.walk(root):
+        for name in (*folder_names, *file_names):
+            path = Path(folder, name)
+            if not path.is_symlink():
+                continue
+            target = path.resolve()
+            if path.is_dir() or not target.is_file() or not target.is_relative_to(inside):
+                problems.append(f"{path} -> {target}")
+    if problems:
+        raise CorpusError(
+            f"{root}: holds links that lead elsewhere, expected the recordings themselves:\n"
+            + list_problems(sorted(problems))
+        )
+
+
+def set_copies_aside(
+    root: Path, named: Iterable[tuple[str, PurePosixPath]]
+) -> tuple[list[PurePosixPath], list[Rejection]]:
+    """Keep one file of each recording: archives often hold a corpus twice, in nested folders.
+
+    Args:
+        root: The corpus' folder.
+        named: Each file with the name of its recording.
+
+    Returns:
+        The kept files (the least nested of equal copies), sorted, and a rejection for every file
+        whose copies differ in content.
+    """
+    groups: dict[str, list[PurePosixPath]] = defaultdict(list)
+    for name, path in named:
+        groups[name].append(path)
+    kept, rejections = [], []
+    for paths in groups.values():
+        first, *copies = sorted(paths, key=lambda path: (len(path.parts), path))
+        if all(filecmp.cmp(root / first, root / copy, shallow=False) for copy in copies):
+            kept.append(first)
+        else:
+            reason = f"files of one recording differ: {', '.join(map(str, (first, *copies)))}"
+            rejections += [Rejection(str(path), reason) for path in (first, *copies)]
+    return sorted(kept), rejections
+
+
+def scan_names(
+    root: Path,
+    read: Callable[[PurePosixPath], Clip | str | None],
+    recording: Callable[[PurePosixPath], str] = lambda path: path.stem,
+) -> Scan:
+    """List the clips of a corpus whose paths hold their labels, wherever they lie below ``root``.
+
+    Args:
+        root: The corpus' folder.
+        read: Gives a path's clip, or why it is none, or None for what is left out on purpose.
+        recording: Names what a path holds; paths of one name must be equal copies.
+
+    Raises:
+        CorpusError: If the folder does not exist.
+    """
+    clips: dict[PurePosixPath, Clip] = {}
+    rejections: list[Rejection] = []
+    for path in list_files(root):
+        found = read(path)
+        if isinstance(found, Clip):
+            clips[path] = found
+        elif found is not None:
+            rejections.append(Rejection(str(path), found))
+    kept, copies = set_copies_aside(root, [(recording(path), path) for path in clips])
+    return Scan(tuple(clips[path] for path in kept), tuple(rejections + copies))

@@ -1,0 +1,227 @@
+"""Shards: a corpus as padded int16 rows in .npy files, read through memory maps.
+
+`serct.data.preprocessing` writes them. What is read from them is cut: of a row only the samples
+that are not padding are touched, and a batch is as long as its longest clip.
+"""
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from serct.emotions import in_table_order
+from serct.errors import ShardError
+from serct.runtime.arrays import PCM_SCALE, Floats, Integers, Pcm
+
+FORMAT_VERSION = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardMeta:
+    """What a folder of shards holds (`meta.json`).
+
+    Attributes:
+        audio: The audio section it was made with.
+        sample_rate_hz: Rate of the rows; with "native" that of most files.
+        emotions: In table order.
+        counts: Utterances by split and emotion.
+        manifest_digest: Of the manifest it was made from.
+        digest: SHA-256 over index and rows.
+    """
+
+    format_version: int
+    corpus: str
+    language: str
+    synthetic: bool
+    protocol: str
+    audio: dict[str, Any]
+    sample_rate_hz: int
+    num_samples: int
+    pcm_scale: float
+    resampler: str
+    emotions: tuple[str, ...]
+    counts: dict[str, dict[str, int]]
+    rows_per_shard: int
+    rejections: tuple[dict[str, str], ...]
+    manifest_digest: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class IndexRow:
+    """Where one utterance stands (`index.csv`)."""
+
+    utterance: str
+    corpus: str
+    language: str
+    speaker: str
+    gender: str
+    text_id: str
+    split: str
+    label: str
+    shard: int
+    row: int
+    num_valid_samples: int
+
+
+def read_meta(folder: Path) -> ShardMeta:
+    """Read `meta.json`.
+
+    Raises:
+        ShardError: If it is missing or of another format version.
+    """
+    path = folder / "meta.json"
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ShardError(f"{path}: no such file; run the preprocess stage") from error
+    except json.JSONDecodeError as error:
+        raise ShardError(f"{path}: not JSON: {error}") from error
+    found = data.get("format_version")
+    if found != FORMAT_VERSION:
+        raise ShardError(f"{path}: format version {found}, expected {FORMAT_VERSION}")
+    data["emotions"] = tuple(data["emotions"])
+    data["rejections"] = tuple(data["rejections"])
+    return ShardMeta(**data)
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Clips ready for a model.
+
+    Attributes:
+        waveforms: In [-1, 1), zero behind each clip. float32 [B, M]
+        num_valid: Samples that are not padding. int64 [B]
+        labels: Class numbers. int64 [B]
+    """
+
+    waveforms: Floats
+    num_valid: Integers
+    labels: Integers
+
+
+class ShardDataset:
+    """Random access to the rows of one or more splits.
+
+    Args:
+        folder: A folder written by `write_shards`.
+        splits: Which rows to hold.
+        emotions: The label set that class numbers refer to; rows with other labels are left
+            out and counted in ``dropped``. The corpus' own set if None.
+
+    Attributes:
+        labels: Class number of each row. int64 [n]
+        num_valid: Samples of each row that are not padding. int64 [n]
+        speakers: Of each row, "" if unknown.
+    """
+
+    def __init__(
+        self, folder: Path, splits: Sequence[str], emotions: Sequence[str] | None = None
+    ) -> None:
+        self.folder = folder
+        self.meta = read_meta(folder)
+        self.emotions = tuple(emotions) if emotions is not None else self.meta.emotions
+        rows = [row for row in _read_index(folder / "index.csv") if row.split in splits]
+        self.rows = [row for row in rows if row.label in self.emotions]
+        strange = [row.label for row in rows if row.label not in self.emotions]
+        self.dropped = {label: strange.count(label) for label in in_table_order(strange)}
+        if not self.rows:
+            raise ShardError(
+                f"{folder}: no {' or '.join(splits)} rows labelled {', '.join(self.emotions)}"
+            )
+        self.labels = np.array([self.emotions.index(row.label) for row in self.rows])
+        self.num_valid = np.array([row.num_valid_samples for row in self.rows])
+        self.speakers = [row.speaker for row in self.rows]
+        self._shard = np.array([row.shard for row in self.rows])
+        self._row = np.array([row.row for row in self.rows])
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def clip(self, index: int) -> Pcm:
+        """Give the samples of one row that are not padding, as stored and in place. int16 [any]."""
+        rows = self._shards[self._shard[index]]
+        clip: Pcm = rows[self._row[index], : self.num_valid[index]]
+        return clip
+
+    def batch(
+        self, indices: Sequence[int] | npt.NDArray[np.integer[Any]], num_samples: int | None = None
+    ) -> Batch:
+        """Gather rows by their positions in this dataset.
+
+        Args:
+            indices: Which rows.
+            num_samples: Length to pad them to; that of the longest clip among them if None.
+        """
+        indices = np.asarray(indices)
+        clips = [self.clip(index) for index in indices]
+        waveforms, num_valid = stack_clips(clips, self.meta.pcm_scale, num_samples)
+        return Batch(waveforms, num_valid, self.labels[indices])
+
+    @cached_property
+    def _shards(self) -> list[Pcm]:
+        paths = [self.folder / f"wave-{n:05d}.npy" for n in range(int(self._shard.max()) + 1)]
+        try:
+            maps = [np.load(path, mmap_mode="r", allow_pickle=False) for path in paths]
+        except (OSError, ValueError) as error:
+            raise ShardError(f"{self.folder}: unreadable shard: {error}") from error
+        # Taking a part of a memmap costs more than reading a clip; of a plain array, nothing.
+        return [np.asarray(each) for each in maps]
+
+
+def stack_clips(
+    clips: Sequence[Pcm], pcm_scale: float = PCM_SCALE, num_samples: int | None = None
+) -> tuple[Floats, Integers]:
+    """Turn clips into rows of waveforms with zeros behind each.
+
+    Args:
+        clips: At least one. int16 [1..num_samples] each
+        pcm_scale: What stands for 1.
+        num_samples: Length of the rows; that of the longest clip if None.
+
+    Returns:
+        Rows, float32 [B, M], and how many samples of each are not padding, int64 [B].
+
+    Example:
+        >>> rows, num_valid = stack_clips([np.int16([8192]), np.int16([-16384, 0])])
+        >>> rows.tolist(), num_valid.tolist()
+        ([[0.25, 0.0], [-0.5, 0.0]], [1, 2])
+    """
+    num_valid = np.array([len(clip) for clip in clips])
+    rows = np.empty((len(clips), num_samples or num_valid.max()), dtype=np.float32)
+    scale = np.float32(1 / pcm_scale)
+    for row, clip in zip(rows, clips, strict=True):
+        # In two steps: multiplying integers would convert them in small pieces first.
+        row[: len(clip)] = clip
+        row[: len(clip)] *= scale
+        row[len(clip) :] = 0
+    return rows, num_valid
+
+
+def _read_index(path: Path) -> list[IndexRow]:
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return [
+                IndexRow(
+                    utterance=row["utterance"],
+                    corpus=row["corpus"],
+                    language=row["language"],
+                    speaker=row["speaker"],
+                    gender=row["gender"],
+                    text_id=row["text_id"],
+                    split=row["split"],
+                    label=row["label"],
+                    shard=int(row["shard"]),
+                    row=int(row["row"]),
+                    num_valid_samples=int(row["num_valid_samples"]),
+                )
+                for row in csv.DictReader(file)
+            ]
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise ShardError(f"{path}: not a readable index: {error}") from error

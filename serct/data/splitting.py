@@ -1,0 +1,216 @@
+"""Dividing utterances into train, validation and test without a leak.
+
+The order that decides comes from hashing names with the seed, not from a random generator or a
+folder listing, so every machine and every version divides alike.
+"""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import PurePosixPath
+
+from serct.config.params import SplitParams
+from serct.data.manifest import SPLITS, Split, Utterance
+from serct.emotions import EMOTIONS, in_table_order
+from serct.errors import ManifestError, list_problems
+
+# What test must not share with the rest; by the first that can be spared validation is cut.
+_PROMISES: dict[str, tuple[str, ...]] = {
+    "random": (),
+    "speaker": ("speaker",),
+    "text": ("text",),
+    "speaker_text": ("speaker", "text"),
+    "corpus": ("corpus",),
+}
+
+
+def split_utterances(
+    utterances: Sequence[Utterance], params: SplitParams, seed: int
+) -> list[Utterance]:
+    """Divide utterances into train, validation and test by the protocol.
+
+    A corpus that comes divided (``split`` already set) keeps its own test part under the
+    `random` protocol. Validation is always cut from what is not test.
+
+    - random: stratified by emotion, ``test_fraction`` of each.
+    - speaker, text, corpus: whole speakers (texts, members of a joint corpus) go to test until
+      ``test_fraction`` is reached.
+    - speaker_text: test shares neither speaker nor text with training; what shares one of them
+      is left out.
+
+    With ``num_folds`` everything is dealt into so many parts instead, and ``fold`` is the test
+    part: each utterance is tested in one fold, but for speaker_text, where only the utterances of
+    a fold's speakers and texts at once are.
+
+    Validation is disjoint in the same way if a group can be spared, else cut at random (TESS has
+    but two speakers).
+
+    Raises:
+        ManifestError: If an emotion has fewer than three utterances, a protocol's groups are
+            unknown or too few, or a promise is broken (see `check_splits`).
+    """
+    if not utterances:
+        raise ManifestError("no utterances to divide")
+    ordered = sorted(utterances, key=lambda u: _split_order(u, seed))
+    if params.num_folds is not None:
+        ungrouped = [replace(u, split="") for u in ordered]
+        divided = _take_fold(ungrouped, params.protocol, params.num_folds, params.fold, seed)
+    elif params.protocol == "random":
+        if any(u.split for u in ordered):
+            divided = [u if u.split == "test" else replace(u, split="") for u in ordered]
+        else:
+            divided = _cut_stratified(ordered, params.test_fraction, "test")
+    else:
+        ungrouped = [replace(u, split="") for u in ordered]
+        divided = _cut_groups(ungrouped, params.protocol, params.test_fraction, "test", seed)
+    rest = [u for u in divided if not u.split]
+    for kind in _PROMISES[params.protocol]:
+        if len({_group(u, kind) for u in rest}) > 1:
+            rest = _cut_groups(rest, kind, params.validation_fraction, "validation", seed)
+            break
+    else:
+        rest = _cut_stratified(rest, params.validation_fraction, "validation")
+    result = [u for u in divided if u.split] + [replace(u, split=u.split or "train") for u in rest]
+    result.sort(key=lambda u: u.utterance)
+    check_splits(result, params.protocol)
+    return result
+
+
+def _take_fold(
+    ordered: Sequence[Utterance], protocol: str, num_folds: int, fold: int, seed: int
+) -> list[Utterance]:
+    """Mark one of ``num_folds`` parts as test; leave out what belongs to neither side."""
+    if protocol == "random":
+        # Each emotion goes on where the one before it ended, so that parts are equally large.
+        dealt = enumerate(sorted(ordered, key=lambda u: u.emotion))
+        return [replace(u, split="test") if n % num_folds == fold else u for n, u in dealt]
+    kinds = _PROMISES[protocol]
+    tested = [_deal(ordered, kind, num_folds, seed)[fold] for kind in kinds]
+    divided = []
+    for utterance in ordered:
+        is_tested = [
+            _group(utterance, kind) in names for kind, names in zip(kinds, tested, strict=True)
+        ]
+        if all(is_tested):
+            divided.append(replace(utterance, split="test"))
+        elif not any(is_tested):
+            divided.append(utterance)
+    return divided
+
+
+def _deal(ordered: Sequence[Utterance], kind: str, num_folds: int, seed: int) -> list[list[str]]:
+    """Deal speakers or texts into parts: the largest first, each to the part that has least."""
+    sizes = _sizes(ordered, kind)
+    if len(sizes) < num_folds:
+        raise ManifestError(
+            f"split.num_folds is {num_folds}, but the corpus has only {len(sizes)} {kind}s"
+        )
+    parts: list[list[str]] = [[] for _ in range(num_folds)]
+    for name in sorted(sizes, key=lambda name: (-sizes[name], _hash(seed, name), name)):
+        min(parts, key=lambda part: (sum(sizes[each] for each in part), len(part))).append(name)
+    return parts
+
+
+def _split_order(utterance: Utterance, seed: int) -> tuple[str, str]:
+    name = PurePosixPath(utterance.path).stem
+    return _hash(seed, f"{utterance.emotion}/{name}"), utterance.utterance
+
+
+def _hash(seed: int, name: str) -> str:
+    return hashlib.sha256(f"{seed}:{name}".encode()).hexdigest()
+
+
+def _cut_stratified(ordered: Sequence[Utterance], fraction: float, split: Split) -> list[Utterance]:
+    """Mark ``fraction`` of each emotion, at least one and never all, as ``split``."""
+    totals = Counter(u.emotion for u in ordered)
+    for emotion, total in totals.items():
+        if total < 2:
+            raise ManifestError(
+                f"emotion {emotion!r} has {total} utterances left to cut a {split} part from, "
+                "expected at least 2: add recordings or drop the emotion"
+            )
+    wanted = {e: min(max(1, round(n * fraction)), n - 1) for e, n in totals.items()}
+    marked: list[Utterance] = []
+    for utterance in ordered:
+        if wanted[utterance.emotion]:
+            wanted[utterance.emotion] -= 1
+            marked.append(replace(utterance, split=split))
+        else:
+            marked.append(utterance)
+    return marked
+
+
+def _cut_groups(
+    ordered: Sequence[Utterance], protocol: str, fraction: float, split: Split, seed: int
+) -> list[Utterance]:
+    """Mark whole speakers or texts as ``split`` until ``fraction`` of all rows is reached."""
+    sizes = _sizes(ordered, protocol)
+    names = sorted(sizes, key=lambda name: (_hash(seed, name), name))
+    marked: set[str] = set()
+    for name in names[:-1]:
+        if marked and sum(sizes[m] for m in marked) >= fraction * len(ordered):
+            break
+        marked.add(name)
+    return [replace(u, split=split) if _group(u, protocol) in marked else u for u in ordered]
+
+
+def _sizes(ordered: Sequence[Utterance], kind: str) -> Counter[str]:
+    """Count the utterances of each speaker or text."""
+    sizes = Counter(_group(u, kind) for u in ordered)
+    if "" in sizes:
+        raise ManifestError(
+            f"split.protocol asks for the {kind}, but {sizes['']} utterances have no known {kind}"
+        )
+    if len(sizes) < 2:
+        raise ManifestError(
+            f"split.protocol asks for the {kind}, but the corpus has only one: "
+            f"{next(iter(sizes))!r}"
+        )
+    return sizes
+
+
+def _group(utterance: Utterance, kind: str) -> str:
+    return {
+        "speaker": utterance.speaker, "text": utterance.text_id, "corpus": utterance.corpus,
+    }[kind]  # fmt: skip
+
+
+def check_splits(utterances: Sequence[Utterance], protocol: str) -> None:
+    """Find any leak between the sides, and any side that cannot be used.
+
+    Raises:
+        ManifestError: If one recording (by digest) stands in two splits, a speaker (or text)
+            of the test part is also trained or validated on under that protocol, a split is
+            empty, a name is unknown, or an emotion is tested but never trained.
+    """
+    problems: list[str] = []
+    sides: dict[str, set[str]] = defaultdict(set)
+    paths: dict[str, list[str]] = defaultdict(list)
+    for utterance in utterances:
+        sides[utterance.sha256].add(utterance.split)
+        paths[utterance.sha256].append(f"{utterance.path} ({utterance.split})")
+        if utterance.split not in SPLITS:
+            problems.append(
+                f"{utterance.path}: split is {utterance.split!r}, expected one of {SPLITS}"
+            )
+        if utterance.emotion not in EMOTIONS:
+            problems.append(f"{utterance.path}: unknown emotion {utterance.emotion!r}")
+    for digest, found in sides.items():
+        if len(found) > 1:
+            problems.append(f"one recording stands in several splits: {', '.join(paths[digest])}")
+    for kind in _PROMISES[protocol]:
+        groups = {s: {_group(u, kind) for u in utterances if u.split == s} for s in SPLITS}
+        for other in ("train", "validation"):
+            shared = groups["test"] & groups[other]
+            if shared:
+                names = ", ".join(sorted(shared))
+                problems.append(f"the {kind} protocol is broken: {names} in both test and {other}")
+    counts = Counter(u.split for u in utterances)
+    problems += [f"the {split} part is empty" for split in SPLITS if not counts[split]]
+    trained = {u.emotion for u in utterances if u.split == "train"}
+    known = {u.emotion for u in utterances if u.emotion in EMOTIONS}
+    for emotion in in_table_order(known - trained):
+        problems.append(f"emotion {emotion!r} is never trained on")
+    if problems:
+        raise ManifestError("the split cannot be used:\n" + list_problems(problems))

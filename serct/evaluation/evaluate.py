@@ -1,0 +1,291 @@
+"""Evaluation: the one place where models answer, for training, scoring and use alike."""
+
+import csv
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from serct.data.shards import ShardDataset
+from serct.emotions import in_table_order
+from serct.errors import ShardError
+from serct.evaluation.metrics import Scores, majority, score
+from serct.models import Model
+from serct.models.classical.feature_classifier import FeatureClassifier
+from serct.runtime import atomic, distributed, machine
+from serct.runtime.arrays import Features, Floats, Integers, Probabilities
+from serct.runtime.atomic import write_json
+
+
+class Classifier(Protocol):
+    """Anything that turns waveforms into probabilities."""
+
+    def __call__(self, waveforms: Floats, num_valid: Integers) -> Probabilities:
+        """Answer for a batch.
+
+        Args:
+            waveforms: In [-1, 1), zero behind each clip, cut anywhere there. float32 [B, M]
+            num_valid: Samples that are not padding. int64 [B]
+
+        Returns:
+            Rows sum to 1. float64 [B, K]
+        """
+        ...
+
+
+class TorchClassifier:
+    """A torch model in evaluation mode; in float32 unless told otherwise, for equal scores."""
+
+    def __init__(
+        self,
+        module: torch.nn.Module,
+        device: torch.device,
+        precision: torch.dtype = torch.float32,
+    ) -> None:
+        self.module = module.to(device)
+        self.device = device
+        self.precision = precision
+
+    def __call__(self, waveforms: Floats, num_valid: Integers) -> Probabilities:
+        """See `Classifier`; dropout is off meanwhile, and the model's mode stays its own."""
+        was_training = self.module.training
+        self.module.eval()
+        is_mixed = self.precision != torch.float32
+        with (
+            torch.inference_mode(),
+            machine.tensor_float32(is_allowed=False),
+            torch.autocast(self.device.type, self.precision, enabled=is_mixed),
+        ):
+            logits = self.module(
+                torch.from_numpy(waveforms).to(self.device),
+                torch.from_numpy(num_valid).to(self.device),
+            )
+            probabilities = logits.double().softmax(dim=-1).cpu().numpy()
+        self.module.train(was_training)
+        return np.asarray(probabilities)
+
+
+class VoiceClassifier:
+    """A model that answers better for a voice that it has heard, whatever was felt meanwhile.
+
+    Called for a batch, it answers as for voices never heard.
+    """
+
+    def __init__(self, model: FeatureClassifier) -> None:
+        self._model = model
+        self.num_features = model.num_features
+
+    def __call__(self, waveforms: Floats, num_valid: Integers) -> Probabilities:
+        """See `Classifier`."""
+        return self._model.predict_proba(waveforms)
+
+    def describe(self, waveforms: Floats, num_valid: Integers) -> Features:
+        """Give the features of a batch. float64 [B, F]."""
+        return self._model.describe(waveforms)
+
+    def answer(self, features: Features, heard: Features) -> Probabilities:
+        """Answer for clips of one voice after other recordings of it. [n, F], [k, F] -> [n, K]."""
+        return self._model.answer(features, heard)
+
+    def answer_by_voice(self, features: Features, voices: Sequence[str]) -> Probabilities:
+        """Answer for each clip after all clips of its voice. [n, F], n voices -> [n, K]."""
+        return self._model.answer_by_voice(features, voices)
+
+    def hear(self, waveforms: Floats, num_valid: Integers) -> Classifier:
+        """Give a classifier for the voice that recordings are of. [k, M], [k]."""
+        heard = self.describe(waveforms, num_valid)
+        return lambda waveforms, num_valid: self.answer(self.describe(waveforms, num_valid), heard)
+
+
+def for_strangers(classifier: Classifier) -> Classifier:
+    """Give what answers for clips of voices never heard, as a service must."""
+    return classifier.__call__ if isinstance(classifier, VoiceClassifier) else classifier
+
+
+def as_classifier(
+    model: Model, device: torch.device, precision: torch.dtype = torch.float32
+) -> Classifier:
+    """Give a model of either kind the one interface; ``precision`` is for torch models."""
+    if isinstance(model, torch.nn.Module):
+        return TorchClassifier(model, device, precision)
+    if isinstance(model, FeatureClassifier) and model.adapts_to_voices:
+        return VoiceClassifier(model)
+    return lambda waveforms, num_valid: model.predict_proba(waveforms)
+
+
+def predict(
+    classifier: Classifier,
+    dataset: ShardDataset,
+    batch_size: int,
+    on_progress: Callable[[int], object] = lambda count: None,
+) -> Probabilities:
+    """Answer for every clip of a dataset, in its order.
+
+    A `VoiceClassifier` hears all of the dataset's recordings of a voice, labels unseen, before it
+    answers for one; those of an unknown voice it answers as for a voice never heard. In a group
+    of processes all must call this: they divide the batches, and each gets all answers.
+
+    Returns:
+        float64 [len(dataset), K]
+    """
+    if not isinstance(classifier, VoiceClassifier):
+        return _in_batches(classifier, len(dataset.emotions), dataset, batch_size, on_progress)
+    features = _in_batches(
+        classifier.describe, classifier.num_features, dataset, batch_size, on_progress
+    )
+    return classifier.answer_by_voice(features, dataset.speakers)
+
+
+def _in_batches(
+    give: Callable[[Floats, Integers], Features],
+    width: int,
+    dataset: ShardDataset,
+    batch_size: int,
+    on_progress: Callable[[int], object],
+) -> Features:
+    """Give ``width`` numbers for every clip of a dataset, in its order. float64 [n, width].
+
+    Clips of like length go together, so that none waits for a much longer one.
+    """
+    by_length = np.argsort(dataset.num_valid, kind="stable")
+    found = np.zeros((len(dataset), width))
+    first, step = distributed.rank() * batch_size, distributed.size() * batch_size
+    for start in range(first, len(dataset), step):
+        indices = by_length[start : start + batch_size]
+        batch = dataset.batch(indices)
+        found[indices] = give(batch.waveforms, batch.num_valid)
+        on_progress(len(indices))
+    # A row is found once and zero elsewhere: the sum is exact.
+    return distributed.total_array(found)
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Answers on a dataset and how good they are.
+
+    Attributes:
+        probabilities: float64 [n, K]
+        scores: Against the dataset's labels.
+    """
+
+    probabilities: Probabilities
+    scores: Scores
+
+
+def evaluate(
+    classifier: Classifier,
+    dataset: ShardDataset,
+    batch_size: int,
+    on_progress: Callable[[int], object] = lambda count: None,
+) -> Evaluation:
+    """Score a classifier on rows labelled with its own classes.
+
+    Args:
+        classifier: What to score.
+        dataset: Rows whose ``emotions`` are the classifier's classes.
+        batch_size: Rows at once.
+        on_progress: Called with the number of rows just answered.
+    """
+    probabilities = predict(classifier, dataset, batch_size, on_progress)
+    return Evaluation(probabilities, score(dataset.emotions, dataset.labels, probabilities))
+
+
+@dataclass(frozen=True, eq=False)
+class ZeroShot:
+    """Answers on a corpus that the model was not trained on, scored on the shared emotions.
+
+    Attributes:
+        dataset: The rows with a shared emotion.
+        shared: Emotions that both the model and the corpus know.
+        probabilities: Over the model's classes. float64 [n, K]
+        unmasked: Any of the model's classes may be answered.
+        masked: Only shared classes may be answered; the rest is renormalised.
+        is_right: Where the masked answer is right. bool [n]
+        majority: Always naming the most frequent shared emotion of the corpus.
+    """
+
+    dataset: ShardDataset
+    shared: tuple[str, ...]
+    probabilities: Probabilities
+    unmasked: Scores
+    masked: Scores
+    is_right: npt.NDArray[np.bool_]
+    majority: Scores
+
+
+def evaluate_zero_shot(
+    classifier: Classifier,
+    emotions: Sequence[str],
+    shards: Path,
+    splits: Sequence[str],
+    batch_size: int,
+    on_progress: Callable[[int], object] = lambda count: None,
+) -> ZeroShot:
+    """Score a classifier on another corpus, over the emotions both know.
+
+    Args:
+        classifier: Answers over ``emotions``.
+        emotions: The classifier's classes, in its order.
+        shards: The other corpus.
+        splits: Which parts of it to score; all, since none was trained on.
+        batch_size: Rows at once.
+        on_progress: Called with the number of rows just answered.
+
+    Raises:
+        ShardError: If the two share fewer than two emotions.
+
+    Source:
+        Thesis, section 6.2; its code numbered the labels of each corpus anew, which misaligned
+        them, so scores are over one table of emotions here.
+    """
+    dataset = ShardDataset(shards, splits, emotions)
+    shared = in_table_order(set(emotions) & set(dataset.meta.emotions))
+    if len(shared) < 2:
+        raise ShardError(
+            f"{shards}: shares {len(shared)} emotions with the model, expected at least 2; the "
+            f"model knows {', '.join(emotions)}, the corpus {', '.join(dataset.meta.emotions)}"
+        )
+    probabilities = predict(classifier, dataset, batch_size, on_progress)
+    columns = [list(emotions).index(emotion) for emotion in shared]
+    actual = np.array([shared.index(row.label) for row in dataset.rows])
+    masked = probabilities[:, columns]
+    # A model that is certain of a class outside the shared ones leaves nothing to renormalise.
+    total = masked.sum(axis=1, keepdims=True)
+    masked = np.where(total > 0, masked / np.where(total > 0, total, 1), 1 / len(shared))
+    most_frequent = int(np.bincount(actual).argmax())
+    return ZeroShot(
+        dataset=dataset,
+        shared=shared,
+        probabilities=probabilities,
+        unmasked=score(dataset.emotions, dataset.labels, probabilities),
+        masked=score(shared, actual, masked),
+        is_right=masked.argmax(axis=1) == actual,
+        majority=majority(shared, actual, most_frequent),
+    )
+
+
+def write_predictions(
+    path: Path, dataset: ShardDataset, emotions: Sequence[str], probabilities: Probabilities
+) -> None:
+    """Write one row an utterance: who, what it is, what was answered, all probabilities."""
+    header = ["utterance", "speaker", "emotion", "predicted", *(f"p_{e}" for e in emotions)]
+    with (
+        atomic.replacing_file(path) as partial,
+        partial.open("w", encoding="utf-8", newline="") as file,
+    ):
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        for row, answer in zip(dataset.rows, probabilities, strict=True):
+            best = emotions[int(answer.argmax())]
+            # Not so many decimals but digits: where only some may be answered, small ones decide.
+            shown = (f"{p:.6g}" for p in answer)
+            writer.writerow([row.utterance, row.speaker, row.label, best, *shown])
+
+
+def write_confusion(path: Path, scores: Scores) -> None:
+    """Write the confusion matrix with its labels."""
+    write_json(path, {"labels": scores.labels, "counts": scores.confusion.tolist()})

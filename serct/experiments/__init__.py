@@ -1,0 +1,1 @@
+"""Whole experiments: workspaces, their scheduler, studies, search, benchmark."""

@@ -1,0 +1,160 @@
+"""Measuring: interleaved times, peak memory, floating point operations, the machine's limit."""
+
+import multiprocessing
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from serct.config.params import Params
+from serct.experiments.bench.workload import Size, Workload
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How long one thing took, in seconds."""
+
+    median_s: float
+    min_s: float
+    max_s: float
+    repeats: int
+
+
+def interleave(
+    functions: Mapping[str, Callable[[], object]],
+    repeats: int,
+    device: torch.device,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, Timing]:
+    """Time functions in turns, so that what else the machine does meets them all.
+
+    Args:
+        functions: By name; each has run before, so that everything is loaded.
+        repeats: Rounds, at least 1.
+        device: What is waited for before each reading of the clock.
+        clock: Gives seconds.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in functions}
+    for _ in range(repeats):
+        for name, function in functions.items():
+            _wait_for(device)
+            started = clock()
+            function()
+            _wait_for(device)
+            seconds[name].append(clock() - started)
+    return {
+        name: Timing(statistics.median(taken), min(taken), max(taken), repeats)
+        for name, taken in seconds.items()
+    }
+
+
+def _wait_for(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def count_flops(function: Callable[[], object]) -> int:
+    """Count the floating point operations of matrix products and convolutions.
+
+    One multiplication and one addition count as two. What works value by value, such as GELU,
+    is not counted.
+    """
+    with FlopCounterMode(display=False) as counter:
+        function()
+    return int(counter.get_total_flops())
+
+
+def peak_flops(precision: torch.dtype, device: torch.device) -> float:
+    """Measure the most floating point operations a second that a matrix product reaches here."""
+    size = 8192 if device.type == "cuda" else 2048
+    left = torch.randn(size, size, device=device, dtype=precision)
+    right = torch.randn(size, size, device=device, dtype=precision)
+    timing = interleave({"product": lambda: left @ right}, 12, device)["product"]
+    return 2 * size**3 / timing.min_s
+
+
+def peak_memory(params: Params, name: str, size: Size, form: str, device: torch.device) -> int:
+    """Measure the memory that one step of training needs beyond the model and its optimizer.
+
+    On CUDA that is what PyTorch's allocator says. Elsewhere it is the growth of a fresh process'
+    largest resident set: what the system had to provide, whoever allocated it.
+
+    Returns:
+        Bytes.
+    """
+    if device.type == "cuda":
+        return _cuda_growth(params, name, size, form, device)
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return int(pool.apply(_resident_growth, (params, name, size, form)))
+
+
+def _cuda_growth(params: Params, name: str, size: Size, form: str, device: torch.device) -> int:
+    workload = Workload(params, name, size, device)
+    step = workload.step(form, torch.float32)
+    step()
+    workload.optimizer.zero_grad(set_to_none=True)
+    before = torch.cuda.memory_allocated(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    step()
+    return torch.cuda.max_memory_allocated(device) - before
+
+
+def _resident_growth(params: Params, name: str, size: Size, form: str) -> int:
+    import psutil
+
+    workload = Workload(params, name, size, torch.device("cpu"))
+    # The optimizer's state is there before and after each step but the first.
+    for weight in workload.ours.parameters():
+        weight.grad = torch.zeros_like(weight)
+    workload.optimizer.step()
+    workload.optimizer.zero_grad(set_to_none=True)
+    before = psutil.Process().memory_info().rss
+    workload.step(form, torch.float32)()
+    return _peak_resident() - before
+
+
+def _peak_resident() -> int:
+    """Read the largest resident set of this process, in bytes.
+
+    Not `ru_maxrss` where Linux tells it otherwise: a new process begins with that of its parent.
+    """
+    try:
+        status = Path("/proc/self/status").read_text(encoding="utf-8")
+        return 1024 * int(status.split("VmHWM:")[1].split()[0])
+    except (OSError, IndexError):
+        import resource
+
+        # In bytes on macOS, which alone is left.
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far two computations of the same lie apart, as a part of the result.
+
+    Attributes:
+        logits: Largest difference over the largest logit.
+        gradients: Norm of the difference of all gradients over their norm.
+        worst_gradient: The same of the weight where it is largest.
+    """
+
+    logits: float
+    gradients: float
+    worst_gradient: float
+
+
+def difference(workload: Workload) -> Difference:
+    """Compare logits and gradients of both formulations."""
+    (logits, ours), (expected, direct) = (workload.gradients(form) for form in ("ours", "direct"))
+    names = list(direct)
+    errors = torch.stack([(ours[name] - direct[name]).norm() for name in names])
+    norms = torch.stack([direct[name].norm() for name in names])
+    return Difference(
+        logits=float((logits - expected).abs().max() / expected.abs().max()),
+        gradients=float(errors.norm() / norms.norm()),
+        worst_gradient=float((errors / norms).max()),
+    )

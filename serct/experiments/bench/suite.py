@@ -1,0 +1,255 @@
+"""What `serct bench` measures, in which order, and what it says of it."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import torch
+
+from serct.config.params import Params
+from serct.experiments.bench.measure import (
+    Difference,
+    Timing,
+    count_flops,
+    difference,
+    interleave,
+    peak_flops,
+    peak_memory,
+)
+from serct.experiments.bench.workload import FORMS, Size, Workload
+from serct.runtime import machine
+
+# Relative. In float64 both are the same formula; in float32 a bound of a window may fall on the
+# other side of a frame, where the formula itself jumps.
+LIMITS = {"float32": (1e-4, 1e-3), "float64": (1e-10, 1e-10)}
+# Windows stay between frames for the comparison in float32.
+_STILL_FRAMES = 0.005
+_GROWTH = (
+    *(Size(batch, clip_s=3.0) for batch in (1, 4, 16)),
+    *(Size(4, clip_s=seconds) for seconds in (1.0, 3.0, 9.0)),
+    *(Size(4, clip_s=3.0, num_layers=layers) for layers in (1, 4, 8)),
+)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One row of the table: a thing that both formulations do.
+
+    Attributes:
+        task: What is done.
+        size: On what.
+        precision: Of ours; the direct formulation computes in float32.
+        ours: Its time.
+        direct: Its time.
+        ours_flops: See `count_flops`.
+        direct_flops: The same of the direct formulation.
+        share_of_peak: Of what a matrix product reaches in this precision, 0..1.
+    """
+
+    task: str
+    size: Size
+    precision: str
+    ours: Timing
+    direct: Timing
+    ours_flops: int
+    direct_flops: int
+    share_of_peak: float
+
+    @property
+    def speedup(self) -> float:
+        """How many times as fast as the direct formulation."""
+        return self.direct.median_s / self.ours.median_s
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a step of training needs beyond the model and its optimizer's state, in bytes."""
+
+    size: Size
+    ours: int
+    direct: int
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """All that was measured."""
+
+    about: dict[str, Any]
+    differences: dict[str, Difference]
+    figures: tuple[Figure, ...]
+    memory: tuple[Memory, ...]
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether both formulations give the same, within `LIMITS`."""
+        return all(
+            found.logits <= LIMITS[precision][0] and found.gradients <= LIMITS[precision][1]
+            for precision, found in self.differences.items()
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Give everything, and the ratios."""
+        figures = [asdict(figure) | {"speedup": figure.speedup} for figure in self.figures]
+        return asdict(self) | {"is_equal": self.is_equal, "figures": figures}
+
+
+class Suite:
+    """Measures one model entry on one device."""
+
+    def __init__(
+        self,
+        params: Params,
+        name: str,
+        device: torch.device,
+        repeats: int,
+        on_progress: Callable[[str], object] = lambda task: None,
+    ) -> None:
+        self.params, self.name, self.device = params, name, device
+        self.repeats, self.on_progress = repeats, on_progress
+        self.precisions = [torch.float32]
+        if machine.computes_bfloat16(device):
+            self.precisions.append(torch.bfloat16)
+
+    def run(self, is_quick: bool) -> Benchmark:
+        """Measure everything; quickly: without how time and memory grow."""
+        with machine.tensor_float32(is_allowed=False):
+            return self._run(is_quick)
+
+    def _run(self, is_quick: bool) -> Benchmark:
+        self.on_progress("peak of a matrix product")
+        self.peaks = {each: peak_flops(each, self.device) for each in self.precisions}
+        usual = Size(self.params.train_params(self.name).batch_size)
+        self.on_progress("equality")
+        differences = self._compare(usual)
+        figures = [
+            *self._time("training step", usual, Workload.step),
+            *self._time("forward", usual, Workload.forward),
+            *self._time("one clip of 3 s", Size(1, clip_s=3.0), Workload.forward),
+        ]
+        memory = [self._measure_memory(usual)]
+        if not is_quick:
+            for size in _GROWTH:
+                figures += self._time("training step", size, Workload.step)
+                memory.append(self._measure_memory(size))
+        return Benchmark(self._about(), differences, tuple(figures), tuple(memory))
+
+    def _compare(self, size: Size) -> dict[str, Difference]:
+        workload = self._workload(size)
+        workload.place_windows(_STILL_FRAMES)
+        found = {"float32": difference(workload)}
+        # Two clips tell as much, in less time.
+        found["float64"] = difference(self._workload(Size(min(2, size.batch_size))).double())
+        return found
+
+    def _time(
+        self,
+        task: str,
+        size: Size,
+        make: Callable[[Workload, str, torch.dtype], Callable[[], object]],
+    ) -> list[Figure]:
+        self.on_progress(f"{task}, {describe(size)}")
+        workload = self._workload(size)
+        functions = {"direct": make(workload, "direct", torch.float32)}
+        functions |= {_name(each): make(workload, "ours", each) for each in self.precisions}
+        flops = {name: count_flops(function) for name, function in functions.items()}
+        timings = interleave(functions, self.repeats, self.device)
+        return [
+            Figure(
+                task, size, _name(each), timings[_name(each)], timings["direct"],
+                flops["float32"], flops["direct"],
+                flops["float32"] / timings[_name(each)].median_s / self.peaks[each],
+            )
+            for each in self.precisions
+        ]  # fmt: skip
+
+    def _measure_memory(self, size: Size) -> Memory:
+        self.on_progress(f"memory of a training step, {describe(size)}")
+        ours, direct = (
+            peak_memory(self.params, self.name, size, form, self.device) for form in FORMS
+        )
+        return Memory(size, ours, direct)
+
+    def _workload(self, size: Size) -> Workload:
+        return Workload(self.params, self.name, size, self.device)
+
+    def _about(self) -> dict[str, Any]:
+        return {
+            "date": datetime.now(UTC).date().isoformat(),
+            "machine": vars(machine.machine()),
+            "device": str(self.device),
+            "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+            "commit": machine.git_commit(),
+            "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+            "model": self.name,
+            "num_samples": self.params.audio.num_samples,
+            "peak_flops": {_name(each): peak for each, peak in self.peaks.items()},
+        }
+
+
+def describe(size: Size) -> str:
+    """Say how large the work is, e.g. "16 clips as in TESS"."""
+    clips = f"{size.batch_size} clip" + "s" * (size.batch_size > 1)
+    length = "as in TESS" if size.clip_s is None else f"of {size.clip_s:g} s"
+    layers = "" if size.num_layers is None else f", {size.num_layers} layers"
+    return f"{clips} {length}{layers}"
+
+
+def as_text(benchmark: Benchmark) -> str:
+    """Give the tables and the verdict on equality, in Markdown."""
+    about = benchmark.about
+    machine = about["machine"]
+    peaks = ", ".join(f"{peak / 1e9:,.0f} in {name}" for name, peak in about["peak_flops"].items())
+    lines = [
+        f"{machine['gpu'] if about['device'] == 'cuda' else machine['cpu']}, "
+        f"{about['threads']} threads, PyTorch {about['torch']}, {about['date']}; "
+        f"rows of {about['num_samples']:,} samples; GFLOP/s of a matrix product: {peaks}",
+        "",
+    ]
+    for precision, found in benchmark.differences.items():
+        lines.append(
+            f"{precision}: logits differ by {found.logits:.1e}, gradients by {found.gradients:.1e} "
+            f"(single weight: {found.worst_gradient:.1e})"
+        )
+    lines += ["equal" if benchmark.is_equal else "NOT EQUAL", ""]
+    rows = [("task", "size", "ours in", "ours s", "direct s", "faster", "GFLOP", "direct", "peak")]
+    rows += [
+        (
+            f.task, describe(f.size), f.precision, _spread(f.ours), _spread(f.direct),
+            f"{f.speedup:.1f} x", f"{f.ours_flops / 1e9:,.0f}", f"{f.direct_flops / 1e9:,.0f}",
+            f"{f.share_of_peak:.0%}",
+        )
+        for f in benchmark.figures
+    ]  # fmt: skip
+    lines += [
+        *_table(rows),
+        "",
+        "Median (least-most) of each. peak: share of a matrix product.",
+        "",
+    ]
+    memory = [("memory of a training step", "ours MB", "direct MB", "part")]
+    memory += [
+        (describe(m.size), f"{m.ours / 1e6:,.0f}", f"{m.direct / 1e6:,.0f}",
+         f"{m.ours / m.direct:.2f}")
+        for m in benchmark.memory
+    ]  # fmt: skip
+    return "\n".join([*lines, *_table(memory)])
+
+
+def _spread(timing: Timing) -> str:
+    return f"{timing.median_s:.3g} ({timing.min_s:.3g}-{timing.max_s:.3g})"
+
+
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    body = [
+        "| " + " | ".join(text.ljust(w) for text, w in zip(row, widths, strict=True)) + " |"
+        for row in rows
+    ]
+    return [body[0], "|" + "|".join("-" * (w + 2) for w in widths) + "|", *body[1:]]
+
+
+def _name(precision: torch.dtype) -> str:
+    return str(precision).removeprefix("torch.")

@@ -1,0 +1,161 @@
+"""What `serct doctor` looks at: is this machine able to run everything, and if not, why."""
+
+import importlib
+import os
+import shutil
+import sys
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from serct.config.params import LocalExecutor
+from serct.config.reader import read_params
+from serct.errors import SerctError
+from serct.tracking import artifact_place, store_problems
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at."""
+
+    check: str
+    is_good: bool
+    found: str
+
+
+def examine(root: Path) -> list[Finding]:
+    """Look at interpreter, packages, devices, disk and each connection of a workspace."""
+    looks: dict[str, Callable[[], str]] = {
+        "python": lambda: sys.version.split()[0],
+        "torch": _torch,
+        "device": _device,
+        "audio": lambda: _version("soundfile"),
+        "resampler": lambda: _version("soxr"),
+        "speech synthesis": lambda: _import("espeakng_loader"),
+        "torchaudio (optional)": _torchaudio,
+        "disk": lambda: _disk(root),
+        "mirror": _mirror,
+        "tracking": lambda: _tracking(root),
+        "models' store": lambda: _artifacts(root),
+        "data remote": lambda: _data_remote(root),
+        "search": _search,
+        "executor": lambda: _executor(root),
+    }
+    findings = []
+    for check, look in looks.items():
+        try:
+            findings.append(Finding(check, True, look()))
+        except (ImportError, OSError, RuntimeError, SerctError) as error:
+            findings.append(Finding(check, False, str(error)))
+    return findings
+
+
+def _import(name: str) -> str:
+    importlib.import_module(name)
+    return "there"
+
+
+def _version(name: str) -> str:
+    return str(importlib.import_module(name).__version__)
+
+
+def _torch() -> str:
+    import torch
+
+    return f"{torch.__version__}, {torch.get_num_threads()} threads"
+
+
+def _device() -> str:
+    from serct.runtime.machine import machine, pick_device
+
+    described = machine()
+    return f"{pick_device('auto')} ({described.gpu or described.cpu})"
+
+
+def _torchaudio() -> str:
+    try:
+        return _version("torchaudio")
+    except ImportError:
+        return "not installed: only needed for audio.resampler: torchaudio"
+    except (OSError, RuntimeError) as error:
+        # Installed for another CUDA than torch: worth knowing, but nothing depends on it.
+        return f"not usable ({error}): only needed for audio.resampler: torchaudio"
+
+
+def _disk(root: Path) -> str:
+    free_gb = shutil.disk_usage(root).free / 1e9
+    if free_gb < 5:
+        raise SerctError(f"{free_gb:.1f} GB free, expected at least 5 GB")
+    return f"{free_gb:.0f} GB free"
+
+
+def _mirror() -> str:
+    mirror = os.environ.get("SERCT_MIRROR")
+    if not mirror:
+        return "SERCT_MIRROR is not set: corpora come from their official addresses"
+    if not Path(mirror).is_dir():
+        raise SerctError(f"SERCT_MIRROR is {mirror!r}, which is not a folder")
+    return f"{mirror}: {', '.join(sorted(p.name for p in Path(mirror).iterdir()))}"
+
+
+def _tracking(root: Path) -> str:
+    problems = store_problems(root)
+    if problems:
+        raise SerctError("; ".join(problems))
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite in {root}"
+
+
+def _artifacts(root: Path) -> str:
+    place = artifact_place(root, read_params(root / "params.yaml").tracking.experiment)
+    return place or "no experiment yet: the first training makes it"
+
+
+def _data_remote(root: Path) -> str:
+    # DVC takes a second to import.
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    try:
+        with warnings.catch_warnings():
+            # DVC's own parts warn of each other.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            with Repo(str(root)) as repo:
+                name = repo.config["core"].get("remote")
+                if not name:
+                    return "none: data stays on this machine (docs/team.md tells how to share it)"
+                remote = repo.cloud.get_remote(name)
+                # What nobody has pushed to yet is not there, but the bucket or disk is.
+                first = Path(remote.path).parts[0]
+                if not (remote.fs.exists(remote.path) or remote.fs.exists(first)):
+                    raise SerctError(f"{name}, {remote.path}: not there")
+                return f"{name}, {remote.path}"
+    except SerctError:
+        raise
+    except DvcException as error:
+        raise SerctError(str(error)) from error
+    except Exception as error:
+        # Each kind of storage has a library of its own, which raises classes of its own.
+        raise SerctError(
+            f"{name}, {remote.path}: {error}; `dvc remote list` shows its address, docs/team.md "
+            "what must be set"
+        ) from error
+
+
+def _search() -> str:
+    url = os.environ.get("SERCT_SEARCH_STORAGE")
+    if not url:
+        return "a journal in the workspace: SERCT_SEARCH_STORAGE is not set"
+    from serct.experiments.search.run import open_storage
+
+    studies = open_storage(url).get_all_studies()
+    return f"database, {len(studies)} searches in it"
+
+
+def _executor(root: Path) -> str:
+    section = read_params(root / "params.yaml").executor
+    if isinstance(section, LocalExecutor):
+        return "local: all work is done on this machine"
+    from serct.runtime.ray_cluster import describe
+
+    return describe(section)

@@ -1,0 +1,187 @@
+"""Independent stages of the pipeline side by side, with the result of `dvc repro`.
+
+DVC itself runs one stage after the other. Each stage here is a `dvc repro` of its own, started when
+all that it needs is done, so that locking, caching and dvc.lock stay DVC's. The entries of the lock
+stand in the order in which stages ended.
+"""
+
+import os
+import subprocess
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from pathlib import Path
+
+from serct.errors import ParamsError
+from serct.experiments.workspace import run_dvc, stage_environment
+
+Graph = Mapping[str, frozenset[str]]
+
+
+def read_graph(workspace: Path) -> Graph:
+    """Give each stage of a workspace with the stages that it needs."""
+    # DVC takes a second to import.
+    from dvc.repo import Repo
+
+    with warnings.catch_warnings():
+        # DVC's own parts warn of each other.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        with Repo(str(workspace)) as repo:
+            graph = repo.index.graph
+            return {
+                stage.name: frozenset(needed.name for needed in graph.successors(stage))
+                for stage in graph.nodes
+            }
+
+
+def only(graph: Graph, targets: Sequence[str]) -> Graph:
+    """Keep the targets and all that they need; everything without targets.
+
+    Args:
+        graph: From `read_graph`.
+        targets: Stages, or the name before the @ for all of a kind, as `dvc repro` takes them.
+
+    Raises:
+        ParamsError: If there is no such stage.
+    """
+    if not targets:
+        return graph
+    wanted: list[str] = []
+    for target in targets:
+        found = [stage for stage in graph if target in (stage, stage.partition("@")[0])]
+        if not found:
+            raise ParamsError(f"no stage {target!r}, expected one of: {', '.join(sorted(graph))}")
+        wanted += found
+    kept: set[str] = set()
+    while wanted:
+        stage = wanted.pop()
+        if stage not in kept:
+            kept.add(stage)
+            wanted += graph[stage]
+    return {stage: graph[stage] for stage in graph if stage in kept}
+
+
+def rebuild(
+    workspace: Path,
+    jobs: int,
+    targets: Sequence[str] = (),
+    flags: Sequence[str] = (),
+    show: Callable[[str], object] = print,
+) -> int:
+    """Rebuild whatever changed, up to ``jobs`` stages at once; a single one is DVC's own way.
+
+    When a stage fails no new one is started; those running end first.
+
+    Args:
+        workspace: Where to run.
+        jobs: At least 1. Each gets its share of the cores, unless OMP_NUM_THREADS is set.
+        targets: Only these and what they need.
+        flags: More of `dvc repro`'s options.
+        show: Is given each line of output, with its stage in front, and each change of state.
+
+    Returns:
+        The exit code of the first stage that failed, 0 if none did.
+
+    Raises:
+        ParamsError: If there are several jobs and a target is no stage.
+    """
+    if jobs == 1:
+        return run_dvc(workspace, ["repro", *flags, *targets])
+    graph = only(read_graph(workspace), targets)
+    environment = stage_environment(os.environ)
+    environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // jobs)))
+    runner = _Runner(workspace, flags, environment, show)
+    done: set[str] = set()
+    running: dict[Future[int], str] = {}
+    failed = 0
+    with ThreadPoolExecutor(jobs) as pool:
+        try:
+            while len(done) < len(graph):
+                if not failed:
+                    started = {*running.values(), *done}
+                    for stage in _ready(graph, done, started)[: jobs - len(running)]:
+                        running[pool.submit(runner.run, stage)] = stage
+                        show(_state(graph, done, running.values()))
+                if not running:
+                    break
+                finished, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    stage, code = running.pop(future), future.result()
+                    if code:
+                        failed = failed or code
+                        show(f"{stage} failed with exit code {code}")
+                    else:
+                        done.add(stage)
+        except BaseException:
+            runner.stop()
+            raise
+    show(_state(graph, done, ()))
+    return failed
+
+
+def _ready(graph: Graph, done: set[str], started: set[str]) -> list[str]:
+    """List stages whose needs are done, those first on which most others wait."""
+    waiting: dict[str, int] = dict.fromkeys(graph, 0)
+    for needed in graph.values():
+        for stage in needed:
+            waiting[stage] = waiting.get(stage, 0) + 1
+    ready = [stage for stage in graph if stage not in started and graph[stage] <= done]
+    return sorted(ready, key=lambda stage: (-waiting[stage], list(graph).index(stage)))
+
+
+def _state(graph: Graph, done: set[str], running: Iterable[str]) -> str:
+    now = ", ".join(running)
+    return f"=== {len(done)} of {len(graph)} stages done" + (f"; running: {now}" if now else "")
+
+
+class _Runner:
+    """Runs stages as processes whose output is shown line by line, whole lines only."""
+
+    def __init__(
+        self,
+        workspace: Path,
+        flags: Sequence[str],
+        environment: Mapping[str, str],
+        show: Callable[[str], object],
+    ) -> None:
+        self._workspace = workspace
+        self._flags = flags
+        self._environment = environment
+        self._show = show
+        self._lock = threading.Lock()
+        self._processes: set[subprocess.Popen[str]] = set()
+
+    def run(self, stage: str) -> int:
+        """Run one stage, waiting for DVC's lock where another holds it; give its exit code."""
+        command = [
+            sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", *self._flags,
+            stage,
+        ]  # fmt: skip
+        with subprocess.Popen(
+            command,
+            cwd=self._workspace,
+            env=self._environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        ) as process:
+            with self._lock:
+                self._processes.add(process)
+            assert process.stdout is not None  # noqa: S101  asked for above
+            for line in process.stdout:
+                if line.strip():
+                    with self._lock:
+                        self._show(f"[{stage}] {line.rstrip()}")
+            code = process.wait()
+            with self._lock:
+                self._processes.discard(process)
+            return code
+
+    def stop(self) -> None:
+        """End what still runs."""
+        with self._lock:
+            for process in self._processes:
+                process.terminate()

@@ -1,0 +1,74 @@
+"""What a search varies: from Optuna's proposals to parameters, and back."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial
+
+from serct.config.params import Params
+from serct.config.reader import check_params
+from serct.config.search import Choices, Integers
+from serct.config.section import merge
+from serct.errors import ParamsError
+
+
+def suggest(trial: optuna.Trial, key: str, space: Any) -> Any:
+    """Let a trial propose a value for a key."""
+    if isinstance(space, Choices):
+        # Optuna stores plain values only: a list is chosen by its text.
+        texts = [json.dumps(choice) for choice in space.choices]
+        return json.loads(trial.suggest_categorical(key, texts))
+    if isinstance(space, Integers):
+        return trial.suggest_int(key, space.low, space.high)
+    return trial.suggest_float(key, space.low, space.high, log=space.log)
+
+
+def with_values(params: Params, values: Mapping[str, Any]) -> Params:
+    """Lay values over the model's entry; checked as params.yaml is."""
+    search = params.search
+    overlay = merge({"train": {"epochs": search.epochs}}, as_entry(values))
+    data = json.loads(params.model_dump_json())
+    return check_params(merge(data, {"models": {search.model: overlay}}), "search")
+
+
+def as_entry(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Give values by dotted keys as part of a model's entry.
+
+    Example:
+        >>> as_entry({"train.epochs": 3, "width": 8})
+        {'train': {'epochs': 3}, 'width': 8}
+    """
+    entry: dict[str, Any] = {}
+    for key, value in values.items():
+        for part in reversed(key.split(".")):
+            value = {part: value}
+        entry = merge(entry, value)
+    return entry
+
+
+def check_space(params: Params) -> None:
+    """Find keys that are none before anything is trained.
+
+    Raises:
+        ParamsError: Naming the key.
+    """
+    search = params.search
+    entry = json.loads(params.models[search.model].model_dump_json())
+    known: dict[str, Any] = {**entry, "train": json.loads(params.train.model_dump_json())}
+    for key in search.space:
+        found: Any = known
+        for part in key.split("."):
+            if not isinstance(found, dict) or part not in found:
+                raise ParamsError(
+                    f"search.space: {key} is no key of models.{search.model}; expected one of its "
+                    "own, or train. and a key of train"
+                )
+            found = found[part]
+
+
+def value_of(trial: FrozenTrial, key: str, space: Any) -> Any:
+    """Give what a trial had for a key, None if it proposed nothing."""
+    value = trial.params.get(key)
+    return json.loads(value) if isinstance(space, Choices) and value is not None else value

@@ -1,0 +1,160 @@
+"""Workspaces: a folder in which the pipeline runs with its own params, data and tracking.
+
+The checkout is one; a profile gets another, so that trying things out never touches what a bare
+`dvc repro` has built. A workspace holds links to the code and its own params.yaml.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from serct.config.params import Params
+from serct.config.reader import check_params, read_params, read_yaml
+from serct.config.section import merge
+from serct.errors import ParamsError, SerctError
+from serct.runtime import atomic
+
+# DVC asks nothing over the network: no usage statistics, no check for new versions.
+_DVC_CONFIG = "[core]\n    no_scm = True\n    analytics = false\n    check_update = false\n"
+_CODE = ("dvc.yaml", ".dvcignore", "pipeline", "serct")
+
+
+def project_root() -> Path:
+    """The checkout that this code runs from.
+
+    Raises:
+        SerctError: If the package was installed without the pipeline around it.
+    """
+    root = Path(__file__).resolve().parents[2]
+    if not (root / "dvc.yaml").exists():
+        raise SerctError(
+            f"{root}: no dvc.yaml beside the package; the pipeline runs from a checkout of the "
+            "project, installed with `make install`"
+        )
+    return root
+
+
+def list_profiles() -> list[str]:
+    """Names of the profiles in `profiles/`."""
+    return sorted(path.stem for path in (project_root() / "profiles").glob("*.yaml"))
+
+
+def prepare_workspace(
+    folder: Path | None,
+    profile: str | None,
+    settings: Sequence[str] = (),
+    *,
+    overlay: Mapping[str, Any] | None = None,
+    cache: Path | None = None,
+) -> tuple[Path, Params]:
+    """Make a folder ready to run the pipeline in.
+
+    Args:
+        folder: The workspace; the checkout itself if None and there is nothing to lay over its
+            params, else ``build/<profile>`` in it.
+        profile: A name in `profiles/` or a path to such a file.
+        settings: Single values on top, as "train.epochs=3".
+        overlay: More values on top, nested as in params.yaml. A model's entry may name another
+            one as its ``base`` and hold only what differs.
+        cache: DVC's cache, for workspaces that share one; its own if None.
+
+    Returns:
+        The workspace and its checked params.
+
+    Raises:
+        ParamsError: If the profile is unknown or the params do not check.
+        SerctError: If the folder holds something else.
+    """
+    root = project_root()
+    if folder is None and profile is None and not settings and not overlay:
+        if not (root / ".git").exists():
+            # From a source archive there is no git for DVC to use.
+            run_dvc(root, ["config", "--local", "core.no_scm", "true"])
+        return root, read_params(root / "params.yaml")
+    folder = (folder or root / "build" / Path(profile or "custom").stem).resolve()
+    if folder == root:
+        raise SerctError(f"{folder} is the checkout itself: choose another --workspace")
+    if folder.exists() and not (folder / ".dvc").exists() and any(folder.iterdir()):
+        raise SerctError(f"{folder} is not empty and not a workspace: choose another --workspace")
+    data = read_yaml(root / "params.yaml")
+    if profile is not None:
+        data = merge(data, read_yaml(_profile_path(root, profile)))
+    for setting in settings:
+        data = merge(data, _parse_setting(setting))
+    data = _with_bases(merge(data, overlay or {}))
+    for corpus in data.get("corpora", {}).values():
+        if isinstance(corpus, dict) and corpus.get("reader") == "folder":
+            corpus["path"] = str(root / Path(str(corpus.get("path", ""))).expanduser())
+    params = check_params(data, f"params.yaml with {profile or 'settings'}")
+    config = folder / ".dvc" / "config"
+    if not config.exists():  # it may hold a remote of the user's by now
+        shared = f"[cache]\n    dir = {cache}\n" if cache else ""
+        atomic.write_text(config, _DVC_CONFIG + shared)
+    for name in _CODE:
+        link = folder / name
+        if link.is_symlink() and link.readlink() != root / name:
+            link.unlink()  # the checkout was moved
+        if not link.is_symlink():
+            link.symlink_to(root / name)
+    text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
+    atomic.write_text(folder / "params.yaml", f"# Made by `serct repro`; edits are lost.\n{text}")
+    return folder, params
+
+
+def _with_bases(data: dict[str, Any]) -> dict[str, Any]:
+    """Write out the entries under ``models`` that name a base."""
+    models = dict(data.get("models", {}))
+    for name, entry in models.items():
+        if not isinstance(entry, dict) or "base" not in entry:
+            continue
+        base = models.get(entry["base"])
+        if not isinstance(base, dict) or "base" in base:
+            raise ParamsError(
+                f"models.{name}: base is {entry['base']!r}, expected an entry without a base"
+            )
+        own = {key: value for key, value in entry.items() if key != "base"}
+        models[name] = merge(base, own)
+    return {**data, "models": models}
+
+
+def _profile_path(root: Path, profile: str) -> Path:
+    for path in (root / "profiles" / f"{profile}.yaml", Path(profile)):
+        if path.is_file():
+            return path
+    raise ParamsError(f"no profile {profile!r}, expected one of: {', '.join(list_profiles())}")
+
+
+def _parse_setting(setting: str) -> dict[str, Any]:
+    key, is_assigned, value = setting.partition("=")
+    if not is_assigned or not key:
+        raise ParamsError(f"--set {setting!r}: expected KEY=VALUE such as train.epochs=3")
+    try:
+        nested: Any = json.loads(value)
+    except json.JSONDecodeError:
+        nested = value
+    for part in reversed(key.split(".")):
+        nested = {part: nested}
+    return dict(nested)
+
+
+def run_dvc(workspace: Path, arguments: Sequence[str]) -> int:
+    """Run DVC in a workspace with this interpreter for the stages; give its exit code."""
+    command = [sys.executable, "-m", "dvc", *arguments]
+    return subprocess.run(command, cwd=workspace, env=stage_environment(os.environ)).returncode
+
+
+def stage_environment(inherited: Mapping[str, str]) -> dict[str, str]:
+    """Give the environment that stages run in: this interpreter, and paths that hold anywhere."""
+    environment = dict(inherited)
+    # The stages' `python` is this one, whether or not its environment is activated.
+    environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), inherited["PATH"]])
+    for name in ("SERCT_MIRROR", "SERCT_CACHE"):
+        if inherited.get(name):
+            environment[name] = str(Path(inherited[name]).expanduser().resolve())
+    return environment

@@ -1,0 +1,1 @@
+"""From audio to probabilities: the predictor, exported models, voice activity, large folders."""

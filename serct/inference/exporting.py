@@ -1,0 +1,199 @@
+"""Exporting a trained model to ONNX, in float32 or int8, checked before it is kept.
+
+Shapes: B batch, M samples of a cut row.
+"""
+
+import json
+import logging
+import tempfile
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from serct.data.shards import ShardDataset
+from serct.errors import CheckpointError
+from serct.evaluation.evaluate import Classifier, TorchClassifier, evaluate
+from serct.inference.onnx_model import (
+    INPUTS,
+    MODEL_FILE,
+    NOTE_FILE,
+    Comparison,
+    ExportNote,
+    OnnxClassifier,
+)
+from serct.inference.onnx_model import digest as file_digest
+from serct.models.checkpoint import Card, load_model
+from serct.models.serct import Serct
+from serct.runtime import atomic
+
+OPSET = 20
+_LARGEST_BATCH = 4096
+_LARGEST_WEIGHT = 2**28  # bytes
+# Narrower layers, such as the one that places windows, cost little and tell much: they stay exact.
+_NARROWEST_INT8 = 64
+# Largest difference of a logit that rounding may cause in float32.
+_TOLERANCE = 1e-3
+_CHECKED = ((1, 1), (2, 1000), (1, 16_000), (3, 40_000))  # clips, samples
+
+
+def export_onnx(
+    source: Path,
+    destination: Path,
+    *,
+    int8: bool = False,
+    shards: Path | None = None,
+    max_loss_points: float = 0.2,
+) -> ExportNote:
+    """Write a model as a folder that `serct.Predictor` loads with ONNX Runtime.
+
+    Batch size and length stay open. In int8 the weights of wider matrix products are stored in 8
+    bits, and their inputs are rounded to 8 bits anew for each batch; convolutions stay in float32.
+
+    Args:
+        source: A trained model's folder.
+        destination: Folder to make; whole or not at all.
+        int8: Whether to quantise.
+        shards: A corpus on whose test part both are compared.
+        max_loss_points: Percentage points of accuracy that may be lost there.
+
+    Raises:
+        CheckpointError: If the model is of another architecture than `serct`, its export answers
+            differently, or int8 loses more accuracy than allowed.
+    """
+    model, card = load_model(source)
+    if not isinstance(model, Serct):
+        raise CheckpointError(
+            f"{source}: only models of architecture serct are exported, "
+            f"this one is {card.architecture.architecture}"
+        )
+    with atomic.replacing_folder(destination) as folder, tempfile.TemporaryDirectory() as scratch:
+        plain = Path(scratch) / MODEL_FILE
+        trace(model, plain)
+        difference = _difference(model, OnnxClassifier(plain))
+        if not difference <= _TOLERANCE:
+            raise CheckpointError(
+                f"{source}: logits of the export differ by {difference:.2g}, "
+                f"expected at most {_TOLERANCE}"
+            )
+        kept = folder / MODEL_FILE
+        if int8:
+            quantise(plain, kept)
+            difference = _difference(model, OnnxClassifier(kept))
+        else:
+            kept.write_bytes(plain.read_bytes())
+        comparison = None
+        if shards is not None:
+            comparison = _compare(model, OnnxClassifier(kept), card, shards)
+            lost = 100 * (comparison.accuracy_before - comparison.accuracy_after)
+            if lost > max_loss_points:
+                raise CheckpointError(
+                    f"{source}: loses {lost:.2f} points of accuracy on the "
+                    f"{comparison.num_clips} test clips of {comparison.corpus}, "
+                    f"expected at most {max_loss_points}; nothing was written"
+                )
+        note = ExportNote(
+            precision="int8" if int8 else "float32",
+            opset=OPSET,
+            sha256=file_digest(kept),
+            difference=difference,
+            comparison=comparison,
+            versions=_versions(),
+        )
+        atomic.write_json(folder / "card.json", json.loads(card.model_dump_json()))
+        atomic.write_json(folder / NOTE_FILE, note.model_dump(mode="json"))
+    return note
+
+
+def trace(model: Serct, path: Path) -> None:
+    """Write a model as ONNX in float32, batch and length open."""
+    from onnxscript import optimizer
+    from torch.export import Dim
+
+    batch = Dim("batch", min=1, max=_LARGEST_BATCH)
+    samples = Dim("samples", min=1, max=model.num_samples)
+    example = (torch.zeros(2, model.num_samples // 2), torch.tensor([model.num_samples // 2, 1]))
+    # The exporter warns of its own deprecations, and of packages that it could also translate.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            model.eval(),
+            example,
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=INPUTS,
+            output_names=("logits",),
+            dynamic_shapes={"waveforms": {0: batch, 1: samples}, "num_valid": {0: batch}},
+            verbose=False,
+        )
+    if program is None:
+        raise CheckpointError("the exporter gave no model")
+    # What weights make of each other is computed now, once; the exporter leaves what is large.
+    optimizer.optimize_ir(
+        program.model, input_size_limit=_LARGEST_WEIGHT, output_size_limit=_LARGEST_WEIGHT
+    )
+    program.save(path, external_data=False)
+
+
+def quantise(plain: Path, path: Path) -> None:
+    """Write a float32 model with the weights of its wider matrix products in int8."""
+    import onnx
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    graph = onnx.load(plain).graph
+    shapes = {entry.name: entry.dims for entry in graph.initializer}
+    layers = [
+        node.name
+        for node in graph.node
+        if node.op_type in {"MatMul", "Gemm"}
+        and node.input[0] not in shapes
+        and min(shapes.get(node.input[1], [0])) >= _NARROWEST_INT8
+    ]
+    logging.getLogger().setLevel(max(logging.getLogger().level, logging.ERROR))
+    quantize_dynamic(
+        plain, path, nodes_to_quantize=layers, per_channel=True, weight_type=QuantType.QInt8
+    )
+
+
+def _difference(model: Serct, exported: OnnxClassifier) -> float:
+    """Compare logits on noise of several lengths; gives the largest difference."""
+    generator = torch.Generator().manual_seed(0)
+    largest = 0.0
+    for num_clips, longest in _CHECKED:
+        length = min(longest, model.num_samples)
+        num_valid = torch.randint(1, length + 1, (num_clips,), generator=generator)
+        num_valid[0] = length
+        noise = 0.1 * torch.randn(num_clips, length, generator=generator)
+        waveforms = noise * (torch.arange(length) < num_valid[:, None])
+        with torch.inference_mode():
+            expected = model(waveforms, num_valid).numpy()
+        found = exported.logits(waveforms.numpy(), num_valid.numpy())
+        largest = max(largest, float(np.abs(found - expected).max()))
+    return largest
+
+
+def _compare(model: Serct, exported: Classifier, card: Card, shards: Path) -> Comparison:
+    dataset = ShardDataset(shards, ["test"], card.emotions)
+    before = evaluate(TorchClassifier(model, torch.device("cpu")), dataset, batch_size=16)
+    after = evaluate(exported, dataset, batch_size=16)
+    return Comparison(
+        corpus=dataset.meta.corpus,
+        split="test",
+        num_clips=len(dataset),
+        accuracy_before=before.scores.wa,
+        accuracy_after=after.scores.wa,
+        largest_difference=float(np.abs(before.probabilities - after.probabilities).max()),
+    )
+
+
+def _versions() -> dict[str, str]:
+    import onnx
+    import onnxruntime
+
+    return {
+        "torch": torch.__version__,
+        "onnx": onnx.__version__,
+        "onnxruntime": onnxruntime.__version__,
+    }

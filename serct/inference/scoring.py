@@ -1,0 +1,189 @@
+"""A model's answers for a large folder of recordings, written part by part.
+
+Each part is a file of its own, written whole or not at all, so that a run that was cut off goes on
+with the parts that are missing, and the parts may be made anywhere.
+"""
+
+import csv
+import hashlib
+import json
+import shutil
+from collections import Counter
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+
+from serct.data.audio import read_recording
+from serct.data.corpora.tree import is_recording, list_files
+from serct.data.download import Progress, no_progress
+from serct.errors import AudioError, ReportError
+from serct.inference.predictor import CHECKS, Predictor
+from serct.runtime import atomic
+from serct.runtime.arrays import Pcm
+from serct.runtime.executors import Executor
+from serct.runtime.machine import num_threads
+
+FORMAT_VERSION = 1
+_BATCH_SIZE = 16
+
+
+@dataclass(frozen=True)
+class Part:
+    """Recordings whose answers make one file.
+
+    Attributes:
+        number: From 0.
+        names: Paths below the folder, as they stand in the file.
+    """
+
+    number: int
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """How many recordings got which answer.
+
+    Attributes:
+        emotions: Recordings by what was told of them, "uncertain" among them.
+        num_unusable: Files that are no usable audio; each row says why.
+        seconds: Speech that was heard.
+    """
+
+    emotions: Counter[str]
+    num_unusable: int
+    seconds: float
+
+
+def score_folder(
+    recordings: Path,
+    out: Path,
+    source: Path,
+    executor: Executor,
+    *,
+    device: str = "cpu",
+    precision: str = "float32",
+    part_size: int = 256,
+    progress: Progress = no_progress,
+) -> Scored:
+    """Answer for every recording below a folder.
+
+    Args:
+        recordings: The folder; only read.
+        out: Gets ``plan.json``, a copy of the model and ``part-00000.csv`` and so on, whose rows
+            name the file, its length in s, what is told of it, the probability of each emotion,
+            and why a file is unusable. Shared by all machines that work.
+        source: The model's folder.
+        executor: Does the work.
+        device: "auto", "cpu", "cuda" or "mps".
+        precision: See `serct.Predictor.load`.
+        part_size: Recordings of a part.
+        progress: Shows how far it is.
+
+    Raises:
+        CorpusError: If there is no such folder.
+        ReportError: If there are no recordings, or ``out`` holds answers of another model or for
+            other recordings.
+        CheckpointError: If the folder holds no usable model.
+    """
+    names = [str(path) for path in list_files(recordings, is_recording)]
+    if not names:
+        raise ReportError(f"{recordings}: no recordings in it")
+    card = Predictor.load(source).card
+    plan = {
+        "format_version": FORMAT_VERSION,
+        "model": card.fingerprint,
+        "emotions": list(card.emotions),
+        "precision": precision,
+        "num_recordings": len(names),
+        "names": hashlib.sha256("\n".join(names).encode()).hexdigest(),
+        "part_size": part_size,
+    }
+    _prepare(out, plan, source)
+    parts = [
+        Part(number, tuple(names[first : first + part_size]))
+        for number, first in enumerate(range(0, len(names), part_size))
+    ]
+    missing = [part for part in parts if not _part_path(out, part).exists()]
+    work = partial(_score_part, recordings.resolve(), out.resolve(), device, precision)
+    with progress(sum(len(part.names) for part in missing), "scoring", "recordings") as advance:
+        for done in executor.map(work, missing, on_gpu=device != "cpu"):
+            advance(done)
+    return _sum_up(_part_path(out, part) for part in parts)
+
+
+def _prepare(out: Path, plan: dict[str, object], source: Path) -> None:
+    plan_path = out / "plan.json"
+    if plan_path.exists():
+        found = json.loads(plan_path.read_text(encoding="utf-8"))
+        differing = [key for key in plan if found.get(key) != plan[key]]
+        if differing:
+            raise ReportError(
+                f"{plan_path}: made with another {' and '.join(differing)}, expected the same to "
+                "go on; choose another folder for --out, or delete this one"
+            )
+        return
+    with atomic.replacing_folder(out / "model") as folder:
+        shutil.copytree(source, folder, dirs_exist_ok=True)
+    atomic.write_json(plan_path, plan)
+
+
+def _part_path(out: Path, part: Part) -> Path:
+    return out / f"part-{part.number:05d}.csv"
+
+
+# A process answers for many parts with one model.
+@lru_cache(maxsize=1)
+def _load(folder: Path, device: str, precision: str) -> Predictor:
+    return Predictor.load(folder, device, precision)
+
+
+def _score_part(recordings: Path, out: Path, device: str, precision: str, part: Part) -> int:
+    """Write one part; returns the number of its recordings."""
+    predictor = _load(out / "model", device, precision)
+
+    def read(name: str) -> tuple[dict[str, str], Pcm | None]:
+        try:
+            recording = read_recording(recordings / name, CHECKS, name, mono=True)
+            clip = predictor.prepare(recording.waveform, recording.sample_rate)
+        except AudioError as error:
+            return {"file": name, "problem": str(error).removeprefix(f"{name}: ")}, None
+        return {"file": name, "seconds": f"{recording.duration_s:.3f}"}, clip
+
+    with ThreadPoolExecutor(num_threads()) as pool:
+        rows = list(pool.map(read, part.names))
+    # Clips of a batch are about equally long, so that little is padded.
+    heard = sorted(
+        ((row, clip) for row, clip in rows if clip is not None), key=lambda pair: len(pair[1])
+    )
+    for first in range(0, len(heard), _BATCH_SIZE):
+        batch = heard[first : first + _BATCH_SIZE]
+        answers = predictor.answer([clip for _, clip in batch])
+        for (row, _), answer in zip(batch, answers, strict=True):
+            row["told"] = predictor.decide(answer)
+            row |= {emotion: f"{share:.6f}" for emotion, share in answer.items()}
+    fields = ["file", "seconds", "told", *predictor.card.emotions, "problem"]
+    with (
+        atomic.replacing_file(_part_path(out, part)) as path,
+        path.open("w", encoding="utf-8", newline="") as file,
+    ):
+        writer = csv.DictWriter(file, fields, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(row for row, _ in rows)
+    return len(part.names)
+
+
+def _sum_up(paths: Iterable[Path]) -> Scored:
+    emotions: Counter[str] = Counter()
+    num_unusable, seconds = 0, 0.0
+    for path in paths:
+        with path.open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                if row["problem"]:
+                    num_unusable += 1
+                else:
+                    emotions[row["told"]] += 1
+                    seconds += float(row["seconds"])
+    return Scored(emotions, num_unusable, seconds)

@@ -1,0 +1,1 @@
+"""Features and scikit-learn's estimators, and what their models share."""

@@ -1,0 +1,61 @@
+"""Probabilities from the decision values of scikit-learn's machines.
+
+Shapes: n rows, K emotions.
+"""
+
+from typing import Any
+
+import numpy as np
+from scipy.special import softmax
+
+from serct.models.calibration import choose_temperature
+from serct.models.classical.estimator import Array
+from serct.runtime.arrays import Integers, Probabilities
+
+_NUM_FOLDS = 5
+_TEMPERATURES = (1e-3, 1e4)
+
+
+def probabilities(estimator: Any, rows: Array, temperature: float) -> Probabilities:
+    """Give the probabilities of rows; their order is that of the decision values.
+
+    Args:
+        estimator: Fitted, with ``decision_function``.
+        rows: As it takes them.
+        temperature: Decision values are divided by it.
+
+    Returns:
+        float64 [n, K]
+    """
+    given: Probabilities = softmax(
+        _of_each(estimator.decision_function(rows)) / temperature, axis=1
+    )
+    return given
+
+
+def cross_validated_temperature(
+    estimator: Any, rows: Array, labels: Integers, seed: int, num_copies: int
+) -> float:
+    """Choose the temperature by decision values on rows that they were not fitted to.
+
+    Args:
+        estimator: Unfitted.
+        rows: What it will be fitted to.
+        labels: Of the rows. int64 [n]
+        seed: Of the folds.
+        num_copies: See `ClassicalModel.fit`; all copies of a clip are in one fold.
+    """
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+
+    first, *_ = np.split(labels, num_copies)
+    num_folds = min(_NUM_FOLDS, int(np.bincount(first).min()))
+    divided = StratifiedKFold(num_folds, shuffle=True, random_state=seed).split(first, first)
+    starts = len(first) * np.arange(num_copies)[:, None]
+    folds = [tuple((starts + side).ravel() for side in sides) for sides in divided]
+    values = cross_val_predict(estimator, rows, labels, cv=folds, method="decision_function")
+    return choose_temperature(_of_each(values), labels, _TEMPERATURES)
+
+
+def _of_each(values: Array) -> Array:
+    """Give a decision value of each emotion; of two scikit-learn gives the second's alone."""
+    return values if values.ndim == 2 else np.stack((-values, values), axis=1) / 2

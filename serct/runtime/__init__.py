@@ -1,0 +1,1 @@
+"""This machine and others: devices, whole files, executors, processes of one training."""

@@ -1,0 +1,61 @@
+"""The model as MLflow serves it, for `mlflow.pyfunc.load_model` and `mlflow models serve`.
+
+MLflow runs this file when it loads a model ("models from code"), so nothing is unpickled: it
+works with MLFLOW_ALLOW_PICKLE_DESERIALIZATION=false. The code is that of the installed serct;
+the model's card says which format it needs.
+"""
+
+import io
+from typing import TYPE_CHECKING, Any
+
+import mlflow
+import pandas as pd
+from mlflow.exceptions import MlflowException
+from mlflow.pyfunc.model import PythonModel
+
+from serct.errors import SerctError
+
+if TYPE_CHECKING:
+    from serct import Predictor
+
+
+class EmotionModel(PythonModel):
+    """Audio files in, the probability of each emotion out."""
+
+    predictor: "Predictor"
+
+    def load_context(self, context: Any) -> None:
+        """Load the model's folder."""
+        # Here, not above: MLflow also runs this file when it only saves a model.
+        from serct import Predictor
+
+        self.predictor = Predictor.load(context.artifacts["model"])
+
+    # Without type hints: MLflow would take them for the signature, and a frame cannot be one.
+    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+        """Answer for audio files.
+
+        Args:
+            context: Unused.
+            model_input: A frame whose column ``audio`` holds the bytes of one audio file a row;
+                JSON clients send them in base64, which MLflow decodes.
+            params: Unused.
+
+        Returns:
+            A row for each file: a column for each emotion, and the most probable ``emotion``.
+
+        Raises:
+            MlflowException: If a file is not usable audio; HTTP clients get status 400.
+        """
+        rows = [self._answer(number, audio) for number, audio in enumerate(model_input["audio"])]
+        return pd.DataFrame(rows, columns=[*self.predictor.card.emotions, "emotion"])
+
+    def _answer(self, number: int, audio: bytes) -> dict[str, Any]:
+        try:
+            answer = self.predictor.predict_file(io.BytesIO(audio))
+        except SerctError as error:
+            raise MlflowException.invalid_parameter_value(f"row {number}: {error}") from error
+        return {**answer, "emotion": max(answer, key=answer.__getitem__)}
+
+
+mlflow.models.set_model(EmotionModel())

@@ -1,0 +1,135 @@
+"""Several corpora as one: kept apart below, one table above, and one of them left out."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serct.config.corpora import JointParams
+from serct.config.params import CheckParams, SplitParams
+from serct.config.section import validate
+from serct.data.corpora import READERS, Sources, describe, obtain_corpus, scan_corpus, verify_corpus
+from serct.data.corpora.readers import SINGLE_READERS
+from serct.data.download import no_progress
+from serct.data.manifest import inspect_clips
+from serct.data.splitting import split_utterances
+from serct.errors import DownloadError, ManifestError, ParamsError
+from tests.recordings import write_recording
+
+MEMBERS = {"tess": {"reader": "tess"}, "emodb": {"reader": "emodb"}}
+CHECKS = CheckParams(silence_peak=0.0001, max_duration_s=600.0, max_rejected=0)
+WORDS = ("back", "bar", "base", "bath")
+
+
+def joint(**changes: Any) -> JointParams:
+    given = {"reader": "joint", "members": MEMBERS, "emotions": None}
+    return validate(JointParams, given | changes, "corpora.both")
+
+
+@pytest.fixture
+def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sources:
+    """A mirror of both, small, which the readers take for the whole."""
+    mirror = tmp_path / "mirror"
+    for word in WORDS:
+        for emotion in ("angry", "sad", "ps"):
+            for actress in ("OAF", "YAF"):
+                write_recording(mirror / "tess" / f"{actress}_{word}_{emotion}.wav", 24414)
+    for name in ("03a01Wa", "03a01Ta", "03a01La", "08a02Wa", "08a02Ta", "09a02Wa", "09a02Ta"):
+        write_recording(mirror / "emodb" / f"{name}.wav")
+    for reader, count in (("tess", 24), ("emodb", 7)):
+        monkeypatch.setattr(SINGLE_READERS[reader], "originals", lambda params: {})
+        monkeypatch.setattr(SINGLE_READERS[reader], "expected_count", lambda params, n=count: n)
+    return Sources(mirror=mirror, cache=tmp_path / "cache", offline=True)
+
+
+def test_it_is_obtained_verified_and_scanned_as_one(tmp_path: Path, sources: Sources) -> None:
+    obtain_corpus("both", joint(), tmp_path / "raw", sources, no_progress)
+    assert verify_corpus("both", joint(), tmp_path / "raw", no_progress).startswith(
+        "both: 31 clips"
+    )
+    scan = scan_corpus(joint(), tmp_path / "raw")
+    utterances, rejections = inspect_clips(tmp_path / "raw", scan, "both", "mul", CHECKS)
+    assert rejections == []
+    assert Counter((u.corpus, u.language) for u in utterances) == {
+        ("tess", "en"): 24,
+        ("emodb", "de"): 7,
+    }
+    assert {u.speaker for u in utterances} == {
+        "tess-OAF", "tess-YAF", "emodb-03", "emodb-08", "emodb-09",
+    }  # fmt: skip
+    assert {u.text_id for u in utterances if u.corpus == "emodb"} == {"emodb-a01", "emodb-a02"}
+    assert {u.path.split("/")[0] for u in utterances} == {"tess", "emodb"}
+
+
+def test_emotions_that_are_not_wanted_are_left_out(tmp_path: Path, sources: Sources) -> None:
+    params = joint(emotions=["angry", "sad"])
+    obtain_corpus("both", params, tmp_path / "raw", sources, no_progress)
+    scan = scan_corpus(params, tmp_path / "raw")
+    assert Counter(clip.emotion for clip in scan.clips) == {"angry": 11, "sad": 11}
+    assert scan.rejections == ()
+
+
+def test_the_corpus_protocol_leaves_each_out_once(tmp_path: Path, sources: Sources) -> None:
+    params = joint(emotions=["angry", "sad"])
+    obtain_corpus("both", params, tmp_path / "raw", sources, no_progress)
+    scan = scan_corpus(params, tmp_path / "raw")
+    utterances, _ = inspect_clips(tmp_path / "raw", scan, "both", "mul", CHECKS)
+    tested = []
+    for fold in range(2):
+        split = SplitParams(
+            protocol="corpus",
+            test_fraction=0.1,
+            validation_fraction=0.1,
+            num_folds=2,
+            fold=fold,
+        )
+        divided = split_utterances(utterances, split, seed=3)
+        test = {u.corpus for u in divided if u.split == "test"}
+        assert test.isdisjoint(u.corpus for u in divided if u.split != "test")
+        tested += test
+    assert sorted(tested) == ["emodb", "tess"]
+
+
+def test_an_emotion_of_one_corpus_alone_cannot_be_left_out(
+    tmp_path: Path, sources: Sources
+) -> None:
+    params = joint(emotions=["angry", "sad", "surprised"])
+    obtain_corpus("both", params, tmp_path / "raw", sources, no_progress)
+    scan = scan_corpus(params, tmp_path / "raw")
+    utterances, _ = inspect_clips(tmp_path / "raw", scan, "both", "mul", CHECKS)
+    # The larger corpus is dealt first: fold 0 tests TESS, which alone has surprise.
+    split = SplitParams(
+        protocol="corpus", test_fraction=0.1, validation_fraction=0.1, num_folds=2, fold=0
+    )
+    with pytest.raises(ManifestError, match="is never trained on"):
+        split_utterances(utterances, split, seed=3)
+
+
+def test_what_a_member_lacks_is_named(tmp_path: Path, sources: Sources) -> None:
+    missing = sources.mirror / "tess" / "OAF_bar_sad.wav"  # type: ignore[operator]
+    missing.unlink()
+    with pytest.raises(DownloadError, match="found 30 usable clips, expected 31"):
+        obtain_corpus("both", joint(), tmp_path / "raw", sources, no_progress)
+    assert not (tmp_path / "raw").exists()
+
+
+def test_it_is_described() -> None:
+    about = describe("both", joint())
+    assert (about.language, about.synthetic, about.num_clips) == ("mul", False, 3335)
+    demo = {
+        "reader": "demo", "language": "en", "num_speakers": 1, "num_texts": 1,
+        "emotions": ["angry"],
+    }  # fmt: skip
+    mixed = joint(members={"tess": {"reader": "tess"}, "demo": demo})
+    about = describe("mixed", mixed)
+    assert (about.language, about.synthetic, about.num_clips) == ("en", True, 2801)
+    assert set(READERS) == {*SINGLE_READERS, "joint"}
+
+
+@pytest.mark.parametrize(
+    "members", [{"tess": {"reader": "tess"}}, {"a/b": {"reader": "tess"}, "c": {"reader": "emodb"}}]
+)
+def test_one_member_and_unsafe_names_are_refused(members: dict[str, Any]) -> None:
+    with pytest.raises(ParamsError, match="members"):
+        joint(members=members)

@@ -1,0 +1,86 @@
+"""Manifests are stable, and every unusable file is named."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from serct.config.params import CheckParams
+from serct.data.manifest import (
+    Clip,
+    Rejection,
+    Scan,
+    check_rejections,
+    inspect_clips,
+    manifest_digest,
+    read_manifest,
+    write_manifest,
+)
+from serct.data.splitting import split_utterances
+from serct.errors import ManifestError
+from tests.data.test_splitting import corpus, params
+
+CHECKS = CheckParams(silence_peak=1e-4, max_duration_s=10.0, max_rejected=0)
+
+
+def test_round_trip_and_digest(tmp_path: Path) -> None:
+    divided = split_utterances(corpus(10), params(), 3)
+    path = tmp_path / "m.csv"
+    write_manifest(path, divided)
+    assert read_manifest(path) == divided
+    as_flac = [replace(u, path=u.path.replace(".wav", ".flac")) for u in divided]
+    assert manifest_digest(as_flac) == manifest_digest(reversed(divided))
+    assert manifest_digest(divided[1:]) != manifest_digest(divided)
+
+
+def test_unreadable_manifests(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="no such manifest"):
+        read_manifest(tmp_path / "none.csv")
+    (tmp_path / "m.csv").write_text("path,emotion\na,b\n")
+    with pytest.raises(ManifestError, match=r"columns are \('path', 'emotion'\)"):
+        read_manifest(tmp_path / "m.csv")
+
+
+def clips_of(root: Path) -> Scan:
+    return Scan(
+        tuple(
+            Clip(
+                path=str(p.relative_to(root)), speaker="", gender="", text_id="",
+                emotion=p.parent.name,
+            )
+            for p in root.rglob("*.wav")
+        )
+    )  # fmt: skip
+
+
+def test_every_unusable_file_is_named(tones: Path, tmp_path: Path) -> None:
+    root = tmp_path / "broken"
+    shutil.copytree(tones, root)
+    whole = (root / "angry" / "s0_00.wav").read_bytes()
+    (root / "angry" / "cut.wav").write_bytes(whole[: len(whole) // 2])
+    (root / "angry" / "empty.wav").write_bytes(b"")
+    (root / "angry" / "text.wav").write_text("hello " * 100)
+    shutil.copy(root / "happy" / "s1_01.wav", root / "happy" / "twice.wav")
+    shutil.copy(root / "happy" / "s2_02.wav", root / "sad" / "two_labels.wav")
+    utterances, rejections = inspect_clips(root, clips_of(root), "x", "en", CHECKS)
+    reasons = {r.path: r.reason for r in rejections}
+    assert set(reasons) == {
+        "angry/cut.wav", "angry/empty.wav", "angry/text.wav", "happy/twice.wav",
+        "happy/s2_02.wav", "sad/two_labels.wav",
+    }  # fmt: skip
+    assert reasons["angry/cut.wav"].startswith("cut off")
+    assert reasons["happy/twice.wav"] == "the same recording as happy/s1_01.wav"
+    assert "labelled happy and sad" in reasons["sad/two_labels.wav"]
+    assert len(utterances) == 35
+    with pytest.raises(ManifestError, match="6 unusable files") as caught:
+        check_rejections("x", rejections, 0)
+    assert all(path in str(caught.value) for path in reasons)
+    check_rejections("x", rejections, 6)
+
+
+def test_tolerance_is_exact() -> None:
+    one = [Rejection("a.wav", "silent")]
+    check_rejections("x", one, 1)
+    with pytest.raises(ManifestError, match=r"x: 1 unusable files.* 0:\n  a\.wav: silent"):
+        check_rejections("x", one, 0)

@@ -1,0 +1,130 @@
+"""One evaluation: order, classes, zero-shot masking, files."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+
+from serct.data.shards import ShardDataset
+from serct.errors import ShardError
+from serct.evaluation.evaluate import (
+    TorchClassifier,
+    evaluate,
+    evaluate_zero_shot,
+    predict,
+    write_confusion,
+    write_predictions,
+)
+from serct.evaluation.metrics import majority
+from serct.runtime.arrays import Floats, Probabilities
+from serct.runtime.atomic import write_json
+
+ALL = ["train", "validation", "test"]
+
+
+class Oracle:
+    """Answers a fixed distribution, or the truth told by the tone's zero crossings."""
+
+    def __init__(self, num_classes: int, columns: list[int]) -> None:
+        self.num_classes, self.columns = num_classes, columns
+        self.batch_sizes: list[int] = []
+
+    def __call__(self, waveforms: Floats, num_valid: npt.NDArray[np.int64]) -> Probabilities:
+        self.batch_sizes.append(len(waveforms))
+        answers = np.full((len(waveforms), self.num_classes), 0.01)
+        for row, (waveform, length) in enumerate(zip(waveforms, num_valid, strict=True)):
+            crossings = (np.diff(np.sign(waveform[:length])) != 0).sum() / length * 8000
+            kind = int(np.argmin(np.abs(np.array([1500.0, 600.0, 200.0]) - crossings)))
+            answers[row, self.columns[kind]] = 1.0
+        return answers / answers.sum(axis=1, keepdims=True)
+
+
+def test_answers_come_in_the_datasets_order_whatever_the_batch(tone_shards: Path) -> None:
+    dataset = ShardDataset(tone_shards, ALL)
+    oracle = Oracle(3, [0, 1, 2])
+    by_seven = predict(oracle, dataset, 7)
+    assert oracle.batch_sizes == [7, 7, 7, 7, 7, 1]
+    np.testing.assert_array_equal(by_seven, predict(Oracle(3, [0, 1, 2]), dataset, 36))
+
+
+def test_a_perfect_and_a_shifted_classifier(tone_shards: Path) -> None:
+    dataset = ShardDataset(tone_shards, ALL)
+    perfect = evaluate(Oracle(3, [0, 1, 2]), dataset, 8)
+    assert (perfect.scores.wa, perfect.scores.ua, perfect.scores.wf1) == (1.0, 1.0, 1.0)
+    assert majority(dataset.emotions, dataset.labels, 0).ua == pytest.approx(1 / 3)
+    assert evaluate(Oracle(3, [1, 2, 0]), dataset, 8).scores.wa == 0.0
+
+
+def test_zero_shot_uses_the_shared_emotions_by_name(tone_shards: Path) -> None:
+    """The model knows other classes in another order; the corpus' happy is unknown to it."""
+    emotions = ("sad", "bored", "angry")
+    result = evaluate_zero_shot(Oracle(3, [2, 1, 0]), emotions, tone_shards, ALL, 8)
+    assert result.shared == ("angry", "sad")
+    assert result.dataset.dropped == {"happy": 12}
+    assert (result.unmasked.n, result.masked.n) == (24, 24)
+    assert result.masked.ua == result.unmasked.ua == 1.0
+    assert result.masked.confusion.shape == (2, 2)
+    assert result.majority.ua == 0.5
+
+
+def test_masking_forbids_the_classes_that_are_not_shared(tone_shards: Path) -> None:
+    def bored_then_sad(waveforms: Floats, num_valid: npt.NDArray[np.int64]) -> Probabilities:
+        return np.tile([0.2, 0.7, 0.1], (len(waveforms), 1))
+
+    emotions = ("sad", "bored", "angry")
+    result = evaluate_zero_shot(bored_then_sad, emotions, tone_shards, ALL, 8)
+    assert result.unmasked.ua == 0.0
+    assert result.masked.recall == {"angry": 0.0, "sad": 1.0}
+    expected = -(np.log(1 / 3) + np.log(2 / 3)) / 2
+    assert result.masked.loss == pytest.approx(expected)
+
+
+def test_certainty_outside_the_shared_classes_is_not_a_division_by_zero(tone_shards: Path) -> None:
+    def only_bored(waveforms: Floats, num_valid: npt.NDArray[np.int64]) -> Probabilities:
+        return np.tile([0.0, 1.0, 0.0], (len(waveforms), 1))
+
+    result = evaluate_zero_shot(only_bored, ("sad", "bored", "angry"), tone_shards, ALL, 8)
+    assert np.isfinite(result.masked.loss)
+
+
+def test_too_little_in_common_is_an_error(tone_shards: Path) -> None:
+    with pytest.raises(ShardError, match="shares 1 emotions with the model, expected at least 2"):
+        evaluate_zero_shot(Oracle(2, [0, 1, 0]), ("bored", "sad"), tone_shards, ALL, 8)
+
+
+def test_a_torch_model_answers_in_evaluation_mode_and_stays_in_its_own() -> None:
+    class Noisy(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.dropout = torch.nn.Dropout(0.5)
+
+        def forward(self, waveforms: torch.Tensor, num_valid: torch.Tensor) -> torch.Tensor:
+            return self.dropout(waveforms)
+
+    module = Noisy().train()
+    classify = TorchClassifier(module, torch.device("cpu"))
+    waveforms = np.random.default_rng(0).standard_normal((4, 5)).astype(np.float32)
+    first = classify(waveforms, np.full(4, 5))
+    np.testing.assert_array_equal(first, classify(waveforms, np.full(4, 5)))
+    np.testing.assert_allclose(first.sum(axis=1), 1)
+    assert module.training
+
+
+def test_files(tone_shards: Path, tmp_path: Path) -> None:
+    dataset = ShardDataset(tone_shards, ["test"])
+    result = evaluate(Oracle(3, [0, 1, 2]), dataset, 8)
+    write_predictions(tmp_path / "p.csv", dataset, dataset.emotions, result.probabilities)
+    with (tmp_path / "p.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["predicted"] for row in rows] == [row.label for row in dataset.rows]
+    assert all(float(row[f"p_{row['emotion']}"]) > 0.9 for row in rows)
+    write_confusion(tmp_path / "c.json", result.scores)
+    content = json.loads((tmp_path / "c.json").read_text())
+    assert content["labels"] == ["angry", "happy", "sad"]
+    assert np.trace(content["counts"]) == len(dataset)
+    write_json(tmp_path / "n.json", {"loss": float("nan"), "list": [float("inf"), 1.5]})
+    assert json.loads((tmp_path / "n.json").read_text()) == {"loss": None, "list": [None, 1.5]}

@@ -1,0 +1,108 @@
+"""Workspaces: one dvc.yaml, params from base, profile and settings; nothing else is touched."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from serct.config.corpora import FolderParams
+from serct.config.reader import read_params
+from serct.errors import ParamsError, SerctError
+from serct.experiments.workspace import list_profiles, prepare_workspace, stage_environment
+from tests.conftest import ROOT
+
+
+def test_a_profile_and_settings_make_the_params(tmp_path: Path) -> None:
+    folder, params = prepare_workspace(
+        tmp_path / "ws",
+        "demo",
+        ["train.epochs=2", 'pipeline.models=["svm"]', "split.protocol=text"],
+    )
+    assert params == read_params(folder / "params.yaml")
+    assert params.train.epochs == 2
+    assert params.pipeline.models == ("svm",)
+    assert params.split.protocol == "text"
+    assert params.pipeline.corpora == ("demo_en", "demo_de", "demo_zh")
+    assert params.train.batch_size == 16
+    for name in ("dvc.yaml", "serct", "pipeline"):
+        assert (folder / name).resolve() == ROOT / name
+    assert not (ROOT / ".dvc" / "config.local").exists() or not (ROOT / ".git").exists()
+
+
+def test_preparing_again_keeps_results_and_renews_params(tmp_path: Path) -> None:
+    folder, _ = prepare_workspace(tmp_path / "ws", "demo")
+    (folder / "data").mkdir()
+    (folder / "data" / "result").write_text("x")
+    _, params = prepare_workspace(tmp_path / "ws", "demo", ["seed=7"])
+    assert params.seed == 7
+    assert (folder / "data" / "result").exists()
+
+
+def test_bad_params_leave_the_old_ones(tmp_path: Path) -> None:
+    folder, before = prepare_workspace(tmp_path / "ws", "demo")
+    with pytest.raises(ParamsError, match=r"train\.epochs is -1"):
+        prepare_workspace(folder, "demo", ["train.epochs=-1"])
+    assert read_params(folder / "params.yaml") == before
+
+
+def test_bad_params_make_no_workspace(tmp_path: Path) -> None:
+    with pytest.raises(ParamsError, match=r"params\.yaml with demo: train\.epochs is -1"):
+        prepare_workspace(tmp_path / "ws", "demo", ["train.epochs=-1"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_remote_set_in_a_workspace_stays(tmp_path: Path) -> None:
+    folder, _ = prepare_workspace(tmp_path / "ws", "demo")
+    config = folder / ".dvc" / "config"
+    config.write_text(config.read_text() + "['remote \"mine\"']\n    url = /somewhere\n")
+    prepare_workspace(tmp_path / "ws", "demo")
+    assert "url = /somewhere" in config.read_text()
+
+
+def test_links_follow_a_checkout_that_was_moved(tmp_path: Path) -> None:
+    folder, _ = prepare_workspace(tmp_path / "ws", "demo")
+    (folder / "serct").unlink()
+    (folder / "serct").symlink_to(tmp_path / "old" / "serct")
+    prepare_workspace(folder, "demo")
+    assert (folder / "serct").resolve() == ROOT / "serct"
+
+
+def test_a_relative_folder_corpus_is_relative_to_the_checkout(tmp_path: Path) -> None:
+    mine = 'corpora.mine={"reader": "folder", "path": "recordings", "language": "en"}'
+    _, params = prepare_workspace(tmp_path / "ws", None, [mine])
+    entry = params.corpora["mine"]
+    assert isinstance(entry, FolderParams)
+    assert entry.path == str(ROOT / "recordings")
+
+
+@pytest.mark.parametrize(
+    ("folder", "profile", "settings", "message"),
+    [
+        ("ws", "nope", [], "no profile 'nope', expected one of: .*demo"),
+        ("ws", None, ["train.epochs"], "expected KEY=VALUE"),
+        (str(ROOT), "demo", [], "is the checkout itself"),
+        ("full", "demo", [], "is not empty and not a workspace"),
+    ],
+)
+def test_mistakes(
+    tmp_path: Path, folder: str, profile: str | None, settings: list[str], message: str
+) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "precious").write_text("x")
+    with pytest.raises(SerctError, match=message):
+        prepare_workspace(tmp_path / folder, profile, settings)
+    assert [p.name for p in (tmp_path / "full").iterdir()] == ["precious"]
+
+
+def test_profiles_are_found() -> None:
+    assert {"demo", "cpu"} <= set(list_profiles())
+
+
+def test_stages_get_this_interpreter_and_absolute_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = stage_environment({"PATH": "/bin", "SERCT_MIRROR": "../mirror", "OTHER": "x"})
+    assert made["SERCT_MIRROR"] == str(tmp_path.parent / "mirror")
+    assert made["PATH"].endswith(f"{os.pathsep}/bin")
+    assert made["OTHER"] == "x"

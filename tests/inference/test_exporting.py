@@ -1,0 +1,136 @@
+"""Exported models answer as the original does, and damaged or lossy ones are refused."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from serct import Predictor
+from serct.errors import CheckpointError
+from serct.inference.exporting import export_onnx
+from serct.inference.onnx_model import OnnxClassifier
+from tests.cli.test_cli import serct
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def exported(trained: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("onnx") / "serct"
+    export_onnx(trained["serct"], folder)
+    return folder
+
+
+def noise(num_samples: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).uniform(-0.3, 0.3, num_samples)
+
+
+def test_answers_are_the_originals_for_any_batch_and_length(
+    exported: Path, trained: dict[str, Path]
+) -> None:
+    onnx, torch = Predictor.load(exported), Predictor.load(trained["serct"])
+    assert onnx.card == torch.card
+    for lengths in ([1], [8000], [7999, 3], [40, 900, 2500, 5000], [30_000]):
+        waveforms = [noise(length, seed) for seed, length in enumerate(lengths)]
+        for found, expected in zip(
+            onnx.predict_batch(waveforms, 16000),
+            torch.predict_batch(waveforms, 16000),
+            strict=True,
+        ):
+            assert list(found) == list(expected)
+            assert list(found.values()) == pytest.approx(list(expected.values()), abs=1e-5)
+            assert sum(found.values()) == pytest.approx(1)
+
+
+def test_masked_padding_is_exported_too(
+    trained: dict[str, Path], tmp_path: Path, exported: Path
+) -> None:
+    masked = tmp_path / "masked"
+    shutil.copytree(trained["serct"], masked)
+    card = json.loads((masked / "card.json").read_text())
+    card["architecture"]["mask_padding"] = True
+    (masked / "card.json").write_text(json.dumps(card))
+    export_onnx(masked, tmp_path / "onnx")
+    clips = [noise(n) for n in (700, 4000)]
+    found, expected = (
+        Predictor.load(folder).predict_batch(clips, 16000) for folder in (tmp_path / "onnx", masked)
+    )
+    plain = Predictor.load(exported).predict_batch(clips, 16000)
+    for got, wanted, other in zip(found, expected, plain, strict=True):
+        assert list(got.values()) == pytest.approx(list(wanted.values()), abs=1e-5)
+        assert list(got.values()) != pytest.approx(list(other.values()), abs=1e-5)
+
+
+def test_int8_is_compared_on_a_corpus_and_refused_where_it_loses(
+    trained: dict[str, Path], tone_shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serct.inference.exporting._NARROWEST_INT8", 8)  # these models are narrow
+    note = export_onnx(trained["serct"], tmp_path / "a", int8=True, shards=tone_shards)
+    assert note.precision == "int8"
+    assert note.comparison is not None
+    assert note.comparison.num_clips > 0
+    assert 1e-4 < note.comparison.largest_difference < 0.2  # rounding in float32 gives 1e-7
+    assert Predictor.load(tmp_path / "a").predict(noise(4000), 16000)
+
+    class Contrary:
+        """Gives the opposite of what it was loaded from."""
+
+        def __init__(self, path: Path) -> None:
+            self.inner = OnnxClassifier(path)
+            self.logits = self.inner.logits
+
+        def __call__(self, waveforms: np.ndarray, num_valid: np.ndarray) -> np.ndarray:
+            answers = 1 - self.inner(waveforms, num_valid)
+            return answers / answers.sum(axis=1, keepdims=True)
+
+    monkeypatch.setattr("serct.inference.exporting.OnnxClassifier", Contrary)
+    with pytest.raises(CheckpointError, match=r"loses \d+\.\d\d points .* at most 0\.2; nothing"):
+        export_onnx(trained["serct"], tmp_path / "b", int8=True, shards=tone_shards)
+    assert not (tmp_path / "b").exists()
+
+
+def test_other_architectures_are_named(trained: dict[str, Path], tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"only models of architecture serct .* is cnn"):
+        export_onnx(trained["cnn"], tmp_path / "x")
+    assert not (tmp_path / "x").exists()
+
+
+def test_damage_is_found(exported: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(exported, broken)
+    content = bytearray((broken / "model.onnx").read_bytes())
+    content[len(content) // 2] ^= 1
+    (broken / "model.onnx").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"model\.onnx: damaged: SHA-256"):
+        Predictor.load(broken)
+    (broken / "export.json").unlink()
+    with pytest.raises(CheckpointError, match="not a whole export"):
+        Predictor.load(broken)
+    (tmp_path / "junk.onnx").write_bytes(b"junk")
+    with pytest.raises(CheckpointError, match="not usable by ONNX Runtime"):
+        OnnxClassifier(tmp_path / "junk.onnx")
+
+
+def test_without_onnx_runtime_the_package_to_install_is_named(exported: Path) -> None:
+    code = (
+        "import sys; sys.modules['onnxruntime'] = None\n"
+        "from serct import Predictor; Predictor.load(sys.argv[1])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(exported)], capture_output=True, text=True, check=False
+    )
+    assert "pip install 'serct[onnx]'" in done.stderr
+
+
+def test_on_the_command_line(trained: dict[str, Path], tone_shards: Path, tmp_path: Path) -> None:
+    out = tmp_path / "onnx"
+    done = serct("export", str(trained["serct"]), "--out", str(out), "--shards", str(tone_shards))
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["comparison"]["num_clips"] > 0
+    scored = serct("evaluate", "--model", str(out), "--shards", str(tone_shards))
+    before = serct("evaluate", "--model", str(trained["serct"]), "--shards", str(tone_shards))
+    assert json.loads(scored.stdout)["masked"]["wa"] == json.loads(before.stdout)["masked"]["wa"]

@@ -1,0 +1,118 @@
+"""The one inference path: parity with shards, any format, clear refusals."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from serct import Predictor
+from serct.data.shards import ShardDataset, stack_clips
+from serct.errors import AudioError, CheckpointError, VoiceError
+from serct.evaluation.evaluate import as_classifier, for_strangers, predict
+from serct.models.checkpoint import load_model
+
+NAMES = (
+    "serct", "cnn", "cnn_bilstm", "lstm", "mlp", "svm", "mfcc_svm", "functionals_lda", "voice_lda",
+)  # fmt: skip
+
+
+def test_a_file_gets_the_answer_of_its_shard_row(
+    trained: dict[str, Path], tones: Path, tone_shards: Path
+) -> None:
+    for name, folder in trained.items():
+        predictor = Predictor.load(folder)
+        model, card = load_model(folder)
+        dataset = ShardDataset(tone_shards, ["test"], card.emotions)
+        raw = predict(as_classifier(model, torch.device("cpu")), dataset, 16)
+        expected = card.calibration.apply(raw)
+        heard = {
+            speaker: [tones / f"{r.utterance}.wav" for r in dataset.rows if r.speaker == speaker]
+            for speaker in dataset.speakers
+        }
+        for row, answer in zip(dataset.rows, expected, strict=True):
+            one = predictor.hear(heard[row.speaker]) if name == "voice_lda" else predictor
+            found = one.predict_file(tones / f"{row.utterance}.wav")
+            assert list(found) == list(card.emotions)
+            np.testing.assert_allclose(list(found.values()), answer, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("name", [*NAMES])
+def test_batch_and_single_agree(trained: dict[str, Path], name: str) -> None:
+    predictor = Predictor.load(trained[name])
+    rng = np.random.default_rng(0)
+    waveforms = [rng.uniform(-0.3, 0.3, n) for n in (1, 900, 8000, 20000)]
+    together = predictor.predict_batch(waveforms, 16000)
+    for waveform, answer in zip(waveforms, together, strict=True):
+        assert sum(answer.values()) == pytest.approx(1)
+        single = predictor.predict(waveform, 16000)
+        assert list(single.values()) == pytest.approx(list(answer.values()), abs=1e-5)
+    assert predictor.predict_batch([], 16000) == []
+
+
+def test_rates_formats_and_channels(trained: dict[str, Path], tmp_path: Path) -> None:
+    predictor = Predictor.load(trained["serct"])
+    seconds = np.arange(48000 // 4) / 48000
+    tone = 0.3 * np.sin(2 * np.pi * 600 * seconds)
+    stereo = io.BytesIO()
+    soundfile.write(stereo, np.stack([tone, tone], axis=1), 48000, format="FLAC")
+    stereo.seek(0)
+    mono = tmp_path / "m.wav"
+    soundfile.write(mono, tone, 48000, subtype="FLOAT")
+    first = predictor.predict_file(stereo, name="upload")
+    second = predictor.predict_file(str(mono))
+    assert list(first.values()) == pytest.approx(list(second.values()), abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("waveform", "message"),
+    [
+        (np.zeros((2, 100)), r"waveform is float64 \(2, 100\)"),
+        (np.zeros(0), "expected floats"),
+        (np.zeros(10, dtype=np.int16), "waveform is int16"),
+        (np.array([0.0, np.nan]), "NaN or infinite"),
+    ],
+)
+def test_unusable_waveforms(trained: dict[str, Path], waveform: np.ndarray, message: str) -> None:
+    with pytest.raises(AudioError, match=message):
+        Predictor.load(trained["serct"]).predict(waveform, 16000)
+
+
+def test_unusable_models(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="not a readable model card"):
+        Predictor.load(tmp_path)
+
+
+def test_a_voice_is_heard_only_by_a_model_that_makes_use_of_it(
+    trained: dict[str, Path], tones: Path, tmp_path: Path
+) -> None:
+    recordings = sorted(tones.rglob("s1_*.wav"))
+    adaptive = Predictor.load(trained["voice_lda"])
+    clip = stack_clips([adaptive.prepare(*soundfile.read(recordings[0]))])
+    unheard = adaptive.classify(*clip)
+    heard = adaptive.hear(recordings).classify(*clip)
+    assert heard.sum() == pytest.approx(1)
+    assert not np.array_equal(heard, unheard)
+    np.testing.assert_array_equal(adaptive.classify(*clip), unheard)
+    with pytest.raises(VoiceError, match="answers alike for every voice"):
+        Predictor.load(trained["functionals_lda"]).hear(recordings)
+    with pytest.raises(VoiceError, match="expected at least one"):
+        adaptive.hear([])
+    (tmp_path / "broken.wav").write_bytes(b"no audio")
+    with pytest.raises(AudioError, match=r"broken\.wav"):
+        adaptive.hear([tmp_path / "broken.wav"])
+
+
+def test_for_strangers_each_clip_is_answered_as_alone(
+    trained: dict[str, Path], tones: Path, tone_shards: Path
+) -> None:
+    predictor = Predictor.load(trained["voice_lda"])
+    dataset = ShardDataset(tone_shards, ["test"], predictor.card.emotions)
+    found = predict(for_strangers(predictor.classify), dataset, 16)
+    assert not np.array_equal(found, predict(predictor.classify, dataset, 16))
+    for row, answer in zip(dataset.rows, found, strict=True):
+        waveform, rate = soundfile.read(tones / f"{row.utterance}.wav")
+        alone = predictor.classify(*stack_clips([predictor.prepare(waveform, rate)]))[0]
+        np.testing.assert_allclose(answer, alone, atol=1e-9)

@@ -1,0 +1,114 @@
+"""Scoring a folder: part by part, the predictor's own answers, going on after a cut."""
+
+import csv
+import json
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serct.errors import CorpusError, ReportError
+from serct.inference.predictor import Predictor
+from serct.inference.scoring import Part, score_folder
+from serct.runtime.executors import Here
+
+
+@pytest.fixture
+def recordings(tones: Path, tmp_path: Path) -> Path:
+    """Ten recordings in two folders, two files that are none, and a table."""
+    folder = tmp_path / "recordings"
+    for number, source in enumerate(sorted(tones.rglob("*.wav"))[::4]):
+        target = folder / ("day", "night")[number % 2] / source.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, target)
+    (folder / "empty.wav").write_bytes(b"")
+    (folder / "phone.m4a").write_bytes(b"no audio at all")
+    (folder / "notes.txt").write_text("not a recording")
+    return folder
+
+
+def rows_of(out: Path) -> list[dict[str, str]]:
+    texts = [path.read_text(encoding="utf-8") for path in sorted(out.glob("part-*.csv"))]
+    return [row for text in texts for row in csv.DictReader(text.splitlines())]
+
+
+def test_rows_are_the_predictors_answers(
+    recordings: Path, trained: dict[str, Path], tmp_path: Path
+) -> None:
+    found = score_folder(recordings, tmp_path / "out", trained["serct"], Here(), part_size=4)
+    rows = rows_of(tmp_path / "out")
+    audio = (path for path in recordings.rglob("*.*") if path.suffix != ".txt")
+    names = sorted(str(path.relative_to(recordings)) for path in audio)
+    assert [row["file"] for row in rows] == names
+    predictor = Predictor.load(trained["serct"])
+    heard = [row for row in rows if not row["problem"]]
+    for row in heard:
+        answer = predictor.predict_file(recordings / row["file"])
+        assert row["told"] == predictor.decide(answer)
+        for emotion, share in answer.items():
+            assert float(row[emotion]) == pytest.approx(share, abs=2e-5)
+    problems = {row["file"]: row["problem"] for row in rows if row["problem"]}
+    assert set(problems) == {"empty.wav", "phone.m4a"}
+    assert "empty" in problems["empty.wav"]
+    assert found.num_unusable == 2
+    assert found.emotions.total() == len(heard) == len(names) - 2
+    assert found.seconds == pytest.approx(sum(float(row["seconds"]) for row in heard))
+
+
+class Interrupted(Here):
+    """Is lost after one part."""
+
+    def map(
+        self, work: Callable[[Any], Any], items: Sequence[Any], *, on_gpu: bool = False
+    ) -> Iterable[Any]:
+        yield work(items[0])
+        raise KeyboardInterrupt
+
+
+class Counting(Here):
+    """Remembers what it was given."""
+
+    def __init__(self) -> None:
+        self.parts: list[Part] = []
+
+    def map(
+        self, work: Callable[[Any], Any], items: Sequence[Any], *, on_gpu: bool = False
+    ) -> Iterable[Any]:
+        self.parts += items
+        return map(work, items)
+
+
+def test_it_goes_on_with_the_parts_that_are_missing(
+    recordings: Path, trained: dict[str, Path], tmp_path: Path
+) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    expected = score_folder(recordings, whole, trained["serct"], Here(), part_size=4)
+    with pytest.raises(KeyboardInterrupt):
+        score_folder(recordings, broken, trained["serct"], Interrupted(), part_size=4)
+    assert len(list(broken.glob("part-*.csv"))) == 1
+    rest = Counting()
+    assert score_folder(recordings, broken, trained["serct"], rest, part_size=4) == expected
+    assert [part.number for part in rest.parts] == list(range(1, len(list(whole.glob("part-*")))))
+    assert rows_of(broken) == rows_of(whole)
+
+
+def test_other_models_and_recordings_are_not_mixed(
+    recordings: Path, trained: dict[str, Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    score_folder(recordings, out, trained["serct"], Here())
+    with pytest.raises(
+        ReportError, match=r"plan\.json: made with another model, expected the same"
+    ):
+        score_folder(recordings, out, trained["cnn"], Here())
+    (recordings / "empty.wav").unlink()
+    with pytest.raises(ReportError, match="made with another num_recordings and names"):
+        score_folder(recordings, out, trained["serct"], Here())
+    assert json.loads((out / "plan.json").read_text())["part_size"] == 256
+    with pytest.raises(CorpusError, match="no such folder"):
+        score_folder(tmp_path / "nowhere", out, trained["serct"], Here())
+    (tmp_path / "none").mkdir()
+    with pytest.raises(ReportError, match="no recordings in it"):
+        score_folder(tmp_path / "none", out, trained["serct"], Here())

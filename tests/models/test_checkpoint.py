@@ -1,0 +1,103 @@
+"""Saved models come back the same, without pickle, and broken ones say what is wrong."""
+
+import json
+import pickle
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from serct.config.params import Params
+from serct.data.shards import ShardDataset
+from serct.errors import CheckpointError
+from serct.evaluation.evaluate import as_classifier, evaluate
+from serct.models import is_classical
+from serct.models.checkpoint import load_card, load_model
+
+
+def test_every_model_comes_back_with_the_same_answers(
+    trained: dict[str, Path], tiny_params: Params, tone_shards: Path
+) -> None:
+    for name, folder in trained.items():
+        model, card = load_model(folder)
+        assert card.name == name
+        assert card.architecture == tiny_params.models[name]
+        dataset = ShardDataset(tone_shards, ["validation"], card.emotions)
+        scores = evaluate(as_classifier(model, torch.device("cpu")), dataset, 4).scores
+        if is_classical(card.architecture):
+            # The card tells of what it answered before it learned this part as well.
+            assert scores.loss < card.validation.loss, name
+        else:
+            assert scores.loss == pytest.approx(card.validation.loss, rel=1e-4), name
+            assert scores.ua == pytest.approx(card.validation.ua), name
+
+
+def test_no_file_holds_a_pickle(trained: dict[str, Path]) -> None:
+    for folder in trained.values():
+        names = {path.name for path in folder.iterdir()}
+        assert names <= {
+            "weights.safetensors",
+            "model.skops",
+            "card.json",
+            "history.csv",
+            "run.json",
+        }
+        for path in folder.iterdir():
+            with pytest.raises(
+                (pickle.UnpicklingError, EOFError, ValueError, IndexError, KeyError)
+            ):
+                pickle.loads(path.read_bytes())
+
+
+@pytest.fixture
+def folder(trained: dict[str, Path], tmp_path: Path) -> Path:
+    shutil.copytree(trained["serct"], tmp_path / "m")
+    return tmp_path / "m"
+
+
+def test_missing_card(folder: Path) -> None:
+    (folder / "card.json").unlink()
+    with pytest.raises(CheckpointError, match=r"card\.json: not a readable model card"):
+        load_model(folder)
+
+
+def test_card_of_another_version(folder: Path) -> None:
+    card = json.loads((folder / "card.json").read_text())
+    (folder / "card.json").write_text(json.dumps({**card, "format_version": 99}))
+    with pytest.raises(CheckpointError, match="format version 99, this version of serct reads 2"):
+        load_card(folder)
+
+
+def test_card_that_does_not_check(folder: Path) -> None:
+    card = json.loads((folder / "card.json").read_text())
+    (folder / "card.json").write_text(json.dumps({**card, "emotions": 7}))
+    with pytest.raises(CheckpointError, match="emotions"):
+        load_card(folder)
+
+
+def test_weights_that_are_cut_off_missing_or_of_another_shape(folder: Path) -> None:
+    weights = folder / "weights.safetensors"
+    content = weights.read_bytes()
+    weights.write_bytes(content[: len(content) // 2])
+    with pytest.raises(CheckpointError, match="weights cannot be loaded"):
+        load_model(folder)
+    weights.unlink()
+    with pytest.raises(CheckpointError, match="weights cannot be loaded"):
+        load_model(folder)
+    weights.write_bytes(content)
+    card = json.loads((folder / "card.json").read_text())
+    card["architecture"]["width"] *= 2
+    (folder / "card.json").write_text(json.dumps(card))
+    with pytest.raises(CheckpointError, match="size mismatch"):
+        load_model(folder)
+
+
+def test_history_and_run_are_written(trained: dict[str, Path], tiny_params: Params) -> None:
+    history = (trained["serct"] / "history.csv").read_text().splitlines()
+    assert len(history) == 1 + tiny_params.train.epochs
+    run = json.loads((trained["serct"] / "run.json").read_text())
+    assert run["run_id"] is None
+    assert run["fingerprint"] == load_card(trained["serct"]).fingerprint
+    assert np.isfinite(run["seconds"])

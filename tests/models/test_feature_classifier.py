@@ -1,0 +1,212 @@
+"""The models that describe a clip and leave the rest to an SVM: what their features tell."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.svm import SVC
+
+from serct.config.params import Params
+from serct.models import build_classical
+from serct.models.classical.feature_classifier import FeatureClassifier
+from serct.models.classical.voice_norm import VoiceNorm
+
+RATE_HZ = 16_000
+Build = Callable[[str], FeatureClassifier]
+
+
+@pytest.fixture
+def build(tiny_params: Params) -> Build:
+    def build_one(name: str) -> FeatureClassifier:
+        model = build_classical(tiny_params.models[name], tiny_params.train, 3, RATE_HZ)
+        assert isinstance(model, FeatureClassifier)
+        return model
+
+    return build_one
+
+
+def clip(seed: int = 0, num_samples: int = 8000) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    colour = np.convolve(rng.standard_normal(num_samples), np.ones(8) / 8, mode="same")
+    return (0.1 * colour).astype(np.float32)
+
+
+def tone(hertz: float, num_samples: int = 16_000) -> np.ndarray:
+    """A buzz of ten harmonics."""
+    seconds = np.arange(num_samples) / RATE_HZ
+    waves = [np.sin(2 * np.pi * n * hertz * seconds) / n for n in range(1, 11)]
+    return (0.1 * np.sum(waves, axis=0)).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", ["mfcc_svm", "functionals_lda"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda waveform: 0.125 * waveform,
+        lambda waveform: np.append(waveform, np.zeros(5000, np.float32)),
+        lambda waveform: waveform + np.float32(0.05),
+    ],
+    ids=["level", "zeros behind", "constant"],
+)
+def test_easy_cues_change_no_feature(build: Build, name: str, change) -> None:
+    model, waveform = build(name), clip()
+    found = model._describe(change(waveform))
+    expected = model._describe(waveform)
+    assert np.abs(found - expected).max() < 0.02 * np.abs(expected).max()
+    assert np.abs(model._describe(clip(1)) - expected).max() > 0.02 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("name", ["mfcc_svm", "functionals_lda"])
+@pytest.mark.parametrize("num_samples", [1, 50, 700])
+def test_any_length_has_features(build: Build, name: str, num_samples: int) -> None:
+    model = build(name)
+    sizes = set()
+    for waveform in (clip(0, num_samples), np.zeros(num_samples, np.float32), clip()):
+        features = model._describe(waveform)
+        assert np.isfinite(features).all()
+        sizes.add(features.shape)
+    assert len(sizes) == 1
+
+
+@pytest.mark.parametrize("name", ["mfcc_svm", "functionals_lda", "voice_lda"])
+def test_tells_colours_of_noise_apart(build: Build, name: str) -> None:
+    model = build(name)
+    rng = np.random.default_rng(0)
+    labels = np.tile([0, 1, 2], 12)
+    rows = np.stack(
+        [np.convolve(rng.standard_normal(4000), np.ones(2 + 6 * k), mode="same") for k in labels]
+    ).astype(np.float32)
+    model.fit(model.describe(rows[:27]), labels[:27])
+    probabilities = model.predict_proba(rows[27:])
+    assert (probabilities.argmax(axis=1) == labels[27:]).all()
+    assert probabilities.sum(axis=1) == pytest.approx(np.ones(9))
+    assert model.num_features == model.describe(rows[:1]).shape[1]
+
+
+@pytest.mark.parametrize("name", ["mfcc_svm", "functionals_lda", "voice_lda"])
+def test_a_saved_one_answers_alike(trained: dict[str, Path], name: str) -> None:
+    from serct.models.checkpoint import load_model
+
+    folder = trained[name]
+    one, other = load_model(folder)[0], load_model(folder)[0]
+    assert isinstance(one, FeatureClassifier)
+    assert isinstance(other, FeatureClassifier)
+    rows = np.stack([clip(seed) for seed in range(3)])
+    np.testing.assert_array_equal(one.predict_proba(rows), other.predict_proba(rows))
+    assert {path.name for path in folder.iterdir()} >= {"model.skops", "weights.safetensors"}
+
+
+def test_pitch_is_relative_to_the_clip(build: Build) -> None:
+    from serct.models.functionals import FunctionalsLda
+
+    model = build("functionals_lda")
+    assert isinstance(model, FunctionalsLda)
+    loud = np.zeros(201)
+    for hertz in (100.0, 200.0, 280.0):
+        buzz = np.append(tone(hertz), tone(2 * hertz))[:32_000].astype(np.float64)
+        pitches, is_voiced = model._pitches(buzz, loud, 160)
+        assert is_voiced.mean() > 0.9
+        low, high = np.quantile(pitches, (0.2, 0.8))
+        assert high - low == pytest.approx(12, abs=0.2), "an octave, in semitones"
+        assert np.median(pitches) == pytest.approx(0)
+    _, is_voiced = model._pitches(tone(100).astype(np.float64), np.array([0.0, -40, 0]), 160)
+    assert is_voiced.tolist() == [True, False, True], "what is soft has no pitch"
+
+
+def test_a_course_tells_how_a_contour_runs() -> None:
+    from serct.models.functionals import _course
+
+    time = np.linspace(-1, 1, 400)
+    rising, falling = _course(5 * time), _course(-5 * time)
+    assert rising[:3] == pytest.approx([5, 0, 0], abs=1e-9)
+    assert falling[[0, 3, 4]] == pytest.approx([-5, 0, 10 / 399])
+    arched = _course(1.5 * time**2)
+    assert arched[:3] == pytest.approx([0, 1, 0], abs=1e-9), "Legendre's second polynomial"
+    np.testing.assert_allclose(_course(5 * time + 100), rising, atol=1e-9)
+
+
+def test_rhythm_counts_stretches_of_voice() -> None:
+    from serct.models.functionals import _rhythm
+
+    is_voiced = np.repeat([False, True, False, True], [20, 10, 40, 30])
+    share, a_second, mean, spread = _rhythm(is_voiced)
+    assert (share, a_second) == (0.4, 2.0)
+    assert (mean, spread) == (pytest.approx(0.2), pytest.approx(0.1))
+    assert _rhythm(np.zeros(10, bool)).tolist() == [0, 0, 0, 0]
+
+
+def test_modulation_peaks_at_the_speed_of_swelling() -> None:
+    from serct.models.functionals import _modulation
+
+    seconds = np.arange(800) / 100
+    for speed, expected in ((1.0, 0), (3.0, 1), (6.0, 2), (12.0, 3), (24.0, 4)):
+        bands = np.tile(10 * np.sin(2 * np.pi * speed * seconds), (40, 1))
+        strengths = _modulation(bands).reshape(5, 8)
+        assert (strengths.argmax(axis=0) == expected).all(), speed
+
+
+def test_where_a_voice_lies_is_taken_out() -> None:
+    rng = np.random.default_rng(0)
+    features = rng.standard_normal((60, 3))
+    voices = ["a"] * 20 + ["b"] * 20 + ["c"] * 20
+    norm = VoiceNorm(relevance_factor=4.0)
+    norm.fit(features, voices)
+    heard = rng.standard_normal((5000, 3))
+    plain = norm(heard, heard)
+    moved = norm(heard + 100, heard + 100)
+    # The average voice still counts for 4 of 5,004 recordings.
+    np.testing.assert_allclose(plain, moved, atol=0.1)
+    np.testing.assert_allclose(moved.mean(axis=0), 0, atol=0.1)
+
+
+def test_an_unheard_voice_is_the_average_one_and_more_recordings_count_for_more() -> None:
+    features = np.array([[0.0], [2.0], [4.0], [6.0]])
+    norm = VoiceNorm(relevance_factor=1.0)
+    norm.fit(features, ["a", "a", "b", "b"])
+    assert norm(np.array([[3.0]]), features[:0]).tolist() == [[0.0]]
+    clip_of_a_third = np.array([[13.0]])
+    one, three = (norm(clip_of_a_third, np.full((count, 1), 13.0))[0, 0] for count in (1, 3))
+    # Its mean is taken to be 8 and 10.5.
+    assert (one, three) == (5.0, 2.5)
+
+
+class Plain(FeatureClassifier):
+    """What it is given are the features."""
+
+    def _describe(self, waveform: np.ndarray) -> np.ndarray:
+        return waveform.astype(np.float64)
+
+    def _machine(self, num_emotions: int) -> SVC:
+        return SVC(class_weight="balanced")
+
+
+def test_a_voice_is_not_mistaken_for_an_emotion() -> None:
+    """A deep voice's high is lower than a high voice's low: only who has heard it can tell."""
+    rng = np.random.default_rng(0)
+    labels = np.tile([0, 1], 40)
+
+    def speak(semitones: float) -> np.ndarray:
+        pitch = semitones + 3 * labels + 0.3 * rng.standard_normal(len(labels))
+        return pitch[:, None].astype(np.float32)
+
+    rows = np.concatenate([speak(0), speak(12)])
+    voices = ["deep"] * len(labels) + ["high"] * len(labels)
+    features = speak(24).astype(np.float64)
+    model = Plain(3, VoiceNorm(relevance_factor=1.0))
+    model.fit(model.describe(rows), np.tile(labels, 2), voices=voices)
+    heard = model.answer(features, heard=features[1::3])
+    assert (heard.argmax(axis=1) == labels).all()
+    mixed = np.concatenate([features, speak(-7).astype(np.float64)])[::-1]
+    names = (["tall"] * len(labels) + ["small"] * len(labels))[::-1]
+    both = model.answer_by_voice(mixed, names)
+    assert (both.argmax(axis=1) == np.tile(labels, 2)[::-1]).all()
+    nameless = model.answer_by_voice(mixed, [""] * len(mixed))
+    np.testing.assert_array_equal(nameless, model.answer(mixed))
+    unheard = model.answer(features).argmax(axis=1)
+    assert len(set(unheard)) == 1, "all that stands out is that the voice is another"
+    plain = Plain(3)
+    plain.fit(plain.describe(rows), np.tile(labels, 2), voices=voices)
+    answers = plain.answer(features, heard=features)
+    np.testing.assert_array_equal(answers, plain.answer(features))
+    assert (answers.argmax(axis=1) == labels).mean() < 0.9

@@ -1,0 +1,186 @@
+"""A version becomes champion through its gates or not at all, and can be taken back."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from serct import tracking
+from serct.config.params import Params
+from serct.config.reader import read_params
+from serct.errors import TrackingError
+from serct.promotion import Promotion, promote, rollback
+from serct.promotion.gates import examine
+from serct.tracking import Store, read_promotions
+from tests.cli.test_cli import serct
+from tests.conftest import add_version, make_workspace
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def root(trained: dict[str, Path], tone_shards: Path, tmp_path: Path) -> Path:
+    make_workspace(tmp_path, trained["serct"], tone_shards)
+    return tmp_path
+
+
+@pytest.fixture
+def store(root: Path) -> Store:
+    return tracking.open_store(root, "serct", "serct")
+
+
+def put(root: Path, store: Store, which: str, **bounds: float) -> Promotion:
+    params = with_bounds(read_params(root / "params.yaml"), **bounds)
+    return promote(params, root / "data", store, which, "a test")
+
+
+def with_bounds(params: Params, **bounds: float) -> Params:
+    changed = params.promotion.model_copy(update=bounds)
+    return params.model_copy(update={"promotion": changed})
+
+
+def aliases(store: Store) -> dict[str, str]:
+    return {alias: found.version for found in store.versions() for alias in found.aliases}
+
+
+def verdicts(found: Promotion) -> dict[str, str]:
+    return {gate.gate: gate.verdict for gate in found.gates}
+
+
+def test_promote_then_promote_another_then_roll_back(root: Path, store: Store) -> None:
+    second = add_version(root, 2, 0.001)
+    first = put(root, store, "1")
+    assert first.is_done
+    assert verdicts(first)["UA lost against the champion"] == "skipped"
+    assert put(root, store, second).is_done
+    assert {"champion": second, "previous": "1"}.items() <= aliases(store).items()
+
+    now, before = rollback(root / "data", store, "it was worse")
+    assert (now.version, before.version) == ("1", second)
+    assert {"champion": "1", "previous": second}.items() <= aliases(store).items()
+
+    entries = read_promotions(root / "data")
+    assert [entry.action for entry in entries] == ["promote", "promote", "rollback"]
+    assert [entry.champion.version for entry in entries] == ["1", second, "1"]
+    assert all(entry.by and entry.at for entry in entries)
+    assert entries[1].gates[0]["verdict"] == "passed"
+    with pytest.raises(TrackingError, match="version 1 is the champion already"):
+        put(root, store, "1")
+
+
+@pytest.mark.parametrize(
+    ("bounds", "gate"),
+    [
+        ({"min_test_ua": 0.999}, "UA on tones"),
+        ({"margin": 0.0, "confidence": 0.999}, "UA lost against the champion"),
+    ],
+)
+def test_a_refused_version_changes_nothing(
+    root: Path, store: Store, bounds: dict[str, float], gate: str
+) -> None:
+    worse = add_version(root, 3, 3.0)
+    put(root, store, "1")
+    before = aliases(store), read_promotions(root / "data")
+    found = put(root, store, worse, **bounds)
+    assert verdicts(found)[gate] == "REFUSED"
+    assert found.is_refused
+    assert not found.is_done
+    assert (aliases(store), read_promotions(root / "data")) == before
+
+
+def test_a_damaged_version_is_refused_by_name(root: Path, store: Store) -> None:
+    (store.folder("1") / "weights.safetensors").write_bytes(b"not weights")
+    found = put(root, store, "1")
+    assert verdicts(found)["loads without pickle"] == "REFUSED"
+    assert "weights cannot be loaded" in found.gates[0].found
+    assert "champion" not in aliases(store)
+
+
+def test_shards_of_another_manifest_are_no_test(root: Path, store: Store) -> None:
+    meta = root / "data" / "shards" / "tones" / "meta.json"
+    content = json.loads(meta.read_text())
+    meta.write_text(json.dumps(content | {"manifest_digest": "another"}))
+    assert verdicts(put(root, store, "1"))["its own test data"] == "REFUSED"
+
+
+def test_a_level_that_decides_is_refused(root: Path, trained: dict[str, Path]) -> None:
+    """The lstm hears loudness: half the level makes it another emotion."""
+    params = with_bounds(read_params(root / "params.yaml"), max_changed=0.0)
+    found = {g.gate: g.verdict for g in examine(params, root / "data", trained["lstm"], None)}
+    assert found["other emotion when 12 dB softer"] == "REFUSED"
+
+
+def test_sync_gives_a_lost_registry_its_champion_back(root: Path, store: Store) -> None:
+    second = add_version(root, 2, 0.001)
+    put(root, store, "1")
+    put(root, store, second)
+    (root / "mlflow.db").unlink()
+    fresh = tracking.open_store(root, "serct", "serct")
+    report = fresh.sync(root / "data")
+    assert not report.problems
+    kept = {v.version: v.weights for v in store.versions()}
+    found = aliases(fresh)
+    weights = {v.version: v.weights for v in fresh.versions()}
+    last = read_promotions(root / "data")[-1]
+    assert weights[found["champion"]] == last.champion.weights
+    assert last.previous is not None
+    assert weights[found["previous"]] == last.previous.weights
+    assert set(kept.values()) == set(weights.values())
+
+
+def test_a_crash_after_the_record_is_made_up_by_sync(
+    root: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(*_: object) -> None:
+        raise TrackingError("the machine went down")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "appoint", crash)
+        with pytest.raises(TrackingError, match="went down"):
+            put(root, store, "1")
+    assert "champion" not in aliases(store)
+    assert "champion: version 1" in str(store.sync(root / "data"))
+    assert aliases(store)["champion"] == "1"
+
+
+def test_a_line_cut_off_is_dropped_by_the_next(root: Path, store: Store) -> None:
+    put(root, store, "1")
+    record = root / "data" / "promotions.jsonl"
+    whole = record.read_bytes()
+    record.write_bytes(whole + whole[:50])
+    assert len(read_promotions(root / "data")) == 1
+    add_version(root, 2, 0.001)
+    put(root, store, "2")
+    assert [e.champion.version for e in read_promotions(root / "data")] == ["1", "2"]
+    record.write_text("{}\n")
+    with pytest.raises(TrackingError, match=r"promotions.jsonl, line 1: not a promotion"):
+        read_promotions(root / "data")
+
+
+def test_the_command_line(root: Path) -> None:
+    dry = serct("promote", "1", "--dry-run", "--workspace", str(root))
+    assert dry.returncode == 0, dry.stderr
+    assert "would be promoted; nothing was changed" in dry.stdout
+    done = serct("promote", "--why", "it is good", "--workspace", str(root))
+    assert "champion: version 1 (serct on tones); before: none" in done.stdout
+    assert "champion" in serct("models", "--workspace", str(root)).stdout
+    assert read_promotions(root / "data")[0].why == "it is good"
+    nothing = serct("rollback", "--workspace", str(root))
+    assert nothing.returncode == 1
+    assert "nothing to roll back to" in nothing.stderr
+    (root / "params.yaml").write_text(
+        (root / "params.yaml").read_text().replace("min_test_ua: 0.0", "min_test_ua: 0.999")
+    )
+    add_version(root, 3, 3.0)
+    refused = serct("promote", "2", "--workspace", str(root))
+    assert refused.returncode == 1
+    assert "refused: version 2" in refused.stderr
+
+
+def test_gates_are_plain_rows(root: Path, store: Store) -> None:
+    found = put(root, store, "1")
+    for gate in found.gates:
+        assert all(isinstance(value, str) for value in dataclasses.asdict(gate).values())
+    assert np.unique([gate.gate for gate in found.gates]).size == len(found.gates)

@@ -1,0 +1,119 @@
+"""The model card: what it says comes from card.json, and the warnings are always there."""
+
+from typing import Any
+
+import pytest
+
+from serct.reports.model_card import CONDUCT, model_card
+from tests.fake_results import make_card
+
+METRICS = {
+    "n": 280,
+    "wa": 0.91234,
+    "ua": 0.81234,
+    "wf1": 0.71234,
+    "loss": None,
+    "majority": {"wa": 0.1, "ua": 0.14286, "wf1": 0.05},
+    "ua_interval": {"low": 0.71, "high": 0.89, "over": "utterances"},
+    "probes": {"duration": 0.2345},
+    "calibration": {"ece": 0.0321, "risk_at_coverage": {"50%": 0.01, "100%": 0.0876}},
+    "groups": {
+        "gender": {
+            "groups": {"f": {"n": 100, "wa": 0.9}, "m": {"n": 180, "wa": 0.6789}},
+            "worst": "m",
+        },
+        "language": {"groups": {"en": {"n": 280, "wa": 0.9}}, "worst": "en"},
+    },
+    "recall": {"angry": 0.61234, "happy": 0.51234},
+}
+
+
+def card_with(**changes: Any) -> dict[str, Any]:
+    return {**make_card("tess", "serct"), **changes}
+
+
+def test_card_says_what_the_model_is() -> None:
+    text = model_card(card_with(num_parameters=26_459_911, best_epoch=7), licence="CC BY 4.0")
+    assert text.startswith("# serct, trained on tess\n")
+    assert "| parameters | 26,459,911 |" in text
+    assert "angry, disgusted, fearful, happy, neutral, sad, surprised" in text
+    assert "16,000 Hz, 144,000 samples (9 s)" in text
+    assert "| epoch | 7 of 12, chosen on the validation part |" in text
+    assert "| licence of the recordings | CC BY 4.0 |" in text
+    assert "| UA (mean recall) | 0.8765 |" in text
+    assert make_card("tess", "serct")["digests"]["manifest"] in text
+
+
+@pytest.mark.parametrize("synthetic", [True, False])
+def test_card_warns_in_any_case(synthetic: bool) -> None:
+    text = model_card(card_with(synthetic=synthetic))
+    for sentence in CONDUCT:
+        assert f"- {sentence}\n" in text
+    assert "Article 5(1)(f)" in text
+    assert "Article 50(3)" in text
+    assert "CC BY-NC-ND 4.0" in text
+    assert ("**Synthetic speech.**" in text) == synthetic
+    assert ("| corpus | tess (synthetic speech) |" in text) == synthetic
+
+
+def test_card_before_evaluation_promises_no_test_score() -> None:
+    text = model_card(card_with())
+    assert "measured afterwards, by evaluation" in text
+    assert "test part," not in text
+    assert "see `serct corpora list`" in text
+
+
+def test_card_after_evaluation_holds_its_scores() -> None:
+    text = model_card(card_with(), METRICS)
+    assert "| test part, 280 utterances | |" in text
+    assert "| UA, 95 % interval | 0.7100 to 0.8900, drawn over utterances |" in text
+    assert "| UA from the duration alone | 0.2345 |" in text
+    assert "| expected calibration error | 0.0321 |" in text
+    assert "| wrong among the most confident 100% | 0.0876 |" in text
+    assert "| gender served worst | m: WA 0.6789 of 180 |" in text
+    assert "language served worst" not in text
+    assert "| WA (accuracy) | 0.9123 |" in text
+    assert "| UA (mean recall) | 0.8123 |" in text
+    assert "| loss | not measured |" in text
+    assert "| always the most frequent emotion | UA 0.1429 |" in text
+    assert "| recall of happy | 0.5123 |" in text
+    assert "measured afterwards" not in text
+
+
+@pytest.mark.parametrize(
+    ("licence", "forbids"),
+    [("CC BY-NC-ND 4.0", True), ("CC BY-NC 4.0", True), ("CC BY 4.0", False), ("CC0", False)],
+)
+def test_card_repeats_a_non_commercial_licence(licence: str, forbids: bool) -> None:
+    text = model_card(card_with(), licence=licence)
+    assert (f"{licence} forbids commercial use" in text) == forbids
+
+
+@pytest.mark.parametrize(
+    ("protocol", "words"),
+    [
+        ("random", "the same speakers and sentences"),
+        ("speaker", "No speaker of the test part"),
+        ("text", "No sentence of the test part"),
+    ],
+)
+def test_card_tells_the_limits_of_the_protocol(protocol: str, words: str) -> None:
+    assert words in model_card(card_with(protocol=protocol))
+
+
+def test_card_tells_what_padding_and_native_rates_do() -> None:
+    audio = {"sample_rate": "native", "num_samples": 144_000, "resampler": "soxr"}
+    native = card_with(audio=audio, sample_rate_hz=24_414)
+    text = model_card(native)
+    assert "24,414 Hz (the corpus' own)" in text
+    assert "heard at another speed and pitch" in text
+    assert "Padding is not hidden" in text
+    masked = card_with(architecture={"architecture": "serct", "mask_padding": True})
+    assert "Padding is not hidden" not in model_card(masked)
+
+
+def test_card_tells_that_voices_were_heard_before_they_were_scored() -> None:
+    heard = {"architecture": "functionals_lda", "relevance_factor": 4.0}
+    assert "taken for the average one" in model_card(card_with(architecture=heard))
+    unheard = {"architecture": "functionals_lda", "relevance_factor": None}
+    assert "taken for the average one" not in model_card(card_with(architecture=unheard))

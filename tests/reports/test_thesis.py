@@ -1,0 +1,58 @@
+"""The thesis' numbers: complete, in range, and faulty in just the way that is claimed."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serct.reports.thesis import ABLATION, FAULTS, TEST_SIZES, THESIS, TRAINING_HOURS, published
+
+MODELS = ("serct", "cnn", "mlp", "svm", "cnn_bilstm", "lstm")
+TESTS = ("tess", "esd_en", "emodb", "esd_zh")
+
+
+def is_fraction_of(value: float, total: int) -> bool:
+    """Tell whether some whole number out of ``total`` rounds to ``value`` at four decimals."""
+    return any(abs(round(count / total, 4) - value) < 1e-9 for count in range(total + 1))
+
+
+@pytest.mark.parametrize("test", TESTS)
+@pytest.mark.parametrize("model", MODELS)
+def test_every_model_has_scores_on_every_test(test: str, model: str) -> None:
+    scores = published(test, model)
+    assert scores is not None
+    assert all(0 < score < 1 for score in (scores.wa, scores.ua, scores.wf1))
+
+
+def test_tables_hold_nothing_else() -> None:
+    assert set(THESIS) == {(test, model) for test in TESTS for model in MODELS}
+    assert set(TRAINING_HOURS) == set(MODELS)
+
+
+@given(st.text(), st.text())
+def test_unknown_names_have_no_scores(test: str, model: str) -> None:
+    if (test, model) not in THESIS:
+        assert published(test, model) is None
+
+
+def test_a_model_trained_where_the_thesis_did_not_has_no_scores() -> None:
+    assert published("tess", "serct_plus") is None
+    assert published("demo_en", "serct") is None
+
+
+@pytest.mark.parametrize(("test", "model"), [("tess", "lstm"), ("emodb", "lstm"), ("emodb", "mlp")])
+def test_the_scores_called_impossible_are(test: str, model: str) -> None:
+    scores = published(test, model)
+    assert scores is not None
+    assert not is_fraction_of(scores.wa, TEST_SIZES[test])
+    assert f"{scores.wa:.4f}" in FAULTS[1]
+
+
+def test_the_vanilla_ablation_is_impossible_and_all_other_tess_scores_are_not() -> None:
+    assert not is_fraction_of(ABLATION["tess", "vanilla_transformer"].wa, TEST_SIZES["tess"])
+    for model in set(MODELS) - {"lstm"}:
+        assert is_fraction_of(THESIS["tess", model].wa, TEST_SIZES["tess"]), model
+
+
+@pytest.mark.parametrize("corpus", ["tess", "esd_en"])
+def test_the_ablation_without_a_transformer_is_the_cnn(corpus: str) -> None:
+    assert ABLATION[corpus, "without_transformer"] == THESIS[corpus, "cnn"]

@@ -1,0 +1,112 @@
+"""What scikit-learn's models are fitted to: clips as they are, changed, and of which part."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from serct.config.augmentation import AugmentParams
+from serct.config.params import Params
+from serct.data.shards import ShardDataset
+from serct.models import build_classical
+from serct.models.classical.estimator import Array, ClassicalModel
+from serct.runtime.machine import seed_everything
+from serct.training import classical as classical_training
+from serct.training.classical import fit_classical
+from serct.training.state import Fitted
+
+FASTER_OR_SLOWER = AugmentParams(
+    gain_db=None, speed=0.2, pitch=None, shift_ms=None, noise=None, reverb=None, telephone=None
+)
+
+
+@dataclass
+class Fit:
+    """What a model was fitted to at once."""
+
+    rows: Array
+    labels: Array
+    voices: list[str]
+    num_copies: int
+
+
+@pytest.fixture
+def sets(tone_shards: Path) -> tuple[ShardDataset, ShardDataset]:
+    train_set = ShardDataset(tone_shards, ["train"])
+    return train_set, ShardDataset(tone_shards, ["validation"], train_set.emotions)
+
+
+@pytest.fixture
+def train(
+    tiny_params: Params, sets: tuple[ShardDataset, ShardDataset], monkeypatch: pytest.MonkeyPatch
+):
+    """Fit `svm`, whose rows are the samples themselves, and tell all it was fitted to."""
+
+    def train_one(augment: AugmentParams | None) -> tuple[Fitted, list[Fit], ClassicalModel]:
+        fits: list[Fit] = []
+        built: list[ClassicalModel] = []
+
+        def build(*args: Any) -> ClassicalModel:
+            model = build_classical(*args)
+            fit = model.fit
+
+            def catch(rows: Array, labels: Array, show: Any, voices: Any, copies: int) -> None:
+                fits.append(Fit(rows, labels, list(voices), copies))
+                fit(rows, labels, show, voices, copies)
+
+            monkeypatch.setattr(model, "fit", catch)
+            built.append(model)
+            return model
+
+        monkeypatch.setattr(classical_training, "build_classical", build)
+        seed_everything(3, deterministic=False)
+        model = tiny_params.models["svm"].model_copy(update={"pool": 1})
+        how = tiny_params.train.model_copy(update={"augment": augment})
+        fitted = fit_classical(model, how, 3, *sets, lambda row: None)
+        return fitted, fits, built[0]
+
+    return train_one
+
+
+def spoken(row: Array) -> int:
+    return int(np.flatnonzero(row)[-1]) + 1
+
+
+def test_the_validation_part_is_answered_before_it_is_learned(train, sets) -> None:
+    train_set, validation_set = sets
+    fitted, (first, second), model = train(None)
+    assert len(first.rows) == len(train_set)
+    np.testing.assert_array_equal(second.rows[: len(train_set)], first.rows)
+    whole = validation_set.batch(np.arange(len(validation_set)), validation_set.meta.num_samples)
+    np.testing.assert_array_equal(second.rows[len(train_set) :], whole.waveforms)
+    np.testing.assert_array_equal(second.labels[len(train_set) :], validation_set.labels)
+    # What is told of it is what a model says that never saw it; the one that is kept did.
+    model.fit(first.rows, first.labels, None, first.voices, 1)
+    np.testing.assert_allclose(fitted.validation, model.predict_proba(whole.waveforms))
+    model.fit(second.rows, second.labels, None, second.voices, 1)
+    assert np.abs(fitted.validation - model.predict_proba(whole.waveforms)).max() > 1e-6
+
+
+def test_each_clip_is_learned_as_it_is_and_once_changed(train, sets) -> None:
+    _, (plain, plain_whole), _ = train(None)
+    _, (changed, changed_whole), _ = train(FASTER_OR_SLOWER)
+    assert (plain.num_copies, changed.num_copies) == (1, 2)
+    for before, after in ((plain, changed), (plain_whole, changed_whole)):
+        count, width = before.rows.shape
+        np.testing.assert_array_equal(after.labels, np.tile(before.labels, 2))
+        np.testing.assert_array_equal(after.rows[:count, :width], before.rows)
+        assert not after.rows[:count, width:].any()
+        pairs = zip(before.rows, after.rows[count:], strict=True)
+        longer = [spoken(other) / spoken(row) for row, other in pairs]
+        assert 1 / 1.21 < min(longer) < 0.95
+        assert 1.05 < max(longer) < 1.21
+        # At another speed a voice is another voice.
+        assert after.voices[:count] == before.voices
+        assert len(set(after.voices)) == 2 * len(set(before.voices))
+
+
+def test_changes_are_those_of_the_seed(train) -> None:
+    (_, (first, _), _), (_, (again, _), _) = train(FASTER_OR_SLOWER), train(FASTER_OR_SLOWER)
+    np.testing.assert_array_equal(first.rows, again.rows)
