@@ -16,13 +16,14 @@ import torch
 
 from serct.config.params import Params
 from serct.config.reader import read_params
-from serct.data.corpora import scan_corpus
+from serct.data.corpora import read_corpus_params, scan_corpus
 from serct.data.manifest import inspect_clips
 from serct.data.preprocessing import ShardPlan, write_shards
 from serct.data.shards import ShardDataset, read_meta
 from serct.data.splitting import split_utterances
 from serct.errors import SerctError
 from serct.evaluation.evaluate import as_classifier, evaluate, evaluate_zero_shot
+from serct.models import read_model_params
 from serct.runtime import machine
 from serct.runtime.atomic import write_json
 from serct.training.loop import fit
@@ -69,7 +70,7 @@ def preprocess(params: Params, name: str, root: Path, work: Path) -> Path:
     folder = work / "shards" / name
     if (folder / "meta.json").exists():
         return folder
-    scan = scan_corpus(params.corpora[name], root)
+    scan = scan_corpus(read_corpus_params(params, name), root)
     utterances, _ = inspect_clips(root, scan, name, "und", params.checks)
     divided = split_utterances(utterances, params.split, params.seed)
     plan = ShardPlan(
@@ -97,7 +98,7 @@ def train_and_test(
     sets = [ShardDataset(shards["tess"], [split]) for split in ("train", "validation", "test")]
     state = arguments.work / f"{name}-{train.learning_rate}.safetensors"
     started = time.perf_counter()
-    fitted = fit(params.models[name], train, params.seed, sets[0], sets[1], state)
+    fitted = fit(read_model_params(params, name), train, params.seed, sets[0], sets[1], state)
     seconds = time.perf_counter() - started
     classifier = as_classifier(fitted.model, machine.pick_device(train.device))
     test = evaluate(classifier, sets[2], params.evaluate.batch_size).scores

@@ -19,7 +19,7 @@ from serct.config.reader import read_params
 from serct.data.shards import ShardDataset
 from serct.evaluation.evaluate import TorchClassifier
 from serct.evaluation.metrics import score
-from serct.models import build_model
+from serct.models import build_model, read_model_params
 from serct.runtime import machine
 from serct.training.batches import DeviceBatches, epoch_batches
 from serct.training.loop import train_step
@@ -46,7 +46,7 @@ def main() -> None:
     for name, rate in RATES.items():
         machine.seed_everything(params.seed, deterministic=False)
         module = build_model(
-            params.models["serct"],
+            read_model_params(params, "serct"),
             train_set.meta.num_samples,
             train_set.meta.sample_rate_hz,
             len(train_set.emotions),

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from serct.config.reader import read_params
-from serct.data.corpora import scan_corpus
+from serct.data.corpora import read_corpus_params, scan_corpus
 from serct.data.manifest import inspect_clips
 from serct.data.preprocessing import ShardPlan, write_shards
 from serct.data.splitting import split_utterances
@@ -27,7 +27,7 @@ def main() -> None:
     arguments = parser.parse_args()
     machine.keep_freed_memory()
     params = read_params(ROOT / "params.yaml")
-    scan = scan_corpus(params.corpora[arguments.corpus], arguments.raw)
+    scan = scan_corpus(read_corpus_params(params, arguments.corpus), arguments.raw)
     started = time.perf_counter()
     utterances, _ = inspect_clips(arguments.raw, scan, arguments.corpus, "und", params.checks)
     spent_s = time.perf_counter() - started

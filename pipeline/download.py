@@ -2,12 +2,12 @@
 
 from pipeline.stage import Arguments, run
 from serct.config.params import Params
-from serct.data.corpora import obtain_corpus
+from serct.data.corpora import obtain_corpus, read_corpus_params
 
 
 def download(params: Params, arguments: Arguments) -> None:
     """Fill ``--out`` with the corpus as its authors lay it out."""
-    obtain_corpus(arguments.corpus, params.corpora[arguments.corpus], arguments.out)
+    obtain_corpus(arguments.corpus, read_corpus_params(params, arguments.corpus), arguments.out)
 
 
 if __name__ == "__main__":

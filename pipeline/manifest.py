@@ -2,7 +2,7 @@
 
 from pipeline.stage import Arguments, run
 from serct.config.params import Params
-from serct.data.corpora import describe, scan_corpus
+from serct.data.corpora import describe, read_corpus_params, scan_corpus
 from serct.data.manifest import check_rejections, inspect_clips, write_manifest
 from serct.data.splitting import split_utterances
 from serct.runtime.machine import logger, progress
@@ -10,7 +10,7 @@ from serct.runtime.machine import logger, progress
 
 def manifest(params: Params, arguments: Arguments) -> None:
     """Write ``--out``: one row an utterance, each on one side."""
-    corpus = params.corpora[arguments.corpus]
+    corpus = read_corpus_params(params, arguments.corpus)
     about = describe(arguments.corpus, corpus)
     scan = scan_corpus(corpus, arguments.raw)
     with progress(len(scan.clips), f"checking {arguments.corpus}", "files") as advance:

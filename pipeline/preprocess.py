@@ -2,6 +2,7 @@
 
 from pipeline.stage import Arguments, run
 from serct.config.params import Params
+from serct.data.corpora import read_corpus_params
 from serct.data.manifest import read_manifest
 from serct.data.preprocessing import ShardPlan, write_shards
 from serct.runtime.executors import open_executor
@@ -13,7 +14,7 @@ def preprocess(params: Params, arguments: Arguments) -> None:
     utterances = read_manifest(arguments.manifest)
     plan = ShardPlan(
         corpus=arguments.corpus,
-        synthetic=params.corpora[arguments.corpus].is_synthetic,
+        synthetic=read_corpus_params(params, arguments.corpus).is_synthetic,
         protocol=params.split.protocol,
         audio=params.audio,
         checks=params.checks,

@@ -4,7 +4,6 @@ import typer
 
 from serct.cli.app import app
 from serct.cli.shared import Workspace, print_table, workspace_root
-from serct.errors import SerctError
 
 corpora_app = typer.Typer(help="Look at and verify corpora.", no_args_is_help=True)
 app.add_typer(corpora_app, name="corpora")
@@ -14,12 +13,12 @@ app.add_typer(corpora_app, name="corpora")
 def corpora_list(workspace: Workspace = None) -> None:
     """List the known corpora, their languages and licences."""
     from serct.config.reader import read_params
-    from serct.data.corpora import describe
+    from serct.data.corpora import describe, read_corpus_params
 
-    entries = read_params(workspace_root(workspace) / "params.yaml").corpora
+    params = read_params(workspace_root(workspace) / "params.yaml")
     rows = []
-    for name, entry in entries.items():
-        about = describe(name, entry)
+    for name in params.corpora:
+        about = describe(name, read_corpus_params(params, name))
         rows.append(
             {
                 "name": name,
@@ -36,10 +35,9 @@ def corpora_list(workspace: Workspace = None) -> None:
 def corpora_verify(name: str, workspace: Workspace = None) -> None:
     """Check a downloaded corpus' files against counts and known digests."""
     from serct.config.reader import read_params
-    from serct.data.corpora import verify_corpus
+    from serct.data.corpora import read_corpus_params, verify_corpus
 
     root = workspace_root(workspace)
     params = read_params(root / "params.yaml")
-    if name not in params.corpora:
-        raise SerctError(f"no corpus {name!r}, expected one of: {', '.join(params.corpora)}")
-    typer.echo(verify_corpus(name, params.corpora[name], root / "data" / "raw" / name))
+    corpus = read_corpus_params(params, name)
+    typer.echo(verify_corpus(name, corpus, root / "data" / "raw" / name))

@@ -4,11 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from serct.config.section import PositiveInt, Section
+from serct.config.section import Name, PositiveInt, Section
 from serct.emotions import EMOTIONS
 
-# A name that is safe in a path, a stage name and a metric name alike.
-CorpusName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Language = Annotated[str, Field(pattern=r"^[a-z]{2,3}$")]
 
 
@@ -114,7 +112,7 @@ class JointParams(CorpusSection):
 
     reader: Literal["joint"]
     members: Annotated[
-        dict[CorpusName, Annotated[SingleCorpusParams, Field(discriminator="reader")]],
+        dict[Name, Annotated[SingleCorpusParams, Field(discriminator="reader")]],
         Field(min_length=2),
     ]
     emotions: tuple[Literal[*EMOTIONS], ...] | None  # type: ignore[valid-type]

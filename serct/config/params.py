@@ -2,22 +2,34 @@
 
 Every key is required and checked; an unknown, missing or ill-typed key is a `ParamsError` that
 names it. Meaning, unit, range and source of each value stand beside it in params.yaml;
-`serct.config.reader` reads it.
+`serct.config.reader` reads it. What an entry under ``models`` or ``corpora`` may hold is said by
+the file of that model or corpus.
 """
 
 import json
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar, overload
 
-from pydantic import Field, model_validator
+from pydantic import Field, JsonValue, model_validator
 
 from serct.config.augmentation import AugmentParams
-from serct.config.corpora import CorpusName, CorpusParams
-from serct.config.models import ModelParams
 from serct.config.search import SearchParams
-from serct.config.section import Positive, PositiveInt, Probability, Section, merge, validate
+from serct.config.section import (
+    Name,
+    Positive,
+    PositiveInt,
+    Probability,
+    Section,
+    merge,
+    validate,
+)
+from serct.errors import ParamsError
+
+T = TypeVar("T")
+Entries = dict[Name, dict[str, JsonValue]]
+UPGRADE_HINT = "; `serct repro` adds the keys that an older file lacks"
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
-Name = CorpusName
 Protocol = Literal["random", "speaker", "text", "speaker_text", "corpus"]
 SampleRate = Annotated[int, Field(ge=4000, le=192_000)] | Literal["native"]
 
@@ -149,26 +161,88 @@ class RayExecutor(Section):
     max_failures: Annotated[int, Field(ge=0)]
 
 
-class Params(Section):
-    """The whole of params.yaml."""
+class _Checked(Generic[T]):
+    """A section of `Params`, checked when it is first asked for and then kept."""
 
-    seed: Annotated[int, Field(ge=0)]
-    pipeline: PipelineParams
-    corpora: dict[Name, Annotated[CorpusParams, Field(discriminator="reader")]]
-    split: SplitParams
-    checks: CheckParams
-    audio: AudioParams
-    preprocess: PreprocessParams
-    train: TrainParams
-    models: dict[Name, Annotated[ModelParams, Field(discriminator="architecture")]]
-    evaluate: EvaluateParams
-    tracking: TrackingParams
-    promotion: PromotionParams
-    search: SearchParams
-    executor: Annotated[LocalExecutor | RayExecutor, Field(discriminator="name")]
+    def __init__(self, kind: Any) -> None:
+        self.kind = kind
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, params: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, params: "Params", owner: type) -> T: ...
+    def __get__(self, params: "Params | None", owner: type) -> Self | T:
+        if params is None:
+            return self
+        if self.name not in params.data:
+            raise ParamsError(f"{params.where}: {self.name} is missing{UPGRADE_HINT}")
+        try:
+            value: T = validate(self.kind, params.data[self.name], params.where, self.name)
+        except ParamsError as error:
+            hint = UPGRADE_HINT if "is missing" in str(error) else ""
+            raise ParamsError(f"{error}{hint}") from error
+        params.__dict__[self.name] = value
+        return value
+
+
+class Params:
+    """The content of params.yaml.
+
+    Each section is checked when it is first used, so a file of an older version serves every
+    command that uses only what the file has. `serct.experiments.workspace.check_params` checks
+    everything.
+
+    Attributes:
+        data: The content as the file has it.
+        where: What errors call the file.
+        models: Entries by name; `serct.models.read_model_params` types one.
+        corpora: Entries by name; `serct.data.corpora.read_corpus_params` types one.
+    """
+
+    seed = _Checked[int](Annotated[int, Field(ge=0)])
+    pipeline = _Checked[PipelineParams](PipelineParams)
+    corpora = _Checked[Entries](Entries)
+    split = _Checked[SplitParams](SplitParams)
+    checks = _Checked[CheckParams](CheckParams)
+    audio = _Checked[AudioParams](AudioParams)
+    preprocess = _Checked[PreprocessParams](PreprocessParams)
+    train = _Checked[TrainParams](TrainParams)
+    models = _Checked[Entries](Entries)
+    evaluate = _Checked[EvaluateParams](EvaluateParams)
+    tracking = _Checked[TrackingParams](TrackingParams)
+    promotion = _Checked[PromotionParams](PromotionParams)
+    search = _Checked[SearchParams](SearchParams)
+    executor = _Checked[LocalExecutor | RayExecutor](
+        Annotated[LocalExecutor | RayExecutor, Field(discriminator="name")]
+    )
+
+    def __init__(self, data: Mapping[str, Any], where: str = "params.yaml") -> None:
+        self.data = dict(data)
+        self.where = where
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Params) and self.data == other.data
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @classmethod
+    def sections(cls) -> tuple[str, ...]:
+        """Return the names of all sections."""
+        return tuple(name for name, value in vars(cls).items() if isinstance(value, _Checked))
+
+    def replace(self, **sections: Any) -> "Params":
+        """Return a copy with other sections, as `Section` objects or plain data."""
+        changed = {
+            name: json.loads(value.model_dump_json()) if isinstance(value, Section) else value
+            for name, value in sections.items()
+        }
+        return Params({**self.data, **changed}, self.where)
 
     def train_params(self, model: str) -> TrainParams:
-        """Give the `train` section with the overrides of ``model`` laid over it."""
-        overrides = self.models[model].train
-        merged = merge(json.loads(self.train.model_dump_json()), overrides)
-        return validate(TrainParams, merged, f"models.{model}.train")
+        """Return the `train` section with the overrides of ``model`` laid over it."""
+        overrides: Any = self.models[model].get("train") or {}
+        merged = merge(self.data["train"], overrides)
+        return validate(TrainParams, merged, self.where, f"models.{model}.train")

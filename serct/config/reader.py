@@ -1,4 +1,4 @@
-"""Reading params.yaml and profiles: the only code that knows their file format."""
+"""Read params.yaml and profiles: the only code that knows their file format."""
 
 import re
 from pathlib import Path
@@ -7,51 +7,16 @@ from typing import Any
 import yaml
 
 from serct.config.params import Params
-from serct.config.section import validate
 from serct.errors import ParamsError
 
 
 def read_params(path: Path) -> Params:
-    """Read and check a params.yaml.
+    """Read a params.yaml; each section is checked when it is first used.
 
     Raises:
-        ParamsError: If the file is missing or not YAML, or as `check_params`.
+        ParamsError: If the file is missing or not a YAML mapping.
     """
-    return check_params(read_yaml(path), str(path))
-
-
-def check_params(data: dict[str, Any], where: str) -> Params:
-    """Check the content of a params.yaml.
-
-    Args:
-        data: The content.
-        where: What errors call it.
-
-    Raises:
-        ParamsError: If a key is unknown, missing, ill-typed, out of range, or names a corpus or
-            model that has no entry.
-    """
-    params = validate(Params, data, where)
-    named = [
-        ("corpora", name, params.corpora)
-        for key in ("corpora", "train_corpora", "zero_shot_corpora")
-        for name in getattr(params.pipeline, key)
-    ] + [("models", name, params.models) for name in params.pipeline.models]
-    for section, name, entries in named:
-        if name not in entries:
-            raise ParamsError(
-                f"{where}: pipeline names {name!r}, expected one of the entries under "
-                f"{section}: {', '.join(entries)}"
-            )
-    for name in (*params.pipeline.train_corpora, *params.pipeline.zero_shot_corpora):
-        if name not in params.pipeline.corpora:
-            raise ParamsError(f"{where}: {name!r} is used but not listed in pipeline.corpora")
-    for name in params.models:
-        try:
-            params.train_params(name)
-        except ParamsError as error:
-            raise ParamsError(f"{where}: {error}") from error
-    return params
+    return Params(read_yaml(path), str(path))
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

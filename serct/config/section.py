@@ -2,15 +2,17 @@
 
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, overload
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from serct.errors import ParamsError
 
-S = TypeVar("S", bound="Section")
+T = TypeVar("T")
 PositiveInt = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
+# A name that is safe in a path, a stage name and a metric name alike.
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Probability = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -48,30 +50,38 @@ def _same_kind(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     )
 
 
-def validate(cls: type[S], data: Any, where: str) -> S:
-    """Check a mapping against a section.
+@overload
+def validate(kind: type[T], data: Any, where: str, name: str = "") -> T: ...
+@overload
+def validate(kind: Any, data: Any, where: str, name: str = "") -> Any: ...
+def validate(kind: Any, data: Any, where: str, name: str = "") -> Any:
+    """Check a value of params.yaml.
+
+    Args:
+        kind: A `Section`, or any other type that pydantic can check.
+        data: The value.
+        where: What errors call the file.
+        name: Where in the file the value stands, e.g. "models.serct".
 
     Raises:
         ParamsError: Naming every key that is unknown, missing, ill-typed or out of range.
     """
     try:
         # Through JSON: in pydantic's strict mode a list is a tuple there, and nothing else is.
-        return cls.model_validate_json(json.dumps(data))
+        return TypeAdapter(kind).validate_json(json.dumps(data), strict=True)
     except ValidationError as error:
-        problems = [_explain(item) for item in error.errors()]
+        problems = [_explain(item, name) for item in error.errors()]
         raise ParamsError(f"{where}: " + "; ".join(problems)) from error
     except TypeError as error:
         raise ParamsError(f"{where}: {error}") from error
 
 
-def _explain(item: Any) -> str:
+def _explain(item: Any, name: str) -> str:
     parts = [str(part) for part in item["loc"]]
-    # pydantic puts the chosen kind into the path of a tagged union; no such key exists in the file.
-    if len(parts) > 3 and parts[0] in ("corpora", "models"):
-        del parts[2]
+    # pydantic puts the chosen kind into the path of a tagged union; no such key is in the file.
     if "schedule" in parts[:-1]:
         parts = [*parts[: parts.index("schedule") + 1], parts[-1]]
-    location = ".".join(parts) or "top level"
+    location = ".".join([name, *parts] if name else parts) or "top level"
     if item["type"] == "missing":
         return f"{location} is missing"
     if item["type"] == "extra_forbidden":

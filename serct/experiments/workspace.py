@@ -15,10 +15,12 @@ from typing import Any
 import yaml
 
 from serct.config.params import Params
-from serct.config.reader import check_params, read_params, read_yaml
+from serct.config.reader import read_yaml
 from serct.config.section import merge
 from serct.errors import ParamsError, SerctError
+from serct.experiments.checking import check_params
 from serct.runtime import atomic
+from serct.runtime.machine import logger
 
 # DVC asks nothing over the network: no usage statistics, no check for new versions.
 _DVC_CONFIG = "[core]\n    no_scm = True\n    analytics = false\n    check_update = false\n"
@@ -76,13 +78,19 @@ def prepare_workspace(
         if not (root / ".git").exists():
             # From a source archive there is no git for DVC to use.
             run_dvc(root, ["config", "--local", "core.no_scm", "true"])
-        return root, read_params(root / "params.yaml")
+        path = root / "params.yaml"
+        return root, check_params(read_yaml(path), str(path))
     folder = (folder or root / "build" / Path(profile or "custom").stem).resolve()
     if folder == root:
         raise SerctError(f"{folder} is the checkout itself: choose another --workspace")
     if folder.exists() and not (folder / ".dvc").exists() and any(folder.iterdir()):
         raise SerctError(f"{folder} is not empty and not a workspace: choose another --workspace")
     data = read_yaml(root / "params.yaml")
+    kept = folder / "params.yaml"
+    is_untouched = profile is None and not settings and not overlay
+    before = read_yaml(kept) if kept.exists() else {}
+    if before and is_untouched:
+        data = _with_missing_keys(before, data)
     if profile is not None:
         data = merge(data, read_yaml(_profile_path(root, profile)))
     for setting in settings:
@@ -103,8 +111,60 @@ def prepare_workspace(
         if not link.is_symlink():
             link.symlink_to(root / name)
     text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
-    atomic.write_text(folder / "params.yaml", f"# Made by `serct repro`; edits are lost.\n{text}")
+    if before:
+        for key in added_keys(before, data):
+            logger.info("%s: added %s, which an older version did not have", kept, key)
+    atomic.write_text(kept, f"# Made by `serct repro`; edits are lost.\n{text}")
     return folder, params
+
+
+def added_keys(before: Mapping[str, Any], after: Mapping[str, Any], name: str = "") -> list[str]:
+    """Return the dotted names of keys that only the later params have.
+
+    Entries under ``models`` and ``corpora`` that are new as a whole are not named.
+
+    Example:
+        >>> added_keys({"train": {"epochs": 2}}, {"train": {"epochs": 2, "seed": 1}, "x": 0})
+        ['train.seed', 'x']
+    """
+    found = []
+    for key, value in after.items():
+        full = f"{name}.{key}" if name else key
+        if key not in before:
+            found += [] if name in {"models", "corpora"} else [full]
+        elif isinstance(value, Mapping) and isinstance(before[key], Mapping):
+            found += added_keys(before[key], value, full)
+    return found
+
+
+def _with_missing_keys(own: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Add the keys that params of an older version lack.
+
+    An entry under ``models`` gets them from the default entry of its name, or else from the first
+    one of its architecture.
+    """
+    completed = dict(own)
+    for section, default in defaults.items():
+        if section not in own:
+            completed[section] = default
+        elif section == "models":
+            completed[section] = {
+                name: _completed_entry(name, entry, default) for name, entry in own[section].items()
+            }
+        elif section not in {"corpora", "search"} and isinstance(default, Mapping):
+            completed[section] = merge(default, own[section])
+    return completed
+
+
+def _completed_entry(name: str, entry: Any, defaults: Mapping[str, Any]) -> Any:
+    if not isinstance(entry, Mapping):
+        return entry
+    alike = [each for each in (defaults.get(name), *defaults.values()) if each]
+    for default in alike:
+        if default.get("architecture") == entry.get("architecture"):
+            missing = {k: v for k, v in default.items() if k not in entry and k != "train"}
+            return {**entry, **missing}
+    return entry
 
 
 def _with_bases(data: dict[str, Any]) -> dict[str, Any]:

@@ -5,8 +5,9 @@ every classical one is a `ClassicalModel`.
 """
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
+from pydantic import Field
 from torch import nn
 
 from serct.config.models import (
@@ -16,7 +17,9 @@ from serct.config.models import (
     ModelParams,
     SvmParams,
 )
-from serct.config.params import TrainParams
+from serct.config.params import Params, TrainParams
+from serct.config.section import validate
+from serct.errors import ParamsError
 from serct.models.classical.estimator import ClassicalModel
 from serct.models.convolutional import Cnn
 from serct.models.mel_conformer import MelConformer
@@ -24,7 +27,14 @@ from serct.models.recurrent import CnnBilstm, Lstm
 from serct.models.serct import Serct
 from serct.models.ssl import Ssl
 
-__all__ = ["TORCH_MODELS", "Model", "build_classical", "build_model", "is_classical"]
+__all__ = [
+    "TORCH_MODELS",
+    "Model",
+    "build_classical",
+    "build_model",
+    "is_classical",
+    "read_model_params",
+]
 
 Model: TypeAlias = nn.Module | ClassicalModel
 
@@ -37,6 +47,21 @@ TORCH_MODELS: dict[str, Callable[[Any, int, int, int], nn.Module]] = {
     "mel_conformer": MelConformer,
     "ssl": Ssl,
 }
+
+
+def read_model_params(params: Params, name: str) -> ModelParams:
+    """Return an entry under ``models`` in params.yaml, checked.
+
+    Raises:
+        ParamsError: If there is none of this name, or naming the key that is wrong.
+    """
+    if name not in params.models:
+        raise ParamsError(
+            f"{params.where}: no model {name!r}, expected one of: {', '.join(params.models)}"
+        )
+    kind = Annotated[ModelParams, Field(discriminator="architecture")]
+    found: ModelParams = validate(kind, params.models[name], params.where, f"models.{name}")
+    return found
 
 
 def is_classical(params: ModelParams) -> bool:

@@ -13,6 +13,7 @@ import torch
 from serct import __version__
 from serct.config.params import Params
 from serct.data.shards import ShardDataset
+from serct.models import read_model_params
 from serct.models.calibration import Calibration, calibrate
 from serct.models.checkpoint import FORMAT_VERSION, Card, save_model
 from serct.runtime import atomic, distributed, machine
@@ -45,7 +46,7 @@ def train_and_track(params: Params, name: str, shards: Path, state: Path, out: P
 
 
 def _train_and_track(params: Params, name: str, shards: Path, state: Path, out: Path) -> None:
-    model, train = params.models[name], params.train_params(name)
+    model, train = read_model_params(params, name), params.train_params(name)
     train_set = ShardDataset(shards, ["train"])
     validation_set = ShardDataset(shards, ["validation"], train_set.emotions)
     meta = train_set.meta

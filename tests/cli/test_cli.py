@@ -45,7 +45,7 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
         (["predict", "--model", "nowhere", "x.wav"], "error: nowhere/card.json: not a readable"),
         (["repro", "--profile", "nope"], "error: no profile 'nope', expected one of: "),
         (["report", "--workspace", "."], "not a workspace, it has no params.yaml"),
-        (["corpora", "verify", "nope"], "error: no corpus 'nope', expected one of: tess"),
+        (["corpora", "verify", "nope"], "params.yaml: no corpus 'nope', expected one of: tess"),
     ],
 )
 def test_mistakes_are_one_line(arguments: list[str], message: str, tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from serct.config.params import Params
 from serct.config.reader import read_params, read_yaml
 from serct.config.section import merge
 from serct.errors import ParamsError
+from serct.experiments.checking import check_params
+from serct.models import read_model_params
 from tests.conftest import ROOT
 
 
@@ -29,8 +31,8 @@ def test_committed_params_hold_the_thesis_values() -> None:
         16,
         0.005,
     )
-    serct = params.models["serct"]
-    assert (serct.width, serct.num_layers, serct.num_heads) == (1024, 4, 8)  # type: ignore[union-attr]
+    serct = read_model_params(params, "serct")
+    assert (serct.width, serct.num_layers, serct.num_heads) == (1024, 4, 8)
 
 
 @pytest.mark.parametrize(
@@ -40,7 +42,7 @@ def test_profiles_hold_only_what_differs(profile: Path, tmp_path: Path) -> None:
     base, overlay = read_yaml(ROOT / "params.yaml"), read_yaml(profile)
     path = tmp_path / "params.yaml"
     path.write_text(yaml.safe_dump(merge(base, overlay)))
-    read_params(path)
+    check_params(read_yaml(path), str(path))
 
     def same(base: Any, overlay: Any, where: str) -> list[str]:
         if isinstance(base, dict) and isinstance(overlay, dict):
@@ -66,7 +68,7 @@ def test_profiles_hold_only_what_differs(profile: Path, tmp_path: Path) -> None:
         ({"models": {"serct": {"num_heads": 7}}}, r"width 1024 must be a multiple of num_heads 7"),
         (
             {"models": {"lstm": {"train": {"epoch": 1}}}},
-            r"models\.lstm\.train: epoch is not a known",
+            r"models\.lstm\.train\.epoch is not a known",
         ),
         (
             {"pipeline": {"models": ["serct", "gpt"]}},
@@ -78,7 +80,7 @@ def test_profiles_hold_only_what_differs(profile: Path, tmp_path: Path) -> None:
 )
 def test_mistakes_name_their_key(tmp_path: Path, change: dict[str, Any], message: str) -> None:
     with pytest.raises(ParamsError, match=message):
-        read_params(written(tmp_path, change))
+        check_params(read_yaml(written(tmp_path, change)), "params.yaml")
 
 
 def test_missing_key_is_named(tmp_path: Path) -> None:
@@ -86,8 +88,10 @@ def test_missing_key_is_named(tmp_path: Path) -> None:
     del data["audio"]["num_samples"]
     path = tmp_path / "params.yaml"
     path.write_text(yaml.safe_dump(data))
+    params = read_params(path)
+    assert params.train.epochs == 20  # other sections are of use
     with pytest.raises(ParamsError, match=r"params\.yaml: audio\.num_samples is missing"):
-        read_params(path)
+        _ = params.audio
 
 
 def test_missing_broken_and_shapeless_files(tmp_path: Path) -> None:

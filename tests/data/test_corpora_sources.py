@@ -9,7 +9,15 @@ import pytest
 
 from serct.config.corpora import EmodbParams, TessParams
 from serct.config.reader import read_params
-from serct.data.corpora import READERS, Sources, describe, emodb, obtain_corpus, verify_corpus
+from serct.data.corpora import (
+    READERS,
+    Sources,
+    describe,
+    emodb,
+    obtain_corpus,
+    read_corpus_params,
+    verify_corpus,
+)
 from serct.data.download import no_progress
 from serct.errors import CorpusError, DownloadError
 from tests.recordings import write_recording
@@ -198,9 +206,10 @@ def test_progress_is_shown_for_placing_and_verifying(tmp_path):
 
 def test_every_corpus_of_params_yaml_can_be_described():
     root = Path(__file__).parents[2]
-    corpora = read_params(root / "params.yaml").corpora
-    about = {name: describe(name, params) for name, params in corpora.items()}
-    assert {params.reader for params in corpora.values()} | {"folder"} == set(READERS)
+    params = read_params(root / "params.yaml")
+    corpora = {name: read_corpus_params(params, name) for name in params.corpora}
+    about = {name: describe(name, entry) for name, entry in corpora.items()}
+    assert {entry.reader for entry in corpora.values()} | {"folder"} == set(READERS)
     assert about["tess"].num_clips == 2800
     assert about["esd_en"].num_clips == about["esd_zh"].num_clips == 17_500
     assert about["esd_zh"].language == "zh"

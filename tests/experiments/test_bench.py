@@ -8,6 +8,7 @@ from serct.experiments.bench.direct import DirectSerct
 from serct.experiments.bench.measure import count_flops, difference, interleave, peak_memory
 from serct.experiments.bench.suite import Suite, as_text, describe
 from serct.experiments.bench.workload import Size, Workload
+from serct.models import read_model_params
 from serct.models.serct import Serct
 from tests.cli.test_cli import serct
 
@@ -16,13 +17,15 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def bench_params(tiny_params):
-    tiny = tiny_params.models["serct"].model_copy(update={"num_layers": 2, "dropout": 0.1})
-    return tiny_params.model_copy(update={"models": {**tiny_params.models, "serct": tiny}})
+    tiny = read_model_params(tiny_params, "serct").model_copy(
+        update={"num_layers": 2, "dropout": 0.1}
+    )
+    return tiny_params.replace(models={**tiny_params.models, "serct": tiny.model_dump(mode="json")})
 
 
 def build(params, **changes):
     torch.manual_seed(0)
-    entry = params.models["serct"].model_copy(update={"dropout": 0.0, **changes})
+    entry = read_model_params(params, "serct").model_copy(update={"dropout": 0.0, **changes})
     model = Serct(entry, 8000, 16000, 7).double()
     for weight in model.parameters():  # away from zeros and ones
         torch.nn.init.normal_(weight, std=0.2)
@@ -76,8 +79,8 @@ def test_masked_padding_has_no_direct_formulation(bench_params):
 
 
 def test_same_work_each_time_and_clips_as_long_as_in_tess(bench_params):
-    params = bench_params.model_copy(
-        update={"audio": bench_params.audio.model_copy(update={"num_samples": 144_000})}
+    params = bench_params.replace(
+        audio=bench_params.audio.model_copy(update={"num_samples": 144_000})
     )
     first, second = (Workload(params, "serct", Size(400), CPU) for _ in range(2))
     assert torch.equal(first.waveforms, second.waveforms)
@@ -130,8 +133,8 @@ def test_a_changed_weight_is_found_out(bench_params):
 
 @pytest.mark.slow
 def test_memory_of_the_direct_formulation_grows_with_its_masks(bench_params):
-    long = bench_params.model_copy(
-        update={"audio": bench_params.audio.model_copy(update={"num_samples": 100_000})}
+    long = bench_params.replace(
+        audio=bench_params.audio.model_copy(update={"num_samples": 100_000})
     )
     ours, direct = (
         peak_memory(long, "serct", Size(8, clip_s=0.5), form, CPU) for form in ("ours", "direct")

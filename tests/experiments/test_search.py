@@ -63,7 +63,7 @@ def test_it_finds_writes_and_shows_the_best_without_the_test_part(
     assert found.best_ua == max(row["validation_ua"] or 0 for row in found.trials)
     assert set(found.importance) <= set(SPACE)
     overlay = yaml.safe_load((found.folder / "best.yaml").read_text())
-    entry = merge(json.loads(params.models["serct"].model_dump_json()), overlay["models"]["serct"])
+    entry = merge(params.models["serct"], overlay["models"]["serct"])
     assert entry["train"]["learning_rate"] == found.best["train.learning_rate"]
     assert entry["classifier_widths"] in ([8], [16, 8])
     assert json.loads((found.folder / "trials.json").read_text())[0]["trial"] == 0
@@ -153,8 +153,10 @@ def test_wrong_sections_are_named(tmp_path: Path, tone_shards: Path) -> None:
     with pytest.raises(ParamsError, match=r"search\.model is 'serkt', expected one of: .*serct"):
         run_search(tmp_path / "b", params, 1)
     for bounds in ({"low": 3, "high": 3}, {"low": 0.0, "high": 1.0, "log": True}):
+        folder = tmp_path / f"c{len(bounds)}"
+        params = make_workspace(folder, tone_shards, space={"dropout": bounds})
         with pytest.raises(ParamsError, match=r"search\.space"):
-            make_workspace(tmp_path / f"c{len(bounds)}", tone_shards, space={"dropout": bounds})
+            run_search(folder, params, 1)
 
 
 def test_values_that_do_not_go_together_end_a_trial_and_are_told(

@@ -9,6 +9,7 @@ from serct.errors import ParamsError, SerctError
 from serct.experiments.studies import run as studies
 from serct.experiments.studies.run import list_studies, run_study
 from serct.experiments.workspace import prepare_workspace
+from serct.models import read_model_params
 from tests.experiments.test_study_pooling import write_cell
 
 
@@ -31,7 +32,7 @@ def test_every_study_makes_workspaces_that_check(name: str, tmp_path: Path) -> N
 def test_a_variant_is_its_base_and_what_differs(tmp_path: Path) -> None:
     overlay = {"models": {"deep": {"base": "serct", "num_layers": 6}}}
     _, params = prepare_workspace(tmp_path / "w", "cpu", overlay=overlay)
-    deep, base = params.models["deep"], params.models["serct"]
+    deep, base = read_model_params(params, "deep"), read_model_params(params, "serct")
     assert deep == base.model_copy(update={"num_layers": 6})
     for wrong in ("nothing", "deep"):
         overlay = {"models": {"deep": {"base": wrong}}}

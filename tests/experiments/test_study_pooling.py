@@ -57,11 +57,13 @@ def write_cell(
 
 def with_pipeline(params: Params, models: list[str], zero_shot: list[str], **split: Any) -> Params:
     pipeline = params.pipeline.model_copy(
-        update={"train_corpora": ("tess",), "zero_shot_corpora": zero_shot, "models": models}
+        update={
+            "train_corpora": ("tess",),
+            "zero_shot_corpora": tuple(zero_shot),
+            "models": tuple(models),
+        }
     )
-    return params.model_copy(
-        update={"pipeline": pipeline, "split": params.split.model_copy(update=split)}
-    )
+    return params.replace(pipeline=pipeline, split=params.split.model_copy(update=split))
 
 
 def test_folds_are_pooled_before_they_are_scored(tmp_path: Path, tiny_params: Params) -> None:

@@ -4,11 +4,14 @@ import os
 from pathlib import Path
 
 import pytest
+import yaml
 
 from serct.config.corpora import FolderParams
-from serct.config.reader import read_params
+from serct.config.reader import read_params, read_yaml
+from serct.data.corpora import read_corpus_params
 from serct.errors import ParamsError, SerctError
 from serct.experiments.workspace import list_profiles, prepare_workspace, stage_environment
+from serct.runtime.machine import logger
 from tests.conftest import ROOT
 
 
@@ -36,6 +39,34 @@ def test_preparing_again_keeps_results_and_renews_params(tmp_path: Path) -> None
     _, params = prepare_workspace(tmp_path / "ws", "demo", ["seed=7"])
     assert params.seed == 7
     assert (folder / "data" / "result").exists()
+
+
+def test_params_of_an_older_version_are_completed_and_it_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logger, "propagate", True)
+    folder, _ = prepare_workspace(tmp_path / "ws", "demo", ["train.epochs=2"])
+    old = read_yaml(folder / "params.yaml")
+    del old["train"]["max_error"], old["promotion"], old["models"]["serct"]["attention"]
+    old["models"]["mine"] = {**old["models"]["lstm"]}
+    del old["models"]["mine"]["num_layers"]
+    (folder / "params.yaml").write_text(yaml.safe_dump(old))
+    # Commands that do not use what is missing work on.
+    assert read_params(folder / "params.yaml").audio.num_samples == 48_000
+    with pytest.raises(ParamsError, match="promotion is missing; `serct repro` adds the keys"):
+        _ = read_params(folder / "params.yaml").promotion
+    with caplog.at_level("INFO", "serct"):
+        _, params = prepare_workspace(folder, None)
+    assert params.train.epochs == 2
+    assert params.train.max_error == 0.1
+    assert params.models["mine"]["num_layers"] == 1
+    added = {record.message.split(": added ")[1].split(",")[0] for record in caplog.records}
+    assert added == {
+        "train.max_error",
+        "promotion",
+        "models.serct.attention",
+        "models.mine.num_layers",
+    }
 
 
 def test_bad_params_leave_the_old_ones(tmp_path: Path) -> None:
@@ -70,7 +101,7 @@ def test_links_follow_a_checkout_that_was_moved(tmp_path: Path) -> None:
 def test_a_relative_folder_corpus_is_relative_to_the_checkout(tmp_path: Path) -> None:
     mine = 'corpora.mine={"reader": "folder", "path": "recordings", "language": "en"}'
     _, params = prepare_workspace(tmp_path / "ws", None, [mine])
-    entry = params.corpora["mine"]
+    entry = read_corpus_params(params, "mine")
     assert isinstance(entry, FolderParams)
     assert entry.path == str(ROOT / "recordings")
 

@@ -13,7 +13,7 @@ from serct.config.params import Params
 from serct.data.shards import ShardDataset
 from serct.errors import CheckpointError
 from serct.evaluation.evaluate import as_classifier, evaluate
-from serct.models import is_classical
+from serct.models import is_classical, read_model_params
 from serct.models.checkpoint import load_card, load_model
 
 
@@ -23,7 +23,7 @@ def test_every_model_comes_back_with_the_same_answers(
     for name, folder in trained.items():
         model, card = load_model(folder)
         assert card.name == name
-        assert card.architecture == tiny_params.models[name]
+        assert card.architecture == read_model_params(tiny_params, name)
         dataset = ShardDataset(tone_shards, ["validation"], card.emotions)
         scores = evaluate(as_classifier(model, torch.device("cpu")), dataset, 4).scores
         if is_classical(card.architecture):

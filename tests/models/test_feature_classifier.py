@@ -8,7 +8,7 @@ import pytest
 from sklearn.svm import SVC
 
 from serct.config.params import Params
-from serct.models import build_classical
+from serct.models import build_classical, read_model_params
 from serct.models.classical.feature_classifier import FeatureClassifier
 from serct.models.classical.voice_norm import VoiceNorm
 
@@ -19,7 +19,7 @@ Build = Callable[[str], FeatureClassifier]
 @pytest.fixture
 def build(tiny_params: Params) -> Build:
     def build_one(name: str) -> FeatureClassifier:
-        model = build_classical(tiny_params.models[name], tiny_params.train, 3, RATE_HZ)
+        model = build_classical(read_model_params(tiny_params, name), tiny_params.train, 3, RATE_HZ)
         assert isinstance(model, FeatureClassifier)
         return model
 

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from serct.config.reader import read_params
 from serct.errors import ParamsError
-from serct.models import TORCH_MODELS, build_classical, build_model, is_classical
+from serct.models import TORCH_MODELS, build_classical, build_model, is_classical, read_model_params
 from serct.models.convolutional import Cnn
 from serct.models.layers.level import LevelNorm
 from serct.models.serct import Serct, sinusoidal_positions
@@ -34,7 +34,7 @@ def build(tiny_params):
     def build_variant(name, seed=0, **changes):
         if name in FORMS:
             name, changes = "serct", {**FORMS[name], **changes}
-        params = tiny_params.models[name].model_copy(update=changes)
+        params = read_model_params(tiny_params, name).model_copy(update=changes)
         torch.manual_seed(seed)
         return build_model(params, NUM_SAMPLES, RATE, NUM_EMOTIONS)
 
@@ -211,13 +211,15 @@ def test_serct_switches(build, conv_norm, bias):
 def test_published_size():
     params = read_params(ROOT / "params.yaml")
     with torch.device("meta"):
-        model = Serct(params.models["serct"], params.audio.num_samples, 16000, num_emotions=7)
+        model = Serct(
+            read_model_params(params, "serct"), params.audio.num_samples, 16000, num_emotions=7
+        )
     assert sum(weight.numel() for weight in model.parameters()) == 26_462_791
 
 
 def test_half_widths_start_at_the_ms_of_params():
-    params = read_params(ROOT / "params.yaml").models["serct"]
-    small = params.model_copy(update={"width": 16, "num_layers": 2})
+    entry = read_model_params(read_params(ROOT / "params.yaml"), "serct")
+    small = entry.model_copy(update={"width": 16, "num_layers": 2})
     model = Serct(small, num_samples=144_000, sample_rate_hz=16000, num_emotions=7)
     for block in model.blocks:
         parts = block.attention.placement.bias[8:].sigmoid()
@@ -245,11 +247,12 @@ def test_longer_rows_than_trained_on_work(build):
 @pytest.mark.parametrize("name", ["serct", "cnn", "cnn_bilstm"])
 def test_too_short_rows_are_refused(tiny_params, name):
     with pytest.raises(ParamsError, match=r"expected at least|need at least"):
-        build_model(tiny_params.models[name], 20, RATE, NUM_EMOTIONS)
+        build_model(read_model_params(tiny_params, name), 20, RATE, NUM_EMOTIONS)
 
 
 def test_the_right_builder_for_each_architecture(tiny_params):
-    assert {name for name, params in tiny_params.models.items() if is_classical(params)} == {
+    entries = {name: read_model_params(tiny_params, name) for name in tiny_params.models}
+    assert {name for name, params in entries.items() if is_classical(params)} == {
         "mlp",
         "svm",
         "mfcc_svm",
@@ -257,9 +260,9 @@ def test_the_right_builder_for_each_architecture(tiny_params):
         "voice_lda",
     }
     with pytest.raises(ValueError, match="svm is no torch model"):
-        build_model(tiny_params.models["svm"], NUM_SAMPLES, RATE, NUM_EMOTIONS)
+        build_model(read_model_params(tiny_params, "svm"), NUM_SAMPLES, RATE, NUM_EMOTIONS)
     with pytest.raises(ValueError, match="cnn is no classical model"):
-        build_classical(tiny_params.models["cnn"], tiny_params.train, 0, RATE)
+        build_classical(read_model_params(tiny_params, "cnn"), tiny_params.train, 0, RATE)
 
 
 def test_cnn_drops_out_behind_every_batch_norm(build):

@@ -154,7 +154,7 @@ def test_trials_of_a_search_run_on_the_cluster(
     cluster: str, tmp_path: Path, tone_shards: Path
 ) -> None:
     params = make_search(tmp_path, tone_shards)
-    params = params.model_copy(update={"executor": RayExecutor(**on_two_nodes(cluster))})
+    params = params.replace(executor=RayExecutor(**on_two_nodes(cluster)))
     found = run_search(tmp_path, params, 5)
     assert len(found.trials) == 5
     [study] = optuna.get_all_study_summaries(_journal(found.folder))
@@ -164,7 +164,7 @@ def test_trials_of_a_search_run_on_the_cluster(
     # Nothing of the engine's own is left beside the search.
     assert [path.name for path in found.folder.parent.iterdir()] == [found.folder.name]
     # The same search goes on here, from what the cluster found.
-    params = params.model_copy(update={"executor": LocalExecutor(name="local")})
+    params = params.replace(executor=LocalExecutor(name="local"))
     assert len(run_search(tmp_path, params, 6).trials) == 6
 
 

@@ -10,7 +10,7 @@ import pytest
 from serct.config.augmentation import AugmentParams
 from serct.config.params import Params
 from serct.data.shards import ShardDataset
-from serct.models import build_classical
+from serct.models import build_classical, read_model_params
 from serct.models.classical.estimator import Array, ClassicalModel
 from serct.runtime.machine import seed_everything
 from serct.training import classical as classical_training
@@ -62,7 +62,7 @@ def train(
 
         monkeypatch.setattr(classical_training, "build_classical", build)
         seed_everything(3, deterministic=False)
-        model = tiny_params.models["svm"].model_copy(update={"pool": 1})
+        model = read_model_params(tiny_params, "svm").model_copy(update={"pool": 1})
         how = tiny_params.train.model_copy(update={"augment": augment})
         fitted = fit_classical(model, how, 3, *sets, lambda row: None)
         return fitted, fits, built[0]

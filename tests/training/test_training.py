@@ -1,6 +1,5 @@
 """The loop: learns, repeats itself, survives a kill, stops on nonsense."""
 
-import json
 import math
 import os
 import signal
@@ -26,7 +25,7 @@ from serct.config.augmentation import (
 from serct.config.params import CosineSchedule, Params, TrainParams
 from serct.data.shards import ShardDataset
 from serct.errors import TrainingError
-from serct.models import build_model
+from serct.models import build_model, read_model_params
 from serct.training import loop as training
 from serct.training.batches import PackedClips, TensorBatch, epoch_batches
 from serct.training.loop import fingerprint, fit, is_better, learning_rate, make_learner, train_step
@@ -42,7 +41,7 @@ def fit_tones(
     train = params.train_params(name).model_copy(update=changes)
     on_epoch = changes.pop("on_epoch", lambda row: None)
     sets = (ShardDataset(shards, [split]) for split in ("train", "validation"))
-    return fit(params.models[name], train, params.seed, *sets, state, on_epoch)
+    return fit(read_model_params(params, name), train, params.seed, *sets, state, on_epoch)
 
 
 def weights(fitted: Fitted) -> dict[str, torch.Tensor]:
@@ -71,7 +70,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(
 ) -> None:
     first = fit_tones(tiny_params, tone_shards, tmp_path / "a")
     assert_same_weights(first, fit_tones(tiny_params, tone_shards, tmp_path / "b"))
-    other = tiny_params.model_copy(update={"seed": 4})
+    other = tiny_params.replace(seed=4)
     third = fit_tones(other, tone_shards, tmp_path / "c")
     assert not all(torch.equal(weights(first)[n], weights(third)[n]) for n in weights(first))
 
@@ -104,7 +103,7 @@ def test_resuming_after_an_exception_equals_never_stopping(
 
     sets = [ShardDataset(tone_shards, [split]) for split in ("train", "validation")]
     train = tiny_params.train_params("serct").model_copy(update={"epochs": 4, **changes})
-    arguments = (tiny_params.models["serct"], train, 3, *sets, tmp_path / "state")
+    arguments = (read_model_params(tiny_params, "serct"), train, 3, *sets, tmp_path / "state")
     with pytest.raises(KeyboardInterrupt):
         fit(*arguments, stop_after_two)
     resumed = fit(*arguments, lambda row: seen.append(row.epoch))
@@ -140,6 +139,7 @@ def test_the_average_follows_its_closed_form(tiny_params: Params) -> None:
 KILLED = """
 import sys, pathlib, torch
 from serct.config.reader import read_params
+from serct.models import read_model_params
 from serct.data.shards import ShardDataset
 from serct.training.loop import fit
 torch.set_num_threads(1)
@@ -147,7 +147,8 @@ params, shards, state = (pathlib.Path(a) for a in sys.argv[1:])
 params = read_params(params)
 train = params.train_params("serct").model_copy(update={"epochs": 200})
 sets = [ShardDataset(shards, [s]) for s in ("train", "validation")]
-fit(params.models["serct"], train, 3, *sets, state, lambda row: print(row.epoch, flush=True))
+model = read_model_params(params, "serct")
+fit(model, train, 3, *sets, state, lambda row: print(row.epoch, flush=True))
 """
 
 
@@ -157,7 +158,7 @@ def test_kill_9_in_the_middle_loses_at_most_an_epoch(
 ) -> None:
     import yaml
 
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(json.loads(tiny_params.model_dump_json())))
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(tiny_params.data))
     state = tmp_path / "state.safetensors"
     process = subprocess.Popen(
         [sys.executable, "-c", KILLED, str(tmp_path / "params.yaml"), str(tone_shards), str(state)],
@@ -180,7 +181,7 @@ def test_kill_9_in_the_middle_loses_at_most_an_epoch(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fit(tiny_params.models["serct"], train, 3, *sets, state, stop)
+        fit(read_model_params(tiny_params, "serct"), train, 3, *sets, state, stop)
     uninterrupted: list[EpochRow] = []
 
     def stop_at_eight(row: EpochRow) -> None:
@@ -189,9 +190,16 @@ def test_kill_9_in_the_middle_loses_at_most_an_epoch(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fit(tiny_params.models["serct"], train, 3, *sets, tmp_path / "other", stop_at_eight)
+        fit(
+            read_model_params(tiny_params, "serct"),
+            train,
+            3,
+            *sets,
+            tmp_path / "other",
+            stop_at_eight,
+        )
     first = load_state(
-        state, fingerprint(tiny_params.models["serct"], train, 3, sets[0].meta.digest),
+        state, fingerprint(read_model_params(tiny_params, "serct"), train, 3, sets[0].meta.digest),
         _blank(tiny_params, sets[0]),
     )  # fmt: skip
     assert first is not None
@@ -201,7 +209,7 @@ def test_kill_9_in_the_middle_loses_at_most_an_epoch(
 
 
 def _blank(params: Params, dataset: ShardDataset) -> Learner:
-    module = build_model(params.models["serct"], dataset.meta.num_samples, 16000, 3)
+    module = build_model(read_model_params(params, "serct"), dataset.meta.num_samples, 16000, 3)
     return make_learner(module, params.train_params("serct"))
 
 
@@ -215,10 +223,24 @@ def test_the_state_of_another_training_is_ignored(
     train = tiny_params.train_params("serct").model_copy(
         update={"epochs": 1, "learning_rate": 0.02}
     )
-    fit(tiny_params.models["serct"], train, 3, *sets, state, lambda row: seen.append(row.epoch))
+    fit(
+        read_model_params(tiny_params, "serct"),
+        train,
+        3,
+        *sets,
+        state,
+        lambda row: seen.append(row.epoch),
+    )
     assert seen == [1]
     state.write_bytes(b"broken")
-    fit(tiny_params.models["serct"], train, 3, *sets, state, lambda row: seen.append(row.epoch))
+    fit(
+        read_model_params(tiny_params, "serct"),
+        train,
+        3,
+        *sets,
+        state,
+        lambda row: seen.append(row.epoch),
+    )
     assert seen == [1, 1]
 
 
@@ -237,10 +259,10 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_epoch(
     sets = [ShardDataset(tone_shards, [split]) for split in ("train", "validation")]
     train = tiny_params.train_params("serct")
     with pytest.raises(KeyboardInterrupt):
-        fit(tiny_params.models["serct"], train, 3, *sets, state, poison)
+        fit(read_model_params(tiny_params, "serct"), train, 3, *sets, state, poison)
     saved = state.read_bytes()
     with pytest.raises(KeyboardInterrupt):
-        fit(tiny_params.models["serct"], train, 3, *sets, state, poison)
+        fit(read_model_params(tiny_params, "serct"), train, 3, *sets, state, poison)
     assert state.read_bytes() == saved
 
 
@@ -343,7 +365,9 @@ def test_no_step_waits_for_the_device(
     monkeypatch.setattr("serct.models.serct.takes_groups", lambda device: False)
     monkeypatch.setattr("serct.models.layers.window_attention.takes_slices", lambda device: False)
     train = tiny_params.train_params("serct").model_copy(update={"gradient_clip": 1.0})
-    model = tiny_params.models["serct"].model_copy(update={"mask_padding": mask_padding})
+    model = read_model_params(tiny_params, "serct").model_copy(
+        update={"mask_padding": mask_padding}
+    )
     dataset = ShardDataset(tone_shards, ["train"])
     module = build_model(model, dataset.meta.num_samples, 16000, len(dataset.emotions))
     optimizer = torch.optim.Adam(module.parameters(), fused=True)
@@ -363,7 +387,7 @@ def test_no_model_needs_a_value_from_another_device(
     """On "meta" no tensor has a value: whatever asks for one fails, as it would wait on a GPU."""
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # it knows no "meta"
     train = tiny_params.train_params("serct").model_copy(update={"gradient_clip": 1.0})
-    model = tiny_params.models[name.removesuffix("_masked")]
+    model = read_model_params(tiny_params, name.removesuffix("_masked"))
     if name == "serct_masked":
         model = model.model_copy(update={"mask_padding": True})
     module = build_model(model, 8000, 16000, 3).to("meta")
@@ -377,14 +401,14 @@ def test_no_model_needs_a_value_from_another_device(
 
 
 def test_fingerprint_changes_with_what_decides_and_nothing_else(tiny_params: Params) -> None:
-    model, train = tiny_params.models["serct"], tiny_params.train_params("serct")
+    model, train = read_model_params(tiny_params, "serct"), tiny_params.train_params("serct")
     mark = fingerprint(model, train, 3, "d")
     assert mark == fingerprint(model, train, 3, "d")
     changed = [
         fingerprint(model, train, 4, "d"),
         fingerprint(model, train, 3, "e"),
         fingerprint(model, train.model_copy(update={"epochs": 99}), 3, "d"),
-        fingerprint(tiny_params.models["lstm"], train, 3, "d"),
+        fingerprint(read_model_params(tiny_params, "lstm"), train, 3, "d"),
     ]
     assert len({mark, *changed}) == 5
 

@@ -2,15 +2,20 @@
 
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Annotated
+
+from pydantic import Field
 
 from serct.config.corpora import CorpusParams
+from serct.config.params import Params
+from serct.config.section import validate
 from serct.data.corpora import joint
 from serct.data.corpora.readers import SINGLE_READERS, Reader
 from serct.data.corpora.sources import Context, Sources
 from serct.data.corpora.verification import verify
 from serct.data.download import Progress
 from serct.data.manifest import Scan
-from serct.errors import CorpusError, DownloadError, list_problems
+from serct.errors import CorpusError, DownloadError, ParamsError, list_problems
 from serct.runtime import atomic, machine
 
 __all__ = [
@@ -19,6 +24,7 @@ __all__ = [
     "Sources",
     "describe",
     "obtain_corpus",
+    "read_corpus_params",
     "scan_corpus",
     "verify_corpus",
 ]
@@ -51,6 +57,21 @@ class Description:
     citation: str
     homepage: str
     num_clips: int | None
+
+
+def read_corpus_params(params: Params, name: str) -> CorpusParams:
+    """Return an entry under ``corpora`` in params.yaml, checked.
+
+    Raises:
+        ParamsError: If there is none of this name, or naming the key that is wrong.
+    """
+    if name not in params.corpora:
+        raise ParamsError(
+            f"{params.where}: no corpus {name!r}, expected one of: {', '.join(params.corpora)}"
+        )
+    kind = Annotated[CorpusParams, Field(discriminator="reader")]
+    found: CorpusParams = validate(kind, params.corpora[name], params.where, f"corpora.{name}")
+    return found
 
 
 def describe(name: str, params: CorpusParams) -> Description:

@@ -16,6 +16,7 @@ from serct.config.models import SerctParams
 from serct.config.params import Params
 from serct.errors import ParamsError
 from serct.experiments.bench.direct import DirectSerct
+from serct.models import read_model_params
 from serct.models.layers.deformable import DeformableAttention
 from serct.models.serct import Serct
 
@@ -58,7 +59,7 @@ class Workload:
         Raises:
             ParamsError: If the entry is not of the published form of `serct`.
         """
-        entry = params.models.get(name)
+        entry = read_model_params(params, name)
         if (
             not isinstance(entry, SerctParams)
             or entry.mask_padding

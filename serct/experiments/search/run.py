@@ -25,6 +25,7 @@ from serct.data.shards import ShardDataset
 from serct.errors import ParamsError, SerctError
 from serct.experiments.search.page import Search, search_page
 from serct.experiments.search.space import as_entry, check_space, suggest, value_of, with_values
+from serct.models import read_model_params
 from serct.runtime import atomic
 from serct.runtime.executors import open_executor
 from serct.runtime.machine import logger
@@ -157,7 +158,7 @@ def _run_trial(
         trial.set_user_attr(_PROBLEM, str(error))
         study.tell(trial, state=TrialState.PRUNED)
         return
-    model, train = proposed.models[search.model], proposed.train_params(search.model)
+    model, train = read_model_params(proposed, search.model), proposed.train_params(search.model)
     mark = fingerprint(model, train, params.seed, train_set.meta.digest)
     state = folder / f"{mark[:16]}.safetensors"
     card = {
@@ -208,7 +209,7 @@ def _digest(params: Params, shards_digest: str) -> str:
     """Digest of all that makes results of trials comparable."""
     content = {
         "search": params.search.model_dump(mode="json"),
-        "model": params.models[params.search.model].model_dump(mode="json"),
+        "model": read_model_params(params, params.search.model).model_dump(mode="json"),
         "train": params.train.model_dump(mode="json"),
         "seed": params.seed,
         "shards": shards_digest,

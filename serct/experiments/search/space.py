@@ -8,10 +8,10 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from serct.config.params import Params
-from serct.config.reader import check_params
 from serct.config.search import Choices, Integers
 from serct.config.section import merge
 from serct.errors import ParamsError
+from serct.experiments.checking import check_params
 
 
 def suggest(trial: optuna.Trial, key: str, space: Any) -> Any:
@@ -29,8 +29,7 @@ def with_values(params: Params, values: Mapping[str, Any]) -> Params:
     """Lay values over the model's entry; checked as params.yaml is."""
     search = params.search
     overlay = merge({"train": {"epochs": search.epochs}}, as_entry(values))
-    data = json.loads(params.model_dump_json())
-    return check_params(merge(data, {"models": {search.model: overlay}}), "search")
+    return check_params(merge(params.data, {"models": {search.model: overlay}}), "search")
 
 
 def as_entry(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -55,8 +54,7 @@ def check_space(params: Params) -> None:
         ParamsError: Naming the key.
     """
     search = params.search
-    entry = json.loads(params.models[search.model].model_dump_json())
-    known: dict[str, Any] = {**entry, "train": json.loads(params.train.model_dump_json())}
+    known: dict[str, Any] = {**params.models[search.model], "train": params.data["train"]}
     for key in search.space:
         found: Any = known
         for part in key.split("."):

@@ -1,0 +1,50 @@
+"""The whole of a params.yaml checked at once, before anything is built from it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from serct.config.params import Params
+from serct.data.corpora import read_corpus_params
+from serct.errors import ParamsError
+from serct.models import read_model_params
+
+
+def check_params(data: Mapping[str, Any], where: str) -> Params:
+    """Check the content of a params.yaml.
+
+    Args:
+        data: The content.
+        where: What errors call it.
+
+    Raises:
+        ParamsError: If a key is unknown, missing, ill-typed, out of range, or names a corpus or
+            model that has no entry.
+    """
+    params = Params(data, where)
+    if unknown := [name for name in data if name not in Params.sections()]:
+        raise ParamsError(
+            f"{where}: " + "; ".join(f"{name} is not a known key" for name in unknown)
+        )
+    for name in Params.sections():
+        getattr(params, name)
+    for name in params.corpora:
+        read_corpus_params(params, name)
+    for name in params.models:
+        read_model_params(params, name)
+        params.train_params(name)
+    pipeline = params.pipeline
+    named = [
+        ("corpora", name, params.corpora)
+        for key in ("corpora", "train_corpora", "zero_shot_corpora")
+        for name in getattr(pipeline, key)
+    ] + [("models", name, params.models) for name in pipeline.models]
+    for section, name, entries in named:
+        if name not in entries:
+            raise ParamsError(
+                f"{where}: pipeline names {name!r}, expected one of the entries under "
+                f"{section}: {', '.join(entries)}"
+            )
+    for name in (*pipeline.train_corpora, *pipeline.zero_shot_corpora):
+        if name not in pipeline.corpora:
+            raise ParamsError(f"{where}: {name!r} is used but not listed in pipeline.corpora")
+    return params
