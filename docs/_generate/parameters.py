@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel
 
-from serct.params_file import read_params
+from serct.config.reader import read_params
 
 _FILE = Path(__file__).resolve().parents[2] / "params.yaml"
 
