@@ -8,7 +8,7 @@ export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo repro lint test test-fast format clean
+.PHONY: help install demo repro lint docs test test-fast format clean
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -36,9 +36,12 @@ lint: install  ## Style, types and import rules
 	$(BIN)/hadolint deploy/Containerfile
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec deploy/compose.yaml
 	$(BIN)/shellcheck deploy/team.sh .ci/run
-	$(BIN)/codespell README.md CHANGELOG.md docs serct pipeline tests
+	$(BIN)/codespell README.md CHANGELOG.md CONTRIBUTING.md docs serct pipeline tests
 
-test: lint  ## Everything that must hold: lint and all tests
+docs: install  ## Build the documentation in build/site; a warning is an error
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -d build/site-cache docs build/site
+
+test: lint docs  ## Everything that must hold: lint, documentation and all tests
 	$(BIN)/pytest -n 2 --dist loadfile
 
 test-fast: install  ## The tests that take under two minutes
