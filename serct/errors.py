@@ -43,6 +43,10 @@ class VoiceError(SerctError):
     """Recordings of a voice were given to a model that makes no use of them, or none were."""
 
 
+class RecordError(SerctError):
+    """A file that this code keeps is not readable, incomplete, or of a newer version."""
+
+
 class TrainingError(SerctError):
     """Training cannot go on, for example because the loss is no longer finite."""
 

@@ -13,6 +13,7 @@ ConvLayer = tuple[PositiveInt, PositiveInt, PositiveInt, Annotated[int, Field(ge
 class ModelSection(Section):
     """What every entry under ``models`` may hold besides its architecture's own keys."""
 
+    architecture: str
     # Values of `train` for this model alone, so that tuning one model retrains only that one.
     train: dict[str, JsonValue] = Field(default_factory=dict)
 

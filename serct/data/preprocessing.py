@@ -25,7 +25,7 @@ from serct.data.manifest import (
     common_language,
     manifest_digest,
 )
-from serct.data.shards import FORMAT_VERSION, IndexRow, ShardMeta
+from serct.data.shards import IndexRow, ShardMeta
 from serct.emotions import in_table_order
 from serct.errors import AudioError
 from serct.runtime import atomic
@@ -127,7 +127,6 @@ def write_shards(
         rates = [u.sample_rate for u in ordered]
         rate = plan.audio.sample_rate
         meta = ShardMeta(
-            format_version=FORMAT_VERSION,
             corpus=plan.corpus,
             language=common_language(u.language for u in ordered),
             synthetic=plan.synthetic,
@@ -144,7 +143,7 @@ def write_shards(
             manifest_digest=manifest_digest(ordered),
             digest=digest.hexdigest(),
         )
-        (folder / "meta.json").write_text(json.dumps(asdict(meta), indent=2) + "\n", "utf-8")
+        (folder / "meta.json").write_text(json.dumps(meta.as_json(), indent=2) + "\n", "utf-8")
     return meta
 
 

@@ -5,26 +5,24 @@ that are not padding are touched, and a batch is as long as its longest clip.
 """
 
 import csv
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import JsonValue
 
+from serct.config.record import Record
 from serct.emotions import in_table_order
-from serct.errors import ShardError
+from serct.errors import SerctError, ShardError
 from serct.runtime.arrays import PCM_SCALE, Floats, Integers, Pcm
 
-FORMAT_VERSION = 2
 
-
-@dataclass(frozen=True, kw_only=True)
-class ShardMeta:
-    """What a folder of shards holds (`meta.json`).
+class ShardMeta(Record):
+    """What a folder of shards holds (`meta.json`); `index.csv` beside it has the same version.
 
     Attributes:
         audio: The audio section it was made with.
@@ -35,12 +33,15 @@ class ShardMeta:
         digest: SHA-256 over index and rows.
     """
 
-    format_version: int
+    FORMAT: ClassVar[int] = 2
+    ERROR: ClassVar[type[SerctError]] = ShardError
+    SAYS_WRITER: ClassVar[bool] = False  # equal recordings make equal bytes
+
     corpus: str
     language: str
     synthetic: bool
     protocol: str
-    audio: dict[str, Any]
+    audio: dict[str, JsonValue]
     sample_rate_hz: int
     num_samples: int
     pcm_scale: float
@@ -74,21 +75,9 @@ def read_meta(folder: Path) -> ShardMeta:
     """Read `meta.json`.
 
     Raises:
-        ShardError: If it is missing or of another format version.
+        ShardError: If it is missing, inconsistent or of a newer version.
     """
-    path = folder / "meta.json"
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ShardError(f"{path}: no such file; run the preprocess stage") from error
-    except json.JSONDecodeError as error:
-        raise ShardError(f"{path}: not JSON: {error}") from error
-    found = data.get("format_version")
-    if found != FORMAT_VERSION:
-        raise ShardError(f"{path}: format version {found}, expected {FORMAT_VERSION}")
-    data["emotions"] = tuple(data["emotions"])
-    data["rejections"] = tuple(data["rejections"])
-    return ShardMeta(**data)
+    return ShardMeta.read(folder / "meta.json", "the preprocess stage writes it")
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +116,7 @@ class ShardDataset:
         self.folder = folder
         self.meta = read_meta(folder)
         self.emotions = tuple(emotions) if emotions is not None else self.meta.emotions
-        rows = [row for row in _read_index(folder / "index.csv") if row.split in splits]
+        rows = [row for row in _read_index(folder / "index.csv", self.meta) if row.split in splits]
         self.rows = [row for row in rows if row.label in self.emotions]
         strange = [row.label for row in rows if row.label not in self.emotions]
         self.dropped = {label: strange.count(label) for label in in_table_order(strange)}
@@ -204,7 +193,9 @@ def stack_clips(
     return rows, num_valid
 
 
-def _read_index(path: Path) -> list[IndexRow]:
+def _read_index(path: Path, meta: ShardMeta) -> list[IndexRow]:
+    # An index of version 1 names neither, since all rows were of the one corpus.
+    same = {"corpus": meta.corpus, "language": meta.language}
     try:
         with path.open(encoding="utf-8", newline="") as file:
             return [
@@ -221,7 +212,7 @@ def _read_index(path: Path) -> list[IndexRow]:
                     row=int(row["row"]),
                     num_valid_samples=int(row["num_valid_samples"]),
                 )
-                for row in csv.DictReader(file)
+                for row in (same | line for line in csv.DictReader(file))
             ]
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise ShardError(f"{path}: not a readable index: {error}") from error

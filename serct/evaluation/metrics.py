@@ -1,18 +1,57 @@
-"""Scores: WA, UA and WF1, all from one confusion matrix.
+"""Scores: metrics such as WA, UA and WF1, all from one confusion matrix.
 
 Source:
     Thesis, equations 9-15. Equation 9 counts true negatives; what the thesis' tables hold, and
     what the field calls weighted accuracy, is plain accuracy, so that is what WA is here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 Counts = npt.NDArray[np.int64]
+
+
+Metric = Callable[[Counts], float]
+# Every metric by name, in the order of tables: filled by `metric`.
+METRICS: dict[str, Metric] = {}
+
+
+def metric(function: Metric) -> Metric:
+    """Make a function a metric: it is computed, stored, tracked and shown under its name.
+
+    It gets the confusion matrix (rows are actual, columns predicted, int64 [K, K]) and returns a
+    number from 0 to 1; higher is better.
+    """
+    METRICS[function.__name__] = function
+    return function
+
+
+@metric
+def wa(confusion: Counts) -> float:
+    """Return the weighted accuracy: the share of utterances that are right."""
+    return float(np.trace(confusion) / confusion.sum())
+
+
+@metric
+def ua(confusion: Counts) -> float:
+    """Return the unweighted accuracy: the mean recall over the classes that occur."""
+    actual = confusion.sum(axis=1)
+    occurs = actual > 0
+    return float(np.mean(np.diag(confusion)[occurs] / actual[occurs]))
+
+
+@metric
+def wf1(confusion: Counts) -> float:
+    """Return the F1 of each class, weighted by how often the class occurs."""
+    actual = confusion.sum(axis=1)
+    both = actual + confusion.sum(axis=0)
+    f1 = np.divide(2 * np.diag(confusion), both, out=np.zeros(len(both)), where=both > 0)
+    return float((f1 * actual).sum() / confusion.sum())
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,35 +82,29 @@ class Scores:
             label: float(hits[k] / actual[k]) for k, label in enumerate(self.labels) if actual[k]
         }
 
+    @cached_property
+    def metrics(self) -> dict[str, float]:
+        """Every metric of `METRICS` by name."""
+        return {name: each(self.confusion) for name, each in METRICS.items()}
+
     @property
     def wa(self) -> float:
-        """Weighted accuracy: the share of utterances that are right, 0..1."""
-        return float(np.trace(self.confusion) / self.n)
+        """See `wa`."""
+        return self.metrics["wa"]
 
     @property
     def ua(self) -> float:
-        """Unweighted accuracy: mean recall over the classes that occur, 0..1."""
-        return float(np.mean(list(self.recall.values())))
+        """See `ua`."""
+        return self.metrics["ua"]
 
     @property
     def wf1(self) -> float:
-        """F1 of each class weighted by how often it occurs, 0..1."""
-        actual = self.confusion.sum(axis=1)
-        predicted = self.confusion.sum(axis=0)
-        both = actual + predicted
-        f1 = np.divide(2 * np.diag(self.confusion), both, out=np.zeros(len(both)), where=both > 0)
-        return float((f1 * actual).sum() / self.n)
+        """See `wf1`."""
+        return self.metrics["wf1"]
 
     def summary(self) -> dict[str, Any]:
-        """The numbers alone, for JSON."""
-        return {
-            "n": self.n,
-            "wa": self.wa,
-            "ua": self.ua,
-            "wf1": self.wf1,
-            "loss": self.loss,
-            "recall": self.recall,
-        }
+        """Return the numbers alone, for JSON."""
+        return {"n": self.n, **self.metrics, "loss": self.loss, "recall": self.recall}
 
 
 def score_names(actual: Sequence[str], predicted: Sequence[str]) -> Scores:

@@ -3,7 +3,6 @@
 Shapes: B batch, M samples of a cut row.
 """
 
-import json
 import logging
 import tempfile
 import warnings
@@ -24,7 +23,8 @@ from serct.inference.onnx_model import (
     OnnxClassifier,
 )
 from serct.inference.onnx_model import digest as file_digest
-from serct.models.checkpoint import Card, load_model
+from serct.models.checkpoint import load_model
+from serct.models.records import Card
 from serct.models.serct import Serct
 from serct.runtime import atomic
 
@@ -66,7 +66,7 @@ def export_onnx(
     if not isinstance(model, Serct):
         raise CheckpointError(
             f"{source}: only models of architecture serct are exported, "
-            f"this one is {card.architecture.architecture}"
+            f"this one is {card.architecture['architecture']}"
         )
     with atomic.replacing_folder(destination) as folder, tempfile.TemporaryDirectory() as scratch:
         plain = Path(scratch) / MODEL_FILE
@@ -101,7 +101,7 @@ def export_onnx(
             comparison=comparison,
             versions=_versions(),
         )
-        atomic.write_json(folder / "card.json", json.loads(card.model_dump_json()))
+        atomic.write_json(folder / "card.json", card.as_json())
         atomic.write_json(folder / NOTE_FILE, note.model_dump(mode="json"))
     return note
 

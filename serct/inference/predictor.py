@@ -13,13 +13,15 @@ from serct.data.shards import stack_clips
 from serct.errors import AudioError, VoiceError
 from serct.evaluation.evaluate import Classifier, VoiceClassifier, as_classifier
 from serct.inference.onnx_model import MODEL_FILE, OnnxClassifier
-from serct.models.checkpoint import Card, load_card, load_model
+from serct.models.checkpoint import load_card, load_model
+from serct.models.records import Card
 from serct.runtime.arrays import Floats, Pcm
 from serct.runtime.machine import pick_device, pick_precision
 from serct.tracking import find_model
 
-# What a user's file may be; silence is refused since no emotion can be heard in it.
-CHECKS = CheckParams(silence_peak=1e-4, max_duration_s=600.0, max_rejected=0)
+# What a user's file may be; silence is refused since no emotion can be heard in it. Not checked,
+# so that a key which the section gains does not stop every prediction.
+CHECKS = CheckParams.model_construct(silence_peak=1e-4, max_duration_s=600.0, max_rejected=0)
 
 Answer = dict[str, float]
 UNCERTAIN = "uncertain"

@@ -4,8 +4,8 @@ Every torch model takes ``(waveforms [B, N], num_valid [B])`` and gives logits `
 every classical one is a `ClassicalModel`.
 """
 
-from collections.abc import Callable
-from typing import Annotated, Any, TypeAlias
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, TypeAlias, get_args
 
 from pydantic import Field
 from torch import nn
@@ -18,8 +18,9 @@ from serct.config.models import (
     SvmParams,
 )
 from serct.config.params import Params, TrainParams
+from serct.config.record import restored
 from serct.config.section import validate
-from serct.errors import ParamsError
+from serct.errors import CheckpointError, ParamsError
 from serct.models.classical.estimator import ClassicalModel
 from serct.models.convolutional import Cnn
 from serct.models.mel_conformer import MelConformer
@@ -34,6 +35,7 @@ __all__ = [
     "build_model",
     "is_classical",
     "read_model_params",
+    "restore_model_params",
 ]
 
 Model: TypeAlias = nn.Module | ClassicalModel
@@ -62,6 +64,23 @@ def read_model_params(params: Params, name: str) -> ModelParams:
     kind = Annotated[ModelParams, Field(discriminator="architecture")]
     found: ModelParams = validate(kind, params.models[name], params.where, f"models.{name}")
     return found
+
+
+def restore_model_params(content: Mapping[str, Any]) -> ModelParams:
+    """Return the model's entry as a card holds it, whatever keys its class has gained or lost.
+
+    Raises:
+        CheckpointError: If the architecture is not known, or a value is wrong.
+    """
+    name = content.get("architecture")
+    for kind in get_args(ModelParams):
+        if name in get_args(kind.model_fields["architecture"].annotation):
+            try:
+                found: ModelParams = validate(restored(kind), content, "card.json", "architecture")
+            except ParamsError as error:
+                raise CheckpointError(str(error)) from error
+            return found
+    raise CheckpointError(f"no architecture {name!r} in this version of serct: train it again")
 
 
 def is_classical(params: ModelParams) -> bool:

@@ -11,14 +11,15 @@ from pydantic import Field
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
-from serct.config.section import Positive, Section
+from serct.config.record import RecordPart
+from serct.config.section import Positive
 from serct.runtime.arrays import Probabilities
 
 _LOWEST_TEMPERATURE, _HIGHEST_TEMPERATURE = 0.5, 20.0
 _SMALLEST = 1e-12
 
 
-class Calibration(Section):
+class Calibration(RecordPart):
     """How a model's probabilities become answers.
 
     Attributes:

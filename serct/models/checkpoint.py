@@ -1,73 +1,23 @@
 """Saved models: weights without pickle, beside a card with all that is needed to use them."""
 
-import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
-from pydantic import Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from serct.config.models import ModelParams
-from serct.config.params import AudioParams, TrainParams
-from serct.config.section import Section
 from serct.errors import CheckpointError
-from serct.models import Model, build_classical, build_model, is_classical
-from serct.models.calibration import Calibration
+from serct.models import (
+    Model,
+    build_classical,
+    build_model,
+    is_classical,
+    restore_model_params,
+)
+from serct.models.records import Card
 from serct.runtime.atomic import write_json
-
-FORMAT_VERSION = 2
-
-
-class ValidationScores(Section):
-    """Scores at the chosen epoch on the validation part."""
-
-    loss: float
-    wa: float
-    ua: float
-    wf1: float
-
-
-class Digests(Section):
-    """Which data a model comes from."""
-
-    manifest: str
-    shards: str
-
-
-class Card(Section):
-    """Everything needed to use a model and to tell where it came from (`card.json`).
-
-    Attributes:
-        name: Its entry under ``models`` in params.yaml.
-        sample_rate_hz: Rate of the rows it was trained on.
-        emotions: Its classes, in the order of its outputs.
-        majority_emotion: The most frequent emotion of its training part.
-        fingerprint: Digest of parameters, data and seed; equal for a repetition.
-    """
-
-    format_version: int
-    name: str
-    architecture: Annotated[ModelParams, Field(discriminator="architecture")]
-    corpus: str
-    language: str
-    synthetic: bool
-    protocol: str
-    audio: AudioParams
-    sample_rate_hz: int
-    emotions: tuple[str, ...]
-    majority_emotion: str
-    seed: int
-    training: TrainParams
-    num_parameters: int
-    best_epoch: int
-    validation: ValidationScores
-    calibration: Calibration
-    digests: Digests
-    versions: dict[str, str]
-    fingerprint: str
 
 
 def save_model(folder: Path, model: Model, card: Card) -> None:
@@ -80,29 +30,16 @@ def save_model(folder: Path, model: Model, card: Card) -> None:
         # safetensors writes an array's memory as it lies, strides unseen.
         in_order = {name: np.array(array, order="C") for name, array in weights.items()}
         save_file(in_order, folder / "weights.safetensors")
-    write_json(folder / "card.json", json.loads(card.model_dump_json()))
+    write_json(folder / "card.json", card.as_json())
 
 
 def load_card(folder: Path) -> Card:
-    """Read a model's card.
+    """Read a model's card, of this or any older version.
 
     Raises:
-        CheckpointError: If it is missing, of another format version, or inconsistent.
+        CheckpointError: If it is missing, of a newer version, or inconsistent.
     """
-    path = folder / "card.json"
-    try:
-        text = path.read_text(encoding="utf-8")
-        found: Any = json.loads(text).get("format_version")
-    except (OSError, json.JSONDecodeError, AttributeError) as error:
-        raise CheckpointError(f"{path}: not a readable model card: {error}") from error
-    if found != FORMAT_VERSION:
-        raise CheckpointError(
-            f"{path}: format version {found}, this version of serct reads {FORMAT_VERSION}"
-        )
-    try:
-        return Card.model_validate_json(text)
-    except ValidationError as error:
-        raise CheckpointError(f"{path}: {error}") from error
+    return Card.read(folder / "card.json", "expected the folder of a model")
 
 
 def load_model(folder: Path) -> tuple[Model, Card]:
@@ -112,17 +49,21 @@ def load_model(folder: Path) -> tuple[Model, Card]:
         CheckpointError: If a file is missing or the weights do not fit the card.
     """
     card = load_card(folder)
+    try:
+        architecture = restore_model_params(card.architecture)
+    except CheckpointError as error:
+        raise CheckpointError(f"{folder}: {error}") from error
     weights = folder / "weights.safetensors"
     try:
         tensors: dict[str, np.ndarray[Any, Any]] = load_file(weights) if weights.exists() else {}
-        if is_classical(card.architecture):
+        if is_classical(architecture):
             classical = build_classical(
-                card.architecture, card.training, card.seed, card.sample_rate_hz
+                architecture, card.train_params, card.seed, card.sample_rate_hz
             )
             classical.load(folder, tensors)
             return classical, card
         module = build_model(
-            card.architecture, card.audio.num_samples, card.sample_rate_hz, len(card.emotions)
+            architecture, card.audio.num_samples, card.sample_rate_hz, len(card.emotions)
         )
         module.load_state_dict({name: torch.from_numpy(value) for name, value in tensors.items()})
     except (OSError, SafetensorError, RuntimeError, ValueError) as error:

@@ -8,6 +8,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from serct.evaluation.records import EvaluationMetrics, ScoreSet
+from serct.models.records import Card, ValidationScores
+
 # How this software and its models may be used; README, report and cards all show these words.
 CONDUCT: tuple[str, ...] = (
     "Not at work and not in education: the EU AI Act (Regulation (EU) 2024/1689, Article 5(1)(f)) "
@@ -63,50 +66,50 @@ def hears_voices(architecture: Mapping[str, Any]) -> bool:
 
 
 def model_card(
-    card: Mapping[str, Any],
-    metrics: Mapping[str, Any] | None = None,
+    card: Card,
+    metrics: EvaluationMetrics | None = None,
     *,
     licence: str = "",
 ) -> str:
     """Write the card of a trained model as Markdown.
 
     Args:
-        card: The content of ``card.json``.
-        metrics: The content of ``metrics.json`` of the evaluate stage; None before it has run.
+        card: Of the model.
+        metrics: On the test part; None before the evaluate stage has run.
         licence: The name of the corpus' licence, for example "CC BY-NC-ND 4.0"; "" where it is
             not known, as for anyone's own recordings.
     """
-    audio, architecture = card["audio"], card["architecture"]
-    duration_s = audio["num_samples"] / card["sample_rate_hz"]
+    audio = card.audio
+    duration_s = audio.num_samples / card.sample_rate_hz
     facts = [
-        ("architecture", architecture["architecture"]),
-        ("parameters", f"{card['num_parameters']:,}"),
-        ("emotions", ", ".join(card["emotions"])),
+        ("architecture", card.architecture["architecture"]),
+        ("parameters", f"{card.num_parameters:,}"),
+        ("emotions", ", ".join(card.emotions)),
         (
             "input",
-            f"one channel, {_rate(card)}, {audio['num_samples']:,} samples ({duration_s:.3g} s); "
+            f"one channel, {_rate(card)}, {audio.num_samples:,} samples ({duration_s:.3g} s); "
             "shorter recordings are padded with zeros, longer ones cut",
         ),
         ("output", "a probability for each emotion; they sum to 1"),
         (
             "epoch",
-            f"{card['best_epoch']} of {card['training']['epochs']}, chosen on the validation part",
+            f"{card.best_epoch} of {card.training.get('epochs')}, chosen on the validation part",
         ),
-        ("seed", card["seed"]),
-        ("versions", ", ".join(f"{k} {v}" for k, v in sorted(card["versions"].items()))),
-        ("fingerprint", f"`{card['fingerprint']}`"),
+        ("seed", card.seed),
+        ("versions", ", ".join(f"{k} {v}" for k, v in sorted(card.versions.items()))),
+        ("fingerprint", f"`{card.fingerprint}`"),
     ]
     data = [
-        ("corpus", f"{card['corpus']}{' (synthetic speech)' if card['synthetic'] else ''}"),
-        ("language", card["language"]),
+        ("corpus", f"{card.corpus}{' (synthetic speech)' if card.synthetic else ''}"),
+        ("language", card.language),
         ("licence of the recordings", licence or "see `serct corpora list`"),
-        ("split", f"{card['protocol']} protocol"),
-        *((f"{name} digest", f"`{value}`") for name, value in sorted(card["digests"].items())),
+        ("split", f"{card.protocol} protocol"),
+        *((f"{name} digest", f"`{value}`") for name, value in sorted(card.digests)),
     ]
     lines = [
-        f"# {card['name']}, trained on {card['corpus']}",
+        f"# {card.name}, trained on {card.corpus}",
         "",
-        *([_SYNTHETIC, ""] if card["synthetic"] else []),
+        *([_SYNTHETIC, ""] if card.synthetic else []),
         "SERCT names the emotion in a recording of speech, straight from its waveform.",
         "",
         *_table("model", facts),
@@ -116,7 +119,7 @@ def model_card(
         *([_non_commercial(licence), ""] if re.search(r"\bNC\b", licence) else []),
         "## Scores",
         "",
-        *_table("validation part", _scores(card["validation"])),
+        *_table("validation part", _scores(card.validation)),
         "The validation part chose the epoch, so these scores are on the bright side.",
         "",
         *_test_scores(metrics),
@@ -136,17 +139,16 @@ def model_card(
     return "\n".join(lines) + "\n"
 
 
-def _scores(scores: Mapping[str, Any]) -> list[tuple[str, str]]:
-    loss = scores.get("loss")
+def _scores(scores: ValidationScores | ScoreSet) -> list[tuple[str, str]]:
     return [
-        ("WA (accuracy)", f"{scores['wa']:.4f}"),
-        ("UA (mean recall)", f"{scores['ua']:.4f}"),
-        ("WF1", f"{scores['wf1']:.4f}"),
-        ("loss", "not measured" if loss is None else f"{loss:.4f}"),
+        ("WA (accuracy)", f"{scores.wa:.4f}"),
+        ("UA (mean recall)", f"{scores.ua:.4f}"),
+        ("WF1", f"{scores.wf1:.4f}"),
+        ("loss", "not measured" if scores.loss is None else f"{scores.loss:.4f}"),
     ]
 
 
-def _test_scores(metrics: Mapping[str, Any] | None) -> list[str]:
+def _test_scores(metrics: EvaluationMetrics | None) -> list[str]:
     if metrics is None:
         return [
             "The scores on the test part and on corpora never trained on are measured afterwards, "
@@ -154,13 +156,17 @@ def _test_scores(metrics: Mapping[str, Any] | None) -> list[str]:
             "registry.",
             "",
         ]
-    baseline = ("always the most frequent emotion", f"UA {metrics['majority']['ua']:.4f}")
-    interval = metrics["ua_interval"]
-    bounds = f"{interval['low']:.4f} to {interval['high']:.4f}, drawn over {interval['over']}"
-    recall = [(f"recall of {emotion}", f"{r:.4f}") for emotion, r in metrics["recall"].items()]
+    baseline = ("always the most frequent emotion", f"UA {metrics.majority.ua:.4f}")
+    interval = metrics.ua_interval
+    bounds = (
+        "not measured"
+        if interval is None
+        else f"{interval.low:.4f} to {interval.high:.4f}, drawn over {interval.over}"
+    )
+    recall = [(f"recall of {emotion}", f"{r:.4f}") for emotion, r in metrics.recall.items()]
     return [
         *_table(
-            f"test part, {metrics['n']} utterances",
+            f"test part, {metrics.n} utterances",
             [*_scores(metrics), ("UA, 95 % interval", bounds), baseline, *recall],
         ),
         "The test part was scored once and chose nothing. Scores on corpora never trained on "
@@ -168,38 +174,36 @@ def _test_scores(metrics: Mapping[str, Any] | None) -> list[str]:
         "",
         *_table(
             "what can be told without listening",
-            [(f"UA from {PROBES.get(k, k)}", f"{ua:.4f}") for k, ua in metrics["probes"].items()],
+            [(f"UA from {PROBES.get(k, k)}", f"{ua:.4f}") for k, ua in metrics.probes.items()],
         ),
         *_trust(metrics),
     ]
 
 
-def _trust(metrics: Mapping[str, Any]) -> list[str]:
-    calibration = metrics["calibration"]
-    rows = [
-        ("expected calibration error", f"{calibration['ece']:.4f}"),
-        *(
+def _trust(metrics: EvaluationMetrics) -> list[str]:
+    rows: list[tuple[str, str]] = []
+    if metrics.calibration is not None:
+        rows.append(("expected calibration error", f"{metrics.calibration.ece:.4f}"))
+        rows += [
             (f"wrong among the most confident {share}", f"{risk:.4f}")
-            for share, risk in calibration["risk_at_coverage"].items()
-        ),
-    ]
-    for kind, found in metrics["groups"].items():
-        if found["worst"] is not None and len(found["groups"]) > 1:
-            worst = found["groups"][found["worst"]]
-            text = f"{found['worst']}: WA {worst['wa']:.4f} of {worst['n']}"
-            rows.append((f"{kind} served worst", text))
-    return _table("whether to trust it", rows)
+            for share, risk in metrics.calibration.risk_at_coverage.items()
+        ]
+    for kind, found in metrics.groups.items():
+        if found.worst is not None and len(found.groups) > 1:
+            worst = found.groups[found.worst]
+            rows.append((f"{kind} served worst", f"{found.worst}: WA {worst.wa:.4f} of {worst.n}"))
+    return _table("whether to trust it", rows) if rows else []
 
 
-def _limits(card: Mapping[str, Any]) -> list[str]:
+def _limits(card: Card) -> list[str]:
     limits = []
-    if card["protocol"] in _PROTOCOL_LIMITS:
-        limits.append(_PROTOCOL_LIMITS[card["protocol"]])
+    if card.protocol in _PROTOCOL_LIMITS:
+        limits.append(_PROTOCOL_LIMITS[card.protocol])
     limits.append(
-        f"It knows {len(card['emotions'])} emotions and has no name for mixed feelings or any "
+        f"It knows {len(card.emotions)} emotions and has no name for mixed feelings or any "
         "other; below a confidence chosen on validation its answer is marked as uncertain."
     )
-    architecture = card["architecture"]
+    architecture = card.architecture
     hides_padding = architecture["architecture"] in _HIDE_PADDING
     if not architecture.get("mask_padding", hides_padding):
         limits.append("Padding is not hidden from it, so a recording's length can sway it.")
@@ -209,14 +213,14 @@ def _limits(card: Mapping[str, Any]) -> list[str]:
             "unseen. A voice of which it heard nothing is taken for the average one, and read "
             "worse."
         )
-    if card["audio"]["sample_rate"] == "native":
+    if card.audio.sample_rate == "native":
         limits.append(
             "Files are not resampled: a file of another rate is heard at another speed and pitch."
         )
     limits += [
         "A recording's level, microphone and background noise can sway it: "
         "`serct evaluate --probes` tells how far.",
-        f"It heard few voices ({card['language']}) in clean recordings.",
+        f"It heard few voices ({card.language}) in clean recordings.",
         "One training with one seed: another seed gives other scores.",
         "Probabilities are calibrated on recordings like those it was trained on: on others, 0.9 "
         "does not mean right nine times in ten.",
@@ -224,9 +228,9 @@ def _limits(card: Mapping[str, Any]) -> list[str]:
     return limits
 
 
-def _rate(card: Mapping[str, Any]) -> str:
-    rate = f"{card['sample_rate_hz']:,} Hz"
-    if card["audio"]["sample_rate"] == "native":
+def _rate(card: Card) -> str:
+    rate = f"{card.sample_rate_hz:,} Hz"
+    if card.audio.sample_rate == "native":
         return f"{rate} (the corpus' own)"
     return rate
 

@@ -6,7 +6,6 @@ give the same bytes.
 
 import csv
 import io
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -167,7 +166,7 @@ def _flat(result: Result) -> dict[str, str]:
     }
 
 
-def _csv(rows: Iterable[Mapping[str, str]]) -> str:
+def _csv(rows: Iterable[Mapping[str, str | float]]) -> str:
     """Give rows as CSV; a column that only some rows have is empty in the others."""
     listed = list(rows)
     columns = list(dict.fromkeys(key for row in listed for key in row))
@@ -226,23 +225,13 @@ def _curves(models: Sequence[TrainedModel]) -> list[Markup]:
     figures = []
     for corpus, group in groupby(models, key=lambda model: model.corpus):
         trained = list(group)
-        histories = {model.name: [_numbers(row) for row in model.history] for model in trained}
+        histories = {model.name: list(model.history) for model in trained}
         name = label(corpus, trained[0].card.synthetic)
         for key in _CURVE_KEYS:
             title = f"{plots.CURVES[key]}, trained on {name}"
             figure = plots.curves_figure(histories, title, keys=[key])
             figures.append(Markup(plots.to_svg(figure)))  # noqa: S704
     return figures
-
-
-def _numbers(row: Mapping[str, str]) -> dict[str, float]:
-    numbers = {}
-    for key, text in row.items():
-        try:
-            numbers[key] = float(text)
-        except (TypeError, ValueError):
-            numbers[key] = math.nan
-    return numbers
 
 
 def _confusions(models: Sequence[TrainedModel]) -> list[tuple[str, list[Markup]]]:

@@ -15,19 +15,17 @@ import numpy.typing as npt
 
 from serct.config.params import PipelineParams
 from serct.errors import ReportError
-from serct.reports.result_files import (
+from serct.evaluation.records import (
     Baseline,
     Confusion,
     EvaluationMetrics,
-    IntervalFile,
-    Run,
     ScoreSet,
     Target,
-    TrainedCard,
+    UaInterval,
     ZeroShotMetrics,
-    read_json,
-    read_table,
 )
+from serct.models.records import Card, RunRecord, read_history
+from serct.reports.result_files import read_confusion, read_table
 from serct.reports.thesis import Published, published
 
 Kind = Literal["test", "masked", "unmasked"]
@@ -43,7 +41,7 @@ class TrainedModel:
     """One model trained on one corpus, with all that is known of it.
 
     Attributes:
-        history: Rows of history.csv as they stand there.
+        history: Rows of history.csv, without empty cells.
         predictions: (actual, predicted) of each utterance of the test part.
         targets: By zero-shot corpus.
         zero_shot_confusions: By zero-shot corpus, over the shared emotions.
@@ -51,9 +49,9 @@ class TrainedModel:
 
     name: str
     corpus: str
-    card: TrainedCard
-    run: Run
-    history: tuple[Mapping[str, str], ...]
+    card: Card
+    run: RunRecord
+    history: tuple[Mapping[str, float], ...]
     metrics: EvaluationMetrics
     confusion: Confusion
     predictions: tuple[tuple[str, str], ...]
@@ -83,7 +81,7 @@ class Result:
     dropped: int
     scores: ScoreSet
     majority: Baseline
-    ua_interval: IntervalFile | None
+    ua_interval: UaInterval | None
 
     @property
     def thesis(self) -> Published | None:
@@ -188,9 +186,9 @@ def _read_model(data: Path, corpus: str, model: str, targets: Sequence[str]) -> 
     by_train, by_evaluate, by_zero_shot = (
         f"the {stage} stage {where} writes it" for stage in ("train", "evaluate", "zero_shot")
     )
-    card = read_json(trained / "card.json", TrainedCard, by_train)
-    run = read_json(trained / "run.json", Run, by_train)
-    metrics = read_json(tested / "metrics.json", EvaluationMetrics, by_evaluate)
+    card = Card.read(trained / "card.json", by_train, ReportError)
+    run = RunRecord.read(trained / "run.json", by_train, ReportError)
+    metrics = EvaluationMetrics.read(tested / "metrics.json", by_evaluate)
     fingerprints = {
         trained / "run.json": (run.fingerprint, by_train),
         tested / "metrics.json": (metrics.fingerprint, by_evaluate),
@@ -198,7 +196,7 @@ def _read_model(data: Path, corpus: str, model: str, targets: Sequence[str]) -> 
     found: dict[str, Target] = {}
     if targets:
         path = zero_shot / "metrics.json"
-        scored = read_json(path, ZeroShotMetrics, by_zero_shot)
+        scored = ZeroShotMetrics.read(path, by_zero_shot)
         fingerprints[path] = (scored.fingerprint, by_zero_shot)
         if missing := [target for target in targets if target not in scored.targets]:
             raise ReportError(f"{path}: no scores on {', '.join(missing)}; {by_zero_shot}")
@@ -214,16 +212,16 @@ def _read_model(data: Path, corpus: str, model: str, targets: Sequence[str]) -> 
         corpus=corpus,
         card=card,
         run=run,
-        history=read_table(trained / "history.csv", ("epoch",), by_train),
+        history=read_history(trained, by_train, ReportError),
         metrics=metrics,
-        confusion=read_json(tested / "confusion.json", Confusion, by_evaluate),
+        confusion=read_confusion(tested / "confusion.json", by_evaluate),
         predictions=tuple(
             (row["emotion"], row["predicted"])
             for row in read_table(tested / "predictions.csv", ("emotion", "predicted"), by_evaluate)
         ),
         targets=found,
         zero_shot_confusions={
-            target: read_json(zero_shot / f"confusion-{target}.json", Confusion, by_zero_shot)
+            target: read_confusion(zero_shot / f"confusion-{target}.json", by_zero_shot)
             for target in targets
         },
     )

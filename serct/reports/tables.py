@@ -39,8 +39,9 @@ def overview(results: Sequence[Result]) -> Table:
         cells = []
         for test in tests:
             result = by_place[names[0], *test]
-            alone = result.trained.metrics.probes[probe]
-            cells.append(bar(alone) if result.kind == "test" else Cell(DASH))
+            probes = result.trained.metrics.probes if result.kind == "test" else {}
+            alone = probes.get(probe)
+            cells.append(Cell(DASH) if alone is None else bar(alone))
         baselines.append((Cell(PROBES.get(probe, probe)), *cells))
     return Table(
         caption="UA (mean recall) of every model on every test, the best of each column bold; then "
@@ -107,7 +108,7 @@ def trust_table(models: Sequence[TrainedModel]) -> Table:
     rows = []
     for model in models:
         calibration = model.metrics.calibration
-        risks = calibration.risk_at_coverage
+        risks = calibration.risk_at_coverage if calibration else {}
         worst = []
         for kind, found in model.metrics.groups.items():
             if found.worst is not None and len(found.groups) > 1:
@@ -118,9 +119,9 @@ def trust_table(models: Sequence[TrainedModel]) -> Table:
                 model.name,
                 label(model.corpus, model.card.synthetic),
                 "; ".join(worst) or DASH,
-                _score(calibration.ece_before),
-                _score(calibration.ece),
-                *(_score(risks[key]) for key in _COVERAGES),
+                _score(calibration.ece_before) if calibration else DASH,
+                _score(calibration.ece) if calibration else DASH,
+                *(_score(risks[key]) if key in risks else DASH for key in _COVERAGES),
             )
         )
     return Table(

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from serct.errors import TrackingError
+from serct.evaluation.records import EvaluationMetrics, ZeroShotMetrics
+from serct.models.records import Card, RunRecord, read_history
 from serct.reports.model_card import model_card
 
 _WEIGHTS = ("weights.safetensors", "model.skops")
@@ -28,7 +30,7 @@ class ModelFolder:
         path: Absolute.
         card: Content of card.json.
         run: Content of run.json.
-        history: Rows of history.csv, see `read_history`.
+        history: Rows of history.csv, finite numbers alone.
     """
 
     path: Path
@@ -44,18 +46,16 @@ class ModelFolder:
             TrackingError: If a file is missing or not readable.
         """
         path = path.resolve()
-        card, run = read_json(path / "card.json"), read_json(path / "run.json")
-        for key in ("fingerprint", "name", "corpus", "emotions", "validation", "digests"):
-            if key not in card:
-                raise TrackingError(f"{path / 'card.json'}: {key!r} is missing")
+        card = Card.read(path / "card.json", error=TrackingError)
+        run = RunRecord.read(path / "run.json", error=TrackingError)
         try:
-            datetime.fromisoformat(run["started_at"])
-            float(run["seconds"])
-        except (KeyError, TypeError, ValueError) as error:
+            datetime.fromisoformat(run.started_at)
+        except ValueError as error:
             raise TrackingError(
-                f"{path / 'run.json'}: expected started_at (ISO 8601) and seconds: {error!r}"
+                f"{path / 'run.json'}: started_at is {run.started_at!r}, expected ISO 8601"
             ) from error
-        return cls(path, card, run, tuple(read_history(path / "history.csv")))
+        history = read_history(path, error=TrackingError)
+        return cls(path, card.as_json(), run.as_json(), tuple(map(_finite, history)))
 
     @property
     def fingerprint(self) -> str:
@@ -85,7 +85,7 @@ class ModelFolder:
     @property
     def description(self) -> str:
         """The model card for people, before the model is tested."""
-        return model_card(self.card)
+        return model_card(Card.read(self.path / "card.json", error=TrackingError))
 
     def split_counts(self) -> dict[str, Counter[str]]:
         """Count the utterances of each emotion in each split, {} if the manifest is not there."""
@@ -118,7 +118,10 @@ class ResultsFolder:
             TrackingError: If metrics.json is missing or not readable.
         """
         path = path.resolve()
-        return cls(path, read_json(path / "metrics.json"))
+        metrics = path / "metrics.json"
+        is_zero_shot = "targets" in read_json(metrics)
+        kind = ZeroShotMetrics if is_zero_shot else EvaluationMetrics
+        return cls(path, kind.read(metrics, error=TrackingError).as_json())
 
     @property
     def is_zero_shot(self) -> bool:
@@ -156,18 +159,6 @@ def read_json(path: Path) -> Mapping[str, Any]:
     return content
 
 
-def read_history(path: Path) -> Iterator[Mapping[str, float]]:
-    """Read a training history: numbers by column, without empty and non-finite cells.
-
-    Raises:
-        TrackingError: If the file is missing, lacks an epoch, or holds something else.
-    """
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file):
-                numbers = {key: float(cell) for key, cell in row.items() if cell}
-                if "epoch" not in numbers:
-                    raise TrackingError(f"{path}: a row has no epoch")
-                yield {key: number for key, number in numbers.items() if math.isfinite(number)}
-    except (OSError, TypeError, ValueError) as error:
-        raise TrackingError(f"{path}: not readable as a training history: {error}") from error
+def _finite(row: Mapping[str, float]) -> Mapping[str, float]:
+    """Return a row of a history without numbers that are not finite."""
+    return {key: number for key, number in row.items() if math.isfinite(number)}

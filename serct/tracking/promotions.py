@@ -6,17 +6,15 @@ MLflow shows what it says; a lost database is given its aliases back from it.
 import json
 import os
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
-from pydantic import ValidationError
-
-from serct.config.section import Section
-from serct.errors import TrackingError
+from serct.config.record import Record, RecordPart
+from serct.errors import RecordError, SerctError, TrackingError
 
 FILE = "promotions.jsonl"
 
 
-class Promoted(Section):
+class Promoted(RecordPart):
     """One version, by what stays the same when a registry is rebuilt.
 
     Attributes:
@@ -32,7 +30,7 @@ class Promoted(Section):
     weights: str
 
 
-class Entry(Section):
+class Entry(Record):
     """One line: who moved the champion, when, why, on which evidence.
 
     Attributes:
@@ -40,6 +38,9 @@ class Entry(Section):
         previous: What was the champion until then.
         gates: Their outcome, as the gates of `serct.promotion` tell it; none for a rollback.
     """
+
+    FORMAT: ClassVar[int] = 2
+    ERROR: ClassVar[type[SerctError]] = TrackingError
 
     action: Literal["promote", "rollback"]
     at: str
@@ -52,7 +53,7 @@ class Entry(Section):
 
 def append_promotion(data: Path, entry: Entry) -> None:
     """Add a line, which is on the disk when this returns."""
-    line = json.dumps(entry.model_dump(mode="json"), ensure_ascii=False) + "\n"
+    line = json.dumps(entry.as_json(), ensure_ascii=False) + "\n"
     data.mkdir(exist_ok=True)
     with (data / FILE).open("ab+") as file:
         file.seek(0)
@@ -74,8 +75,9 @@ def read_promotions(data: Path) -> list[Entry]:
     lines = path.read_text(encoding="utf-8").split("\n")
     entries = []
     for number, line in enumerate(lines[:-1], start=1):
+        where = f"{path}, line {number}"
         try:
-            entries.append(Entry.model_validate_json(line))
-        except (ValueError, ValidationError) as error:
-            raise TrackingError(f"{path}, line {number}: not a promotion: {error}") from error
+            entries.append(Entry.parse(line, where))
+        except RecordError as error:
+            raise TrackingError(f"{error}; expected a promotion") from error
     return entries

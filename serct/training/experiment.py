@@ -1,6 +1,5 @@
 """One tracked training: from shards and parameters to a model folder and its run."""
 
-import csv
 import json
 import os
 from dataclasses import asdict
@@ -15,12 +14,13 @@ from serct.config.params import Params
 from serct.data.shards import ShardDataset
 from serct.models import read_model_params
 from serct.models.calibration import Calibration, calibrate
-from serct.models.checkpoint import FORMAT_VERSION, Card, save_model
+from serct.models.checkpoint import save_model
+from serct.models.records import Card, Machine, RunRecord, write_history
 from serct.runtime import atomic, distributed, machine
 from serct.runtime.atomic import write_json
 from serct.tracking.tracked import tracked
 from serct.training.loop import fingerprint, fit
-from serct.training.state import EpochRow, Fitted
+from serct.training.state import Fitted
 
 
 def train_and_track(params: Params, name: str, shards: Path, state: Path, out: Path) -> None:
@@ -52,7 +52,6 @@ def _train_and_track(params: Params, name: str, shards: Path, state: Path, out: 
     meta = train_set.meta
     mark = fingerprint(model, train, params.seed, meta.digest)
     known = {
-        "format_version": FORMAT_VERSION,
         "name": name,
         "architecture": model.model_dump(mode="json"),
         "corpus": meta.corpus,
@@ -79,8 +78,8 @@ def _train_and_track(params: Params, name: str, shards: Path, state: Path, out: 
             return
         with atomic.replacing_folder(out) as folder:
             save_model(folder, fitted.model, _card(known, fitted, calibration))
-            _write_history(folder / "history.csv", fitted)
-            write_json(folder / "run.json", _run_facts(params, mark, run.id, fitted))
+            write_history(folder, fitted.history)
+            write_json(folder / "run.json", _run_record(params, mark, run.id, fitted).as_json())
         state.unlink(missing_ok=True)
         run.finish(out)
 
@@ -99,26 +98,19 @@ def _card(known: dict[str, Any], fitted: Fitted, calibration: Calibration) -> Ca
         },
         "calibration": calibration.model_dump(mode="json"),
     }
-    return Card.model_validate_json(json.dumps(content))
+    return Card.parse(json.dumps(content), "card.json")
 
 
-def _write_history(path: Path, fitted: Fitted) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(EpochRow.__dataclass_fields__), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(asdict(row) for row in fitted.history)
-
-
-def _run_facts(params: Params, mark: str, run_id: str | None, fitted: Fitted) -> dict[str, Any]:
-    return {
-        "run_id": run_id,
-        "experiment": params.tracking.experiment,
-        "fingerprint": mark,
-        "started_at": fitted.started_at,
-        "seconds": sum(row.seconds for row in fitted.history),
-        "device": fitted.device,
-        "processes": distributed.size(),
-        "machine": asdict(machine.machine()),
-        "git_commit": machine.git_commit(),
-        "dvc_stage": os.environ.get("DVC_STAGE"),
-    }
+def _run_record(params: Params, mark: str, run_id: str | None, fitted: Fitted) -> RunRecord:
+    return RunRecord(
+        run_id=run_id,
+        experiment=params.tracking.experiment,
+        fingerprint=mark,
+        started_at=fitted.started_at,
+        seconds=sum(row.seconds for row in fitted.history),
+        device=fitted.device,
+        processes=distributed.size(),
+        machine=Machine(**asdict(machine.machine())),
+        git_commit=machine.git_commit(),
+        dvc_stage=os.environ.get("DVC_STAGE"),
+    )

@@ -12,26 +12,12 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from serct.models import Model
+from serct.models.records import EpochRow as EpochRow
 from serct.runtime import atomic
 from serct.runtime.arrays import Probabilities
 
 # Of the file; a state in another is not continued.
 FORMAT = "1"
-
-
-@dataclass(frozen=True)
-class EpochRow:
-    """One line of the training history (`history.csv`)."""
-
-    epoch: int
-    learning_rate: float
-    train_loss: float
-    train_wa: float
-    validation_loss: float
-    validation_wa: float
-    validation_ua: float
-    validation_wf1: float
-    seconds: float
 
 
 @dataclass(frozen=True, eq=False)

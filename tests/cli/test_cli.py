@@ -42,7 +42,7 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["predict", "--model", "nowhere", "x.wav"], "error: nowhere/card.json: not a readable"),
+        (["predict", "--model", "nowhere", "x.wav"], "error: nowhere/card.json: no such file"),
         (["repro", "--profile", "nope"], "error: no profile 'nope', expected one of: "),
         (["report", "--workspace", "."], "not a workspace, it has no params.yaml"),
         (["corpora", "verify", "nope"], "params.yaml: no corpus 'nope', expected one of: tess"),

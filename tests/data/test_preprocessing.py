@@ -179,7 +179,7 @@ def make_mixed(tones: Path, tmp_path: Path) -> Callable[[], Path]:
 
 
 def test_broken_shards_are_errors(tones: Path, tmp_path: Path, tiny_params: Params) -> None:
-    with pytest.raises(ShardError, match="no such file; run the preprocess stage"):
+    with pytest.raises(ShardError, match="no such file; the preprocess stage writes it"):
         read_meta(tmp_path)
     folder = tmp_path / "s"
     write_shards(tones, manifest_of(tones, tiny_params), folder, plan_of(tiny_params))
@@ -188,5 +188,5 @@ def test_broken_shards_are_errors(tones: Path, tmp_path: Path, tiny_params: Para
         ShardDataset(folder, ["train"]).batch([0])
     meta = (folder / "meta.json").read_text()
     (folder / "meta.json").write_text(meta.replace('"format_version": 2', '"format_version": 9'))
-    with pytest.raises(ShardError, match="format version 9, expected 2"):
+    with pytest.raises(ShardError, match=r"format version 9, but serct .* reads up to 2"):
         read_meta(folder)

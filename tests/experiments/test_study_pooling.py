@@ -15,6 +15,7 @@ from serct.evaluation.metrics import score_names
 from serct.evaluation.significance import ua_interval
 from serct.experiments.studies.pooling import pool
 from serct.experiments.studies.results import STUDY_FILE, read_studies
+from tests.fake_results import make_card, write_model, write_test
 
 
 def write_table(path: Path, rows: Sequence[dict[str, Any]]) -> None:
@@ -31,19 +32,16 @@ def write_cell(
     """Write what the stages of a cell write, of one model trained on TESS."""
     name, data = f"tess-{model}", cell / "data"
     fold = int(cell.name[-1])
-    for folder, file_name, content in (
-        ("reports/evaluate", "metrics.json", {
-            "manifest_digest": f"digest{fold}", "probes": {"duration": 0.2 + fold / 10},
-        }),
-        ("models", "run.json", {"run_id": f"run{fold}", "seconds": 10.0 + fold}),
-        ("models", "card.json", {
-            "validation": {"ua": own.get("validation_ua", 1.0)}, "num_parameters": 77,
-            "architecture": own.get("architecture", {}),
-        }),
-    ):  # fmt: skip
-        path = data / folder / name / file_name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(content))
+    card = {**make_card("tess", model), "num_parameters": 77}
+    card["validation"] |= {"ua": own.get("validation_ua", 1.0)}
+    card["architecture"] = own.get("architecture", card["architecture"])
+    write_test(data, "tess", model, manifest_digest=f"digest{fold}",
+               probes={"duration": 0.2 + fold / 10})  # fmt: skip
+    changes = {key: card[key] for key in ("num_parameters", "validation", "architecture")}
+    write_model(data, "tess", model, **changes)
+    path = data / "models" / name / "run.json"
+    run = json.loads(path.read_text()) | {"run_id": f"run{fold}", "seconds": 10.0 + fold}
+    path.write_text(json.dumps(run))
     epochs = [
         {"epoch": n, "learning_rate": 0.1, "train_loss": 1 / n, "validation_loss": 2 / n,
          "validation_ua": 0.5}

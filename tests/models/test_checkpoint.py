@@ -13,7 +13,7 @@ from serct.config.params import Params
 from serct.data.shards import ShardDataset
 from serct.errors import CheckpointError
 from serct.evaluation.evaluate import as_classifier, evaluate
-from serct.models import is_classical, read_model_params
+from serct.models import is_classical, read_model_params, restore_model_params
 from serct.models.checkpoint import load_card, load_model
 
 
@@ -23,10 +23,11 @@ def test_every_model_comes_back_with_the_same_answers(
     for name, folder in trained.items():
         model, card = load_model(folder)
         assert card.name == name
-        assert card.architecture == read_model_params(tiny_params, name)
+        entry = read_model_params(tiny_params, name)
+        assert restore_model_params(card.architecture) == entry
         dataset = ShardDataset(tone_shards, ["validation"], card.emotions)
         scores = evaluate(as_classifier(model, torch.device("cpu")), dataset, 4).scores
-        if is_classical(card.architecture):
+        if is_classical(entry):
             # The card tells of what it answered before it learned this part as well.
             assert scores.loss < card.validation.loss, name
         else:
@@ -59,14 +60,19 @@ def folder(trained: dict[str, Path], tmp_path: Path) -> Path:
 
 def test_missing_card(folder: Path) -> None:
     (folder / "card.json").unlink()
-    with pytest.raises(CheckpointError, match=r"card\.json: not a readable model card"):
+    with pytest.raises(
+        CheckpointError, match=r"card\.json: no such file; expected the folder of a model"
+    ):
         load_model(folder)
 
 
 def test_card_of_another_version(folder: Path) -> None:
     card = json.loads((folder / "card.json").read_text())
     (folder / "card.json").write_text(json.dumps({**card, "format_version": 99}))
-    with pytest.raises(CheckpointError, match="format version 99, this version of serct reads 2"):
+    with pytest.raises(
+        CheckpointError,
+        match=r"format version 99, but serct .* reads up to 3: install a newer serct",
+    ):
         load_card(folder)
 
 

@@ -1,35 +1,54 @@
 """The model card: what it says comes from card.json, and the warnings are always there."""
 
+import json
 from typing import Any
 
 import pytest
 
+from serct.evaluation.records import EvaluationMetrics
+from serct.models.records import Card
 from serct.reports.model_card import CONDUCT, model_card
 from tests.fake_results import make_card
 
-METRICS = {
-    "n": 280,
-    "wa": 0.91234,
-    "ua": 0.81234,
-    "wf1": 0.71234,
-    "loss": None,
-    "majority": {"wa": 0.1, "ua": 0.14286, "wf1": 0.05},
-    "ua_interval": {"low": 0.71, "high": 0.89, "over": "utterances"},
-    "probes": {"duration": 0.2345},
-    "calibration": {"ece": 0.0321, "risk_at_coverage": {"50%": 0.01, "100%": 0.0876}},
-    "groups": {
-        "gender": {
-            "groups": {"f": {"n": 100, "wa": 0.9}, "m": {"n": 180, "wa": 0.6789}},
-            "worst": "m",
-        },
-        "language": {"groups": {"en": {"n": 280, "wa": 0.9}}, "worst": "en"},
-    },
-    "recall": {"angry": 0.61234, "happy": 0.51234},
-}
+METRICS = EvaluationMetrics.parse(
+    json.dumps(
+        {
+            "model": "serct",
+            "corpus": "tess",
+            "split": "test",
+            "synthetic": False,
+            "protocol": "random",
+            "fingerprint": "f",
+            "manifest_digest": "m",
+            "n": 280,
+            "wa": 0.91234,
+            "ua": 0.81234,
+            "wf1": 0.71234,
+            "loss": None,
+            "majority": {"wa": 0.1, "ua": 0.14286, "wf1": 0.05},
+            "ua_interval": {"low": 0.71, "high": 0.89, "over": "utterances"},
+            "probes": {"duration": 0.2345},
+            "calibration": {
+                "ece": 0.0321,
+                "ece_before": 0.1,
+                "risk_at_coverage": {"50%": 0.01, "100%": 0.0876},
+            },
+            "groups": {
+                "gender": {
+                    "groups": {"f": {"n": 100, "wa": 0.9}, "m": {"n": 180, "wa": 0.6789}},
+                    "worst": "m",
+                },
+                "language": {"groups": {"en": {"n": 280, "wa": 0.9}}, "worst": "en"},
+            },
+            "recall": {"angry": 0.61234, "happy": 0.51234},
+        }
+    ),
+    "metrics.json",
+)
 
 
-def card_with(**changes: Any) -> dict[str, Any]:
-    return {**make_card("tess", "serct"), **changes}
+def card_with(**changes: Any) -> Card:
+    return Card.parse(json.dumps({**make_card("tess", "serct"), **changes}), "card.json")
 
 
 def test_card_says_what_the_model_is() -> None:

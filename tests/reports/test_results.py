@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score
 
 from serct.errors import ReportError
-from serct.reports.result_files import Baseline, ScoreSet
+from serct.evaluation.records import Baseline, ScoreSet
 from serct.reports.results import Result, TrainedModel, line_up, read_results
 from tests.fake_results import make_pipeline, write_json, write_model, write_results, write_test
 
@@ -153,8 +153,13 @@ def _result(n: int, wa: float) -> Result:
     return Result(trained, "tess", "test", False, n, 0, scores, majority, None)
 
 
-def test_files_may_hold_more(tmp_path: Path) -> None:
+def test_keys_of_a_newer_version_are_refused_with_the_version(tmp_path: Path) -> None:
     write_results(tmp_path, make_pipeline())
     path = tmp_path / "models" / "tess-svm" / "run.json"
-    write_json(path, {**json.loads(path.read_text()), "colour": "blue"})
-    assert len(read_results(tmp_path, make_pipeline())) == 2
+    newer = {**json.loads(path.read_text()), "colour": "blue", "written_by": "9.1.0"}
+    write_json(path, newer)
+    with pytest.raises(ReportError, match=r"colour is not a known key, written by serct 9\.1\.0"):
+        read_results(tmp_path, make_pipeline())
+    write_json(path, {**newer, "format_version": 99})
+    with pytest.raises(ReportError, match=r"format version 99, but .*: install serct 9\.1\.0"):
+        read_results(tmp_path, make_pipeline())

@@ -1,7 +1,6 @@
 """The answers of a study's cells, put together before anything is scored."""
 
 import csv
-import json
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,8 +13,10 @@ import numpy.typing as npt
 from serct.config.params import Params
 from serct.emotions import in_table_order
 from serct.evaluation.metrics import Scores, score_names
+from serct.evaluation.records import EvaluationMetrics
 from serct.evaluation.significance import ua_difference, ua_interval
 from serct.experiments.studies.results import CURVES, CellRun, Comparison, Row, StudyResult
+from serct.models.records import Card, RunRecord, read_history
 from serct.reports.model_card import hears_voices
 
 
@@ -123,36 +124,35 @@ class _Cells:
         name = f"{corpus}-{model}"
         answers: dict[int, list[_Answers]] = {}
         validation_ua: dict[int, list[float]] = {}
-        runs, seconds, probes = [], [], []
+        runs, seconds = [], []
+        probes: list[Mapping[str, float]] = []
         for seed, cell in cells:
             reports, trained = cell / "data" / "reports", cell / "data" / "models" / name
-            metrics = json.loads((reports / "evaluate" / name / "metrics.json").read_text("utf-8"))
+            metrics = EvaluationMetrics.read(reports / "evaluate" / name / "metrics.json")
             if tested_on == corpus:
                 path = reports / "evaluate" / name / "predictions.csv"
             else:
                 path = reports / "zero_shot" / name / f"predictions-{tested_on}.csv"
             found = _Answers.read(path, is_masked=tested_on != corpus)
             answers.setdefault(seed, []).append(found)
-            run = json.loads((trained / "run.json").read_text("utf-8"))
-            card = json.loads((trained / "card.json").read_text("utf-8"))
-            validation_ua.setdefault(seed, []).append(card["validation"]["ua"])
-            seconds.append(run["seconds"])
-            probes.append(metrics["probes"] if tested_on == corpus else {})
-            runs.append(
-                CellRun(cell=cell.name, run=run["run_id"], manifest=metrics["manifest_digest"])
-            )
-        with (cells[0][1] / "data" / "models" / name / "history.csv").open(newline="") as file:
-            history = [
-                {key: float(row[key]) for key in ("epoch", *CURVES)} for row in csv.DictReader(file)
-            ]
+            run = RunRecord.read(trained / "run.json")
+            card = Card.read(trained / "card.json")
+            validation_ua.setdefault(seed, []).append(card.validation.ua)
+            seconds.append(run.seconds)
+            probes.append(metrics.probes if tested_on == corpus else {})
+            runs.append(CellRun(cell=cell.name, run=run.run_id, manifest=metrics.manifest_digest))
+        history = [
+            {key: row[key] for key in ("epoch", *CURVES)}
+            for row in read_history(cells[0][1] / "data" / "models" / name)
+        ]
         return cls(
             answers=answers,
             validation_ua=validation_ua,
             runs=runs,
             seconds=seconds,
             probes=probes,
-            num_parameters=card["num_parameters"],
-            hears_voices=hears_voices(card["architecture"]),
+            num_parameters=card.num_parameters,
+            hears_voices=hears_voices(card.architecture),
             history=history,
         )
 

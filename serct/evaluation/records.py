@@ -1,0 +1,151 @@
+"""What evaluation leaves on disk: `metrics.json` of the test part and of zero-shot tests.
+
+Scores stand in both by the names of `serct.evaluation.metrics`; a file may hold metrics that this
+version does not compute.
+"""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from pydantic import ConfigDict, Field
+
+from serct.config.record import Record, RecordPart
+from serct.errors import ReportError, SerctError
+
+
+class _Named(RecordPart):
+    """Keys of its own, and metrics by name."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True)
+    __pydantic_extra__: dict[str, float] = Field(init=False)
+
+    def __getitem__(self, metric: str) -> float:
+        """Return a metric.
+
+        Raises:
+            KeyError: If the file does not hold it.
+        """
+        return self.metrics[metric]
+
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        """Metrics by name."""
+        return self.__pydantic_extra__
+
+    @property
+    def wa(self) -> float:
+        """Weighted accuracy, 0..1."""
+        return self["wa"]
+
+    @property
+    def ua(self) -> float:
+        """Unweighted accuracy, 0..1."""
+        return self["ua"]
+
+    @property
+    def wf1(self) -> float:
+        """Weighted F1, 0..1."""
+        return self["wf1"]
+
+
+class Baseline(_Named):
+    """Scores of always predicting the most frequent emotion, 0..1."""
+
+
+class ScoreSet(_Named):
+    """Scores, 0..1, and the mean cross-entropy in nats, None if not measured."""
+
+    n: int | None = None
+    loss: float | None = None
+    recall: dict[str, float] = Field(default_factory=dict)
+
+
+class UaInterval(RecordPart):
+    """Where UA lies with 95 % confidence, were other speakers or utterances drawn."""
+
+    low: float
+    high: float
+    over: str
+
+
+class CalibrationScores(RecordPart):
+    """Whether confidence can be believed: expected calibration error, and errors by coverage."""
+
+    ece: float
+    ece_before: float
+    risk_at_coverage: dict[str, float]
+
+
+class Group(_Named):
+    """Scores of those utterances that have something in common."""
+
+    n: int
+
+
+class Groups(RecordPart):
+    """All groups of one kind, and the one with the lowest WA; None if none is large enough."""
+
+    groups: dict[str, Group]
+    worst: str | None
+
+
+class EvaluationMetrics(ScoreSet, Record):
+    """`metrics.json` of the evaluate stage; what files of version 1 may lack is None or empty."""
+
+    model_config = ConfigDict(extra="allow")  # metrics by name
+    FORMAT: ClassVar[int] = 2
+    ERROR: ClassVar[type[SerctError]] = ReportError
+
+    model: str
+    corpus: str
+    split: str
+    synthetic: bool
+    protocol: str
+    n: int
+    ua_interval: UaInterval | None = None
+    majority: Baseline
+    probes: dict[str, float] = Field(default_factory=dict)
+    calibration: CalibrationScores | None = None
+    groups: dict[str, Groups] = Field(default_factory=dict)
+    fingerprint: str
+    manifest_digest: str
+
+
+class Target(RecordPart):
+    """Scores on one corpus that the model has never seen.
+
+    Attributes:
+        dropped: Utterances left out by emotion, since the model does not have it.
+        shared: Emotions that both have.
+        masked: Where only shared emotions may be predicted.
+        unmasked: Where any emotion of the model may be.
+    """
+
+    synthetic: bool
+    n: int
+    dropped: dict[str, int]
+    shared: tuple[str, ...]
+    majority: Baseline
+    masked: ScoreSet
+    ua_interval: UaInterval | None = None
+    unmasked: ScoreSet
+    manifest_digest: str = ""
+
+
+class ZeroShotMetrics(Record):
+    """`metrics.json` of the zero_shot stage."""
+
+    FORMAT: ClassVar[int] = 2
+    ERROR: ClassVar[type[SerctError]] = ReportError
+
+    model: str
+    corpus: str
+    fingerprint: str
+    targets: dict[str, Target]
+
+
+class Confusion(RecordPart):
+    """Counts by actual (rows) and predicted (columns) emotion: `confusion*.json`."""
+
+    labels: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]

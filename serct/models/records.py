@@ -1,0 +1,210 @@
+"""What a model's folder holds besides weights: `card.json`, `run.json` and `history.csv`."""
+
+import csv
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import JsonValue
+
+from serct.config.params import AudioParams, TrainParams
+from serct.config.record import Migration, Record, RecordPart, restore_section, restored
+from serct.errors import CheckpointError, SerctError
+from serct.models.calibration import Calibration
+
+
+class ValidationScores(RecordPart):
+    """Scores at the chosen epoch on the validation part, 0..1, and the loss in nats."""
+
+    loss: float
+    wa: float
+    ua: float
+    wf1: float
+
+
+class Digests(RecordPart):
+    """Which data a model comes from."""
+
+    manifest: str
+    shards: str
+
+
+def _card_2(card: dict[str, Any]) -> dict[str, Any]:
+    """Calibrate a model of version 1 as what it is: not calibrated, never uncertain."""
+    return {"calibration": {"temperature": 1.0, "uncertain_below": 0.0}, **card}
+
+
+# Keys that an architecture gained while cards had version 2, with what models before did.
+_GAINED: dict[str, dict[str, Any]] = {
+    "serct": {"attention": "deformable", "neutral_input": False, "noise_floor_db": -45.0},
+    "mel_conformer": {"remove_average": True},
+}
+
+
+def _card_3(card: dict[str, Any]) -> dict[str, Any]:
+    """Write out what models of version 2 did without saying so."""
+    architecture = card.get("architecture")
+    if not isinstance(architecture, dict):
+        return card
+    gained = _GAINED.get(str(architecture.get("architecture")), {})
+    missing = {key: value for key, value in gained.items() if key not in architecture}
+    return {**card, "architecture": {**architecture, **missing}}
+
+
+class Card(Record):
+    """Everything needed to use a model and to say where it came from (`card.json`).
+
+    Attributes:
+        name: Its entry under ``models`` in params.yaml.
+        architecture: That entry, from which `serct.models.restore_model_params` builds the model.
+        audio: How recordings become rows.
+        sample_rate_hz: Rate of the rows it was trained on.
+        emotions: Its classes, in the order of its outputs.
+        majority_emotion: The most frequent emotion of its training part.
+        training: How it was trained, as params.yaml said: a record that nothing depends on.
+        fingerprint: Digest of parameters, data and seed; equal for a repetition.
+    """
+
+    FORMAT: ClassVar[int] = 3
+    MIGRATIONS: ClassVar[Mapping[int, Migration]] = {1: _card_2, 2: _card_3}
+    ERROR: ClassVar[type[SerctError]] = CheckpointError
+    SAYS_WRITER: ClassVar[bool] = False  # `versions` does
+
+    name: str
+    architecture: dict[str, JsonValue]
+    corpus: str
+    language: str
+    synthetic: bool
+    protocol: str
+    audio: restored(AudioParams)  # type: ignore[valid-type]
+    sample_rate_hz: int
+    emotions: tuple[str, ...]
+    majority_emotion: str
+    seed: int
+    training: dict[str, JsonValue]
+    num_parameters: int
+    best_epoch: int
+    validation: ValidationScores
+    calibration: Calibration
+    digests: Digests
+    versions: dict[str, str]
+    fingerprint: str
+
+    @property
+    def train_params(self) -> TrainParams:
+        """How it was trained, as far as this version still has the keys."""
+        return restore_section(TrainParams, self.training, skip_invalid=True)
+
+
+class Machine(RecordPart):
+    """What a model was trained on."""
+
+    cpu: str | None = None
+    num_cores: int | None = None
+    gpu: str | None = None
+
+
+class RunRecord(Record):
+    """One training as it went (`run.json`); `history.csv` beside it has the same version.
+
+    Attributes:
+        run_id: Of the run in MLflow, None if none was made.
+        experiment: Name in MLflow.
+        fingerprint: That of the card.
+        started_at: ISO 8601, UTC.
+        seconds: Of all epochs.
+        processes: That trained together.
+        git_commit: Of the code, None if not known.
+        dvc_stage: That trained it, None outside DVC.
+    """
+
+    FORMAT: ClassVar[int] = 2
+    ERROR: ClassVar[type[SerctError]] = CheckpointError
+
+    run_id: str | None
+    experiment: str = ""
+    tracking_uri: str | None = None
+    fingerprint: str
+    started_at: str
+    seconds: float
+    device: str
+    processes: int = 1
+    machine: Machine
+    git_commit: str | None
+    dvc_stage: str | None = None
+
+
+@dataclass(frozen=True)
+class EpochRow:
+    """One row of `history.csv`.
+
+    Attributes:
+        epoch: Counts from 1.
+        learning_rate: Of its last step.
+        train_loss: Mean over the training part, in nats; None if not measured.
+        train_wa: Accuracy on the training part while it was learned, 0..1.
+        validation_loss: In nats.
+        seconds: That the epoch took.
+    """
+
+    epoch: int
+    learning_rate: float
+    train_loss: float
+    train_wa: float
+    validation_loss: float
+    validation_wa: float
+    validation_ua: float
+    validation_wf1: float
+    seconds: float
+
+
+HISTORY = "history.csv"
+
+
+def write_history(folder: Path, rows: Iterable[EpochRow]) -> None:
+    """Write `history.csv` into a model's folder."""
+    with (folder / HISTORY).open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, [f.name for f in fields(EpochRow)], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(asdict(row) for row in rows)
+
+
+def read_history(
+    folder: Path, hint: str = "", error: type[SerctError] = CheckpointError
+) -> tuple[dict[str, float], ...]:
+    """Read `history.csv` of a model's folder: by column, without cells that are empty.
+
+    Args:
+        folder: The model's.
+        hint: What errors add, e.g. which stage writes the file.
+        error: What to raise.
+
+    Raises:
+        SerctError: If it is missing, empty, lacks epochs, or a cell is no number.
+    """
+    path, more = folder / HISTORY, f"; {hint}" if hint else ""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file)
+            lines = list(reader)
+            columns = tuple(reader.fieldnames or ())
+        rows = tuple(
+            {key: _number(cell) for key, cell in row.items() if key and cell} for row in lines
+        )
+    except FileNotFoundError as problem:
+        raise error(f"{path}: no such file{more}") from problem
+    except (OSError, TypeError, ValueError) as problem:
+        raise error(f"{path}: not readable as a training history: {problem}{more}") from problem
+    if "epoch" not in columns:
+        raise error(f"{path}: no column epoch{more}")
+    if not rows:
+        raise error(f"{path}: no rows{more}")
+    if not all("epoch" in row for row in rows):
+        raise error(f"{path}: a row has no epoch{more}")
+    return rows
+
+
+def _number(cell: str) -> float:
+    """Return a cell as it was written: a whole number stays one."""
+    return int(cell) if cell.isdecimal() else float(cell)
