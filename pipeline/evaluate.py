@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 from pipeline.stage import Arguments, run
 from serct.config.params import Params
-from serct.data.corpora import describe, read_corpus_params
+from serct.data.corpora import build_corpus, read_corpus_params
 from serct.data.shards import ShardDataset
 from serct.evaluation.evaluate import as_classifier, evaluate, write_confusion, write_predictions
 from serct.evaluation.metrics import majority
@@ -58,7 +58,7 @@ def evaluate_model(params: Params, arguments: Arguments) -> None:
         write_json(folder / "metrics.json", metrics)
         write_confusion(folder / "confusion.json", result.scores)
         write_predictions(folder / "predictions.csv", dataset, card.emotions, result.probabilities)
-        licence = describe(card.corpus, read_corpus_params(params, card.corpus)).licence
+        licence = build_corpus(card.corpus, read_corpus_params(params, card.corpus)).licence
         text = model_card(json.loads(card.model_dump_json()), metrics, licence=licence)
         (folder / "model_card.md").write_text(text, "utf-8")
     add_to_run(params.tracking, arguments.model, arguments.out)

@@ -20,6 +20,8 @@ from serct.errors import ShardError
 from serct.runtime.arrays import PCM_SCALE, Floats, Integers, Pcm
 
 FORMAT_VERSION = 2
+# Columns of index.csv that are no text.
+_NUMBERS = ("shard", "row", "num_valid_samples")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,21 +209,7 @@ def stack_clips(
 def _read_index(path: Path) -> list[IndexRow]:
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            return [
-                IndexRow(
-                    utterance=row["utterance"],
-                    corpus=row["corpus"],
-                    language=row["language"],
-                    speaker=row["speaker"],
-                    gender=row["gender"],
-                    text_id=row["text_id"],
-                    split=row["split"],
-                    label=row["label"],
-                    shard=int(row["shard"]),
-                    row=int(row["row"]),
-                    num_valid_samples=int(row["num_valid_samples"]),
-                )
-                for row in csv.DictReader(file)
-            ]
+            rows: list[dict[str, Any]] = list(csv.DictReader(file))
+        return [IndexRow(**row | {key: int(row[key]) for key in _NUMBERS}) for row in rows]
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise ShardError(f"{path}: not a readable index: {error}") from error

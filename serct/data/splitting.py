@@ -72,7 +72,7 @@ def split_utterances(
     else:
         rest = _cut_stratified(rest, params.validation_fraction, "validation")
     result = [u for u in divided if u.split] + [replace(u, split=u.split or "train") for u in rest]
-    result.sort(key=lambda u: u.utterance)
+    result.sort(key=lambda u: u.name)
     check_splits(result, params.protocol)
     return result
 
@@ -114,7 +114,7 @@ def _deal(ordered: Sequence[Utterance], kind: str, num_folds: int, seed: int) ->
 
 def _split_order(utterance: Utterance, seed: int) -> tuple[str, str]:
     name = PurePosixPath(utterance.path).stem
-    return _hash(seed, f"{utterance.emotion}/{name}"), utterance.utterance
+    return _hash(seed, f"{utterance.emotion}/{name}"), utterance.name
 
 
 def _hash(seed: int, name: str) -> str:

@@ -7,18 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from serct.config.corpora import EmodbParams, TessParams
 from serct.config.reader import read_params
 from serct.data.corpora import (
     READERS,
     Sources,
-    describe,
-    emodb,
+    build_corpus,
     obtain_corpus,
     read_corpus_params,
     verify_corpus,
 )
+from serct.data.corpora.emodb import Emodb, EmodbParams
+from serct.data.corpora.tess import TessParams
 from serct.data.download import no_progress
+from serct.data.reading import corpus
 from serct.errors import CorpusError, DownloadError
 from tests.recordings import write_recording
 
@@ -29,8 +30,8 @@ TESS = TessParams(reader="tess")
 @pytest.fixture
 def one_clip(monkeypatch):
     """An EMO-DB of one clip, whatever it holds."""
-    monkeypatch.setattr(emodb, "originals", lambda params: {})
-    monkeypatch.setattr(emodb, "expected_count", lambda params: 1)
+    monkeypatch.setattr(Emodb, "originals", lambda self: {})
+    monkeypatch.setattr(Emodb, "num_utterances", 1)
 
 
 def sources(tmp_path, offline=True):
@@ -122,7 +123,7 @@ def test_offline_says_what_is_missing_where_and_how_to_get_it(tmp_path):
         "archive emodb or EmoDB or EMODB or download ending in .zip, .tar, .tar.gz, .tgz",
         f"the mirror {tmp_path / 'mirror'}",
         f"the cache {tmp_path / 'cache'}",
-        emodb._ARCHIVE_URL,
+        "http://emodb.bilderbar.info/download/download.zip",
     ):
         assert part in message
     assert not (tmp_path / "raw").exists()
@@ -142,7 +143,7 @@ def test_page_in_place_of_the_archive_is_not_kept(tmp_path, monkeypatch):
     def download(remote, destination, progress):
         destination.write_text("<html>Please log in</html>")
 
-    monkeypatch.setattr(emodb, "download", download)
+    monkeypatch.setattr(corpus, "download", download)
     with pytest.raises(DownloadError, match="neither a zip nor a tar archive"):
         obtain(tmp_path, offline=False)
     assert not (tmp_path / "cache" / "emodb.zip").exists()
@@ -157,9 +158,9 @@ def test_downloaded_archive_is_kept_for_the_next_time(tmp_path, monkeypatch):
         with zipfile.ZipFile(destination, "w") as file:
             file.write(recording, "wav/03a01Fa.wav")
 
-    monkeypatch.setattr(emodb, "download", download)
+    monkeypatch.setattr(corpus, "download", download)
     obtain(tmp_path, offline=False)
-    monkeypatch.setattr(emodb, "download", None)
+    monkeypatch.setattr(corpus, "download", None)
     obtain(tmp_path, offline=True)
     assert (tmp_path / "raw" / "wav" / "03a01Fa.wav").exists()
 
@@ -169,20 +170,20 @@ def test_verifying_again_finds_what_has_gone(tmp_path):
     write_recording(tmp_path / "mirror" / "emodb" / "03a01Fa.wav")
     obtain(tmp_path)
     summary = verify_corpus("emodb", EMODB, tmp_path / "raw", no_progress)
-    assert summary == "emodb: 1 clips, 0 of them verified by SHA-256"
+    assert summary == "emodb: 1 utterances, 0 of them verified by SHA-256"
     (tmp_path / "raw" / "03a01Fa.wav").unlink()
-    with pytest.raises(DownloadError, match="found 0 usable clips, expected 1"):
+    with pytest.raises(DownloadError, match="found 0 usable utterances, expected 1"):
         summary = verify_corpus("emodb", EMODB, tmp_path / "raw", no_progress)
-    assert summary == "emodb: 1 clips, 0 of them verified by SHA-256"
+    assert summary == "emodb: 1 utterances, 0 of them verified by SHA-256"
     (tmp_path / "raw").rmdir()
     with pytest.raises(CorpusError, match="no such folder"):
         verify_corpus("emodb", EMODB, tmp_path / "raw", no_progress)
 
 
 def test_unexpected_names_are_refused_with_a_complete_list(tmp_path, monkeypatch):
-    stems = list(emodb.originals(EMODB))
-    monkeypatch.setattr(emodb, "originals", lambda params: {})
-    monkeypatch.setattr(emodb, "expected_count", lambda params: 0)
+    stems = list(build_corpus("emodb", EMODB).originals())
+    monkeypatch.setattr(Emodb, "originals", lambda self: {})
+    monkeypatch.setattr(Emodb, "num_utterances", 0)
     write_recording(tmp_path / "mirror" / "emodb" / "03a01Nz.wav")
     assert "03a01Nz" not in stems
     with pytest.raises(DownloadError, match=r"03a01Nz\.wav: not a file of this corpus"):
@@ -208,12 +209,12 @@ def test_every_corpus_of_params_yaml_can_be_described():
     root = Path(__file__).parents[2]
     params = read_params(root / "params.yaml")
     corpora = {name: read_corpus_params(params, name) for name in params.corpora}
-    about = {name: describe(name, entry) for name, entry in corpora.items()}
+    about = {name: build_corpus(name, entry) for name, entry in corpora.items()}
     assert {entry.reader for entry in corpora.values()} | {"folder"} == set(READERS)
-    assert about["tess"].num_clips == 2800
-    assert about["esd_en"].num_clips == about["esd_zh"].num_clips == 17_500
+    assert about["tess"].num_utterances == 2800
+    assert about["esd_en"].num_utterances == about["esd_zh"].num_utterances == 17_500
     assert about["esd_zh"].language == "zh"
-    assert {name for name, each in about.items() if each.synthetic} == {
+    assert {name for name, each in about.items() if each.is_synthetic} == {
         "demo_en",
         "demo_de",
         "demo_zh",
