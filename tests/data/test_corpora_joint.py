@@ -6,9 +6,16 @@ from typing import Any
 
 import pytest
 
-from serct.config.params import CheckParams, SplitParams
+from serct.config.params import CheckParams, Params, SplitParams
 from serct.config.section import validate
-from serct.data.corpora import Sources, build_corpus, obtain_corpus, scan_corpus, verify_corpus
+from serct.data.corpora import (
+    Sources,
+    build_corpus,
+    obtain_corpus,
+    read_corpus_params,
+    scan_corpus,
+    verify_corpus,
+)
 from serct.data.corpora.emodb import Emodb
 from serct.data.corpora.joint import JointParams
 from serct.data.corpora.tess import Tess
@@ -125,6 +132,24 @@ def test_it_is_described() -> None:
     mixed = joint(members={"tess": {"reader": "tess"}, "demo": demo})
     about = build_corpus("mixed", mixed)
     assert (about.language, about.is_synthetic, about.num_utterances) == ("en", True, 2801)
+
+
+@pytest.mark.parametrize(
+    ("member", "message"),
+    [
+        ({"reader": "tess", "pitch": 1}, r"corpora\.both\.members\.tess\.pitch is not a known key"),
+        ({"reader": "nope"}, r"members\.tess\.reader is 'nope': expected one of crema_d, demo, "),
+        ({}, r"corpora\.both\.members\.tess\.reader is missing"),
+        (
+            {"reader": "joint", "members": MEMBERS, "emotions": None},
+            "a member is joint itself, expected single corpora",
+        ),
+    ],
+)
+def test_mistakes_in_a_member_name_their_key(member: dict[str, Any], message: str) -> None:
+    entry = {"reader": "joint", "members": MEMBERS | {"tess": member}, "emotions": None}
+    with pytest.raises(ParamsError, match=message):
+        read_corpus_params(Params({"corpora": {"both": entry}}), "both")
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,22 @@
 """Where a corpus is looked for, how it is placed, and what is said when it is nowhere."""
 
 import errno
+import importlib
 import zipfile
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
+from serct.config.params import Params
 from serct.config.reader import read_params
 from serct.data.corpora import (
     READERS,
+    CorpusParams,
     Sources,
     build_corpus,
+    emodb,
     obtain_corpus,
     read_corpus_params,
     verify_corpus,
@@ -20,7 +25,7 @@ from serct.data.corpora.emodb import Emodb, EmodbParams
 from serct.data.corpora.tess import TessParams
 from serct.data.download import no_progress
 from serct.data.reading import corpus
-from serct.errors import CorpusError, DownloadError
+from serct.errors import CorpusError, DownloadError, ParamsError
 from tests.recordings import write_recording
 
 EMODB = EmodbParams(reader="emodb")
@@ -203,6 +208,36 @@ def test_progress_is_shown_for_placing_and_verifying(tmp_path):
     write_recording(tmp_path / "mirror" / "emodb" / "03a01Fa.wav")
     obtain_corpus("emodb", EMODB, tmp_path / "raw", sources(tmp_path), progress)
     assert shown == [("placing emodb", 1, 1, "files"), ("verifying emodb", 1, 1, "files")]
+
+
+def test_unknown_reader_is_named_beside_the_known_ones():
+    params = Params({"corpora": {"mine": {"reader": "tesss"}, "other": {"path": "x"}}})
+    expected = r"corpora\.mine\.reader is 'tesss': expected one of crema_d, .*, savee, tess$"
+    with pytest.raises(ParamsError, match=expected):
+        read_corpus_params(params, "mine")
+    with pytest.raises(ParamsError, match=r"corpora\.other\.reader is missing$"):
+        read_corpus_params(params, "other")
+
+
+def test_readers_are_the_files_of_the_folder():
+    folder = Path(emodb.__file__).parent
+    assert set(READERS) == {path.stem for path in folder.glob("*.py")} - {"__init__"}
+    for reader in READERS:
+        module = importlib.import_module(f"serct.data.corpora.{reader}")
+        named = [
+            each.model_fields["reader"].annotation
+            for each in vars(module).values()
+            if isinstance(each, type)
+            and issubclass(each, CorpusParams)
+            and each is not CorpusParams
+        ]
+        assert named == [Literal[reader]]
+
+
+def test_file_without_a_corpus_says_so(monkeypatch):
+    monkeypatch.delattr(emodb, "Emodb")
+    with pytest.raises(CorpusError, match=r"emodb\.py: expected one class derived from Corpus, fo"):
+        build_corpus("emodb", EMODB)
 
 
 def test_every_corpus_of_params_yaml_can_be_described():
