@@ -22,7 +22,7 @@ def preprocess(params: Params, arguments: Arguments) -> None:
         rows_per_shard=params.preprocess.rows_per_shard,
     )
     with (
-        progress(len(utterances), f"preprocessing {arguments.corpus}", "clips") as advance,
+        progress(len(utterances), f"preprocessing {arguments.corpus}", "utterances") as advance,
         open_executor(params.executor) as executor,
     ):
         write_shards(arguments.raw, utterances, arguments.out, plan, advance, executor.map)

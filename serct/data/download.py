@@ -270,7 +270,7 @@ class _Transfer:
 
 
 def _status(response: requests.Response) -> str:
-    return f"the server answered {response.status_code} {response.reason}"
+    return f"the server responded with {response.status_code} {response.reason}"
 
 
 def _validator(response: requests.Response) -> str | None:

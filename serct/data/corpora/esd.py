@@ -79,10 +79,10 @@ class Esd(Corpus):
         """
         if not self.params.licence_signed:
             raise search.by_hand(
-                "ESD is given for research under a signed licence. Sign the form at "
-                f"{self.homepage}, then either put the archive you are sent the link to, or its "
-                f"folder, where it is looked for, or set corpora.{self.name}.licence_signed: true "
-                "in params.yaml to have it downloaded."
+                "ESD is for research under a signed licence. Sign the form at "
+                f"{self.homepage}, then either put the archive whose link you receive, or its "
+                "folder, into one of the places below, or set "
+                f"corpora.{self.name}.licence_signed: true in params.yaml to download it."
             )
         search.require_network(self.homepage)
         with search.lock_downloads():
@@ -106,7 +106,7 @@ def _download_from_drive(archive: Path) -> None:
             "downloading ESD needs the package gdown: pip install 'serct[esd]', or download "
             f"https://drive.google.com/file/d/{_DRIVE_ID} in a browser and put it as {archive}"
         ) from error
-    # Under another name until it is whole: gdown's own unfinished files lie beside it.
+    # Under another name until it is whole: gdown keeps its unfinished files beside it.
     unfinished = archive.with_name("esd-from-drive")
     try:
         gdown.download(id=_DRIVE_ID, output=str(unfinished), resume=True)
@@ -120,7 +120,7 @@ def _download_from_drive(archive: Path) -> None:
 
 def _drive_refusal(archive: Path, reason: str) -> str:
     return (
-        f"Google Drive did not give ESD ({reason}); its quota is often used up. Try again later, "
+        f"Google Drive refused to send ESD ({reason}); its quota is often used up. Try later, "
         f"or download https://drive.google.com/file/d/{_DRIVE_ID} in a browser and put it as "
         f"{archive}"
     )

@@ -81,16 +81,16 @@ class Folder(Corpus):
 
 def _by_folder(path: PurePosixPath) -> Utterance | Rejection:
     folders = path.parts[:-1]
-    split = next((split for split in SPLITS if folders and folders[0].lower() == split), None)
+    split = next((split for split in SPLITS if folders and folders[0].lower() == split), "")
     if split:
         folders = folders[1:]
     if not folders:
         return Rejection(
             str(path),
-            f"lies in no folder named after an emotion, expected one of {', '.join(EMOTIONS)}",
+            f"is in no folder named after an emotion, expected one of {', '.join(EMOTIONS)}",
         )
     utterance = _utterance(path, folders[0], speaker=folders[1] if len(folders) > 1 else "")
-    return replace(utterance, split=split or "") if isinstance(utterance, Utterance) else utterance
+    return replace(utterance, split=split) if isinstance(utterance, Utterance) else utterance
 
 
 def _by_row(root: Path, row: dict[str, str]) -> Utterance | Rejection:

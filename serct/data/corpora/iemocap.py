@@ -45,7 +45,7 @@ class Iemocap(Corpus):
     language = "en"
     num_utterances = 5531
     copies = Copies(("iemocap", "IEMOCAP", "IEMOCAP_full_release"), max_bytes=1 << 36)
-    how_to_get = f"IEMOCAP is given for research under a signed licence: see {homepage}"
+    how_to_get = f"IEMOCAP is for research under a signed licence: see {homepage}"
 
     def is_wanted(self, path: PurePosixPath) -> bool:
         """Take the turns and the files with their labels."""

@@ -40,7 +40,7 @@ class Savee(Corpus):
     language = "en"
     num_utterances = 480
     copies = Copies(("savee", "SAVEE", "AudioData", "ALL"), max_bytes=1 << 30)
-    how_to_get = f"SAVEE is given to those who register at {homepage}; put its AudioData there"
+    how_to_get = f"SAVEE needs a registration at {homepage}; then put its AudioData there"
 
     def parse(self, path: PurePosixPath) -> Utterance | str:
         """Return the labels that the name and its folder hold."""
