@@ -17,7 +17,7 @@ import torch
 from serct.config.params import Params
 from serct.config.reader import read_params
 from serct.data.corpora import read_corpus_params, scan_corpus
-from serct.data.manifest import inspect_clips
+from serct.data.manifest import inspect_recordings
 from serct.data.preprocessing import ShardPlan, write_shards
 from serct.data.shards import ShardDataset, read_meta
 from serct.data.splitting import split_utterances
@@ -71,7 +71,7 @@ def preprocess(params: Params, name: str, root: Path, work: Path) -> Path:
     if (folder / "meta.json").exists():
         return folder
     scan = scan_corpus(read_corpus_params(params, name), root)
-    utterances, _ = inspect_clips(root, scan, name, "und", params.checks)
+    utterances, _ = inspect_recordings(root, scan, name, "und", params.checks)
     divided = split_utterances(utterances, params.split, params.seed)
     plan = ShardPlan(
         corpus=name,

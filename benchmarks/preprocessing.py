@@ -11,7 +11,7 @@ from pathlib import Path
 
 from serct.config.reader import read_params
 from serct.data.corpora import read_corpus_params, scan_corpus
-from serct.data.manifest import inspect_clips
+from serct.data.manifest import inspect_recordings
 from serct.data.preprocessing import ShardPlan, write_shards
 from serct.data.splitting import split_utterances
 from serct.runtime import machine
@@ -29,7 +29,7 @@ def main() -> None:
     params = read_params(ROOT / "params.yaml")
     scan = scan_corpus(read_corpus_params(params, arguments.corpus), arguments.raw)
     started = time.perf_counter()
-    utterances, _ = inspect_clips(arguments.raw, scan, arguments.corpus, "und", params.checks)
+    utterances, _ = inspect_recordings(arguments.raw, scan, arguments.corpus, "und", params.checks)
     spent_s = time.perf_counter() - started
     print(f"manifest: {len(utterances) / spent_s:.0f} clips/s")
     divided = split_utterances(utterances, params.split, params.seed)

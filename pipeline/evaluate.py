@@ -2,7 +2,7 @@
 
 from pipeline.stage import Arguments, run
 from serct.config.params import Params
-from serct.data.corpora import describe, read_corpus_params
+from serct.data.corpora import build_corpus, read_corpus_params
 from serct.data.shards import ShardDataset
 from serct.evaluation.evaluate import as_classifier, evaluate, write_confusion, write_predictions
 from serct.evaluation.probes import probe_corpus
@@ -23,7 +23,7 @@ def evaluate_model(params: Params, arguments: Arguments) -> None:
         found = evaluate(classifier, dataset, params.evaluate.batch_size, advance)
     probes = probe_corpus(ShardDataset(arguments.shards, ["train"], card.emotions), dataset)
     metrics = summarise_test(card, dataset, found, probes)
-    licence = describe(card.corpus, read_corpus_params(params, card.corpus)).licence
+    licence = build_corpus(card.corpus, read_corpus_params(params, card.corpus)).licence
     with atomic.replacing_folder(arguments.out) as folder:
         atomic.write_json(folder / "metrics.json", metrics.as_json())
         write_confusion(folder / "confusion.json", found.scores)

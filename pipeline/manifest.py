@@ -2,8 +2,8 @@
 
 from pipeline.stage import Arguments, run
 from serct.config.params import Params
-from serct.data.corpora import describe, read_corpus_params, scan_corpus
-from serct.data.manifest import check_rejections, inspect_clips, write_manifest
+from serct.data.corpora import build_corpus, read_corpus_params, scan_corpus
+from serct.data.manifest import check_rejections, inspect_recordings, write_manifest
 from serct.data.splitting import split_utterances
 from serct.runtime.machine import logger, progress
 
@@ -11,11 +11,11 @@ from serct.runtime.machine import logger, progress
 def manifest(params: Params, arguments: Arguments) -> None:
     """Write ``--out``: one row an utterance, each on one side."""
     corpus = read_corpus_params(params, arguments.corpus)
-    about = describe(arguments.corpus, corpus)
+    language = build_corpus(arguments.corpus, corpus).language
     scan = scan_corpus(corpus, arguments.raw)
-    with progress(len(scan.clips), f"checking {arguments.corpus}", "files") as advance:
-        utterances, rejections = inspect_clips(
-            arguments.raw, scan, arguments.corpus, about.language, params.checks, advance
+    with progress(len(scan.utterances), f"checking {arguments.corpus}", "files") as advance:
+        utterances, rejections = inspect_recordings(
+            arguments.raw, scan, arguments.corpus, language, params.checks, advance
         )
     check_rejections(arguments.corpus, rejections, params.checks.max_rejected)
     for rejection in rejections:

@@ -2,7 +2,7 @@
 
 from pipeline.stage import Arguments, run
 from serct.config.params import Params
-from serct.data.corpora import read_corpus_params
+from serct.data.corpora import build_corpus, read_corpus_params
 from serct.data.manifest import read_manifest
 from serct.data.preprocessing import ShardPlan, write_shards
 from serct.runtime.executors import open_executor
@@ -12,16 +12,17 @@ from serct.runtime.machine import progress
 def preprocess(params: Params, arguments: Arguments) -> None:
     """Write the shards of one corpus to ``--out``."""
     utterances = read_manifest(arguments.manifest)
+    corpus = build_corpus(arguments.corpus, read_corpus_params(params, arguments.corpus))
     plan = ShardPlan(
         corpus=arguments.corpus,
-        synthetic=read_corpus_params(params, arguments.corpus).is_synthetic,
+        synthetic=corpus.is_synthetic,
         protocol=params.split.protocol,
         audio=params.audio,
         checks=params.checks,
         rows_per_shard=params.preprocess.rows_per_shard,
     )
     with (
-        progress(len(utterances), f"preprocessing {arguments.corpus}", "clips") as advance,
+        progress(len(utterances), f"preprocessing {arguments.corpus}", "utterances") as advance,
         open_executor(params.executor) as executor,
     ):
         write_shards(arguments.raw, utterances, arguments.out, plan, advance, executor.map)

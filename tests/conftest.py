@@ -97,12 +97,12 @@ def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tone_shards(tones: Path, tiny_params: Params, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tones as shards, divided 9:1."""
-    from serct.data.manifest import Clip, Scan, inspect_clips
+    from serct.data.manifest import Scan, Utterance, inspect_recordings
     from serct.data.preprocessing import ShardPlan, write_shards
     from serct.data.splitting import split_utterances
 
     clips = tuple(
-        Clip(
+        Utterance(
             path=str(path.relative_to(tones)),
             speaker=path.stem[:2],
             gender="",
@@ -111,7 +111,7 @@ def tone_shards(tones: Path, tiny_params: Params, tmp_path_factory: pytest.TempP
         )
         for path in tones.rglob("*.wav")
     )
-    utterances, _ = inspect_clips(tones, Scan(clips), "tones", "en", tiny_params.checks)
+    utterances, _ = inspect_recordings(tones, Scan(clips), "tones", "en", tiny_params.checks)
     plan = ShardPlan(
         corpus="tones",
         synthetic=True,

@@ -103,9 +103,9 @@ def _choose(language: str) -> tuple[str, bytes] | None:
 
 @st.cache_data
 def _samples(language: str) -> dict[str, bytes]:
-    from serct.data.corpora import demo, sentences
+    from serct.data.corpora import demo
 
-    spoken = language if language in sentences.SENTENCES else "en"
+    spoken = language if language in demo.SENTENCES else "en"
     with tempfile.TemporaryDirectory() as folder:
         files = demo.speak_examples(Path(folder), spoken)
         return {emotion: path.read_bytes() for emotion, path in files.items()}

@@ -13,19 +13,19 @@ app.add_typer(corpora_app, name="corpora")
 def corpora_list(workspace: Workspace = None) -> None:
     """List the known corpora, their languages and licences."""
     from serct.config.reader import read_params
-    from serct.data.corpora import describe, read_corpus_params
+    from serct.data.corpora import build_corpus, read_corpus_params
 
     params = read_params(workspace_root(workspace) / "params.yaml")
     rows = []
     for name in params.corpora:
-        about = describe(name, read_corpus_params(params, name))
+        corpus = build_corpus(name, read_corpus_params(params, name))
         rows.append(
             {
                 "name": name,
-                "corpus": about.title,
-                "language": about.language,
-                "synthetic": "yes" if about.synthetic else "no",
-                "licence": about.licence,
+                "corpus": corpus.title,
+                "language": corpus.language,
+                "synthetic": "yes" if corpus.is_synthetic else "no",
+                "licence": corpus.licence,
             }
         )
     print_table("Corpora", rows)

@@ -28,7 +28,7 @@ def predict(
     ] = None,
 ) -> None:
     """Tell the emotion of audio files; exit code 1 if one of them is unusable."""
-    from serct.data.corpora.tree import list_files
+    from serct.data.reading.tree import list_files
     from serct.inference.predictor import Predictor
 
     predictor = Predictor.load(model, device, precision)

@@ -1,4 +1,4 @@
-"""Unpack zip and tar archives from strangers: only plain files, only inside, only so many bytes."""
+"""Unpack zip and tar archives safely: only plain files, only inside the folder, up to a size."""
 
 import gzip
 import stat
@@ -17,7 +17,7 @@ from serct.runtime import atomic
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
 _CHUNK_BYTES = 1 << 20
-# Finder's shadow copies, in every zip that was packed on a Mac.
+# Copies of metadata in every zip that was packed on a Mac.
 _IGNORED_FOLDER = "__MACOSX"
 
 
@@ -37,11 +37,11 @@ def extract(
 ) -> None:
     """Unpack an archive into a folder, whole or not at all.
 
-    Permissions and owners are not restored. The limit holds for what is announced and, since
-    headers can lie, again for what is written.
+    Permissions and owners are not restored. The limit holds for the sizes in the headers and, as
+    headers can be wrong, again for the bytes that are written.
 
     Args:
-        archive: A zip or tar file, also compressed; told from its content.
+        archive: A zip or tar file, also compressed; recognised by its content.
         destination: Is replaced.
         max_bytes: Limit of the wanted members' sizes together.
         wanted: Which members to unpack. Unsafe members are refused, wanted or not.
@@ -91,7 +91,7 @@ def _copy(archive: Path, member: _Member, target: Path, max_bytes: int) -> int:
 
 
 def _safe_path(archive: Path, name: str) -> PurePosixPath:
-    """Check that a name stays inside on every system."""
+    """Return a member's path after checking that it stays inside the folder on every system."""
     windows, path = PureWindowsPath(name), PurePosixPath(name)
     if windows.drive or windows.root or path.is_absolute() or ".." in windows.parts:
         raise DownloadError(f"{archive}: unsafe name {name!r}, it leads outside the folder")
@@ -131,7 +131,7 @@ def _tar_members(archive: Path) -> Iterator[_Member]:
             if not info.isreg():
                 raise DownloadError(f"{archive}: {info.name!r} is a link or device, not a file")
             yield _Member(info.name, info.size, partial(_open_tar_member, file, info))
-        # The checksum of a compressed tar stands at its very end, beyond what tarfile reads.
+        # The checksum of a compressed tar is at its very end, after what tarfile reads.
         while file.fileobj and file.fileobj.read(_CHUNK_BYTES):
             pass
 

@@ -1,7 +1,7 @@
-"""Audio in: read any usual format, refuse what is broken, resample, fit to one length.
+"""Decode audio of any usual format, refuse what is broken, resample, cut to one length.
 
-`prepare` is the one road from a recording to the int16 samples that models see; shards, the
-predictor and the service all use it, so training and use cannot drift apart.
+`prepare` is the only way from a recording to the int16 samples that models take. Shards, the
+predictor and the service all use it, so training and prediction see the same samples.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from serct.config.params import AudioParams, CheckParams
 from serct.errors import AudioError, BackendUnavailableError
 from serct.runtime.arrays import PCM_SCALE, Floats, Pcm
 
-# libsndfile's number of frames where a stream does not tell it.
+# libsndfile's number of frames if the header of a stream lacks it.
 _UNKNOWN_FRAMES = 2**62
 _VALUES_AT_ONCE = 2**20
 _LOWEST_RATE_HZ, _HIGHEST_RATE_HZ = 4000, 192_000
@@ -41,7 +41,7 @@ class Recording:
 
     @property
     def waveform(self) -> Floats:
-        """All channels mixed down by their mean, float32 [N]."""
+        """The mean of all channels, float32 [N]."""
         if self.frames.shape[1] == 1:
             return self.frames[:, 0]
         mixed: Floats = self.frames.mean(axis=1, dtype=np.float32)
@@ -53,7 +53,7 @@ class Recording:
         return len(self.frames) / self.sample_rate
 
     def digest(self) -> str:
-        """SHA-256 of rate and samples: the same for a wav and its lossless re-encoding."""
+        """Return the SHA-256 of rate and samples, equal for a wav and its lossless re-encoding."""
         header = f"{self.sample_rate} {self.frames.shape[1]}\n".encode()
         samples = np.ascontiguousarray(self.frames, dtype="<f4")
         digest = hashlib.sha256(header)
@@ -69,18 +69,17 @@ def read_recording(
     mono: bool = False,
     max_samples: float = math.inf,
 ) -> Recording:
-    """Decode a file and refuse what no model should learn from.
+    """Decode a file and refuse what no model should be trained on.
 
-    The format is told from the content, never from the name: two files of TESS are AIFF under
-    a .wav name.
+    The content decides the format, not the name: two files of TESS are AIFF with a .wav name.
 
     Args:
         source: A path, or an open binary file that can seek.
         checks: The limits that make a recording unusable.
         name: What errors call the source; its path where it is one.
-        mono: Mix channels down while decoding: then memory depends on duration and rate alone,
-            however many channels a small file unfolds into.
-        max_samples: Of one channel; at a high rate less than ``checks.max_duration_s``.
+        mono: Mix channels down while decoding, so that memory depends on duration and rate alone
+            and not on the number of channels.
+        max_samples: Limit of one channel, beside ``checks.max_duration_s``.
 
     Raises:
         AudioError: If the source is empty, not audio, cut off, longer than
@@ -122,7 +121,7 @@ def read_recording(
 
 
 def _decode(file: soundfile.SoundFile, max_duration_s: float, label: str, mono: bool) -> Floats:
-    """Read block by block, so that a file cannot unfold into more than is allowed."""
+    """Return the samples, read block by block, so that no more than allowed is ever decoded."""
     blocks: list[Floats] = []
     num_frames = 0
     while len(block := file.read(_VALUES_AT_ONCE // file.channels, "float32", always_2d=True)):
@@ -137,9 +136,9 @@ def _decode(file: soundfile.SoundFile, max_duration_s: float, label: str, mono: 
 
 
 def _find_cut_off(source: Path | BinaryIO) -> str | None:
-    """Say what is missing from an empty or truncated file, which libsndfile reads without a word.
+    """Return what an empty or truncated file lacks, which libsndfile reads without an error.
 
-    Only RIFF states its data's size up front; a size of 0 or 2**32-1 is a stream's "unknown".
+    Only RIFF has the size of its data in front; in a stream 0 and 2**32-1 mean "unknown".
     """
     if isinstance(source, Path):
         try:
@@ -168,15 +167,15 @@ def _find_cut_off(source: Path | BinaryIO) -> str | None:
 
 
 def resample(waveform: Floats, from_hz: int, to_hz: int, resampler: str) -> Floats:
-    """Change the sample rate with the named package.
+    """Return a waveform at another sample rate, computed by the named package.
 
-    There is no silent fallback: the packages differ in their last bits, and a cache would then
-    hold something else than it says.
+    There is no silent fallback: the packages differ in their last bits, so shards would not hold
+    what their `meta.json` says.
 
     Args:
         waveform: float32 [N]
-        from_hz: Present rate.
-        to_hz: Wanted rate.
+        from_hz: Its rate.
+        to_hz: The new rate.
         resampler: "soxr" (HQ), "librosa" (its soxr_hq) or "torchaudio" (windowed sinc).
 
     Returns:
@@ -199,7 +198,7 @@ def resample(waveform: Floats, from_hz: int, to_hz: int, resampler: str) -> Floa
 
 
 def resampler_version(resampler: str) -> str:
-    """Name and version of the resampling package, for the record."""
+    """Return name and version of the resampling package."""
     return f"{resampler} {_import_resampler(resampler).__version__}"
 
 
@@ -215,16 +214,16 @@ def _import_resampler(resampler: str) -> Any:
 
 
 def to_pcm16(waveform: Floats) -> Pcm:
-    """Round to 16 bits, clipping at full scale; exact for what was 16-bit before."""
+    """Return samples rounded to 16 bits and clipped at full scale; exact for 16-bit recordings."""
     scaled = np.rint(waveform * np.float32(PCM_SCALE))
     pcm: Pcm = np.clip(scaled, -PCM_SCALE, PCM_SCALE - 1).astype(np.int16)
     return pcm
 
 
 def prepare(waveform: Floats, sample_rate: int, audio: AudioParams) -> Pcm:
-    """Make what a model sees of a recording: resampled, 16 bits, cut at the end.
+    """Return a recording as models take it: resampled, 16 bits, cut at the end.
 
-    The zeros that fill up a row come later, where rows are made.
+    The code that makes rows adds the zeros at their end.
 
     Args:
         waveform: Mono, in [-1, 1]. float32 [any length > 0]

@@ -1,7 +1,7 @@
-"""Download one file over HTTP: resumed where it was cut off, verified before it gets its name.
+"""Download one file over HTTP, resume where it stopped, and verify it before it gets its name.
 
-A later run, even after a kill, goes on where this one stopped (see `serct.data.partial_file`).
-The package pooch does the rest of this well but cannot resume.
+A later run, also after a kill, goes on where this one stopped (see `serct.data.partial_file`).
+The package pooch does everything else here but cannot resume.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import requests
 
-from serct.data.partial_file import Unfinished
+from serct.data.partial_file import PartialFile
 from serct.errors import DownloadError
 
 Advance = Callable[[int], object]
@@ -24,7 +24,7 @@ Progress = Callable[[int, str, str], AbstractContextManager[Advance]]
 # Also the most that is lost when a connection is cut.
 _CHUNK_BYTES = 1 << 13
 _LONGEST_PAUSE_S = 60.0
-# Answers that may be better a moment later; any other refusal is final.
+# A later request may succeed after these; any other refusal is final.
 _PASSING_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 _PERMANENT = (
     requests.exceptions.InvalidSchema,
@@ -43,7 +43,7 @@ def no_progress(total: int, label: str, unit: str) -> Iterator[Advance]:
 
 @dataclass(frozen=True)
 class Remote:
-    """A file on a server, and all that is known of its content.
+    """A file on a server, and what is known of its content.
 
     Attributes:
         url: http or https.
@@ -60,10 +60,10 @@ class Remote:
 
 @dataclass(frozen=True)
 class Patience:
-    """How long a download is tried.
+    """How long to try a download.
 
     Attributes:
-        num_attempts: Failures in a row, without one byte gained, after which it is given up.
+        num_attempts: Failures in a row, without one new byte, after which the download fails.
         backoff_s: Pause after the first failure, in seconds; doubled with each further one.
         timeout_s: Longest silence of the server, in seconds.
     """
@@ -74,7 +74,7 @@ class Patience:
 
 
 class _InterruptedError(Exception):
-    """The transfer stopped for a reason that may pass."""
+    """The transfer stopped, but a later attempt may succeed."""
 
     def __init__(self, reason: str, pause_s: float = 0.0) -> None:
         super().__init__(reason)
@@ -82,7 +82,7 @@ class _InterruptedError(Exception):
 
 
 class _Meter:
-    """A progress bar opened when the size is known; bytes fetched again do not count twice."""
+    """A progress bar that opens when the size is known and counts each byte once."""
 
     def __init__(self, progress: Progress, label: str, stack: ExitStack) -> None:
         self._progress, self._label, self._stack = progress, label, stack
@@ -105,11 +105,11 @@ def download(
     patience: Patience | None = None,
     session: requests.Session | None = None,
 ) -> Path:
-    """Bring a file here, or find that it already is.
+    """Download a file, unless it is here already.
 
     Args:
         remote: What to fetch, and what it must be.
-        destination: Gets its name only when the content is whole and verified.
+        destination: Where the file appears when it is whole and verified.
         progress: Shows the bytes.
         patience: How long to try.
         session: Connections to reuse.
@@ -119,7 +119,7 @@ def download(
 
     Raises:
         DownloadError: If the address is not http(s), the server refuses, the connection fails
-            too often (what came stays for the next try), or the content is not as expected.
+            too often (the next try continues from there), or the content is not as expected.
     """
     patience = patience or Patience()
     parts = urlsplit(remote.url)
@@ -130,34 +130,34 @@ def download(
             return destination
         destination.unlink()
     destination.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Unfinished(destination)
+    partial = PartialFile(destination)
     with ExitStack() as stack:
         session = session or stack.enter_context(requests.Session())
         meter = _Meter(progress, destination.name, stack)
-        transfer = _Transfer(remote, unfinished, meter, patience, session)
-        was_resumed = unfinished.num_bytes > 0
+        transfer = _Transfer(remote, partial, meter, patience, session)
+        was_resumed = partial.num_bytes > 0
         transfer.run()
-        problem = _mismatch(unfinished.path, remote)
+        problem = _mismatch(partial.path, remote)
         if problem and was_resumed:
-            # The bytes found from an earlier run may have been bad: once more, from the start.
-            unfinished.remove()
+            # The bytes of an earlier run may be bad: try once more, from the start.
+            partial.remove()
             transfer.run()
-            problem = _mismatch(unfinished.path, remote)
+            problem = _mismatch(partial.path, remote)
         if problem:
-            unfinished.remove()
+            partial.remove()
             raise DownloadError(f"{remote.url}: not the expected content: {problem}")
-    unfinished.finish(destination)
+    partial.finish()
     return destination
 
 
 def file_digest(path: Path, algorithm: str = "sha256") -> str:
-    """Hex digest of a file's bytes."""
+    """Return the hex digest of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 def _mismatch(path: Path, remote: Remote) -> str | None:
-    """Say how a file differs from what is known of it."""
+    """Return how a file differs from what is known of it, None if it does not."""
     found = path.stat().st_size
     if remote.num_bytes is not None and found != remote.num_bytes:
         return f"{found} bytes, expected {remote.num_bytes}"
@@ -171,45 +171,45 @@ def _mismatch(path: Path, remote: Remote) -> str | None:
 
 @dataclass(frozen=True)
 class _Transfer:
-    """One file on its way into its unfinished form."""
+    """The download of one file into its partial form."""
 
     remote: Remote
-    unfinished: Unfinished
+    partial: PartialFile
     meter: _Meter
     patience: Patience
     session: requests.Session
 
     def run(self) -> None:
-        """Try until all of it is here."""
-        num_failures, furthest = 0, self.unfinished.num_bytes
+        """Try until the file is complete."""
+        num_failures, furthest = 0, self.partial.num_bytes
         while True:
             try:
                 return self._fetch_rest()
             except _InterruptedError as error:
-                # A slow or often cut line is fine as long as each attempt gains something.
-                found = self.unfinished.num_bytes
+                # A slow or unstable connection is fine while each attempt gains bytes.
+                found = self.partial.num_bytes
                 num_failures = 1 if found > furthest else num_failures + 1
                 furthest = max(furthest, found)
                 if num_failures >= self.patience.num_attempts:
                     raise DownloadError(
                         f"{self.remote.url}: given up after {num_failures} failures in a row, the "
                         f"last: {error}. What came, {found} bytes, is kept as "
-                        f"{self.unfinished.path}: run again to go on"
+                        f"{self.partial.path}: run again to go on"
                     ) from error
                 pause_s = max(self.patience.backoff_s * 2 ** (num_failures - 1), error.pause_s)
                 time.sleep(min(pause_s, _LONGEST_PAUSE_S))
 
     def _fetch_rest(self) -> None:
-        """Fetch what is missing, or all of it where the server cannot or must not go on."""
-        remote, offset = self.remote, self.unfinished.num_bytes
-        validator = self.unfinished.validator
+        """Fetch the missing bytes, or all of them if the server cannot resume."""
+        remote, offset = self.remote, self.partial.num_bytes
+        validator = self.partial.validator
         if remote.num_bytes is not None and offset == remote.num_bytes:
             return
         is_known = validator or remote.sha256 or remote.md5
         if offset and (
             not is_known or (remote.num_bytes is not None and offset > remote.num_bytes)
         ):
-            self.unfinished.remove()
+            self.partial.remove()
             offset = 0
         headers = {"Accept-Encoding": "identity"}
         if offset:
@@ -232,7 +232,7 @@ class _Transfer:
         if response.status_code == requests.codes.requested_range_not_satisfiable and offset:
             if where and where[2] == str(offset):
                 return
-            self.unfinished.remove()
+            self.partial.remove()
             raise _InterruptedError("the server has no bytes after those found here")
         if response.status_code in _PASSING_STATUS:
             pause = response.headers.get("Retry-After", "")
@@ -242,15 +242,15 @@ class _Transfer:
         if response.headers.get("Content-Encoding", "identity") != "identity":
             raise DownloadError(f"{self.remote.url}: the server re-encoded it though asked not to")
         if response.status_code == requests.codes.ok:
-            self.unfinished.restart(_validator(response))
+            self.partial.restart(_validator(response))
             offset = 0
         elif not (where and where[1] == str(offset)):
-            self.unfinished.remove()
+            self.partial.remove()
             raise _InterruptedError(f"the server went on elsewhere than at byte {offset}")
         length = response.headers.get("Content-Length", "")
         total = offset + int(length) if length.isdecimal() else None
         if self.remote.num_bytes is not None and total not in (None, self.remote.num_bytes):
-            self.unfinished.remove()
+            self.partial.remove()
             raise DownloadError(
                 f"{self.remote.url}: not the expected content: the server announces {total} bytes, "
                 f"expected {self.remote.num_bytes}"
@@ -258,11 +258,11 @@ class _Transfer:
         self._write(response, offset, total)
 
     def _write(self, response: requests.Response, offset: int, total: int | None) -> None:
-        with self.unfinished.path.open("ab") as file:
+        with self.partial.path.open("ab") as file:
             self.meter.reach(offset, total)
             for chunk in response.iter_content(_CHUNK_BYTES):
                 file.write(chunk)
-                # What is only in memory would be lost if the process is killed.
+                # A kill would lose what is only in memory.
                 file.flush()
                 self.meter.reach(file.tell(), total)
             if total is not None and file.tell() < total:
@@ -270,10 +270,10 @@ class _Transfer:
 
 
 def _status(response: requests.Response) -> str:
-    return f"the server answered {response.status_code} {response.reason}"
+    return f"the server responded with {response.status_code} {response.reason}"
 
 
 def _validator(response: requests.Response) -> str | None:
-    """A strong ETag, else the date: what If-Range accepts (RFC 9110, 13.1.5)."""
+    """Return a strong ETag, else the date: what If-Range accepts (RFC 9110, 13.1.5)."""
     etag = response.headers.get("ETag", "")
     return etag if etag.startswith('"') else response.headers.get("Last-Modified")

@@ -1,13 +1,13 @@
-"""The manifest: one row an utterance, checked before anything learns from it."""
+"""The manifest: one row an utterance, checked before any model is trained on it."""
 
 import csv
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path, PurePosixPath
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from serct.config.params import CheckParams
 from serct.data.audio import read_recording
@@ -21,31 +21,40 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Clip:
-    """What a corpus' layout tells about one file, before it is opened.
+class Utterance:
+    """The metadata of one recording: one row of a manifest.
+
+    A corpus' reader sets what the layout tells. `inspect_recordings` adds the rest, which needs the
+    file itself, and `serct.data.splitting` the split.
 
     Attributes:
         path: Relative to the corpus' folder, with forward slashes.
+        corpus: The corpus that it is from. A reader leaves it "", but for a joint corpus.
+        language: Its language; the same.
         speaker: The speaker's name within the corpus, "" if unknown.
         gender: "f", "m" or "" if unknown.
-        text_id: What is said, the same for the same words, "" if unknown.
+        text_id: Equal for equal words, "" if unknown.
         emotion: A name of `EMOTIONS`.
-        split: Where the corpus itself puts the clip, None if it leaves that to us.
-        corpus: Within a joint corpus, the one it is from; else "".
-        language: The same.
+        duration_s: Length in seconds.
+        sample_rate: Of the file, in Hz.
+        sha256: Digest of rate and decoded samples, equal for lossless re-encodings.
+        split: "train", "validation" or "test"; before splitting "", unless the corpus is divided.
     """
 
     path: str
+    corpus: str = ""
+    language: str = ""
     speaker: str
     gender: str
     text_id: str
     emotion: str
-    split: Split | None = None
-    corpus: str = ""
-    language: str = ""
+    duration_s: float = 0.0
+    sample_rate: int = 0
+    sha256: str = ""
+    split: str = ""
 
     @property
-    def utterance(self) -> str:
+    def name(self) -> str:
         """The path without its suffix: the same whether a corpus came as wav or as flac."""
         return str(PurePosixPath(self.path).with_suffix(""))
 
@@ -62,54 +71,25 @@ class Rejection:
 class Scan:
     """What a reader found in a corpus' folder."""
 
-    clips: tuple[Clip, ...]
+    utterances: tuple[Utterance, ...]
     rejections: tuple[Rejection, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Utterance:
-    """One row of a manifest.
-
-    Attributes:
-        duration_s: Length in seconds.
-        sample_rate: Of the file, in Hz.
-        sha256: Digest of rate and decoded samples, equal for lossless re-encodings.
-        split: "train", "validation" or "test".
-    """
-
-    path: str
-    corpus: str
-    language: str
-    speaker: str
-    gender: str
-    text_id: str
-    emotion: str
-    duration_s: float
-    sample_rate: int
-    sha256: str
-    split: str
-
-    @property
-    def utterance(self) -> str:
-        """The path without its suffix."""
-        return str(PurePosixPath(self.path).with_suffix(""))
 
 
 COLUMNS = tuple(field.name for field in fields(Utterance))
 
 
 def common_language(languages: Iterable[str]) -> str:
-    """Give the one language, or "mul", ISO 639-2 for several.
+    """Return the one language, or "mul", ISO 639-2 for several.
 
     Example:
         >>> common_language(["de", "de"]), common_language(["de", "en"])
         ('de', 'mul')
     """
-    spoken = set(languages)
-    return spoken.pop() if len(spoken) == 1 else "mul"
+    distinct = set(languages)
+    return distinct.pop() if len(distinct) == 1 else "mul"
 
 
-def inspect_clips(
+def inspect_recordings(
     root: Path,
     scan: Scan,
     corpus: str,
@@ -117,37 +97,32 @@ def inspect_clips(
     checks: CheckParams,
     on_progress: Callable[[], object] = lambda: None,
 ) -> tuple[list[Utterance], list[Rejection]]:
-    """Decode every clip once: measure it, digest it, and find unusable and doubled ones.
+    """Decode every recording once: measure it, and find unusable and doubled ones.
 
     Returns:
-        The usable utterances sorted by name, their split still "" unless the corpus gives one,
-        and every rejected file with its reason.
+        The usable utterances sorted by name, and every rejected file with its reason.
     """
 
-    def inspect(clip: Clip) -> Utterance | Rejection:
+    def inspect(utterance: Utterance) -> Utterance | Rejection:
+        path = utterance.path
         try:
-            recording = read_recording(root / clip.path, checks, name=clip.path)
+            recording = read_recording(root / path, checks, name=path)
         except AudioError as error:
-            return Rejection(clip.path, str(error).removeprefix(f"{clip.path}: "))
+            return Rejection(path, str(error).removeprefix(f"{path}: "))
         finally:
             on_progress()
-        return Utterance(
-            path=clip.path,
-            corpus=clip.corpus or corpus,
-            language=clip.language or language,
-            speaker=clip.speaker,
-            gender=clip.gender,
-            text_id=clip.text_id,
-            emotion=clip.emotion,
+        return replace(
+            utterance,
+            corpus=utterance.corpus or corpus,
+            language=utterance.language or language,
             duration_s=round(recording.duration_s, 6),
             sample_rate=recording.sample_rate,
             sha256=recording.digest(),
-            split=clip.split or "",
         )
 
     # Decoding and hashing release the interpreter lock, so threads use all cores.
     with ThreadPoolExecutor(num_threads()) as pool:
-        results = list(pool.map(inspect, sorted(scan.clips, key=lambda clip: clip.utterance)))
+        results = list(pool.map(inspect, sorted(scan.utterances, key=lambda u: u.name)))
     utterances = [result for result in results if isinstance(result, Utterance)]
     rejections = [*scan.rejections, *(r for r in results if isinstance(r, Rejection))]
     kept, doubled = _set_doubles_aside(utterances)
@@ -173,11 +148,11 @@ def _set_doubles_aside(
                 u.path for u in (first, *copies)
             )
             doubled += [Rejection(u.path, reason) for u in (first, *copies)]
-    return sorted(kept, key=lambda u: u.utterance), doubled
+    return sorted(kept, key=lambda u: u.name), doubled
 
 
 def check_rejections(corpus: str, rejections: Sequence[Rejection], max_rejected: int) -> None:
-    """Fail if more files were rejected than ``checks.max_rejected`` allows.
+    """Check that no more files are rejected than ``checks.max_rejected`` allows.
 
     Raises:
         ManifestError: Naming every rejected file and its reason.
@@ -210,7 +185,7 @@ def read_manifest(path: Path) -> list[Utterance]:
     try:
         with path.open(encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file)
-            rows = list(reader)
+            rows: list[dict[str, Any]] = list(reader)
             columns = tuple(reader.fieldnames or ())
     except FileNotFoundError as error:
         raise ManifestError(f"{path}: no such manifest") from error
@@ -219,17 +194,8 @@ def read_manifest(path: Path) -> list[Utterance]:
     try:
         return [
             Utterance(
-                path=row["path"],
-                corpus=row["corpus"],
-                language=row["language"],
-                speaker=row["speaker"],
-                gender=row["gender"],
-                text_id=row["text_id"],
-                emotion=row["emotion"],
-                duration_s=float(row["duration_s"]),
-                sample_rate=int(row["sample_rate"]),
-                sha256=row["sha256"],
-                split=row["split"],
+                **row
+                | {"duration_s": float(row["duration_s"]), "sample_rate": int(row["sample_rate"])}
             )
             for row in rows
         ]
@@ -238,8 +204,8 @@ def read_manifest(path: Path) -> list[Utterance]:
 
 
 def manifest_digest(utterances: Iterable[Utterance]) -> str:
-    """SHA-256 over names, labels, samples and splits: equal for equal content, wav or flac."""
+    """Return the SHA-256 of names, labels, samples and splits, equal for wav and flac."""
     digest = hashlib.sha256()
-    for u in sorted(utterances, key=lambda u: u.utterance):
-        digest.update(f"{u.utterance},{u.emotion},{u.speaker},{u.sha256},{u.split}\n".encode())
+    for u in sorted(utterances, key=lambda u: u.name):
+        digest.update(f"{u.name},{u.emotion},{u.speaker},{u.sha256},{u.split}\n".encode())
     return digest.hexdigest()

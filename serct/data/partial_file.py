@@ -1,22 +1,23 @@
 """A download that is not whole yet: its bytes, and which version on the server they are of.
 
-The bytes lie beside the destination as NAME.part, the server's validator (its ETag or date) as
+The bytes are beside the destination as NAME.part, the server's validator (its ETag or date) as
 NAME.part.validator.
 """
 
 from pathlib import Path
 
 
-class Unfinished:
-    """The unfinished form of one file."""
+class PartialFile:
+    """The unfinished download of one file."""
 
     def __init__(self, destination: Path) -> None:
         self.path = destination.with_name(f"{destination.name}.part")
+        self._destination = destination
         self._validator = destination.with_name(f"{destination.name}.part.validator")
 
     @property
     def num_bytes(self) -> int:
-        """How much is here, 0 if nothing."""
+        """Number of bytes so far, 0 if none."""
         return self.path.stat().st_size if self.path.exists() else 0
 
     @property
@@ -25,18 +26,18 @@ class Unfinished:
         return self._validator.read_text("utf-8") if self._validator.exists() else None
 
     def restart(self, validator: str | None) -> None:
-        """Drop everything and note which version comes next."""
+        """Remove everything and write down which version comes next."""
         self.remove()
         # Before the first byte: a validator must never be that of another version's bytes.
         if validator:
             self._validator.write_text(validator, "utf-8")
 
     def remove(self) -> None:
-        """Drop everything, the bytes first: a validator without bytes does no harm."""
+        """Remove everything, the bytes first: a validator without bytes does no harm."""
         self.path.unlink(missing_ok=True)
         self._validator.unlink(missing_ok=True)
 
-    def finish(self, destination: Path) -> None:
-        """Give the bytes their name."""
-        self.path.replace(destination)
+    def finish(self) -> None:
+        """Rename the bytes to the destination."""
+        self.path.replace(self._destination)
         self._validator.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
-"""Preprocessing: from a manifest's recordings to shards of padded rows.
+"""Preprocessing: write a manifest's recordings as shards of padded rows.
 
-The bytes depend on the recordings and the parameters alone: the same from wav or flac, on one
-core or many, today or next year.
+The bytes depend on the recordings and the parameters alone: they are the same from wav or flac,
+and on one core or many.
 """
 
 import csv
@@ -35,7 +35,7 @@ from serct.runtime.machine import num_threads
 
 @dataclass(frozen=True, kw_only=True)
 class ShardPlan:
-    """What `write_shards` needs to know besides the utterances."""
+    """What `write_shards` needs besides the utterances."""
 
     corpus: str
     synthetic: bool
@@ -59,10 +59,10 @@ class Block:
 
 @dataclass(frozen=True)
 class Shard:
-    """What became of a block.
+    """The result of writing a block.
 
     Attributes:
-        rows: Where its utterances stand; the number of the shard is not known yet.
+        rows: One for each usable utterance; ``shard`` is -1 until its number is known.
         rejections: Files that are unusable.
         digest: SHA-256 over the rows' own.
     """
@@ -72,7 +72,7 @@ class Shard:
     digest: bytes
 
 
-# Does something with each block, anywhere, and gives the answers in order: `map`, or a cluster.
+# Runs a function on each block, here or on a cluster, and returns the results in order.
 MapBlocks = Callable[[Callable[[Block], Shard], Sequence[Block]], Iterable[Shard]]
 
 
@@ -92,15 +92,15 @@ def write_shards(
     Args:
         root: The corpus' folder, which the manifest's paths are relative to.
         utterances: The manifest.
-        destination: Folder to make; whole or not at all.
+        destination: Folder to make, whole or not at all.
         plan: Audio form, limits and labels.
         on_progress: Called with the number of utterances just done.
-        map_blocks: Where the work is done.
+        map_blocks: Runs the work, here or on a cluster.
 
     Raises:
         ManifestError: If more files are unusable than ``plan.checks.max_rejected``; each is named.
     """
-    ordered = sorted(utterances, key=lambda u: u.utterance)
+    ordered = sorted(utterances, key=lambda u: u.name)
     size = plan.rows_per_shard
     with atomic.replacing_folder(destination) as folder:
         index: list[IndexRow] = []
@@ -116,7 +116,7 @@ def write_shards(
             on_progress(len(block.utterances))
             rejections += shard.rejections
             if shard.rows:
-                # One that lost all its rows leaves no gap in the numbers.
+                # A shard that lost all its rows leaves no gap in the numbers.
                 block.path.rename(_shard_path(folder, num_shards))
                 index += [replace(row, shard=num_shards) for row in shard.rows]
                 digest.update(shard.digest)
@@ -162,15 +162,15 @@ def _write_shard(root: Path, plan: ShardPlan, block: Block) -> Shard:
             recording = read_recording(root / utterance.path, plan.checks, name=utterance.path)
             if recording.digest() != utterance.sha256:
                 raise AudioError(f"{utterance.path}: changed since the manifest was made")
-            clip = prepare(recording.waveform, recording.sample_rate, plan.audio)
+            samples = prepare(recording.waveform, recording.sample_rate, plan.audio)
         except AudioError as error:
             return Rejection(utterance.path, str(error).removeprefix(f"{utterance.path}: "))
-        # The file is born zero: writing only what is not padding keeps it sparse and fast.
-        pcm[place, : len(clip)] = clip
-        return len(clip), hashlib.sha256(clip.data).digest()
+        # A new file is all zeros: writing only what is not padding keeps it sparse and fast.
+        pcm[place, : len(samples)] = samples
+        return len(samples), hashlib.sha256(samples.data).digest()
 
     # Decoding, resampling and hashing release the interpreter lock, so threads use all cores;
-    # each writes its own row, and map gives the answers in the manifest's order.
+    # each writes its own row, and map keeps the manifest's order.
     with ThreadPoolExecutor(num_threads()) as pool:
         results = list(pool.map(fill, range(len(utterances))))
     kept = [place for place, result in enumerate(results) if not isinstance(result, Rejection)]
@@ -183,7 +183,7 @@ def _write_shard(root: Path, plan: ShardPlan, block: Block) -> Shard:
         digest.update(row_digest)
         rows.append(
             IndexRow(
-                utterance=utterance.utterance,
+                utterance=utterance.name,
                 corpus=utterance.corpus,
                 language=utterance.language,
                 speaker=utterance.speaker,
@@ -203,7 +203,7 @@ def _write_shard(root: Path, plan: ShardPlan, block: Block) -> Shard:
 
 
 def _rewrite(path: Path, kept: Pcm) -> None:
-    """Close the gaps that rejected files left; a shard that lost all its rows goes."""
+    """Close the gaps of rejected files; remove a shard that lost all its rows."""
     path.unlink()
     if len(kept):
         np.save(path, kept, allow_pickle=False)

@@ -1,7 +1,7 @@
 """Shards: a corpus as padded int16 rows in .npy files, read through memory maps.
 
-`serct.data.preprocessing` writes them. What is read from them is cut: of a row only the samples
-that are not padding are touched, and a batch is as long as its longest clip.
+`serct.data.preprocessing` writes them. Of a row only the samples that are not padding are read,
+and a batch is as long as its longest waveform.
 """
 
 import csv
@@ -19,6 +19,9 @@ from serct.config.record import Record
 from serct.emotions import in_table_order
 from serct.errors import SerctError, ShardError
 from serct.runtime.arrays import PCM_SCALE, Floats, Integers, Pcm
+
+# The columns of index.csv that are numbers.
+_NUMBERS = ("shard", "row", "num_valid_samples")
 
 
 class ShardMeta(Record):
@@ -56,7 +59,7 @@ class ShardMeta(Record):
 
 @dataclass(frozen=True)
 class IndexRow:
-    """Where one utterance stands (`index.csv`)."""
+    """Where the shards hold one utterance, and its metadata (a row of `index.csv`)."""
 
     utterance: str
     corpus: str
@@ -82,10 +85,10 @@ def read_meta(folder: Path) -> ShardMeta:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Clips ready for a model.
+    """Waveforms and labels for a model.
 
     Attributes:
-        waveforms: In [-1, 1), zero behind each clip. float32 [B, M]
+        waveforms: In [-1, 1), with zeros after each. float32 [B, M]
         num_valid: Samples that are not padding. int64 [B]
         labels: Class numbers. int64 [B]
     """
@@ -134,7 +137,7 @@ class ShardDataset:
         return len(self.rows)
 
     def clip(self, index: int) -> Pcm:
-        """Give the samples of one row that are not padding, as stored and in place. int16 [any]."""
+        """Return the samples of one row without padding, not copied. int16 [1..num_samples]."""
         rows = self._shards[self._shard[index]]
         clip: Pcm = rows[self._row[index], : self.num_valid[index]]
         return clip
@@ -142,11 +145,11 @@ class ShardDataset:
     def batch(
         self, indices: Sequence[int] | npt.NDArray[np.integer[Any]], num_samples: int | None = None
     ) -> Batch:
-        """Gather rows by their positions in this dataset.
+        """Return rows by their positions in this dataset.
 
         Args:
             indices: Which rows.
-            num_samples: Length to pad them to; that of the longest clip among them if None.
+            num_samples: Length to pad them to; that of the longest among them if None.
         """
         indices = np.asarray(indices)
         clips = [self.clip(index) for index in indices]
@@ -160,22 +163,22 @@ class ShardDataset:
             maps = [np.load(path, mmap_mode="r", allow_pickle=False) for path in paths]
         except (OSError, ValueError) as error:
             raise ShardError(f"{self.folder}: unreadable shard: {error}") from error
-        # Taking a part of a memmap costs more than reading a clip; of a plain array, nothing.
+        # Slicing a memmap costs more than reading a row; slicing a plain array costs nothing.
         return [np.asarray(each) for each in maps]
 
 
 def stack_clips(
     clips: Sequence[Pcm], pcm_scale: float = PCM_SCALE, num_samples: int | None = None
 ) -> tuple[Floats, Integers]:
-    """Turn clips into rows of waveforms with zeros behind each.
+    """Return int16 samples as rows of waveforms, with zeros after each.
 
     Args:
         clips: At least one. int16 [1..num_samples] each
-        pcm_scale: What stands for 1.
-        num_samples: Length of the rows; that of the longest clip if None.
+        pcm_scale: The integer that stands for 1.0.
+        num_samples: M, the length of the rows; that of the longest if None.
 
     Returns:
-        Rows, float32 [B, M], and how many samples of each are not padding, int64 [B].
+        Rows, float32 [B, M], and the number of samples of each that are not padding, int64 [B].
 
     Example:
         >>> rows, num_valid = stack_clips([np.int16([8192]), np.int16([-16384, 0])])
@@ -198,21 +201,7 @@ def _read_index(path: Path, meta: ShardMeta) -> list[IndexRow]:
     same = {"corpus": meta.corpus, "language": meta.language}
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            return [
-                IndexRow(
-                    utterance=row["utterance"],
-                    corpus=row["corpus"],
-                    language=row["language"],
-                    speaker=row["speaker"],
-                    gender=row["gender"],
-                    text_id=row["text_id"],
-                    split=row["split"],
-                    label=row["label"],
-                    shard=int(row["shard"]),
-                    row=int(row["row"]),
-                    num_valid_samples=int(row["num_valid_samples"]),
-                )
-                for row in (same | line for line in csv.DictReader(file))
-            ]
+            rows = [same | line for line in csv.DictReader(file)]
+        return [IndexRow(**row | {key: int(row[key]) for key in _NUMBERS}) for row in rows]
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise ShardError(f"{path}: not a readable index: {error}") from error

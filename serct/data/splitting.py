@@ -1,7 +1,7 @@
-"""Dividing utterances into train, validation and test without a leak.
+"""Divide utterances into train, validation and test without a leak.
 
-The order that decides comes from hashing names with the seed, not from a random generator or a
-folder listing, so every machine and every version divides alike.
+Hashes of names and seed give the order, not a random generator or a folder listing, so every
+machine and every version makes the same splits.
 """
 
 import hashlib
@@ -15,8 +15,9 @@ from serct.data.manifest import SPLITS, Split, Utterance
 from serct.emotions import EMOTIONS, in_table_order
 from serct.errors import ManifestError, list_problems
 
-# What test must not share with the rest; by the first that can be spared validation is cut.
-_PROMISES: dict[str, tuple[str, ...]] = {
+# What the test part must not share with the rest. Validation is cut by the first of these of which
+# the rest has several.
+_DISJOINT: dict[str, tuple[str, ...]] = {
     "random": (),
     "speaker": ("speaker",),
     "text": ("text",),
@@ -30,25 +31,25 @@ def split_utterances(
 ) -> list[Utterance]:
     """Divide utterances into train, validation and test by the protocol.
 
-    A corpus that comes divided (``split`` already set) keeps its own test part under the
-    `random` protocol. Validation is always cut from what is not test.
+    A corpus that its authors divided (``split`` is set) keeps its own test part under the `random`
+    protocol. Validation is always cut from what is not test.
 
     - random: stratified by emotion, ``test_fraction`` of each.
     - speaker, text, corpus: whole speakers (texts, members of a joint corpus) go to test until
       ``test_fraction`` is reached.
-    - speaker_text: test shares neither speaker nor text with training; what shares one of them
-      is left out.
+    - speaker_text: test shares neither speaker nor text with training; an utterance that shares
+      only one of them is left out.
 
-    With ``num_folds`` everything is dealt into so many parts instead, and ``fold`` is the test
-    part: each utterance is tested in one fold, but for speaker_text, where only the utterances of
-    a fold's speakers and texts at once are.
+    With ``num_folds`` all utterances are dealt into that many parts instead, and ``fold`` is the
+    test part. Each utterance is tested in exactly one fold; with speaker_text, only an utterance
+    whose speaker and text belong to the same fold is.
 
-    Validation is disjoint in the same way if a group can be spared, else cut at random (TESS has
-    but two speakers).
+    Validation is disjoint in the same way if more than one group is left, else cut at random (TESS
+    has only two speakers).
 
     Raises:
         ManifestError: If an emotion has fewer than three utterances, a protocol's groups are
-            unknown or too few, or a promise is broken (see `check_splits`).
+            unknown or too few, or the result has a leak (see `check_splits`).
     """
     if not utterances:
         raise ManifestError("no utterances to divide")
@@ -65,14 +66,14 @@ def split_utterances(
         ungrouped = [replace(u, split="") for u in ordered]
         divided = _cut_groups(ungrouped, params.protocol, params.test_fraction, "test", seed)
     rest = [u for u in divided if not u.split]
-    for kind in _PROMISES[params.protocol]:
+    for kind in _DISJOINT[params.protocol]:
         if len({_group(u, kind) for u in rest}) > 1:
             rest = _cut_groups(rest, kind, params.validation_fraction, "validation", seed)
             break
     else:
         rest = _cut_stratified(rest, params.validation_fraction, "validation")
     result = [u for u in divided if u.split] + [replace(u, split=u.split or "train") for u in rest]
-    result.sort(key=lambda u: u.utterance)
+    result.sort(key=lambda u: u.name)
     check_splits(result, params.protocol)
     return result
 
@@ -82,10 +83,10 @@ def _take_fold(
 ) -> list[Utterance]:
     """Mark one of ``num_folds`` parts as test; leave out what belongs to neither side."""
     if protocol == "random":
-        # Each emotion goes on where the one before it ended, so that parts are equally large.
+        # Each emotion continues where the one before it ended, so that parts are equally large.
         dealt = enumerate(sorted(ordered, key=lambda u: u.emotion))
         return [replace(u, split="test") if n % num_folds == fold else u for n, u in dealt]
-    kinds = _PROMISES[protocol]
+    kinds = _DISJOINT[protocol]
     tested = [_deal(ordered, kind, num_folds, seed)[fold] for kind in kinds]
     divided = []
     for utterance in ordered:
@@ -114,7 +115,7 @@ def _deal(ordered: Sequence[Utterance], kind: str, num_folds: int, seed: int) ->
 
 def _split_order(utterance: Utterance, seed: int) -> tuple[str, str]:
     name = PurePosixPath(utterance.path).stem
-    return _hash(seed, f"{utterance.emotion}/{name}"), utterance.utterance
+    return _hash(seed, f"{utterance.emotion}/{name}"), utterance.name
 
 
 def _hash(seed: int, name: str) -> str:
@@ -177,12 +178,12 @@ def _group(utterance: Utterance, kind: str) -> str:
 
 
 def check_splits(utterances: Sequence[Utterance], protocol: str) -> None:
-    """Find any leak between the sides, and any side that cannot be used.
+    """Check that splits have no leak and that each can be used.
 
     Raises:
-        ManifestError: If one recording (by digest) stands in two splits, a speaker (or text)
-            of the test part is also trained or validated on under that protocol, a split is
-            empty, a name is unknown, or an emotion is tested but never trained.
+        ManifestError: If one recording (by digest) is in two splits, the test part shares with
+            another what the protocol keeps apart, a split is empty, a name is unknown, or an
+            emotion is never trained on.
     """
     problems: list[str] = []
     sides: dict[str, set[str]] = defaultdict(set)
@@ -198,8 +199,8 @@ def check_splits(utterances: Sequence[Utterance], protocol: str) -> None:
             problems.append(f"{utterance.path}: unknown emotion {utterance.emotion!r}")
     for digest, found in sides.items():
         if len(found) > 1:
-            problems.append(f"one recording stands in several splits: {', '.join(paths[digest])}")
-    for kind in _PROMISES[protocol]:
+            problems.append(f"one recording is in several splits: {', '.join(paths[digest])}")
+    for kind in _DISJOINT[protocol]:
         groups = {s: {_group(u, kind) for u in utterances if u.split == s} for s in SPLITS}
         for other in ("train", "validation"):
             shared = groups["test"] & groups[other]

@@ -16,8 +16,8 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 from serct.data.audio import read_recording
-from serct.data.corpora.tree import is_recording, list_files
 from serct.data.download import Progress, no_progress
+from serct.data.reading.tree import is_recording, list_files
 from serct.errors import AudioError, ReportError
 from serct.inference.predictor import CHECKS, Predictor
 from serct.runtime import atomic

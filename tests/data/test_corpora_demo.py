@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from serct.config.corpora import DemoParams
 from serct.config.params import CheckParams
-from serct.data.corpora import Sources, demo, describe, obtain_corpus, scan_corpus
-from serct.data.corpora.sentences import SENTENCES
+from serct.data.corpora import Sources, build_corpus, obtain_corpus, scan_corpus
+from serct.data.corpora.demo import SENTENCES, DemoParams
 from serct.data.download import no_progress
-from serct.data.manifest import inspect_clips
+from serct.data.manifest import inspect_recordings
+from serct.data.reading import espeak
 from serct.emotions import EMOTIONS
 from serct.errors import BackendUnavailableError, CorpusError, DownloadError
 
@@ -50,15 +50,15 @@ def test_every_speaker_says_every_text_in_every_emotion(tmp_path, language):
     root = obtain(tmp_path, corpus)
     scan = scan_corpus(corpus, root)
     assert scan.rejections == ()
-    assert Counter((clip.speaker, clip.emotion) for clip in scan.clips) == {
+    assert Counter((clip.speaker, clip.emotion) for clip in scan.utterances) == {
         (speaker, emotion): 12 for speaker in ("f1", "m1") for emotion in EMOTIONS
     }
-    assert {(clip.speaker, clip.gender) for clip in scan.clips} == {("f1", "f"), ("m1", "m")}
-    assert len({clip.text_id for clip in scan.clips}) == 12
+    assert {(clip.speaker, clip.gender) for clip in scan.utterances} == {("f1", "f"), ("m1", "m")}
+    assert len({clip.text_id for clip in scan.utterances}) == 12
     assert all(
-        clip.path == f"{clip.speaker}_{clip.text_id}_{clip.emotion}.wav" for clip in scan.clips
+        clip.path == f"{clip.speaker}_{clip.text_id}_{clip.emotion}.wav" for clip in scan.utterances
     )
-    utterances, rejections = inspect_clips(root, scan, "demo", language, CHECKS)
+    utterances, rejections = inspect_recordings(root, scan, "demo", language, CHECKS)
     assert rejections == [], "none is silent or equal to another"
     durations = [u.duration_s for u in utterances if u.emotion != "bored"]
     assert 1.0 <= min(durations) <= max(durations) <= 3.0
@@ -69,8 +69,8 @@ def test_every_speaker_says_every_text_in_every_emotion(tmp_path, language):
 
 
 def test_it_says_that_it_is_synthetic():
-    about = describe("demo_de", params("de"))
-    assert (about.synthetic, about.language, about.num_clips) == (True, "de", 42)
+    about = build_corpus("demo_de", params("de"))
+    assert (about.is_synthetic, about.language, about.num_utterances) == (True, "de", 42)
     assert "Synthetic" in about.title
 
 
@@ -95,14 +95,14 @@ def test_foreign_names_are_refused(tmp_path):
     (root / "x1_t01_sad.wav").write_bytes(b"")
     (root / "f1_t01_proud.wav").write_bytes(b"")
     scan = scan_corpus(corpus, root)
-    assert len(scan.clips) == 7
+    assert len(scan.utterances) == 7
     assert [r.path for r in scan.rejections] == ["f1_t01_proud.wav", "x1_t01_sad.wav"]
 
 
 def fake_espeak(monkeypatch, tmp_path, program):
     """Put another program in the place of the one that speaks."""
     (tmp_path / "espeak.py").write_text(program)
-    monkeypatch.setattr(demo, "__file__", str(tmp_path / "demo.py"))
+    monkeypatch.setattr(espeak, "__file__", str(tmp_path / "espeak.py"))
 
 
 def test_missing_library(tmp_path, monkeypatch):
@@ -116,7 +116,7 @@ def test_library_that_fails_or_says_nothing(tmp_path, monkeypatch):
     with pytest.raises(CorpusError, match="exit status 1: bad data"):
         obtain(tmp_path, params())
     fake_espeak(monkeypatch, tmp_path, "")
-    with pytest.raises(DownloadError, match="found 0 usable clips, expected 42"):
+    with pytest.raises(DownloadError, match="found 0 usable utterances, expected 42"):
         obtain(tmp_path, params())
     assert not (tmp_path / "demo_en").exists()
 
@@ -125,7 +125,7 @@ def test_program_without_the_package(tmp_path):
     program = (
         "import runpy, sys; sys.modules['espeakng_loader'] = None; "
         f"sys.argv = ['espeak.py', {str(tmp_path)!r}]; "
-        "runpy.run_module('serct.data.corpora.espeak', run_name='__main__')"
+        "runpy.run_module('serct.data.reading.espeak', run_name='__main__')"
     )
     process = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", program], input="[]", capture_output=True, text=True

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from serct.config.corpora import EmodbParams
 from serct.config.params import CheckParams
 from serct.data.corpora import Sources, emodb, obtain_corpus, scan_corpus
-from serct.data.corpora.verification import read_originals
+from serct.data.corpora.emodb import Emodb, EmodbParams
 from serct.data.download import no_progress
-from serct.data.manifest import inspect_clips
+from serct.data.manifest import inspect_recordings
+from serct.data.reading.verification import read_originals
 from serct.errors import DownloadError
 from tests.recordings import write_recording
 
@@ -38,10 +38,10 @@ needs_mirror = pytest.mark.skipif(
 )
 def test_name(tmp_path, name, speaker, gender, text_id, emotion):
     write_recording(tmp_path / "wav" / f"{name}.wav")
-    [clip] = scan_corpus(EMODB, tmp_path).clips
+    [clip] = scan_corpus(EMODB, tmp_path).utterances
     assert clip.path == f"wav/{name}.wav"
     assert (clip.speaker, clip.gender, clip.text_id) == (speaker, gender, text_id)
-    assert (clip.emotion, clip.split) == (emotion, None)
+    assert (clip.emotion, clip.split) == (emotion, "")
 
 
 def test_five_women_and_five_men():
@@ -59,8 +59,8 @@ def test_foreign_names_are_refused(tmp_path, name):
 
 def test_only_recordings_are_taken_from_the_archive(tmp_path, monkeypatch):
     write_recording(tmp_path / "03a01Fa.wav")
-    monkeypatch.setattr(emodb, "originals", lambda params: {})
-    monkeypatch.setattr(emodb, "expected_count", lambda params: 1)
+    monkeypatch.setattr(Emodb, "originals", lambda self: {})
+    monkeypatch.setattr(Emodb, "num_utterances", 1)
     (tmp_path / "mirror").mkdir()
     with zipfile.ZipFile(tmp_path / "mirror" / "download.zip", "w") as file:
         file.write(tmp_path / "03a01Fa.wav", "wav/03a01Fa.wav")
@@ -83,7 +83,7 @@ def test_list_of_originals_is_complete_and_plausible():
 def test_the_real_corpus_scans_whole():
     scan = scan_corpus(EMODB, Path(MIRROR, "emodb"))
     assert scan.rejections == ()
-    assert Counter(clip.emotion for clip in scan.clips) == {
+    assert Counter(clip.emotion for clip in scan.utterances) == {
         "angry": 127,
         "bored": 81,
         "disgusted": 46,
@@ -92,8 +92,8 @@ def test_the_real_corpus_scans_whole():
         "sad": 62,
         "neutral": 79,
     }
-    assert len({clip.speaker for clip in scan.clips}) == 10
-    assert len({clip.text_id for clip in scan.clips}) == 10
+    assert len({clip.speaker for clip in scan.utterances}) == 10
+    assert len({clip.text_id for clip in scan.utterances}) == 10
 
 
 @needs_mirror
@@ -101,7 +101,7 @@ def test_the_real_corpus_is_obtained_verified_and_without_doubles(tmp_path):
     sources = Sources(mirror=Path(MIRROR), cache=tmp_path / "cache", offline=True)
     obtain_corpus("emodb", EMODB, tmp_path / "raw", sources, no_progress)
     scan = scan_corpus(EMODB, tmp_path / "raw")
-    utterances, rejections = inspect_clips(tmp_path / "raw", scan, "emodb", "de", CHECKS)
+    utterances, rejections = inspect_recordings(tmp_path / "raw", scan, "emodb", "de", CHECKS)
     assert (len(utterances), rejections) == (535, [])
 
 
@@ -120,7 +120,7 @@ def test_a_missing_a_damaged_and_a_swapped_file_are_all_named(tmp_path):
     other = three.resolve().with_name("16b10Wb.flac")
     three.unlink()
     three.symlink_to(other)
-    with pytest.raises(DownloadError, match="found 534 usable clips, expected 535") as caught:
+    with pytest.raises(DownloadError, match="found 534 usable utterances, expected 535") as caught:
         obtain_corpus("emodb", EMODB, tmp_path / "raw", sources, no_progress)
     message = str(caught.value)
     assert f"{one.stem}.wav: missing" in message

@@ -10,10 +10,10 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from serct.config.corpora import EsdParams
 from serct.data.corpora import Sources, esd, obtain_corpus, scan_corpus
-from serct.data.corpora.verification import Original, read_originals
+from serct.data.corpora.esd import Esd, EsdParams
 from serct.data.download import no_progress
+from serct.data.reading.verification import Original, read_originals
 from serct.errors import BackendUnavailableError, DownloadError
 from tests.recordings import write_recording
 
@@ -47,10 +47,10 @@ def test_both_layouts_give_the_same_clips(tmp_path, write, parent):
     assert scan.rejections == ()
     found = {
         (PurePosixPath(clip.path).stem, clip.emotion, clip.text_id, clip.gender, clip.split)
-        for clip in scan.clips
+        for clip in scan.utterances
     }
     assert found == {
-        (f"0011_{350 * index + 1:06d}", emotion, "000", "m", None)
+        (f"0011_{350 * index + 1:06d}", emotion, "000", "m", "")
         for index, emotion in enumerate(EMOTIONS)
     }
 
@@ -59,7 +59,7 @@ def test_text_is_the_number_within_the_emotion(tmp_path):
     for number in (1, 350, 351, 700, 1750):
         write_recording(tmp_path / f"0012_{number:06d}.wav")
     scan = scan_corpus(ENGLISH, tmp_path)
-    assert [(clip.text_id, clip.emotion) for clip in scan.clips] == [
+    assert [(clip.text_id, clip.emotion) for clip in scan.utterances] == [
         ("000", "neutral"),
         ("349", "neutral"),
         ("000", "angry"),
@@ -82,7 +82,7 @@ def test_contradictions_are_refused(tmp_path, path, reason):
     write_recording(tmp_path / "0011" / "Neutral" / "0011_000002.wav")
     write_recording(tmp_path / path)
     scan = scan_corpus(ENGLISH, tmp_path)
-    assert len(scan.clips) == 1
+    assert len(scan.utterances) == 1
     [rejection] = scan.rejections
     assert rejection.path == path
     assert reason in rejection.reason
@@ -92,10 +92,10 @@ def test_languages_are_told_apart_by_speaker(tmp_path):
     for speaker in range(1, 21):
         write_recording(tmp_path / f"{speaker:04d}" / "Neutral" / f"{speaker:04d}_000001.wav")
     for params, speakers in ((CHINESE, range(1, 11)), (ENGLISH, range(11, 21))):
-        clips = scan_corpus(params, tmp_path).clips
+        clips = scan_corpus(params, tmp_path).utterances
         assert [clip.speaker for clip in clips] == [f"{speaker:04d}" for speaker in speakers]
         assert Counter(clip.gender for clip in clips) == {"f": 5, "m": 5}
-    genders = {clip.speaker: clip.gender for clip in scan_corpus(ENGLISH, tmp_path).clips}
+    genders = {clip.speaker: clip.gender for clip in scan_corpus(ENGLISH, tmp_path).utterances}
     assert (genders["0012"], genders["0019"], genders["0020"]) == ("m", "f", "m")
 
 
@@ -103,8 +103,8 @@ def test_both_layouts_in_one_folder_give_each_clip_once(tmp_path):
     write_flat(tmp_path)
     write_split(tmp_path)
     scan = scan_corpus(ENGLISH, tmp_path)
-    assert len(scan.clips) == 5
-    assert all("evaluation" not in clip.path for clip in scan.clips)
+    assert len(scan.utterances) == 5
+    assert all("evaluation" not in clip.path for clip in scan.utterances)
 
 
 def obtain(tmp_path, params, offline=False):
@@ -114,7 +114,7 @@ def obtain(tmp_path, params, offline=False):
 
 @pytest.fixture
 def small(monkeypatch):
-    monkeypatch.setattr(esd, "expected_count", lambda params: 5)
+    monkeypatch.setattr(Esd, "num_utterances", 5)
 
 
 def test_unsigned_licence_is_explained(tmp_path):
@@ -122,7 +122,7 @@ def test_unsigned_licence_is_explained(tmp_path):
         obtain(tmp_path, ENGLISH)
     message = str(caught.value)
     for part in (
-        esd.HOMEPAGE,
+        Esd.homepage,
         "corpora.esd_en.licence_signed: true",
         "folder esd_en or esd or ESD",
         f"the mirror {tmp_path / 'mirror'}",
@@ -148,12 +148,12 @@ def test_archive_put_by_hand_is_found(tmp_path):
     with zipfile.ZipFile(tmp_path / "mirror" / "ESD.zip", "a") as file:
         file.writestr("__MACOSX/Emotion Speech Dataset/0011/Angry/._0011_000351.wav", b"x")
     obtain(tmp_path, ENGLISH)
-    assert len(scan_corpus(ENGLISH, tmp_path / "raw").clips) == 5
+    assert len(scan_corpus(ENGLISH, tmp_path / "raw").utterances) == 5
 
 
 def test_wrong_count_is_refused(tmp_path):
     write_flat(tmp_path / "mirror" / "esd")
-    with pytest.raises(DownloadError, match="found 5 usable clips, expected 17500"):
+    with pytest.raises(DownloadError, match="found 5 usable utterances, expected 17500"):
         obtain(tmp_path, ENGLISH)
 
 
@@ -179,7 +179,7 @@ def test_drive_download_is_unpacked(tmp_path, monkeypatch):
 
     monkeypatch.setitem(sys.modules, "gdown", types.SimpleNamespace(download=download))
     obtain(tmp_path, SIGNED)
-    assert len(scan_corpus(SIGNED, tmp_path / "raw").clips) == 5
+    assert len(scan_corpus(SIGNED, tmp_path / "raw").utterances) == 5
     shutil.rmtree(tmp_path / "raw")
     monkeypatch.setitem(sys.modules, "gdown", None)
     obtain(tmp_path, SIGNED)  # from the cache
@@ -207,8 +207,8 @@ def test_known_checksums_hold_for_the_file_and_for_a_lossless_copy(tmp_path, mon
         sha256=hashlib.sha256(original.read_bytes()).hexdigest(),
         audio_sha256="",
     )
-    monkeypatch.setattr(esd, "originals", lambda params: {"0001_000001": known})
-    monkeypatch.setattr(esd, "expected_count", lambda params: 2)
+    monkeypatch.setattr(Esd, "originals", lambda self: {"0001_000001": known})
+    monkeypatch.setattr(Esd, "num_utterances", 2)
     folder = tmp_path / "mirror" / "esd" / "0001" / "Neutral"
     copy = write_recording(folder / f"0001_000001{suffix}")
     write_recording(folder / f"0001_000002{suffix}")

@@ -2,8 +2,8 @@
 
 import pytest
 
-from serct.config.corpora import FolderParams
-from serct.data.corpora import Sources, describe, obtain_corpus, scan_corpus
+from serct.data.corpora import Sources, build_corpus, obtain_corpus, scan_corpus
+from serct.data.corpora.folder import FolderParams
 from serct.data.download import no_progress
 from serct.errors import CorpusError, DownloadError
 from tests.recordings import write_recording
@@ -27,16 +27,16 @@ def test_folders_named_after_emotions(tmp_path):
     (mine / "happy" / "notes.txt").write_text("not audio")
     (mine / "happy" / ".DS_Store").write_text("not audio")
     scan = obtain(tmp_path)
-    found = [(clip.path, clip.emotion, clip.speaker, clip.split) for clip in scan.clips]
+    found = [(clip.path, clip.emotion, clip.speaker, clip.split) for clip in scan.utterances]
     assert found == [
-        ("Anger/a.wav", "angry", "", None),
-        ("happy/anna/b.flac", "happy", "anna", None),
-        ("sad/ben/2024/c.wav", "sad", "ben", None),
+        ("Anger/a.wav", "angry", "", ""),
+        ("happy/anna/b.flac", "happy", "anna", ""),
+        ("sad/ben/2024/c.wav", "sad", "ben", ""),
     ]
     assert scan.rejections == ()
     assert not (tmp_path / "raw" / "happy" / "notes.txt").exists()
-    about = describe("mine", params(mine))
-    assert (about.language, about.synthetic, about.num_clips) == ("fr", False, None)
+    about = build_corpus("mine", params(mine))
+    assert (about.language, about.is_synthetic, about.num_utterances) == ("fr", False, None)
 
 
 def test_copies_are_independent_of_what_happens_at_home(tmp_path):
@@ -51,7 +51,7 @@ def test_copies_are_independent_of_what_happens_at_home(tmp_path):
 def test_a_corpus_that_comes_divided(tmp_path):
     for name in ("train/sad/a.wav", "Test/sad/ben/b.wav", "validation/sad/c.wav"):
         write_recording(tmp_path / "mine" / name)
-    found = {(clip.path, clip.split, clip.speaker) for clip in obtain(tmp_path).clips}
+    found = {(clip.path, clip.split, clip.speaker) for clip in obtain(tmp_path).utterances}
     assert found == {
         ("train/sad/a.wav", "train", ""),
         ("Test/sad/ben/b.wav", "test", "ben"),
@@ -61,7 +61,7 @@ def test_a_corpus_that_comes_divided(tmp_path):
 
 def test_without_a_test_part_it_is_ours_to_divide(tmp_path):
     write_recording(tmp_path / "mine" / "train" / "sad" / "a.wav")
-    assert [clip.split for clip in obtain(tmp_path).clips] == [None]
+    assert [clip.split for clip in obtain(tmp_path).utterances] == [""]
 
 
 def test_what_cannot_be_used_is_refused_file_by_file(tmp_path):
@@ -72,7 +72,7 @@ def test_what_cannot_be_used_is_refused_file_by_file(tmp_path):
     write_recording(mine / "train" / "d.wav")
     (mine / "sad" / "phone.m4a").write_bytes(b"x")
     scan = obtain(tmp_path)
-    assert [clip.path for clip in scan.clips] == ["sad/a.wav"]
+    assert [clip.path for clip in scan.utterances] == ["sad/a.wav"]
     reasons = {r.path: r.reason for r in scan.rejections}
     assert list(reasons) == ["c.wav", "gloomy/b.wav", "sad/phone.m4a", "train/d.wav"]
     assert "unknown emotion 'gloomy', expected one of angry, disgusted" in reasons["gloomy/b.wav"]
@@ -83,7 +83,9 @@ def test_what_cannot_be_used_is_refused_file_by_file(tmp_path):
 
 def test_nothing_usable_is_an_error_that_says_why(tmp_path):
     write_recording(tmp_path / "mine" / "gloomy" / "b.wav")
-    with pytest.raises(DownloadError, match=r"found 0 usable clips(?s:.*)unknown emotion 'gloomy'"):
+    with pytest.raises(
+        DownloadError, match=r"found 0 usable utterances(?s:.*)unknown emotion 'gloomy'"
+    ):
         obtain(tmp_path)
     assert not (tmp_path / "raw").exists()
 
@@ -92,7 +94,7 @@ def test_home_is_expanded(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     write_recording(tmp_path / "mine" / "sad" / "a.wav")
-    assert len(obtain(tmp_path, "~/mine").clips) == 1
+    assert len(obtain(tmp_path, "~/mine").utterances) == 1
 
 
 def test_missing_folder(tmp_path):
@@ -104,7 +106,7 @@ def test_links_may_not_lead_elsewhere(tmp_path):
     inside = write_recording(tmp_path / "mine" / "sad" / "a.wav")
     outside = write_recording(tmp_path / "secret" / "b.wav")
     (tmp_path / "mine" / "sad" / "again.wav").symlink_to(inside)
-    assert [clip.path for clip in obtain(tmp_path).clips] == ["sad/a.wav", "sad/again.wav"]
+    assert [clip.path for clip in obtain(tmp_path).utterances] == ["sad/a.wav", "sad/again.wav"]
     (tmp_path / "mine" / "sad" / "b.wav").symlink_to(outside)
     (tmp_path / "mine" / "happy").symlink_to(outside.parent)
     (tmp_path / "mine" / "sad" / "gone.wav").symlink_to(tmp_path / "gone.wav")
@@ -131,7 +133,8 @@ def test_table(tmp_path):
     )
     scan = obtain(tmp_path, table="labels.csv")
     assert [
-        (clip.path, clip.emotion, clip.speaker, clip.gender, clip.text_id) for clip in scan.clips
+        (clip.path, clip.emotion, clip.speaker, clip.gender, clip.text_id)
+        for clip in scan.utterances
     ] == [
         ("x/1.wav", "sad", "anna", "f", ""),
         ("x/2.wav", "happy", "ben", "m", "hello"),
@@ -149,7 +152,7 @@ def test_rows_that_cannot_be_used_are_refused(tmp_path):
         "path,emotion,gender\n1.wav,sad,f\n2.wav,gloomy,f\n3.wav,sad,x\n4.txt,sad,f\n5.wav,sad,f\n",
     )
     scan = obtain(tmp_path, table="labels.csv")
-    assert [clip.path for clip in scan.clips] == ["1.wav"]
+    assert [clip.path for clip in scan.utterances] == ["1.wav"]
     reasons = {r.path: r.reason for r in scan.rejections}
     assert "unknown emotion 'gloomy'" in reasons["2.wav"]
     assert "gender is 'x', expected f, m" in reasons["3.wav"]

@@ -12,16 +12,14 @@ import numpy as np
 import pytest
 import soundfile
 
-from serct.config.corpora import (
-    CremaDParams,
-    EmovoParams,
-    IemocapParams,
-    RavdessParams,
-    SaveeParams,
-)
-from serct.data.corpora import READERS, Sources, crema_d, obtain_corpus, scan_corpus
-from serct.data.corpora.verification import Original, read_originals
+from serct.data.corpora import Sources, build_corpus, crema_d, obtain_corpus, scan_corpus
+from serct.data.corpora.crema_d import CremaD, CremaDParams
+from serct.data.corpora.emovo import EmovoParams
+from serct.data.corpora.iemocap import Iemocap, IemocapParams
+from serct.data.corpora.ravdess import RavdessParams
+from serct.data.corpora.savee import SaveeParams
 from serct.data.download import no_progress
+from serct.data.reading.verification import Original, read_originals
 from serct.errors import CorpusError, DownloadError
 from tests.recordings import write_recording
 
@@ -49,9 +47,9 @@ IEMOCAP = IemocapParams(reader="iemocap")
 )
 def test_name(tmp_path, params, path, speaker, gender, text_id, emotion):
     write_recording(tmp_path / path, audio_format="FLAC" if path.endswith("flac") else "WAV")
-    [clip] = scan_corpus(params, tmp_path).clips
+    [clip] = scan_corpus(params, tmp_path).utterances
     assert (clip.path, clip.speaker, clip.gender) == (path, speaker, gender)
-    assert (clip.text_id, clip.emotion, clip.split) == (text_id, emotion, None)
+    assert (clip.text_id, clip.emotion, clip.split) == (text_id, emotion, "")
 
 
 @pytest.mark.parametrize(
@@ -71,7 +69,7 @@ def test_foreign_names_are_refused(tmp_path, params, good, bad):
     write_recording(tmp_path / f"{good}.wav")
     write_recording(tmp_path / f"{bad}.wav")
     scan = scan_corpus(params, tmp_path)
-    assert [clip.path for clip in scan.clips] == [f"{good}.wav"]
+    assert [clip.path for clip in scan.utterances] == [f"{good}.wav"]
     [rejection] = scan.rejections
     assert (rejection.path, "expected one like" in rejection.reason) == (f"{bad}.wav", True)
 
@@ -85,12 +83,14 @@ def test_ravdess_leaves_out_songs_films_and_the_copy(tmp_path):
     ):
         write_recording(tmp_path / f"{name}.wav")
     scan = scan_corpus(RAVDESS, tmp_path)
-    assert [clip.path for clip in scan.clips] == ["03-01-03-01-02-01-07.wav"]
+    assert [clip.path for clip in scan.utterances] == ["03-01-03-01-02-01-07.wav"]
     assert scan.rejections == ()
 
 
 def test_ravdess_is_balanced_but_for_neutral_and_the_copy():
-    emotions = Counter(PurePosixPath(stem).name[6:8] for stem in READERS["ravdess"].originals(None))
+    emotions = Counter(
+        PurePosixPath(stem).name[6:8] for stem in build_corpus("ravdess", RAVDESS).originals()
+    )
     assert emotions == {"01": 96, "03": 191} | dict.fromkeys(
         ("02", "04", "05", "06", "07", "08"), 192
     )
@@ -100,8 +100,9 @@ def test_ravdess_is_balanced_but_for_neutral_and_the_copy():
 
 
 def test_crema_d_has_91_actors_and_12_sentences():
-    files = crema_d.originals(CREMA_D)
-    assert len(files) == crema_d.expected_count(CREMA_D) == 7438
+    corpus = build_corpus("crema_d", CREMA_D)
+    files = corpus.originals()
+    assert len(files) == corpus.num_utterances == 7438
     assert all(crema_d._FILE_NAME.fullmatch(stem) for stem in files)
     assert len({stem[:4] for stem in files}) == 91
     assert len(crema_d._WOMEN) == 43
@@ -117,8 +118,8 @@ def test_what_crema_d_leaves_out_is_silence_or_a_copy():
     assert hashlib.sha256(wav.getvalue()).hexdigest() == silent.sha256
     counts = Counter(file.sha256 for file in files.values())
     doubled = {stem for stem, file in files.items() if counts[file.sha256] == 2}
-    assert doubled > crema_d._LEFT_OUT - {"1076_MTI_SAD_XX"}
-    assert len(doubled - crema_d._LEFT_OUT) == 3
+    assert doubled > CremaD.left_out - {"1076_MTI_SAD_XX"}
+    assert len(doubled - CremaD.left_out) == 3
 
 
 def test_crema_d_is_downloaded_file_by_file_and_verified(tmp_path, monkeypatch):
@@ -139,13 +140,13 @@ def test_crema_d_is_downloaded_file_by_file_and_verified(tmp_path, monkeypatch):
     server = ThreadingHTTPServer(("127.0.0.1", 0), Quiet)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setattr(crema_d, "_FILES", f"http://127.0.0.1:{server.server_port}")
-    monkeypatch.setattr(crema_d, "originals", lambda params: files)
-    monkeypatch.setattr(crema_d, "expected_count", lambda params: 3)
+    monkeypatch.setattr(CremaD, "originals", lambda self: files)
+    monkeypatch.setattr(CremaD, "num_utterances", 3)
     sources = Sources(mirror=None, cache=tmp_path / "cache", offline=False)
     obtain_corpus("crema_d", CREMA_D, tmp_path / "raw", sources, no_progress)
     server.shutdown()
     server.server_close()
-    assert [clip.emotion for clip in scan_corpus(CREMA_D, tmp_path / "raw").clips] == [
+    assert [clip.emotion for clip in scan_corpus(CREMA_D, tmp_path / "raw").utterances] == [
         "angry",
         "neutral",
         "sad",
@@ -159,8 +160,8 @@ def test_crema_d_takes_the_wavs_of_a_clone_and_not_its_mp3s(tmp_path, monkeypatc
     clone = tmp_path / "mirror" / "CREMA-D"
     write_recording(clone / "AudioWAV" / "1001_DFA_ANG_XX.wav")
     write_recording(clone / "AudioMP3" / "1001_DFA_ANG_XX.mp3", audio_format="FLAC")
-    monkeypatch.setattr(crema_d, "originals", lambda params: {})
-    monkeypatch.setattr(crema_d, "expected_count", lambda params: 1)
+    monkeypatch.setattr(CremaD, "originals", lambda self: {})
+    monkeypatch.setattr(CremaD, "num_utterances", 1)
     sources = Sources(mirror=tmp_path / "mirror", cache=tmp_path / "cache", offline=True)
     obtain_corpus("crema_d", CREMA_D, tmp_path / "raw", sources, no_progress)
     assert [path.name for path in tmp_path.glob("raw/**/*.*")] == ["1001_DFA_ANG_XX.wav"]
@@ -172,7 +173,7 @@ def test_both_layouts_of_savee_in_one_folder_give_each_clip_once(tmp_path):
     (tmp_path / "DC_sa01.wav").write_bytes(content)
     write_recording(tmp_path / "AudioData" / "JE" / "sa01.wav", seconds=0.1)
     scan = scan_corpus(SAVEE, tmp_path)
-    assert {clip.speaker: clip.path for clip in scan.clips} == {
+    assert {clip.speaker: clip.path for clip in scan.utterances} == {
         "DC": "DC_sa01.wav",
         "JE": "AudioData/JE/sa01.wav",
     }
@@ -210,7 +211,7 @@ def test_iemocap_keeps_four_classes_and_joins_excited_with_happy(tmp_path):
     )
     scan = scan_corpus(IEMOCAP, tmp_path)
     assert scan.rejections == ()
-    found = {PurePosixPath(c.path).stem[-4:]: (c.emotion, c.gender) for c in scan.clips}
+    found = {PurePosixPath(c.path).stem[-4:]: (c.emotion, c.gender) for c in scan.utterances}
     assert found == {
         "F000": ("neutral", "f"),
         "M000": ("happy", "m"),
@@ -218,7 +219,7 @@ def test_iemocap_keeps_four_classes_and_joins_excited_with_happy(tmp_path):
         "F003": ("angry", "f"),
         "F004": ("sad", "f"),
     }
-    assert {clip.speaker for clip in scan.clips} == {"session-1"}
+    assert {clip.speaker for clip in scan.utterances} == {"session-1"}
 
 
 def test_iemocap_names_turns_that_nobody_labelled(tmp_path):
@@ -237,7 +238,7 @@ def test_iemocap_without_labels_says_what_is_missing(tmp_path):
 
 def test_iemocap_takes_its_labels_along(tmp_path, monkeypatch):
     write_iemocap(tmp_path / "mirror" / "IEMOCAP_full_release", {"Ses01F_impro01_F000": "neu"})
-    monkeypatch.setattr(READERS["iemocap"], "expected_count", lambda params: 1)
+    monkeypatch.setattr(Iemocap, "num_utterances", 1)
     sources = Sources(mirror=tmp_path / "mirror", cache=tmp_path / "cache", offline=True)
     obtain_corpus("iemocap", IEMOCAP, tmp_path / "raw", sources, no_progress)
     names = {path.name for path in tmp_path.glob("raw/**/*.*")}
@@ -247,7 +248,9 @@ def test_iemocap_takes_its_labels_along(tmp_path, monkeypatch):
 @pytest.mark.parametrize("params", [SAVEE, EMOVO, IEMOCAP])
 def test_what_only_people_can_get_says_so_even_online(tmp_path, params):
     sources = Sources(mirror=None, cache=tmp_path / "cache", offline=False)
-    with pytest.raises(DownloadError, match=re.escape(READERS[params.reader].HOMEPAGE)) as caught:
+    with pytest.raises(
+        DownloadError, match=re.escape(build_corpus("x", params).homepage)
+    ) as caught:
         obtain_corpus(params.reader, params, tmp_path / "raw", sources, no_progress)
     assert f"the cache {tmp_path / 'cache'}" in str(caught.value)
     assert not (tmp_path / "raw").exists()

@@ -6,13 +6,21 @@ from typing import Any
 
 import pytest
 
-from serct.config.corpora import JointParams
-from serct.config.params import CheckParams, SplitParams
+from serct.config.params import CheckParams, Params, SplitParams
 from serct.config.section import validate
-from serct.data.corpora import READERS, Sources, describe, obtain_corpus, scan_corpus, verify_corpus
-from serct.data.corpora.readers import SINGLE_READERS
+from serct.data.corpora import (
+    Sources,
+    build_corpus,
+    obtain_corpus,
+    read_corpus_params,
+    scan_corpus,
+    verify_corpus,
+)
+from serct.data.corpora.emodb import Emodb
+from serct.data.corpora.joint import JointParams
+from serct.data.corpora.tess import Tess
 from serct.data.download import no_progress
-from serct.data.manifest import inspect_clips
+from serct.data.manifest import inspect_recordings
 from serct.data.splitting import split_utterances
 from serct.errors import DownloadError, ManifestError, ParamsError
 from tests.recordings import write_recording
@@ -37,19 +45,19 @@ def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sources:
                 write_recording(mirror / "tess" / f"{actress}_{word}_{emotion}.wav", 24414)
     for name in ("03a01Wa", "03a01Ta", "03a01La", "08a02Wa", "08a02Ta", "09a02Wa", "09a02Ta"):
         write_recording(mirror / "emodb" / f"{name}.wav")
-    for reader, count in (("tess", 24), ("emodb", 7)):
-        monkeypatch.setattr(SINGLE_READERS[reader], "originals", lambda params: {})
-        monkeypatch.setattr(SINGLE_READERS[reader], "expected_count", lambda params, n=count: n)
+    for corpus, count in ((Tess, 24), (Emodb, 7)):
+        monkeypatch.setattr(corpus, "originals", lambda self: {})
+        monkeypatch.setattr(corpus, "num_utterances", count)
     return Sources(mirror=mirror, cache=tmp_path / "cache", offline=True)
 
 
 def test_it_is_obtained_verified_and_scanned_as_one(tmp_path: Path, sources: Sources) -> None:
     obtain_corpus("both", joint(), tmp_path / "raw", sources, no_progress)
     assert verify_corpus("both", joint(), tmp_path / "raw", no_progress).startswith(
-        "both: 31 clips"
+        "both: 31 utterances"
     )
     scan = scan_corpus(joint(), tmp_path / "raw")
-    utterances, rejections = inspect_clips(tmp_path / "raw", scan, "both", "mul", CHECKS)
+    utterances, rejections = inspect_recordings(tmp_path / "raw", scan, "both", "mul", CHECKS)
     assert rejections == []
     assert Counter((u.corpus, u.language) for u in utterances) == {
         ("tess", "en"): 24,
@@ -66,7 +74,7 @@ def test_emotions_that_are_not_wanted_are_left_out(tmp_path: Path, sources: Sour
     params = joint(emotions=["angry", "sad"])
     obtain_corpus("both", params, tmp_path / "raw", sources, no_progress)
     scan = scan_corpus(params, tmp_path / "raw")
-    assert Counter(clip.emotion for clip in scan.clips) == {"angry": 11, "sad": 11}
+    assert Counter(clip.emotion for clip in scan.utterances) == {"angry": 11, "sad": 11}
     assert scan.rejections == ()
 
 
@@ -74,7 +82,7 @@ def test_the_corpus_protocol_leaves_each_out_once(tmp_path: Path, sources: Sourc
     params = joint(emotions=["angry", "sad"])
     obtain_corpus("both", params, tmp_path / "raw", sources, no_progress)
     scan = scan_corpus(params, tmp_path / "raw")
-    utterances, _ = inspect_clips(tmp_path / "raw", scan, "both", "mul", CHECKS)
+    utterances, _ = inspect_recordings(tmp_path / "raw", scan, "both", "mul", CHECKS)
     tested = []
     for fold in range(2):
         split = SplitParams(
@@ -97,7 +105,7 @@ def test_an_emotion_of_one_corpus_alone_cannot_be_left_out(
     params = joint(emotions=["angry", "sad", "surprised"])
     obtain_corpus("both", params, tmp_path / "raw", sources, no_progress)
     scan = scan_corpus(params, tmp_path / "raw")
-    utterances, _ = inspect_clips(tmp_path / "raw", scan, "both", "mul", CHECKS)
+    utterances, _ = inspect_recordings(tmp_path / "raw", scan, "both", "mul", CHECKS)
     # The larger corpus is dealt first: fold 0 tests TESS, which alone has surprise.
     split = SplitParams(
         protocol="corpus", test_fraction=0.1, validation_fraction=0.1, num_folds=2, fold=0
@@ -109,22 +117,39 @@ def test_an_emotion_of_one_corpus_alone_cannot_be_left_out(
 def test_what_a_member_lacks_is_named(tmp_path: Path, sources: Sources) -> None:
     missing = sources.mirror / "tess" / "OAF_bar_sad.wav"  # type: ignore[operator]
     missing.unlink()
-    with pytest.raises(DownloadError, match="found 30 usable clips, expected 31"):
+    with pytest.raises(DownloadError, match="found 30 usable utterances, expected 31"):
         obtain_corpus("both", joint(), tmp_path / "raw", sources, no_progress)
     assert not (tmp_path / "raw").exists()
 
 
 def test_it_is_described() -> None:
-    about = describe("both", joint())
-    assert (about.language, about.synthetic, about.num_clips) == ("mul", False, 3335)
+    about = build_corpus("both", joint())
+    assert (about.language, about.is_synthetic, about.num_utterances) == ("mul", False, 3335)
     demo = {
         "reader": "demo", "language": "en", "num_speakers": 1, "num_texts": 1,
         "emotions": ["angry"],
     }  # fmt: skip
     mixed = joint(members={"tess": {"reader": "tess"}, "demo": demo})
-    about = describe("mixed", mixed)
-    assert (about.language, about.synthetic, about.num_clips) == ("en", True, 2801)
-    assert set(READERS) == {*SINGLE_READERS, "joint"}
+    about = build_corpus("mixed", mixed)
+    assert (about.language, about.is_synthetic, about.num_utterances) == ("en", True, 2801)
+
+
+@pytest.mark.parametrize(
+    ("member", "message"),
+    [
+        ({"reader": "tess", "pitch": 1}, r"corpora\.both\.members\.tess\.pitch is not a known key"),
+        ({"reader": "nope"}, r"members\.tess\.reader is 'nope': expected one of crema_d, demo, "),
+        ({}, r"corpora\.both\.members\.tess\.reader is missing"),
+        (
+            {"reader": "joint", "members": MEMBERS, "emotions": None},
+            "a member is joint itself, expected single corpora",
+        ),
+    ],
+)
+def test_mistakes_in_a_member_name_their_key(member: dict[str, Any], message: str) -> None:
+    entry = {"reader": "joint", "members": MEMBERS | {"tess": member}, "emotions": None}
+    with pytest.raises(ParamsError, match=message):
+        read_corpus_params(Params({"corpora": {"both": entry}}), "both")
 
 
 @pytest.mark.parametrize(

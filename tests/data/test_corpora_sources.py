@@ -1,25 +1,31 @@
 """Where a corpus is looked for, how it is placed, and what is said when it is nowhere."""
 
 import errno
+import importlib
 import zipfile
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
-from serct.config.corpora import EmodbParams, TessParams
+from serct.config.params import Params
 from serct.config.reader import read_params
 from serct.data.corpora import (
     READERS,
+    CorpusParams,
     Sources,
-    describe,
+    build_corpus,
     emodb,
     obtain_corpus,
     read_corpus_params,
     verify_corpus,
 )
+from serct.data.corpora.emodb import Emodb, EmodbParams
+from serct.data.corpora.tess import TessParams
 from serct.data.download import no_progress
-from serct.errors import CorpusError, DownloadError
+from serct.data.reading import corpus
+from serct.errors import CorpusError, DownloadError, ParamsError
 from tests.recordings import write_recording
 
 EMODB = EmodbParams(reader="emodb")
@@ -29,8 +35,8 @@ TESS = TessParams(reader="tess")
 @pytest.fixture
 def one_clip(monkeypatch):
     """An EMO-DB of one clip, whatever it holds."""
-    monkeypatch.setattr(emodb, "originals", lambda params: {})
-    monkeypatch.setattr(emodb, "expected_count", lambda params: 1)
+    monkeypatch.setattr(Emodb, "originals", lambda self: {})
+    monkeypatch.setattr(Emodb, "num_utterances", 1)
 
 
 def sources(tmp_path, offline=True):
@@ -122,7 +128,7 @@ def test_offline_says_what_is_missing_where_and_how_to_get_it(tmp_path):
         "archive emodb or EmoDB or EMODB or download ending in .zip, .tar, .tar.gz, .tgz",
         f"the mirror {tmp_path / 'mirror'}",
         f"the cache {tmp_path / 'cache'}",
-        emodb._ARCHIVE_URL,
+        "http://emodb.bilderbar.info/download/download.zip",
     ):
         assert part in message
     assert not (tmp_path / "raw").exists()
@@ -142,7 +148,7 @@ def test_page_in_place_of_the_archive_is_not_kept(tmp_path, monkeypatch):
     def download(remote, destination, progress):
         destination.write_text("<html>Please log in</html>")
 
-    monkeypatch.setattr(emodb, "download", download)
+    monkeypatch.setattr(corpus, "download", download)
     with pytest.raises(DownloadError, match="neither a zip nor a tar archive"):
         obtain(tmp_path, offline=False)
     assert not (tmp_path / "cache" / "emodb.zip").exists()
@@ -157,9 +163,9 @@ def test_downloaded_archive_is_kept_for_the_next_time(tmp_path, monkeypatch):
         with zipfile.ZipFile(destination, "w") as file:
             file.write(recording, "wav/03a01Fa.wav")
 
-    monkeypatch.setattr(emodb, "download", download)
+    monkeypatch.setattr(corpus, "download", download)
     obtain(tmp_path, offline=False)
-    monkeypatch.setattr(emodb, "download", None)
+    monkeypatch.setattr(corpus, "download", None)
     obtain(tmp_path, offline=True)
     assert (tmp_path / "raw" / "wav" / "03a01Fa.wav").exists()
 
@@ -169,20 +175,20 @@ def test_verifying_again_finds_what_has_gone(tmp_path):
     write_recording(tmp_path / "mirror" / "emodb" / "03a01Fa.wav")
     obtain(tmp_path)
     summary = verify_corpus("emodb", EMODB, tmp_path / "raw", no_progress)
-    assert summary == "emodb: 1 clips, 0 of them verified by SHA-256"
+    assert summary == "emodb: 1 utterances, 0 of them verified by SHA-256"
     (tmp_path / "raw" / "03a01Fa.wav").unlink()
-    with pytest.raises(DownloadError, match="found 0 usable clips, expected 1"):
+    with pytest.raises(DownloadError, match="found 0 usable utterances, expected 1"):
         summary = verify_corpus("emodb", EMODB, tmp_path / "raw", no_progress)
-    assert summary == "emodb: 1 clips, 0 of them verified by SHA-256"
+    assert summary == "emodb: 1 utterances, 0 of them verified by SHA-256"
     (tmp_path / "raw").rmdir()
     with pytest.raises(CorpusError, match="no such folder"):
         verify_corpus("emodb", EMODB, tmp_path / "raw", no_progress)
 
 
 def test_unexpected_names_are_refused_with_a_complete_list(tmp_path, monkeypatch):
-    stems = list(emodb.originals(EMODB))
-    monkeypatch.setattr(emodb, "originals", lambda params: {})
-    monkeypatch.setattr(emodb, "expected_count", lambda params: 0)
+    stems = list(build_corpus("emodb", EMODB).originals())
+    monkeypatch.setattr(Emodb, "originals", lambda self: {})
+    monkeypatch.setattr(Emodb, "num_utterances", 0)
     write_recording(tmp_path / "mirror" / "emodb" / "03a01Nz.wav")
     assert "03a01Nz" not in stems
     with pytest.raises(DownloadError, match=r"03a01Nz\.wav: not a file of this corpus"):
@@ -204,16 +210,46 @@ def test_progress_is_shown_for_placing_and_verifying(tmp_path):
     assert shown == [("placing emodb", 1, 1, "files"), ("verifying emodb", 1, 1, "files")]
 
 
+def test_unknown_reader_is_named_beside_the_known_ones():
+    params = Params({"corpora": {"mine": {"reader": "tesss"}, "other": {"path": "x"}}})
+    expected = r"corpora\.mine\.reader is 'tesss': expected one of crema_d, .*, savee, tess$"
+    with pytest.raises(ParamsError, match=expected):
+        read_corpus_params(params, "mine")
+    with pytest.raises(ParamsError, match=r"corpora\.other\.reader is missing$"):
+        read_corpus_params(params, "other")
+
+
+def test_readers_are_the_files_of_the_folder():
+    folder = Path(emodb.__file__).parent
+    assert set(READERS) == {path.stem for path in folder.glob("*.py")} - {"__init__"}
+    for reader in READERS:
+        module = importlib.import_module(f"serct.data.corpora.{reader}")
+        named = [
+            each.model_fields["reader"].annotation
+            for each in vars(module).values()
+            if isinstance(each, type)
+            and issubclass(each, CorpusParams)
+            and each is not CorpusParams
+        ]
+        assert named == [Literal[reader]]
+
+
+def test_file_without_a_corpus_says_so(monkeypatch):
+    monkeypatch.delattr(emodb, "Emodb")
+    with pytest.raises(CorpusError, match=r"emodb\.py: expected one class derived from Corpus, fo"):
+        build_corpus("emodb", EMODB)
+
+
 def test_every_corpus_of_params_yaml_can_be_described():
     root = Path(__file__).parents[2]
     params = read_params(root / "params.yaml")
     corpora = {name: read_corpus_params(params, name) for name in params.corpora}
-    about = {name: describe(name, entry) for name, entry in corpora.items()}
+    about = {name: build_corpus(name, entry) for name, entry in corpora.items()}
     assert {entry.reader for entry in corpora.values()} | {"folder"} == set(READERS)
-    assert about["tess"].num_clips == 2800
-    assert about["esd_en"].num_clips == about["esd_zh"].num_clips == 17_500
+    assert about["tess"].num_utterances == 2800
+    assert about["esd_en"].num_utterances == about["esd_zh"].num_utterances == 17_500
     assert about["esd_zh"].language == "zh"
-    assert {name for name, each in about.items() if each.synthetic} == {
+    assert {name for name, each in about.items() if each.is_synthetic} == {
         "demo_en",
         "demo_de",
         "demo_zh",

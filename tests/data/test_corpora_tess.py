@@ -11,13 +11,14 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from serct.config.corpora import TessParams
 from serct.config.params import CheckParams
 from serct.data.audio import read_recording
-from serct.data.corpora import Sources, obtain_corpus, piecewise, scan_corpus, tess
-from serct.data.corpora.verification import Original, read_originals
+from serct.data.corpora import Sources, obtain_corpus, scan_corpus, tess
+from serct.data.corpora.tess import Tess, TessParams
 from serct.data.download import no_progress
-from serct.data.manifest import inspect_clips
+from serct.data.manifest import inspect_recordings
+from serct.data.reading import piecewise
+from serct.data.reading.verification import Original, read_originals
 from serct.errors import CorpusError, DownloadError
 from tests.recordings import insert_chunk, write_recording
 
@@ -30,7 +31,7 @@ needs_mirror = pytest.mark.skipif(
 
 
 def labels(scan):
-    return {(clip.path, clip.speaker, clip.text_id, clip.emotion) for clip in scan.clips}
+    return {(clip.path, clip.speaker, clip.text_id, clip.emotion) for clip in scan.utterances}
 
 
 def test_label_speaker_and_word_come_from_the_name(tmp_path):
@@ -53,8 +54,8 @@ def test_label_speaker_and_word_come_from_the_name(tmp_path):
         ("YAF_pleasant_surprised/YAF_ring_ps.flac", "YAF", "ring", "surprised"),
         ("YAF_disgust/YAF_love_disgust.WAV", "YAF", "love", "disgusted"),
     }
-    assert {clip.gender for clip in scan.clips} == {"f"}
-    assert {clip.split for clip in scan.clips} == {None}
+    assert {clip.gender for clip in scan.utterances} == {"f"}
+    assert {clip.split for clip in scan.utterances} == {""}
     assert scan.rejections == ()
 
 
@@ -64,9 +65,9 @@ def test_odd_containers_are_read(tmp_path):
     write_recording(tmp_path / "OAF_bar_sad.wav", 24414, channels=2)
     insert_chunk(write_recording(tmp_path / "YAF_bar_sad.wav", 24414))
     scan = scan_corpus(TESS, tmp_path)
-    utterances, rejections = inspect_clips(tmp_path, scan, "tess", "en", CHECKS)
+    utterances, rejections = inspect_recordings(tmp_path, scan, "tess", "en", CHECKS)
     assert rejections == []
-    assert {u.utterance: u.sample_rate for u in utterances} == {
+    assert {u.name: u.sample_rate for u in utterances} == {
         "YAF_germ_angry": 24414,
         "OAF_food_fear": 96000,
         "OAF_bar_sad": 24414,
@@ -81,11 +82,11 @@ def test_doubled_nested_folders_give_each_recording_once(tmp_path):
         write_recording(folder / "OAF_Sad" / "OAF_bar_sad.wav")
     write_recording(outer / "tess toronto emotional speech set data/OAF_Sad/OAF_base_sad.wav")
     scan = scan_corpus(TESS, tmp_path)
-    assert [PurePosixPath(clip.path).name for clip in scan.clips] == [
+    assert [PurePosixPath(clip.path).name for clip in scan.utterances] == [
         "OAF_bar_sad.wav",
         "OAF_base_sad.wav",
     ]
-    assert scan.clips[0].path == f"{outer.name}/OAF_Sad/OAF_bar_sad.wav"
+    assert scan.utterances[0].path == f"{outer.name}/OAF_Sad/OAF_bar_sad.wav"
     assert scan.rejections == ()
 
 
@@ -94,7 +95,7 @@ def test_copies_that_differ_are_refused_by_name(tmp_path):
     write_recording(tmp_path / "b" / "OA_bite_neutral.wav", seconds=0.1)
     write_recording(tmp_path / "OAF_bar_sad.wav")
     scan = scan_corpus(TESS, tmp_path)
-    assert [clip.path for clip in scan.clips] == ["OAF_bar_sad.wav"]
+    assert [clip.path for clip in scan.utterances] == ["OAF_bar_sad.wav"]
     assert [r.path for r in scan.rejections] == ["a/OAF_bite_neutral.wav", "b/OA_bite_neutral.wav"]
     assert "files of one recording differ" in scan.rejections[0].reason
 
@@ -191,8 +192,8 @@ def dataverse(tmp_path, monkeypatch):
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         monkeypatch.setattr(tess, "_SERVER", f"http://127.0.0.1:{server.server_port}")
-        monkeypatch.setattr(tess, "originals", lambda params: originals)
-        monkeypatch.setattr(tess, "expected_count", lambda params: len(originals))
+        monkeypatch.setattr(Tess, "originals", lambda self: originals)
+        monkeypatch.setattr(Tess, "num_utterances", len(originals))
         yield server
         server.shutdown()
         thread.join()
@@ -206,11 +207,11 @@ def obtain(tmp_path, offline=False, mirror=None):
 def test_download_arrives_in_the_folders_of_the_authors(dataverse, tmp_path):
     obtain(tmp_path)
     scan = scan_corpus(TESS, tmp_path / "raw" / "tess")
-    assert [clip.path for clip in scan.clips][:2] == [
+    assert [clip.path for clip in scan.utterances][:2] == [
         "OAF_Fear/OAF_back_fear.wav",
         "OAF_Fear/OAF_bar_fear.wav",
     ]
-    assert len(scan.clips) == 5
+    assert len(scan.utterances) == 5
     assert sorted(path.name for path in (tmp_path / "raw").iterdir()) == ["tess"]
 
 
@@ -271,9 +272,9 @@ def test_list_of_originals_is_complete_and_plausible():
 def test_the_real_corpus_scans_whole():
     scan = scan_corpus(TESS, Path(MIRROR, "tess"))
     assert scan.rejections == ()
-    assert Counter(clip.speaker for clip in scan.clips) == {"OAF": 1400, "YAF": 1400}
-    assert set(Counter(clip.emotion for clip in scan.clips).values()) == {400}
-    assert set(Counter(clip.text_id for clip in scan.clips).values()) == {14}
+    assert Counter(clip.speaker for clip in scan.utterances) == {"OAF": 1400, "YAF": 1400}
+    assert set(Counter(clip.emotion for clip in scan.utterances).values()) == {400}
+    assert set(Counter(clip.text_id for clip in scan.utterances).values()) == {14}
 
 
 @pytest.mark.slow
@@ -282,7 +283,7 @@ def test_the_real_corpus_is_obtained_verified_and_without_doubles(tmp_path):
     obtain(tmp_path, offline=True, mirror=Path(MIRROR))
     raw = tmp_path / "raw" / "tess"
     scan = scan_corpus(TESS, raw)
-    utterances, rejections = inspect_clips(raw, scan, "tess", "en", CHECKS)
+    utterances, rejections = inspect_recordings(raw, scan, "tess", "en", CHECKS)
     assert rejections == []
     assert len(utterances) == 2800
     assert (raw / "YAF_angry" / "YAF_germ_angry.wav").read_bytes()[:4] == b"FORM"

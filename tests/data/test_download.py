@@ -259,7 +259,7 @@ def test_passing_trouble_is_waited_out(server, tmp_path):
 @pytest.mark.parametrize("status", [403, 404])
 def test_refusal_is_final(server, tmp_path, status):
     server.statuses = [status]
-    with pytest.raises(DownloadError, match=f"file.bin: the server answered {status}"):
+    with pytest.raises(DownloadError, match=f"file.bin: the server responded with {status}"):
         download(Remote(server.url), tmp_path / "file.bin", patience=HASTY)
     assert len(server.seen) == 1
 

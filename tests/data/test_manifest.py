@@ -8,11 +8,11 @@ import pytest
 
 from serct.config.params import CheckParams
 from serct.data.manifest import (
-    Clip,
     Rejection,
     Scan,
+    Utterance,
     check_rejections,
-    inspect_clips,
+    inspect_recordings,
     manifest_digest,
     read_manifest,
     write_manifest,
@@ -45,7 +45,7 @@ def test_unreadable_manifests(tmp_path: Path) -> None:
 def clips_of(root: Path) -> Scan:
     return Scan(
         tuple(
-            Clip(
+            Utterance(
                 path=str(p.relative_to(root)), speaker="", gender="", text_id="",
                 emotion=p.parent.name,
             )
@@ -63,7 +63,7 @@ def test_every_unusable_file_is_named(tones: Path, tmp_path: Path) -> None:
     (root / "angry" / "text.wav").write_text("hello " * 100)
     shutil.copy(root / "happy" / "s1_01.wav", root / "happy" / "twice.wav")
     shutil.copy(root / "happy" / "s2_02.wav", root / "sad" / "two_labels.wav")
-    utterances, rejections = inspect_clips(root, clips_of(root), "x", "en", CHECKS)
+    utterances, rejections = inspect_recordings(root, clips_of(root), "x", "en", CHECKS)
     reasons = {r.path: r.reason for r in rejections}
     assert set(reasons) == {
         "angry/cut.wav", "angry/empty.wav", "angry/text.wav", "happy/twice.wav",

@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from serct.config.params import AudioParams, CheckParams, Params
-from serct.data.manifest import Clip, Scan, Utterance, inspect_clips
+from serct.data.manifest import Scan, Utterance, inspect_recordings
 from serct.data.preprocessing import ShardPlan, write_shards
 from serct.data.shards import ShardDataset, read_meta
 from serct.data.splitting import split_utterances
@@ -27,13 +27,13 @@ def plan_of(params: Params, **changes: object) -> ShardPlan:
 
 def manifest_of(root: Path, params: Params) -> list[Utterance]:
     clips = tuple(
-        Clip(
+        Utterance(
             path=str(path.relative_to(root)), speaker=path.stem[:2], gender="", text_id="",
             emotion=path.parent.name,
         )
         for path in root.rglob("*.*")
     )  # fmt: skip
-    utterances, rejections = inspect_clips(root, Scan(clips), "tones", "en", params.checks)
+    utterances, rejections = inspect_recordings(root, Scan(clips), "tones", "en", params.checks)
     assert not rejections
     return split_utterances(utterances, params.split, params.seed)
 

@@ -178,7 +178,7 @@ def test_leaks_are_found() -> None:
     divided = split_utterances(corpus(50), params(), 3)
     test = next(u for u in divided if u.split == "test")
     copied = [*divided, replace(test, path="copy.wav", split="train")]
-    with pytest.raises(ManifestError, match=r"one recording stands in several splits: .*copy\.wav"):
+    with pytest.raises(ManifestError, match=r"one recording is in several splits: .*copy\.wav"):
         check_splits(copied, "random")
     with pytest.raises(ManifestError, match="the speaker protocol is broken: s0"):
         check_splits(divided, "speaker")

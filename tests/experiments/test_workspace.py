@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from serct.config.corpora import FolderParams
 from serct.config.reader import read_params, read_yaml
 from serct.data.corpora import read_corpus_params
+from serct.data.corpora.folder import FolderParams
 from serct.errors import ParamsError, SerctError
 from serct.experiments.workspace import list_profiles, prepare_workspace, stage_environment
 from serct.runtime.machine import logger

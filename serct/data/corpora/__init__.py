@@ -1,62 +1,78 @@
-"""The corpora: how each is obtained, verified and read. A reader is a module of this package."""
+"""The corpora, one file each: the file's name is what ``reader`` in params.yaml names.
 
-from dataclasses import dataclass
+A new file needs no entry here. The names come from the folder, and a file is imported when a
+corpus of its reader is used.
+"""
+
+import importlib
+import json
+import pkgutil
 from pathlib import Path, PurePosixPath
-from typing import Annotated
+from typing import Annotated, TypeVar
 
-from pydantic import Field
+from pydantic import PlainValidator, SerializeAsAny, ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from serct.config.corpora import CorpusParams
 from serct.config.params import Params
 from serct.config.section import validate
-from serct.data.corpora import joint
-from serct.data.corpora.readers import SINGLE_READERS, Reader
-from serct.data.corpora.sources import Context, Sources
-from serct.data.corpora.verification import verify
 from serct.data.download import Progress
 from serct.data.manifest import Scan
+from serct.data.reading.corpus import Corpus, CorpusParams
+from serct.data.reading.sources import Sources
+from serct.data.reading.verification import verify
 from serct.errors import CorpusError, DownloadError, ParamsError, list_problems
 from serct.runtime import atomic, machine
 
 __all__ = [
     "READERS",
-    "Description",
+    "Corpus",
+    "CorpusEntry",
+    "CorpusParams",
     "Sources",
-    "describe",
+    "build_corpus",
     "obtain_corpus",
     "read_corpus_params",
     "scan_corpus",
     "verify_corpus",
 ]
 
+T = TypeVar("T")
+READERS = tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
 
-# By the `reader` key of a corpus in params.yaml.
-READERS: dict[str, Reader] = {**SINGLE_READERS, "joint": joint}
+
+def _class_in_file(reader: str, base: type[T]) -> type[T]:
+    """Return the one class that a reader's file derives from ``base``."""
+    module = importlib.import_module(f"{__name__}.{reader}")
+    found = [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type)
+        and issubclass(value, base)
+        and value.__module__ == module.__name__
+    ]
+    if len(found) != 1:
+        names = ", ".join(each.__name__ for each in found) or "none"
+        raise CorpusError(
+            f"{module.__file__}: expected one class derived from {base.__name__}, found {names}"
+        )
+    return found[0]
 
 
-@dataclass(frozen=True)
-class Description:
-    """What people should know about a corpus.
+def _check_entry(entry: object) -> CorpusParams:
+    """Check an entry with the params class in its reader's file."""
+    if not isinstance(entry, dict) or "reader" not in entry:
+        problem = InitErrorDetails(type="missing", loc=("reader",), input=entry)
+        raise ValidationError.from_exception_data("corpus", [problem])
+    if entry["reader"] not in READERS:
+        kind = PydanticCustomError("reader", f"expected one of {', '.join(READERS)}")
+        problem = InitErrorDetails(type=kind, loc=("reader",), input=entry["reader"])
+        raise ValidationError.from_exception_data("corpus", [problem])
+    params = _class_in_file(entry["reader"], CorpusParams)
+    return params.model_validate_json(json.dumps(entry), strict=True)
 
-    Attributes:
-        name: Its name in params.yaml.
-        title: Its full name.
-        language: Language code.
-        synthetic: Whether no person ever said it.
-        licence: Terms of use.
-        citation: What to cite, "" if nothing.
-        homepage: Where it is published, "" if nowhere.
-        num_clips: How many clips it has, None if that is not fixed.
-    """
 
-    name: str
-    title: str
-    language: str
-    synthetic: bool
-    licence: str
-    citation: str
-    homepage: str
-    num_clips: int | None
+# The type of an entry under ``corpora`` and of a joint corpus' member.
+CorpusEntry = Annotated[SerializeAsAny[CorpusParams], PlainValidator(_check_entry)]
 
 
 def read_corpus_params(params: Params, name: str) -> CorpusParams:
@@ -69,24 +85,15 @@ def read_corpus_params(params: Params, name: str) -> CorpusParams:
         raise ParamsError(
             f"{params.where}: no corpus {name!r}, expected one of: {', '.join(params.corpora)}"
         )
-    kind = Annotated[CorpusParams, Field(discriminator="reader")]
-    found: CorpusParams = validate(kind, params.corpora[name], params.where, f"corpora.{name}")
+    found: CorpusParams = validate(
+        CorpusEntry, params.corpora[name], params.where, f"corpora.{name}"
+    )
     return found
 
 
-def describe(name: str, params: CorpusParams) -> Description:
-    """Say what a corpus is and how it is licensed."""
-    reader = READERS[params.reader]
-    return Description(
-        name=name,
-        title=reader.TITLE,
-        language=reader.language(params),
-        synthetic=params.is_synthetic,
-        licence=reader.LICENCE,
-        citation=reader.CITATION,
-        homepage=reader.HOMEPAGE,
-        num_clips=reader.expected_count(params),
-    )
+def build_corpus(name: str, params: CorpusParams) -> Corpus:
+    """Build a corpus from its name and its entry in params.yaml."""
+    return _class_in_file(params.reader, Corpus)(name, params)
 
 
 def obtain_corpus(
@@ -100,22 +107,22 @@ def obtain_corpus(
 
     Args:
         name: The corpus' name in params.yaml.
-        params: Its section.
+        params: Its entry.
         destination: Is replaced. Its files may share their content with the mirror or the cache
-            by hard links: they are not to be changed.
+            by hard links, so nothing may change them.
         sources: Where to look; from the environment if left out.
         progress: Opens progress bars.
 
     Raises:
-        DownloadError: If the corpus cannot be had, or listing every file that is missing,
+        DownloadError: If the corpus cannot be obtained, or listing every file that is missing,
             unexpected or not as published.
         CorpusError: If it is not laid out as its reader expects.
         BackendUnavailableError: If a package that it needs is not installed.
     """
-    reader = READERS[params.reader]
-    context = Context(name, sources or Sources.from_environment(), progress)
+    corpus = build_corpus(name, params)
+    sources = sources or Sources.from_environment()
     with atomic.replacing_folder(destination) as partial:
-        origin = reader.obtain(partial, params, context)
+        origin = corpus.obtain(partial, sources, progress)
         try:
             verify_corpus(name, params, partial, progress)
         except DownloadError as error:
@@ -125,32 +132,31 @@ def obtain_corpus(
 def verify_corpus(
     name: str, params: CorpusParams, root: Path, progress: Progress = machine.progress
 ) -> str:
-    """Compare a corpus' folder with its count and its checksums.
+    """Compare a corpus' folder with its number of utterances and its checksums.
 
     Returns:
-        What was found to be right, in a sentence.
+        What is right, in a sentence.
 
     Raises:
         DownloadError: Listing every file that is missing, unexpected or not as published.
         CorpusError: If the folder is missing or not laid out as its reader expects.
     """
-    reader = READERS[params.reader]
-    found = reader.scan(root, params)
-    expected, originals = reader.expected_count(params), reader.originals(params)
-    with progress(len(found.clips), f"verifying {name}", "files") as advance:
-        verify(name, root, found, expected, originals, len(originals) == expected, advance)
-    num_checked = sum(PurePosixPath(clip.path).stem in originals for clip in found.clips)
-    return f"{name}: {len(found.clips)} clips, {num_checked} of them verified by SHA-256"
+    corpus = build_corpus(name, params)
+    scan, originals = corpus.scan(root), corpus.originals()
+    with progress(len(scan.utterances), f"verifying {name}", "files") as advance:
+        verify(name, root, scan, corpus.num_utterances, originals, advance)
+    num_checked = sum(PurePosixPath(u.path).stem in originals for u in scan.utterances)
+    return f"{name}: {len(scan.utterances)} utterances, {num_checked} of them verified by SHA-256"
 
 
 def scan_corpus(params: CorpusParams, root: Path) -> Scan:
-    """List the clips of a corpus' folder with their labels, without opening them.
+    """List the utterances of a corpus' folder with their labels, without opening recordings.
 
     Raises:
         CorpusError: If the folder is missing, or holds nothing that the reader can use.
     """
-    found = READERS[params.reader].scan(root, params)
-    if not found.clips:
+    found = build_corpus(params.reader, params).scan(root)
+    if not found.utterances:
         listing = list_problems([f"{r.path}: {r.reason}" for r in found.rejections])
         raise CorpusError(
             f"{root}: no recordings of the corpus {params.reader}\n{listing}".rstrip()

@@ -8,37 +8,22 @@ a recording of another emotion, which their authors' own tables leave out as wel
 import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 import requests
 
-from serct.config.corpora import CremaDParams
-from serct.data.corpora.piecewise import obtain_files
-from serct.data.corpora.sources import Context, Names
-from serct.data.corpora.tree import is_audio, scan_names
-from serct.data.corpora.verification import Original, read_originals
 from serct.data.download import Remote
-from serct.data.manifest import Clip, Scan
-
-TITLE = "Crowd-sourced Emotional Multimodal Actors Dataset (CREMA-D)"
-LICENCE = "Open Database License 1.0"
-CITATION = (
-    "Cao, H., Cooper, D. G., Keutmann, M. K., Gur, R. C., Nenkova, A., & Verma, R. (2014). "
-    "CREMA-D: Crowd-sourced emotional multimodal actors dataset. IEEE Transactions on Affective "
-    "Computing 5(4). doi:10.1109/TAFFC.2014.2336244"
-)
-HOMEPAGE = "https://github.com/CheyneyComputerScience/CREMA-D"
-NAMES = Names(
-    ("crema_d", "cremad", "CREMA-D", "crema-d-mirror", "AudioWAV"),
-    max_bytes=1 << 31,
-    archives=("crema-d",),
-)
+from serct.data.manifest import Utterance
+from serct.data.reading.corpus import Corpus, CorpusParams
+from serct.data.reading.piecewise import fetch_files
+from serct.data.reading.sources import Copies, Search
+from serct.data.reading.tree import is_audio
 
 # Large files of the repository, at the state that checksums/crema_d.csv describes.
 _FILES = (
     "https://media.githubusercontent.com/media/CheyneyComputerScience/CREMA-D/"
     "1658cd342dff90010aa843eaeebd53610a08b1dc/AudioWAV"
 )
-_LEFT_OUT = frozenset({"1076_MTI_SAD_XX", "1006_TIE_NEU_XX", "1013_WSI_DIS_XX", "1017_IWW_FEA_XX"})
 _TEXTS = (
     "DFA", "IEO", "IOM", "ITH", "ITS", "IWL", "IWW", "MTI", "TAI", "TIE", "TSI", "WSI",
 )  # fmt: skip
@@ -60,65 +45,62 @@ _FILE_NAME = re.compile(
 )
 
 
-def language(params: CremaDParams) -> str:
-    """English."""
-    return "en"
+class CremaDParams(CorpusParams):
+    """The entry of CREMA-D."""
+
+    reader: Literal["crema_d"]
 
 
-def expected_count(params: CremaDParams) -> int:
-    """Clips of the whole corpus, without the four."""
-    return 7438
+class CremaD(Corpus):
+    """CREMA-D, large files of a repository."""
 
-
-def originals(params: CremaDParams) -> dict[str, Original]:
-    """Checksums of all files, as the repository's large-file pointers give them."""
-    files = read_originals("crema_d")
-    return {stem: file for stem, file in files.items() if stem not in _LEFT_OUT}
-
-
-def obtain(destination: Path, params: CremaDParams, context: Context) -> str:
-    """Fill a folder from the mirror, the cache or the authors' repository.
-
-    Only the wav files are downloaded, 0.6 of the repository's 7.5 GB.
-
-    Returns:
-        Where the files came from.
-    """
-    found = context.take_local(NAMES, destination, wanted=_is_wav)
-    if found:
-        return str(found)
-    files = originals(params)
-
-    def list_remotes(cache: Path, session: requests.Session) -> Mapping[str, Remote]:
-        return {
-            stem: Remote(f"{_FILES}/{file.path.name}", file.num_bytes, file.sha256)
-            for stem, file in files.items()
-        }
-
-    return obtain_files(files, context, NAMES, HOMEPAGE, list_remotes, destination, "crema-d-files")
-
-
-def _is_wav(path: PurePosixPath) -> bool:
-    """Take AudioWAV, or a lossless copy of it, and not AudioMP3."""
-    return is_audio(path) and path.suffix.lower() in {".wav", ".flac"}
-
-
-def scan(root: Path, params: CremaDParams) -> Scan:
-    """Read the labels from the names, wherever the files lie below ``root``."""
-    return scan_names(root, _read)
-
-
-def _read(path: PurePosixPath) -> Clip | str | None:
-    match = _FILE_NAME.fullmatch(path.stem)
-    if not match or not _FIRST_ACTOR <= int(match[1]) <= _LAST_ACTOR:
-        return "not a name of CREMA-D, expected one like 1001_DFA_ANG_XX"
-    if path.stem in _LEFT_OUT:
-        return None
-    actor, text, emotion = match.groups()
-    return Clip(
-        path=str(path),
-        speaker=actor,
-        gender="f" if int(actor) in _WOMEN else "m",
-        text_id=text,
-        emotion=_EMOTIONS[emotion],
+    params: CremaDParams
+    title = "Crowd-sourced Emotional Multimodal Actors Dataset (CREMA-D)"
+    licence = "Open Database License 1.0"
+    citation = (
+        "Cao, H., Cooper, D. G., Keutmann, M. K., Gur, R. C., Nenkova, A., & Verma, R. (2014). "
+        "CREMA-D: Crowd-sourced emotional multimodal actors dataset. IEEE Transactions on "
+        "Affective Computing 5(4). doi:10.1109/TAFFC.2014.2336244"
     )
+    homepage = "https://github.com/CheyneyComputerScience/CREMA-D"
+    language = "en"
+    num_utterances = 7438
+    copies = Copies(
+        ("crema_d", "cremad", "CREMA-D", "crema-d-mirror", "AudioWAV"),
+        max_bytes=1 << 31,
+        archives=("crema-d",),
+    )
+    checksums = "crema_d"
+    left_out = frozenset(
+        {"1076_MTI_SAD_XX", "1006_TIE_NEU_XX", "1013_WSI_DIS_XX", "1017_IWW_FEA_XX"}
+    )
+
+    def is_wanted(self, path: PurePosixPath) -> bool:
+        """Take AudioWAV, or a lossless copy of it, and not AudioMP3."""
+        return is_audio(path) and path.suffix.lower() in {".wav", ".flac"}
+
+    def fetch(self, destination: Path, search: Search) -> str:
+        """Download the wav files alone, 0.6 of the repository's 7.5 GB."""
+        files = self.originals()
+
+        def list_remotes(cache: Path, session: requests.Session) -> Mapping[str, Remote]:
+            return {
+                stem: Remote(f"{_FILES}/{file.path.name}", file.num_bytes, file.sha256)
+                for stem, file in files.items()
+            }
+
+        return fetch_files(files, search, self.homepage, list_remotes, destination, "crema-d-files")
+
+    def parse(self, path: PurePosixPath) -> Utterance | str:
+        """Return the labels that the name holds."""
+        match = _FILE_NAME.fullmatch(path.stem)
+        if not match or not _FIRST_ACTOR <= int(match[1]) <= _LAST_ACTOR:
+            return "not a name of CREMA-D, expected one like 1001_DFA_ANG_XX"
+        actor, text, emotion = match.groups()
+        return Utterance(
+            path=str(path),
+            speaker=actor,
+            gender="f" if int(actor) in _WOMEN else "m",
+            text_id=text,
+            emotion=_EMOTIONS[emotion],
+        )

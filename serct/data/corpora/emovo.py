@@ -4,22 +4,12 @@
 """
 
 import re
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
+from typing import Literal
 
-from serct.config.corpora import EmovoParams
-from serct.data.corpora.sources import Context, Names
-from serct.data.corpora.tree import scan_names
-from serct.data.corpora.verification import Original
-from serct.data.manifest import Clip, Scan
-
-TITLE = "EMOVO, an Italian emotional speech database"
-LICENCE = "CC BY-NC-SA, as listed by others; ask the authors"
-CITATION = (
-    "Costantini, G., Iaderola, I., Paoloni, A., & Todisco, M. (2014). EMOVO corpus: an Italian "
-    "emotional speech database. LREC 2014."
-)
-HOMEPAGE = "http://voice.fub.it/activities/corpora/emovo/index.html"
-NAMES = Names(("emovo", "EMOVO"), max_bytes=1 << 30)
+from serct.data.manifest import Utterance
+from serct.data.reading.corpus import Corpus, CorpusParams
+from serct.data.reading.sources import Copies
 
 # First letters of the Italian words: disgusto, gioia, neutro, paura, rabbia, sorpresa, tristezza.
 _EMOTIONS = {
@@ -29,52 +19,42 @@ _EMOTIONS = {
 _FILE_NAME = re.compile(rf"({'|'.join(_EMOTIONS)})-([fm][123])-(b[1-3]|l[1-4]|n[1-5]|d[12])", re.I)
 
 
-def language(params: EmovoParams) -> str:
-    """Italian."""
-    return "it"
+class EmovoParams(CorpusParams):
+    """The entry of EMOVO."""
+
+    reader: Literal["emovo"]
 
 
-def expected_count(params: EmovoParams) -> int:
-    """Clips of the whole corpus."""
-    return 588
+class Emovo(Corpus):
+    """EMOVO, which has no lasting address."""
 
-
-def originals(params: EmovoParams) -> dict[str, Original]:
-    """No checksums are published."""
-    return {}
-
-
-def obtain(destination: Path, params: EmovoParams, context: Context) -> str:
-    """Fill a folder from the mirror or the cache.
-
-    Returns:
-        Where the files came from.
-
-    Raises:
-        DownloadError: If it is in neither.
-    """
-    found = context.take_local(NAMES, destination)
-    if found:
-        return str(found)
-    raise context.by_hand(
-        NAMES, f"EMOVO has no address that stays; get EMOVO.zip from {HOMEPAGE} and put it there"
+    params: EmovoParams
+    title = "EMOVO, an Italian emotional speech database"
+    licence = "CC BY-NC-SA, as listed by others; ask the authors"
+    citation = (
+        "Costantini, G., Iaderola, I., Paoloni, A., & Todisco, M. (2014). EMOVO corpus: an Italian "
+        "emotional speech database. LREC 2014."
     )
+    homepage = "http://voice.fub.it/activities/corpora/emovo/index.html"
+    language = "it"
+    num_utterances = 588
+    copies = Copies(("emovo", "EMOVO"), max_bytes=1 << 30)
+    how_to_get = f"EMOVO has no lasting address; get EMOVO.zip from {homepage} and put it there"
 
+    def parse(self, path: PurePosixPath) -> Utterance | str:
+        """Return the labels that the name holds."""
+        match = _FILE_NAME.fullmatch(path.stem)
+        if not match:
+            return "not a name of EMOVO, expected one like gio-f1-b2"
+        emotion, speaker, text = (part.lower() for part in match.groups())
+        return Utterance(
+            path=str(path),
+            speaker=speaker,
+            gender=speaker[0],
+            text_id=text,
+            emotion=_EMOTIONS[emotion],
+        )
 
-def scan(root: Path, params: EmovoParams) -> Scan:
-    """Read the labels from the names, wherever the files lie below ``root``."""
-    return scan_names(root, _read, recording=lambda path: path.stem.lower())
-
-
-def _read(path: PurePosixPath) -> Clip | str:
-    match = _FILE_NAME.fullmatch(path.stem)
-    if not match:
-        return "not a name of EMOVO, expected one like gio-f1-b2"
-    emotion, speaker, text = (part.lower() for part in match.groups())
-    return Clip(
-        path=str(path),
-        speaker=speaker,
-        gender=speaker[0],
-        text_id=text,
-        emotion=_EMOTIONS[emotion],
-    )
+    def recording_name(self, path: PurePosixPath) -> str:
+        """Return the name in lower case."""
+        return path.stem.lower()

@@ -1,122 +1,113 @@
-"""Anyone's own recordings: folders named after emotions, or a table.
+"""Your own recordings: folders named after emotions, or a table.
 
 Either ``[train|validation|test/]<emotion>/[<speaker>/...]<file>``, or a CSV in the folder with the
-columns path and emotion and, if known, speaker, gender (f or m) and text. Only files that the table
-lists are taken.
+columns path and emotion and, if known, speaker, gender (f or m) and text. With a table, the corpus
+has only the files in it.
 """
 
 import csv
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Annotated, Literal
 
-from serct.config.corpora import FolderParams
+from pydantic import Field
+
 from serct.data.audio import SUFFIXES
-from serct.data.corpora.sources import Context
-from serct.data.corpora.tree import UNREAD_SUFFIXES, is_recording, list_files, place, refuse_links
-from serct.data.corpora.verification import Original
-from serct.data.manifest import SPLITS, Clip, Rejection, Scan
+from serct.data.download import Progress
+from serct.data.manifest import SPLITS, Rejection, Scan, Utterance
+from serct.data.reading.corpus import Corpus, CorpusParams
+from serct.data.reading.sources import Sources
+from serct.data.reading.tree import UNREAD_SUFFIXES, is_recording, list_files, place, refuse_links
 from serct.emotions import EMOTIONS, canonical_emotion
 from serct.errors import CorpusError, list_problems
-
-TITLE = "Recordings of your own"
-LICENCE = "yours to know"
-CITATION = ""
-HOMEPAGE = ""
 
 _GENDERS = {"": "", "f": "f", "female": "f", "m": "m", "male": "m"}
 
 
-def language(params: FolderParams) -> str:
-    """As given."""
-    return params.language
+class FolderParams(CorpusParams):
+    """Your own recordings."""
+
+    reader: Literal["folder"]
+    path: str
+    language: Annotated[str, Field(pattern=r"^[a-z]{2,3}$")]
+    table: str | None = None
 
 
-def expected_count(params: FolderParams) -> None:
-    """Nobody knows beforehand."""
+class Folder(Corpus):
+    """Your own recordings, any number of them and without checksums."""
 
+    params: FolderParams
+    title = "Recordings of your own"
+    licence = "yours to know"
 
-def originals(params: FolderParams) -> dict[str, Original]:
-    """No checksums."""
-    return {}
+    def obtain(self, destination: Path, sources: Sources, progress: Progress) -> str:
+        """Copy the recordings, so that later changes to the originals do not reach the corpus.
 
-
-def obtain(destination: Path, params: FolderParams, context: Context) -> str:
-    """Copy the recordings, so that later changes at their own place do not reach the corpus.
-
-    Returns:
-        Where the files came from.
-
-    Raises:
-        CorpusError: If the folder or table does not exist, or links lead out of the folder.
-    """
-    source = Path(params.path).expanduser()
-    if not source.is_dir():
-        raise CorpusError(f"corpora.{context.name}.path is {params.path!r}: no such folder")
-    refuse_links(source)
-    if params.table is None:
-        paths = list_files(source, is_recording)
-    else:
-        table = _inside(params.table, "table")
-        listed = [PurePosixPath(row["path"]) for row in _read_table(source, params.table)]
-        paths = [table, *(path for path in listed if (source / path).is_file())]
-    with context.progress(len(paths), f"copying {context.name}", "files") as advance:
-        place(source, destination, paths, advance, link=False)
-    return str(source)
-
-
-def scan(root: Path, params: FolderParams) -> Scan:
-    """Read the labels from the folders or the table.
-
-    Raises:
-        CorpusError: If the table is missing or malformed.
-    """
-    clips: list[Clip] = []
-    rejections: list[Rejection] = []
-    if params.table is None:
-        results = [_clip_by_folder(path) for path in list_files(root, is_recording)]
-    else:
-        results = [_clip_by_row(root, row) for row in _read_table(root, params.table)]
-    for result in results:
-        if isinstance(result, Clip):
-            clips.append(result)
+        Raises:
+            CorpusError: If the folder or table does not exist, or links lead out of the folder.
+        """
+        source = Path(self.params.path).expanduser()
+        if not source.is_dir():
+            raise CorpusError(f"corpora.{self.name}.path is {self.params.path!r}: no such folder")
+        refuse_links(source)
+        if self.params.table is None:
+            paths = list_files(source, is_recording)
         else:
-            rejections.append(result)
-    if not any(clip.split == "test" for clip in clips):
-        # Without a test part the corpus does not come divided: all of it is ours to divide.
-        clips = [replace(clip, split=None) for clip in clips]
-    return Scan(tuple(sorted(clips, key=lambda clip: clip.path)), tuple(rejections))
+            table = _inside(self.params.table, "table")
+            listed = [PurePosixPath(row["path"]) for row in _read_table(source, str(table))]
+            paths = [table, *(path for path in listed if (source / path).is_file())]
+        with progress(len(paths), f"copying {self.name}", "files") as advance:
+            place(source, destination, paths, advance, link=False)
+        return str(source)
+
+    def scan(self, root: Path) -> Scan:
+        """Read the labels from the folders or the table.
+
+        Raises:
+            CorpusError: If the table is missing or malformed.
+        """
+        if self.params.table is None:
+            found = [_by_folder(path) for path in list_files(root, is_recording)]
+        else:
+            found = [_by_row(root, row) for row in _read_table(root, self.params.table)]
+        utterances = [each for each in found if isinstance(each, Utterance)]
+        if not any(utterance.split == "test" for utterance in utterances):
+            # A corpus without a test part is not divided yet: the split stage divides all of it.
+            utterances = [replace(utterance, split="") for utterance in utterances]
+        utterances.sort(key=lambda utterance: utterance.path)
+        return Scan(tuple(utterances), tuple(r for r in found if isinstance(r, Rejection)))
 
 
-def _clip_by_folder(path: PurePosixPath) -> Clip | Rejection:
+def _by_folder(path: PurePosixPath) -> Utterance | Rejection:
     folders = path.parts[:-1]
-    split = next((split for split in SPLITS if folders and folders[0].lower() == split), None)
+    split = next((split for split in SPLITS if folders and folders[0].lower() == split), "")
     if split:
         folders = folders[1:]
     if not folders:
         return Rejection(
             str(path),
-            f"lies in no folder named after an emotion, expected one of {', '.join(EMOTIONS)}",
+            f"is in no folder named after an emotion, expected one of {', '.join(EMOTIONS)}",
         )
-    clip = _clip(path, folders[0], speaker=folders[1] if len(folders) > 1 else "")
-    return replace(clip, split=split) if isinstance(clip, Clip) else clip
+    utterance = _utterance(path, folders[0], speaker=folders[1] if len(folders) > 1 else "")
+    return replace(utterance, split=split) if isinstance(utterance, Utterance) else utterance
 
 
-def _clip_by_row(root: Path, row: dict[str, str]) -> Clip | Rejection:
+def _by_row(root: Path, row: dict[str, str]) -> Utterance | Rejection:
     path = PurePosixPath(row["path"])
     if not (root / path).is_file():
         return Rejection(str(path), "listed in the table, but there is no such file")
     gender = row.get("gender", "").lower()
     if gender not in _GENDERS:
         return Rejection(str(path), f"gender is {gender!r}, expected f, m or nothing")
-    return _clip(
+    return _utterance(
         path, row["emotion"], row.get("speaker", ""), _GENDERS[gender], row.get("text", "")
     )
 
 
-def _clip(
+def _utterance(
     path: PurePosixPath, emotion: str, speaker: str = "", gender: str = "", text_id: str = ""
-) -> Clip | Rejection:
+) -> Utterance | Rejection:
     if path.suffix.lower() in UNREAD_SUFFIXES or path.suffix.lower() not in SUFFIXES:
         return Rejection(
             str(path),
@@ -127,11 +118,11 @@ def _clip(
         name = canonical_emotion(emotion)
     except CorpusError as error:
         return Rejection(str(path), str(error))
-    return Clip(path=str(path), speaker=speaker, gender=gender, text_id=text_id, emotion=name)
+    return Utterance(path=str(path), speaker=speaker, gender=gender, text_id=text_id, emotion=name)
 
 
 def _read_table(root: Path, table: str) -> list[dict[str, str]]:
-    """Read the table's rows, stripped of blanks around the values.
+    """Read the table's rows, without blanks around the values.
 
     Raises:
         CorpusError: If it is missing, not UTF-8, lacks a column or a value, lists a path twice or
@@ -171,7 +162,7 @@ def _read_table(root: Path, table: str) -> list[dict[str, str]]:
 
 
 def _inside(name: str, where: str) -> PurePosixPath:
-    """Take a relative path in either system's notation.
+    """Return a relative path, written in the notation of Windows or of other systems.
 
     Raises:
         CorpusError: If it is empty, absolute or leads outside.

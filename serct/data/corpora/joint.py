@@ -1,83 +1,99 @@
-"""Several corpora as one: each in a folder of its own, their speakers and texts kept apart.
+"""Several corpora as one: each in a folder of its own, with its own speakers and texts.
 
-What they call an emotion is already one table, so a joint corpus needs no map. Its clips keep the
-name and the language of the corpus they are from: the `corpus` protocol leaves a whole one out.
+All corpora use one table of emotions, so a joint corpus needs no map. Its utterances keep the name
+and the language of the corpus they are from: the `corpus` protocol leaves a whole one out.
 """
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Annotated, Literal
 
-from serct.config.corpora import JointParams, SingleCorpusParams
-from serct.data.corpora.readers import SINGLE_READERS
-from serct.data.corpora.sources import Context
-from serct.data.corpora.verification import Original
-from serct.data.manifest import Clip, Rejection, Scan, common_language
+from pydantic import Field, field_validator
 
-TITLE = "Several corpora as one"
-LICENCE = "of each corpus; the strictest binds"
-CITATION = ""
-HOMEPAGE = ""
-
-
-def language(params: JointParams) -> str:
-    """The members' language, or the code for several."""
-    members = params.members.values()
-    return common_language(SINGLE_READERS[each.reader].language(each) for each in members)
+from serct.config.section import Name
+from serct.data.corpora import CorpusEntry, build_corpus
+from serct.data.download import Progress
+from serct.data.manifest import Rejection, Scan, Utterance, common_language
+from serct.data.reading.corpus import Corpus, CorpusParams
+from serct.data.reading.sources import Sources
+from serct.data.reading.verification import Original
+from serct.emotions import EMOTIONS
 
 
-def expected_count(params: JointParams) -> int | None:
-    """The members' clips together, None if that is not fixed."""
-    counts = [SINGLE_READERS[each.reader].expected_count(each) for each in params.members.values()]
-    if params.emotions is not None or None in counts:
-        return None
-    return sum(count for count in counts if count is not None)
+class JointParams(CorpusParams):
+    """Several corpora as one; ``emotions`` leaves out all others, null none."""
+
+    reader: Literal["joint"]
+    members: Annotated[dict[Name, CorpusEntry], Field(min_length=2)]
+    emotions: tuple[Literal[*EMOTIONS], ...] | None  # type: ignore[valid-type]
+
+    @field_validator("members")
+    @classmethod
+    def _single(cls, members: dict[str, CorpusParams]) -> dict[str, CorpusParams]:
+        if any(member.reader == "joint" for member in members.values()):
+            raise ValueError("a member is joint itself, expected single corpora")
+        return members
 
 
-def originals(params: JointParams) -> dict[str, Original]:
-    """Checksums of all members, as far as they are known."""
-    found: dict[str, Original] = {}
-    for each in params.members.values():
-        found |= SINGLE_READERS[each.reader].originals(each)
-    return found
+class Joint(Corpus):
+    """Several corpora as one."""
+
+    params: JointParams
+    title = "Several corpora as one"
+    licence = "of each corpus; the strictest binds"
+
+    def __init__(self, name: str, params: JointParams) -> None:
+        super().__init__(name, params)
+        self.members = [build_corpus(name, member) for name, member in params.members.items()]
+        self.is_synthetic = any(member.is_synthetic for member in self.members)
+
+    @property
+    def language(self) -> str:
+        """The members' language, or the code for several."""
+        return common_language(member.language for member in self.members)
+
+    @property
+    def num_utterances(self) -> int | None:
+        """Number of the members' utterances together, None if any is not fixed."""
+        counts = [member.num_utterances for member in self.members]
+        if self.params.emotions is not None or None in counts:
+            return None
+        return sum(count for count in counts if count is not None)
+
+    def originals(self) -> dict[str, Original]:
+        """Return what is known of the files of all members."""
+        return {stem: file for member in self.members for stem, file in member.originals().items()}
+
+    def obtain(self, destination: Path, sources: Sources, progress: Progress) -> str:
+        """Fill one folder a member, each from where it alone would come."""
+        return ", ".join(
+            member.obtain(destination / member.name, sources, progress) for member in self.members
+        )
+
+    def scan(self, root: Path) -> Scan:
+        """List the members' utterances, one member after the other."""
+        utterances: list[Utterance] = []
+        rejections: list[Rejection] = []
+        for member in self.members:
+            found = member.scan(root / member.name)
+            utterances += [
+                _as_member(utterance, member)
+                for utterance in found.utterances
+                if self.params.emotions is None or utterance.emotion in self.params.emotions
+            ]
+            rejections += [replace(r, path=f"{member.name}/{r.path}") for r in found.rejections]
+        return Scan(tuple(utterances), tuple(rejections))
 
 
-def obtain(destination: Path, params: JointParams, context: Context) -> str:
-    """Fill a folder a member, each from where it alone would come.
-
-    Returns:
-        Where the files came from.
-    """
-    origins = []
-    for name, each in params.members.items():
-        own = replace(context, name=name)
-        origins.append(SINGLE_READERS[each.reader].obtain(destination / name, each, own))
-    return ", ".join(origins)
-
-
-def scan(root: Path, params: JointParams) -> Scan:
-    """List the members' clips, one member after the other."""
-    clips: list[Clip] = []
-    rejections: list[Rejection] = []
-    for name, each in params.members.items():
-        found = SINGLE_READERS[each.reader].scan(root / name, each)
-        clips += [
-            _as_member(clip, name, each)
-            for clip in found.clips
-            if params.emotions is None or clip.emotion in params.emotions
-        ]
-        rejections += [replace(r, path=f"{name}/{r.path}") for r in found.rejections]
-    return Scan(tuple(clips), tuple(rejections))
-
-
-def _as_member(clip: Clip, name: str, params: SingleCorpusParams) -> Clip:
+def _as_member(utterance: Utterance, member: Corpus) -> Utterance:
     def own(word: str) -> str:
-        return f"{name}-{word}" if word else ""
+        return f"{member.name}-{word}" if word else ""
 
     return replace(
-        clip,
-        path=f"{name}/{clip.path}",
-        corpus=name,
-        language=SINGLE_READERS[params.reader].language(params),
-        speaker=own(clip.speaker),
-        text_id=own(clip.text_id),
+        utterance,
+        path=f"{member.name}/{utterance.path}",
+        corpus=member.name,
+        language=member.language,
+        speaker=own(utterance.speaker),
+        text_id=own(utterance.text_id),
     )

@@ -9,68 +9,80 @@ folders.
 import json
 import re
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 import requests
 
-from serct.config.corpora import TessParams
-from serct.data.corpora.piecewise import obtain_files
-from serct.data.corpora.sources import Context, Names
-from serct.data.corpora.tree import scan_names
-from serct.data.corpora.verification import Original, read_originals
 from serct.data.download import Remote, download
-from serct.data.manifest import Clip, Scan
+from serct.data.manifest import Utterance
+from serct.data.reading.corpus import Corpus, CorpusParams
+from serct.data.reading.piecewise import fetch_files
+from serct.data.reading.sources import Copies, Search
 from serct.emotions import canonical_emotion
 from serct.errors import DownloadError
-
-TITLE = "Toronto Emotional Speech Set (TESS)"
-LICENCE = "CC BY-NC-ND 4.0"
-CITATION = (
-    "Pichora-Fuller, M. K., & Dupuis, K. (2020). Toronto emotional speech set (TESS). "
-    "doi:10.5683/SP2/E8H2MF"
-)
-HOMEPAGE = "https://doi.org/10.5683/SP2/E8H2MF"
-NAMES = Names(
-    ("tess", "TESS", "TESS Toronto emotional speech set data", "TESS_Toronto_emotional_speech_set"),
-    max_bytes=1 << 30,
-)
 
 _SERVER = "https://borealisdata.ca"
 _DOI = "doi:10.5683/SP2/E8H2MF"
 _FILE_NAME = re.compile(r"(OAF?|YAF)_([a-z]+)_(angry|disgust|fear|happy|neutral|ps|sad)", re.I)
 
 
-def language(params: TessParams) -> str:
-    """English."""
-    return "en"
+class TessParams(CorpusParams):
+    """The entry of TESS."""
+
+    reader: Literal["tess"]
 
 
-def expected_count(params: TessParams) -> int:
-    """Clips of the whole corpus."""
-    return 2800
+class Tess(Corpus):
+    """TESS, the files of a data set at a Dataverse."""
 
-
-def originals(params: TessParams) -> dict[str, Original]:
-    """Checksums of all files."""
-    return read_originals("tess")
-
-
-def obtain(destination: Path, params: TessParams, context: Context) -> str:
-    """Fill a folder from the mirror, the cache or the Dataverse, in the folders of the authors.
-
-    Returns:
-        Where the files came from.
-    """
-    found = context.take_local(NAMES, destination)
-    if found:
-        return str(found)
-    # File by file: the server's bundle has no stable checksum and a size limit.
-    return obtain_files(
-        originals(params), context, NAMES, HOMEPAGE, _list_remotes, destination, "tess-files"
+    params: TessParams
+    title = "Toronto Emotional Speech Set (TESS)"
+    licence = "CC BY-NC-ND 4.0"
+    citation = (
+        "Pichora-Fuller, M. K., & Dupuis, K. (2020). Toronto emotional speech set (TESS). "
+        "doi:10.5683/SP2/E8H2MF"
     )
+    homepage = "https://doi.org/10.5683/SP2/E8H2MF"
+    language = "en"
+    num_utterances = 2800
+    copies = Copies(
+        (
+            "tess",
+            "TESS",
+            "TESS Toronto emotional speech set data",
+            "TESS_Toronto_emotional_speech_set",
+        ),
+        max_bytes=1 << 30,
+    )
+    checksums = "tess"
+
+    def fetch(self, destination: Path, search: Search) -> str:
+        """Download file by file: the server's bundle has no stable checksum and a size limit."""
+        return fetch_files(
+            self.originals(), search, self.homepage, _list_remotes, destination, "tess-files"
+        )
+
+    def parse(self, path: PurePosixPath) -> Utterance | str:
+        """Return the labels that the name holds."""
+        match = _FILE_NAME.fullmatch(path.stem)
+        if not match:
+            return "not a name of TESS, expected {OAF|YAF}_word_emotion"
+        actress, word, emotion = match.groups()
+        return Utterance(
+            path=str(path),
+            speaker="YAF" if actress.upper().startswith("Y") else "OAF",
+            gender="f",
+            text_id=word.lower(),
+            emotion=canonical_emotion(emotion),
+        )
+
+    def recording_name(self, path: PurePosixPath) -> str:
+        """Return the name in lower case, with the F that one file lacks."""
+        return path.stem.lower().replace("oa_", "oaf_", 1)
 
 
 def _list_remotes(cache: Path, session: requests.Session) -> dict[str, Remote]:
-    """Ask the Dataverse for the files of the data set, by stem.
+    """List the files of the data set at the Dataverse, by name without suffix.
 
     Source:
         https://guides.dataverse.org/en/latest/api/native-api.html, "List Files in a Dataset".
@@ -93,24 +105,3 @@ def _list_remotes(cache: Path, session: requests.Session) -> dict[str, Remote]:
         }
     except (ValueError, KeyError, TypeError) as error:
         raise DownloadError(f"{url}: not a Dataverse file listing ({error!r})") from error
-
-
-def scan(root: Path, params: TessParams) -> Scan:
-    """Read the labels from the names, wherever the files lie below ``root``."""
-    return scan_names(
-        root, _read, recording=lambda path: path.stem.lower().replace("oa_", "oaf_", 1)
-    )
-
-
-def _read(path: PurePosixPath) -> Clip | str:
-    match = _FILE_NAME.fullmatch(path.stem)
-    if not match:
-        return "not a name of TESS, expected {OAF|YAF}_word_emotion"
-    actress, word, emotion = match.groups()
-    return Clip(
-        path=str(path),
-        speaker="YAF" if actress.upper().startswith("Y") else "OAF",
-        gender="f",
-        text_id=word.lower(),
-        emotion=canonical_emotion(emotion),
-    )

@@ -1,4 +1,4 @@
-"""Corpora that are published file by file: thousands of small downloads that go on after a cut."""
+"""Download a corpus that is published file by file; a later run downloads only what is missing."""
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -6,34 +6,34 @@ from pathlib import Path
 
 import requests
 
-from serct.data.corpora.sources import Context, Names
-from serct.data.corpora.tree import place_file
-from serct.data.corpora.verification import Original
 from serct.data.download import Remote, download
+from serct.data.reading.sources import Search
+from serct.data.reading.tree import place_file
+from serct.data.reading.verification import Original
 from serct.errors import DownloadError, list_problems
 
-# Politeness: each file is a request of its own.
+# Lists the server's files, by name without suffix, from the cache folder and a session.
+ListRemotes = Callable[[Path, requests.Session], Mapping[str, Remote]]
+# Few, to spare the server: each file is a request of its own.
 _NUM_CONNECTIONS = 4
 _ENOUGH_FAILURES = 10
 
 
-def obtain_files(
+def fetch_files(
     files: Mapping[str, Original],
-    context: Context,
-    names: Names,
+    search: Search,
     homepage: str,
-    list_remotes: Callable[[Path, requests.Session], Mapping[str, Remote]],
+    list_remotes: ListRemotes,
     destination: Path,
     cache_name: str,
 ) -> str:
     """Download what the cache lacks, and place all files in the folders of their authors.
 
     Args:
-        files: All that make the corpus, by stem.
-        context: Where to keep them.
-        names: How else the corpus may be called, for the message.
-        homepage: Where people can get it.
-        list_remotes: Gives the server's files by stem, from the cache folder and a session.
+        files: All files of the corpus, by name without folder and suffix.
+        search: Where to keep them.
+        homepage: Where people can get them.
+        list_remotes: Lists the files of the server.
         destination: An empty folder.
         cache_name: The folder in the cache.
 
@@ -41,17 +41,15 @@ def obtain_files(
         Where the files came from.
 
     Raises:
-        DownloadError: Listing the files that are not on the server or could not be had; after
-            ten failures no more are tried. Files already here are kept for the next time.
+        DownloadError: Listing the files that the server lacks or that failed; after ten failures
+            no more are tried. The cache keeps what was downloaded.
     """
-    cache = context.sources.cache / cache_name
-    with context.download_lock():
+    cache = search.sources.cache / cache_name
+    with search.lock_downloads():
         missing = {stem: file for stem, file in files.items() if not _is_cached(cache, file)}
         if missing:
-            context.require_network(
-                names, homepage, f"{len(missing)} of {len(files)} files not found"
-            )
-            _download_files(missing, cache, context, homepage, list_remotes)
+            search.require_network(homepage, f"{len(missing)} of {len(files)} files not found")
+            _download_files(missing, cache, search, homepage, list_remotes)
         for file in files.values():
             place_file(cache / file.path.name, destination / file.path)
     return f"{homepage} by way of {cache}"
@@ -65,17 +63,17 @@ def _is_cached(cache: Path, file: Original) -> bool:
 def _download_files(
     missing: Mapping[str, Original],
     cache: Path,
-    context: Context,
+    search: Search,
     homepage: str,
-    list_remotes: Callable[[Path, requests.Session], Mapping[str, Remote]],
+    list_remotes: ListRemotes,
 ) -> None:
     failed: list[str] = []
     with requests.Session() as session:
         remotes = list_remotes(cache, session)
         unlisted = [f"{stem}: not listed at {homepage}" for stem in missing.keys() - remotes.keys()]
 
-        def bring(stem: str) -> None:
-            # A line that is down would otherwise be tried for every file that is left.
+        def fetch(stem: str) -> None:
+            # Without a network every file that is left would fail as well.
             if len(failed) >= _ENOUGH_FAILURES:
                 return
             try:
@@ -85,14 +83,14 @@ def _download_files(
 
         wanted = sorted(missing.keys() & remotes.keys())
         with (
-            context.progress(len(wanted), f"downloading {context.name}", "files") as advance,
+            search.progress(len(wanted), f"downloading {search.name}", "files") as advance,
             ThreadPoolExecutor(_NUM_CONNECTIONS) as pool,
         ):
-            for _ in pool.map(bring, wanted):
+            for _ in pool.map(fetch, wanted):
                 advance(1)
     if unlisted or failed:
         num_left = sum(not (cache / file.path.name).exists() for file in missing.values())
         raise DownloadError(
-            f"{context.name}: {num_left} files are still missing, the others are kept, run again "
+            f"{search.name}: {num_left} files are still missing, the others are kept, run again "
             f"to go on:\n{list_problems(sorted(unlisted) + sorted(failed))}"
         )

@@ -1,4 +1,4 @@
-"""Where a corpus comes from: the user's mirror, then the cache folder, then the network."""
+"""Where a corpus comes from: first the user's mirror, then the cache folder, then the network."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -9,8 +9,8 @@ import platformdirs
 from filelock import FileLock
 
 from serct.data.archives import SUFFIXES, extract
-from serct.data.corpora.tree import is_audio, list_files, place
 from serct.data.download import Progress
+from serct.data.reading.tree import is_audio, list_files, place
 from serct.errors import DownloadError
 
 _FALSE = ("", "0", "false", "no", "off")
@@ -21,10 +21,10 @@ class Sources:
     """The places to look in, and whether the network may be used.
 
     Attributes:
-        mirror: A folder of corpora, as folders or archives; read before anything else, never
-            written to. None if there is none.
-        cache: Where downloads are kept and go on after a cut; a corpus put there by hand is found
-            as in the mirror.
+        mirror: A folder of corpora, as folders or archives; the first place to look, read only.
+            None if there is none.
+        cache: Keeps downloads, also unfinished ones; a copy put there by hand is used like one
+            in the mirror.
         offline: Forbids the network.
     """
 
@@ -51,12 +51,12 @@ class Sources:
 
 
 @dataclass(frozen=True)
-class Names:
-    """How a corpus may be called in the mirror or the cache.
+class Copies:
+    """How a copy of a corpus may be named in the mirror or the cache.
 
     Attributes:
         folders: Names of a folder; with a suffix, also of an archive.
-        max_bytes: More than the corpus can be, unpacked.
+        max_bytes: More than the unpacked corpus can have.
         archives: Further names of an archive, without its suffix.
     """
 
@@ -66,34 +66,33 @@ class Names:
 
 
 @dataclass(frozen=True)
-class Context:
-    """What a reader needs to obtain a corpus.
+class Search:
+    """The search for one corpus, in the mirror, the cache and the network.
 
     Attributes:
-        name: The corpus' name in params.yaml.
+        name: The corpus' name in params.yaml, which is also a name of its folder.
+        copies: What a copy may be named.
         sources: Where to look.
         progress: Opens a progress bar.
     """
 
     name: str
+    copies: Copies
     sources: Sources
     progress: Progress
 
-    def take_local(
-        self,
-        names: Names,
-        destination: Path,
-        wanted: Callable[[PurePosixPath], bool] = is_audio,
+    def take_copy(
+        self, destination: Path, wanted: Callable[[PurePosixPath], bool] = is_audio
     ) -> Path | None:
         """Fill ``destination`` from the mirror or the cache.
 
         Returns:
-            The folder or archive found, None if there is none.
+            The folder or archive that was used, None if there is none.
 
         Raises:
             DownloadError: If an archive cannot be unpacked.
         """
-        for candidate in self.candidates(names):
+        for candidate in self.candidates():
             if candidate.is_dir():
                 paths = list_files(candidate, wanted)
                 if paths:
@@ -101,66 +100,67 @@ class Context:
                         place(candidate, destination, paths, advance)
                     return candidate
             elif candidate.is_file():
-                extract(candidate, destination, names.max_bytes, wanted)
+                extract(candidate, destination, self.copies.max_bytes, wanted)
                 return candidate
         return None
 
-    def candidates(self, names: Names) -> list[Path]:
-        """Every folder and archive that is looked for, in this order."""
-        folders = list(dict.fromkeys((self.name, *names.folders)))
-        file_names = [
-            *folders,
-            *(stem + suffix for stem in (*folders, *names.archives) for suffix in SUFFIXES),
-        ]
-        places = [place for place in (self.sources.mirror, self.sources.cache) if place]
-        return [place / name for place in places for name in file_names]
+    @property
+    def _folders(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((self.name, *self.copies.folders)))
 
-    def unpack_download(
+    @property
+    def _archives(self) -> tuple[str, ...]:
+        return (*self._folders, *self.copies.archives)
+
+    def candidates(self) -> list[Path]:
+        """List every folder and archive to look for, the first choice first."""
+        names = [*self._folders, *(stem + end for stem in self._archives for end in SUFFIXES)]
+        places = [place for place in (self.sources.mirror, self.sources.cache) if place]
+        return [place / name for place in places for name in names]
+
+    def unpack(
         self,
         archive: Path,
         destination: Path,
-        names: Names,
         wanted: Callable[[PurePosixPath], bool] = is_audio,
     ) -> None:
-        """Unpack what was just downloaded; what cannot be unpacked is not kept for the next try.
+        """Unpack a fresh download; remove it if that fails, so that the next try downloads again.
 
         Raises:
             DownloadError: If it is no archive, or a damaged one.
         """
         try:
-            extract(archive, destination, names.max_bytes, wanted)
+            extract(archive, destination, self.copies.max_bytes, wanted)
         except DownloadError:
             archive.unlink(missing_ok=True)
             raise
 
-    def require_network(self, names: Names, homepage: str, missing: str = "") -> None:
-        """Make sure that the network may be used.
+    def require_network(self, address: str, missing: str = "") -> None:
+        """Check that the network may be used.
 
         Raises:
-            DownloadError: If it may not, saying what is missing, where it was looked for, and how
-                to get it.
+            DownloadError: If it may not, saying what is missing, where this looked for it, and
+                how to get it.
         """
         if self.sources.offline:
             raise DownloadError(
                 f"{self.name}: {missing or 'not found'}, and SERCT_OFFLINE forbids the network.\n"
-                f"{self.where_to_put(names)}\nGet it from {homepage}, or unset SERCT_OFFLINE"
+                f"{self._where_to_put()}\nGet it from {address}, or unset SERCT_OFFLINE"
             )
 
-    def by_hand(self, names: Names, how: str) -> DownloadError:
-        """The error for a corpus that only a person can get, saying how and where to put it."""
-        return DownloadError(f"{self.name}: {how}\n{self.where_to_put(names)}")
+    def by_hand(self, how: str) -> DownloadError:
+        """Return the error for a corpus that only a person can get: how, and where to put it."""
+        return DownloadError(f"{self.name}: {how}\n{self._where_to_put()}")
 
-    def where_to_put(self, names: Names) -> str:
-        """Say which folders and archives are looked for."""
-        folders = list(dict.fromkeys((self.name, *names.folders)))
+    def _where_to_put(self) -> str:
         mirror = self.sources.mirror or "(SERCT_MIRROR is not set)"
         return (
-            f"Looked for a folder {' or '.join(folders)}, or an archive "
-            f"{' or '.join((*folders, *names.archives))} ending in {', '.join(SUFFIXES)}, in\n"
+            f"Looked for a folder {' or '.join(self._folders)}, or an archive "
+            f"{' or '.join(self._archives)} ending in {', '.join(SUFFIXES)}, in\n"
             f"  the mirror {mirror}\n  the cache {self.sources.cache}"
         )
 
-    def download_lock(self) -> FileLock:
-        """Keep two processes from downloading the same corpus into one cache."""
+    def lock_downloads(self) -> FileLock:
+        """Return a lock that keeps two processes from downloading one corpus into one cache."""
         self.sources.cache.mkdir(parents=True, exist_ok=True)
         return FileLock(self.sources.cache / f".{self.name}.lock")

@@ -1,8 +1,8 @@
-"""A program of its own: speak sentences with eSpeak NG into wav files.
+"""Speak sentences with eSpeak NG into wav files: a program of its own.
 
-eSpeak NG keeps its state in globals, so what was spoken before changes the bytes of what is spoken
-next. One process for each corpus, in one order, makes them the same on every run; it also keeps
-the library's messages and crashes out of the pipeline.
+eSpeak NG keeps its state in globals, so each sentence changes the bytes of the next. With one
+process for each corpus and one order of sentences, the bytes are the same on every run. The process
+also keeps the library's messages and crashes out of the pipeline.
 
 Run as ``python espeak.py FOLDER`` with a JSON list of sentences on standard input, each
 {"file", "voice", "text", "rate", "volume", "pitch", "range"}. Exits with 3 where the library is
@@ -29,7 +29,7 @@ _CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes
 
 
 def main() -> None:
-    """Speak what standard input asks for."""
+    """Speak the sentences on standard input."""
     folder, sentences = Path(sys.argv[1]), json.load(sys.stdin)
     try:
         loader: Any = importlib.import_module("espeakng_loader")
@@ -43,17 +43,17 @@ def main() -> None:
     )
     if sample_rate <= 0:
         sys.exit(f"eSpeak NG cannot start with its data at {data}: {sample_rate}")
-    voice = _Voice(library)
+    speaker = _Speaker(library)
     for sentence in sentences:
         with wave.open(str(folder / sentence["file"]), "wb") as file:
             file.setnchannels(1)
             file.setsampwidth(2)
             file.setframerate(sample_rate)
-            file.writeframes(voice.speak(sentence))
+            file.writeframes(speaker.speak(sentence))
 
 
-class _Voice:
-    """The library, from a sentence to its samples."""
+class _Speaker:
+    """The library, which turns a sentence into samples."""
 
     def __init__(self, library: ctypes.CDLL) -> None:
         self._library = library
@@ -68,13 +68,13 @@ class _Voice:
         return 0
 
     def speak(self, sentence: dict[str, Any]) -> bytes:
-        """Give the int16 samples of a sentence."""
+        """Return the samples of a sentence, int16 bytes."""
         self._pieces.clear()
         voice, text = sentence["voice"], sentence["text"]
         _check(self._library.espeak_SetVoiceByName(voice.encode()), voice)
         for name, number in _PARAMETERS.items():
             _check(self._library.espeak_SetParameter(number, sentence[name], 0), name)
-        # Its position arguments are ignored when both are 0; the size includes the final NUL.
+        # Both position arguments are 0, which means none; the size includes the final NUL.
         size = len(text.encode()) + 1
         _check(
             self._library.espeak_Synth(

@@ -1,7 +1,7 @@
-"""The files of a corpus' folder: listed in one order everywhere, placed, and told apart.
+"""List, copy and scan the files of a corpus' folder, in one order on every machine.
 
-What is not audio by its suffix (transcripts, tables, licences) and what is hidden (.DS_Store, ._x,
-__MACOSX) is no recording: it is neither copied nor scanned.
+A file is a recording by its suffix. Transcripts, tables, licences and hidden files (.DS_Store,
+._x, __MACOSX) are none: they are neither copied nor scanned.
 """
 
 import filecmp
@@ -13,22 +13,22 @@ from pathlib import Path, PurePosixPath
 
 from serct.data.audio import SUFFIXES
 from serct.data.download import Advance
-from serct.data.manifest import Clip, Rejection, Scan
+from serct.data.manifest import Rejection, Scan, Utterance
 from serct.errors import CorpusError, list_problems
 
-# Formats of phones and cameras: recordings, but none that this project decodes.
+# Recordings of phones and cameras, in formats that this project does not decode.
 UNREAD_SUFFIXES = (
     ".m4a", ".aac", ".wma", ".opus", ".amr", ".3gp", ".au", ".webm", ".mp4", ".mov", ".mkv",
 )  # fmt: skip
 
 
 def is_audio(path: PurePosixPath) -> bool:
-    """Tell whether a path inside a corpus names a recording that can be read."""
+    """Return whether a path inside a corpus names a recording that can be decoded."""
     return _is_shown(path) and path.suffix.lower() in SUFFIXES
 
 
 def is_recording(path: PurePosixPath) -> bool:
-    """Like `is_audio`, or a recording in a format that cannot be read."""
+    """Return whether a path names a recording, also in a format that cannot be decoded."""
     return _is_shown(path) and path.suffix.lower() in SUFFIXES + UNREAD_SUFFIXES
 
 
@@ -60,14 +60,14 @@ def place(
     advance: Advance,
     link: bool = True,
 ) -> None:
-    """Bring files from one folder into another, in the same layout.
+    """Link or copy files from one folder into another, in the same layout.
 
     Args:
         source: May be read-only and on another device.
         destination: Gets the files.
         paths: Relative to ``source``.
         advance: Called with 1 for each file.
-        link: Share the content by hard links where the file system can: nothing is copied.
+        link: Make hard links where the file system allows them, instead of copies.
     """
     for path in paths:
         place_file(source / path, destination / path, link)
@@ -75,7 +75,7 @@ def place(
 
 
 def place_file(source: Path, target: Path, link: bool = True) -> None:
-    """Link or copy one file, following a symbolic link to what it names."""
+    """Link or copy one file; of a symbolic link, its target."""
     target.parent.mkdir(parents=True, exist_ok=True)
     source = source.resolve()
     if link:
@@ -90,11 +90,10 @@ def place_file(source: Path, target: Path, link: bool = True) -> None:
 
 
 def refuse_links(root: Path) -> None:
-    """Make sure that everything below a folder really lies in it.
+    """Check that no link in a folder leads out of it.
 
     Raises:
-        CorpusError: Naming every link to a folder, and every link to a file that is elsewhere or
-            does not exist.
+        CorpusError: Naming every link to a folder, to a missing file, or to a file elsewhere.
     """
     problems = []
     inside = root.resolve()
@@ -116,7 +115,7 @@ def refuse_links(root: Path) -> None:
 def set_copies_aside(
     root: Path, named: Iterable[tuple[str, PurePosixPath]]
 ) -> tuple[list[PurePosixPath], list[Rejection]]:
-    """Keep one file of each recording: archives often hold a corpus twice, in nested folders.
+    """Keep one file of each recording: many archives hold a corpus twice, in nested folders.
 
     Args:
         root: The corpus' folder.
@@ -142,26 +141,26 @@ def set_copies_aside(
 
 def scan_names(
     root: Path,
-    read: Callable[[PurePosixPath], Clip | str | None],
+    read: Callable[[PurePosixPath], Utterance | str | None],
     recording: Callable[[PurePosixPath], str] = lambda path: path.stem,
 ) -> Scan:
-    """List the clips of a corpus whose paths hold their labels, wherever they lie below ``root``.
+    """List the utterances of a corpus whose paths hold their labels, in any folder of ``root``.
 
     Args:
         root: The corpus' folder.
-        read: Gives a path's clip, or why it is none, or None for what is left out on purpose.
-        recording: Names what a path holds; paths of one name must be equal copies.
+        read: Returns a path's utterance, or why it is none, or None if it is left out on purpose.
+        recording: Returns the name of what a path holds; paths of one name must be equal copies.
 
     Raises:
         CorpusError: If the folder does not exist.
     """
-    clips: dict[PurePosixPath, Clip] = {}
+    utterances: dict[PurePosixPath, Utterance] = {}
     rejections: list[Rejection] = []
     for path in list_files(root):
         found = read(path)
-        if isinstance(found, Clip):
-            clips[path] = found
+        if isinstance(found, Utterance):
+            utterances[path] = found
         elif found is not None:
             rejections.append(Rejection(str(path), found))
-    kept, copies = set_copies_aside(root, [(recording(path), path) for path in clips])
-    return Scan(tuple(clips[path] for path in kept), tuple(rejections + copies))
+    kept, copies = set_copies_aside(root, [(recording(path), path) for path in utterances])
+    return Scan(tuple(utterances[path] for path in kept), tuple(rejections + copies))

@@ -1,4 +1,4 @@
-"""Check an obtained corpus against what its authors published: names, counts, content."""
+"""Compare a corpus with what its authors published: names, counts, content."""
 
 import csv
 import io
@@ -13,11 +13,11 @@ import soundfile
 from serct.config.params import CheckParams
 from serct.data.audio import read_recording
 from serct.data.download import Advance, file_digest
-from serct.data.manifest import Clip, Scan
+from serct.data.manifest import Scan, Utterance
 from serct.errors import AudioError, DownloadError, list_problems
 
-# Nothing but what makes a file unreadable: whether it is usable is the manifest's to judge.
-_READABLE = CheckParams(silence_peak=0.0, max_duration_s=3600.0, max_rejected=0)
+# Only what makes a file unreadable: the manifest stage decides what is usable.
+_READABLE = CheckParams.model_construct(silence_peak=0.0, max_duration_s=3600.0, max_rejected=0)
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Original:
     Attributes:
         path: In the official layout.
         num_bytes: Its size.
-        sha256: Of its bytes.
-        audio_sha256: `serct.data.audio.Recording.digest`, "" if unknown: the same for any lossless
-            copy, whatever its container.
+        sha256: Digest of its bytes.
+        audio_sha256: `serct.data.audio.Recording.digest`, equal for every lossless copy; "" if
+            unknown.
     """
 
     path: PurePosixPath
@@ -39,12 +39,13 @@ class Original:
 
 
 def read_originals(name: str) -> dict[str, Original]:
-    """Read the list ``checksums/<name>.csv`` that comes with the package.
+    """Read the list ``serct/data/corpora/checksums/<name>.csv``.
 
     Returns:
         Each file by its name without folder and suffix, since copies differ in both.
     """
-    text = resources.files(__package__).joinpath("checksums", f"{name}.csv").read_text("utf-8")
+    folder = resources.files("serct.data.corpora").joinpath("checksums")
+    text = folder.joinpath(f"{name}.csv").read_text("utf-8")
     rows = csv.DictReader(io.StringIO(text))
     return {
         PurePosixPath(row["path"]).stem: Original(
@@ -63,55 +64,55 @@ def verify(
     scan: Scan,
     expected_count: int | None,
     originals: dict[str, Original],
-    is_complete_list: bool,
     advance: Advance,
 ) -> None:
-    """Compare a corpus with its count and its list of checksums.
+    """Compare a corpus with its number of utterances and its list of checksums.
 
     Args:
         corpus: Its name, for the message.
         root: Its folder.
         scan: What its reader found there.
-        expected_count: Number of clips, None if any number above 0 will do.
-        originals: What is known of its files, by stem; may be empty.
-        is_complete_list: Whether ``originals`` names all of them.
-        advance: Called with 1 for each clip.
+        expected_count: Number of utterances, None if any number above 0 is right.
+        originals: What is known of its files, by name without folder and suffix; it names all of
+            them if it has ``expected_count`` entries.
+        advance: Called with 1 for each utterance.
 
     Raises:
         DownloadError: Listing every file that is missing, unexpected, or has other content.
     """
-    by_stem = {PurePosixPath(clip.path).stem: clip for clip in scan.clips}
+    by_stem = {PurePosixPath(utterance.path).stem: utterance for utterance in scan.utterances}
 
-    def check(clip: Clip) -> str | None:
-        original = originals.get(PurePosixPath(clip.path).stem)
+    def check(utterance: Utterance) -> str | None:
+        path = root / utterance.path
+        original = originals.get(PurePosixPath(utterance.path).stem)
         try:
-            problem = _difference(root / clip.path, original) if original else None
+            problem = _difference(path, original) if original else None
         except AudioError as error:
-            problem = str(error).removeprefix(f"{root / clip.path}: ")
+            problem = str(error).removeprefix(f"{path}: ")
         advance(1)
-        return f"{clip.path}: {problem}" if problem else None
+        return f"{utterance.path}: {problem}" if problem else None
 
     # Hashing and decoding release the interpreter lock, so threads use all cores.
     with ThreadPoolExecutor() as pool:
-        problems = [problem for problem in pool.map(check, scan.clips) if problem]
-    if is_complete_list:
+        problems = [problem for problem in pool.map(check, scan.utterances) if problem]
+    if len(originals) == expected_count:
         missing = sorted(str(originals[stem].path) for stem in originals.keys() - by_stem.keys())
         problems += [f"{path}: missing" for path in missing]
         unknown = sorted(by_stem[stem].path for stem in by_stem.keys() - originals.keys())
         problems += [f"{path}: not a file of this corpus" for path in unknown]
-    found, expected = len(scan.clips), expected_count
-    if found == 0 or problems or expected not in (None, found):
-        # How many refused files are too many is the manifest's to judge, unless they explain this.
+    found = len(scan.utterances)
+    if found == 0 or problems or expected_count not in (None, found):
+        # The manifest stage decides how many refused files are too many, unless they explain this.
         problems += [f"{r.path}: {r.reason}" for r in scan.rejections]
-        wanted = "at least one" if expected is None else str(expected)
+        wanted = "at least one" if expected_count is None else str(expected_count)
         raise DownloadError(
-            f"{corpus}: not the expected files: found {found} usable clips, expected {wanted}\n"
-            + list_problems(problems, limit=100)
+            f"{corpus}: not the expected files: found {found} usable utterances, "
+            f"expected {wanted}\n" + list_problems(problems, limit=100)
         )
 
 
 def _difference(path: Path, original: Original) -> str | None:
-    """Say how a file differs from the original; equal bytes or equal samples are no difference."""
+    """Return how a file differs from the original, None if its bytes or samples are equal."""
     has_its_size = path.stat().st_size == original.num_bytes
     if has_its_size and file_digest(path) == original.sha256:
         return None
@@ -125,7 +126,7 @@ def _difference(path: Path, original: Original) -> str | None:
 
 
 def _plain_wav_digest(path: Path) -> str:
-    """SHA-256 of the wav of these samples with the shortest header: undoes a lossless copy."""
+    """Return the SHA-256 of these samples as a wav with the shortest header."""
     samples, sample_rate = soundfile.read(path, dtype="int16", always_2d=True)
     wav = io.BytesIO()
     soundfile.write(wav, samples, sample_rate, format="WAV", subtype="PCM_16")

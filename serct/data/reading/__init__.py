@@ -1,0 +1,1 @@
+"""What all corpora share: where to find a copy, how to download, list, label and verify files."""
