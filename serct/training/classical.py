@@ -4,13 +4,13 @@ Shapes: n clips, N samples of a row, F columns of what a model is fitted to, K e
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import numpy as np
 import torch
+from pydantic import JsonValue
 
-from serct.config.augmentation import AugmentParams
 from serct.config.models import ModelParams
 from serct.config.params import TrainParams
 from serct.data.shards import ShardDataset
@@ -111,7 +111,7 @@ def _as_they_are(dataset: ShardDataset) -> Floats:
     return dataset.batch(np.arange(len(dataset)), dataset.meta.num_samples).waveforms
 
 
-def _changed(dataset: ShardDataset, augment: AugmentParams) -> Floats:
+def _changed(dataset: ShardDataset, augment: Mapping[str, JsonValue]) -> Floats:
     """Give a changed version of each clip, drawn from torch's generator. [n, N']."""
     change = Augmentation(augment, dataset.meta.sample_rate_hz)
     parts: list[Array] = []

@@ -27,7 +27,7 @@ from serct.errors import TrainingError
 from serct.evaluation.evaluate import TorchClassifier, evaluate, predict
 from serct.models import build_model, is_classical
 from serct.runtime import distributed, machine
-from serct.training.augmentation import Augmentation
+from serct.training.augmentation import Augmentation, dump_augment
 from serct.training.batches import DeviceBatches, TensorBatch, epoch_batches
 from serct.training.classical import fit_classical
 from serct.training.state import (
@@ -42,7 +42,11 @@ from serct.training.state import (
 
 
 def fingerprint(model: ModelParams, train: TrainParams, seed: int, shards_digest: str) -> str:
-    """Digest of all that decides a training's outcome; equal for a repetition."""
+    """Compute a digest of all that decides a training's outcome; equal for a repetition.
+
+    Raises:
+        ParamsError: If ``train.augment`` is not valid.
+    """
     content: dict[str, Any] = {
         "model": model.model_dump(mode="json", exclude={"train"}),
         "train": train.model_dump(mode="json"),
@@ -50,6 +54,8 @@ def fingerprint(model: ModelParams, train: TrainParams, seed: int, shards_digest
         "shards": shards_digest,
         "serct": __version__,
     }
+    if train.augment is not None:
+        content["train"]["augment"] = dump_augment(train.augment)
     if distributed.size() > 1:
         # Each process draws its own dropout and augmentation.
         content["processes"] = distributed.size()
