@@ -108,6 +108,7 @@ def export_onnx(
 
 def trace(model: Serct, path: Path) -> None:
     """Write a model as ONNX in float32, batch and length open."""
+    from onnx_ir.passes.common import ClearMetadataAndDocStringPass
     from onnxscript import optimizer
     from torch.export import Dim
 
@@ -134,6 +135,8 @@ def trace(model: Serct, path: Path) -> None:
     optimizer.optimize_ir(
         program.model, input_size_limit=_LARGEST_WEIGHT, output_size_limit=_LARGEST_WEIGHT
     )
+    # A stack trace a node would double a small file, and show the paths of this machine.
+    ClearMetadataAndDocStringPass()(program.model)
     program.save(path, external_data=False)
 
 
