@@ -16,7 +16,7 @@ from serct.training.effects import effect_names, load_effect
 
 
 class Augmentation:
-    """The effects that ``augment`` in params.yaml switches on, in the order of their stages."""
+    """Applies the effects that ``augment`` switches on, in the order of their stages."""
 
     def __init__(self, augment: Mapping[str, JsonValue], sample_rate_hz: int) -> None:
         """Prepare for clips of one sample rate.

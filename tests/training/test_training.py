@@ -108,7 +108,7 @@ def test_resuming_after_an_exception_equals_never_stopping(
     ]
 
 
-def test_the_average_of_weights_is_what_is_judged_and_kept(
+def test_the_average_of_weights_is_what_is_validated_and_kept(
     tiny_params: Params, tone_shards: Path, tmp_path: Path
 ) -> None:
     plain = fit_tones(tiny_params, tone_shards, tmp_path / "a", epochs=1)
@@ -126,7 +126,7 @@ def test_the_average_follows_its_closed_form(tiny_params: Params) -> None:
     for weight in (8.0, 4.0, 0.0):  # the first one is taken as it is
         torch.nn.init.constant_(module.weight, weight)
         learner.averaged.update_parameters(module)
-    assert learner.judged.weight.item() == 0.75 * (0.75 * 8 + 0.25 * 4)
+    assert learner.eval_module.weight.item() == 0.75 * (0.75 * 8 + 0.25 * 4)
 
 
 KILLED = """

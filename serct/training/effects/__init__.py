@@ -1,6 +1,6 @@
 """Audio effects, one a file: the file's name is the effect's key under ``augment`` in params.yaml.
 
-A file holds what `Effect` lists, and nothing names it elsewhere. Here stands what effects share.
+A file holds the names of `Effect` and is listed nowhere else. This module holds the shared parts.
 
 Shapes: B batch, M samples, L places.
 """
