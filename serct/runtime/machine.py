@@ -35,9 +35,9 @@ def setup_logging() -> None:
 
 @contextmanager
 def progress(total: int, label: str, unit: str = "it") -> Iterator[Callable[..., None]]:
-    """Show how far a long step is and when it will end, on stderr.
+    """Show on stderr how far a long step is and when it will end.
 
-    On a terminal that is a bar; in a log it is a line every ten seconds.
+    On a terminal as a bar; in a log as a line every ten seconds.
 
     Yields:
         A function to call with the number of units just finished (1 if left out).
@@ -91,21 +91,21 @@ class _LineProgress:
 def keep_freed_memory() -> None:
     """Let this process keep the memory it frees, for its next tensors.
 
-    glibc gives large blocks back to the system at once, which then clears them anew for each
-    tensor of each step: on two cores that took a third of the time of a training. Elsewhere than
-    on glibc this does nothing.
+    glibc returns large blocks to the system at once, which then clears them anew for each tensor
+    of each step: on two cores that took a third of the time of a training. Without glibc this
+    function does nothing.
     """
     m_trim_threshold, m_mmap_max = -1, -4
     try:
         library = ctypes.CDLL("libc.so.6")
     except OSError:
         return
-    library.mallopt(m_mmap_max, 0)  # no block comes from the system one by one
-    library.mallopt(m_trim_threshold, -1)  # and none is given back
+    library.mallopt(m_mmap_max, 0)  # no block is requested from the system one by one
+    library.mallopt(m_trim_threshold, -1)  # and none is returned
 
 
 def num_threads() -> int:
-    """How many threads this process may keep busy: OMP_NUM_THREADS if set, else one a core.
+    """Return how many threads this process may use: OMP_NUM_THREADS if set, else one a core.
 
     Ray and `serct repro --jobs` set it to a process' share of the machine.
     """
@@ -113,7 +113,7 @@ def num_threads() -> int:
 
 
 def seed_everything(seed: int, deterministic: bool) -> None:
-    """Seed Python, NumPy and torch; with ``deterministic`` refuse kernels that vary."""
+    """Seed Python, NumPy and torch; with ``deterministic`` allow only kernels that repeat."""
     import torch
 
     random.seed(seed)
@@ -129,7 +129,7 @@ def pick_device(wanted: str) -> "torch.device":
     """Choose the device: for "auto" CUDA, else MPS, else the CPU.
 
     Raises:
-        TrainingError: If a named device is not there.
+        TrainingError: If this machine has no such device.
     """
     import torch
 
@@ -184,7 +184,7 @@ def tensor_float32(is_allowed: bool) -> Iterator[None]:
 
 
 def computes_bfloat16(device: "torch.device") -> bool:
-    """Whether the device computes bfloat16 itself, faster than float32."""
+    """Check whether the device computes bfloat16 itself, faster than float32."""
     import torch
 
     if device.type == "cuda":
@@ -198,7 +198,7 @@ def computes_bfloat16(device: "torch.device") -> bool:
 
 @dataclass(frozen=True)
 class Machine:
-    """What a measurement was made on."""
+    """The hardware of a measurement."""
 
     cpu: str
     num_cores: int
@@ -223,7 +223,7 @@ def _cpu_name() -> str:
 
 
 def git_commit() -> str | None:
-    """The commit of the code that runs, "+changes" behind it if the checkout differs from it."""
+    """Return the commit of this code, followed by "+changes" if the checkout differs from it."""
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None
