@@ -20,7 +20,8 @@ from serct.models.checkpoint import load_model
 from serct.reports.model_card import model_card
 from serct.runtime import atomic
 from serct.runtime.atomic import write_json
-from serct.runtime.machine import pick_device, progress
+from serct.runtime.devices import pick_device
+from serct.runtime.log import progress
 from serct.tracking.tracked import add_to_run
 
 

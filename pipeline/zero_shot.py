@@ -19,7 +19,8 @@ from serct.evaluation.subgroups import interval_of_ua
 from serct.models.checkpoint import Card, load_model
 from serct.runtime import atomic
 from serct.runtime.atomic import write_json
-from serct.runtime.machine import pick_device, progress
+from serct.runtime.devices import pick_device
+from serct.runtime.log import progress
 from serct.tracking.tracked import add_to_run
 
 

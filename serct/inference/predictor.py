@@ -15,7 +15,7 @@ from serct.evaluation.evaluate import Classifier, VoiceClassifier, as_classifier
 from serct.inference.onnx_model import MODEL_FILE, OnnxClassifier
 from serct.models.checkpoint import Card, load_card, load_model
 from serct.runtime.arrays import Floats, Pcm
-from serct.runtime.machine import pick_device, pick_precision
+from serct.runtime.devices import pick_device, pick_precision
 from serct.tracking import find_model
 
 # What a user's file may be; silence is refused since no emotion can be heard in it.

@@ -17,7 +17,8 @@ from typing import Any
 
 from serct.config.params import RayExecutor
 from serct.errors import SerctError, TrainingError
-from serct.runtime.machine import keep_freed_memory, setup_logging
+from serct.runtime.log import setup_logging
+from serct.runtime.machine import keep_freed_memory
 
 # Variables that a worker needs from this process; its other ones come from where Ray was started.
 _PASSED_ON = ("SERCT_", "MLFLOW_", "AWS_", "DVC_", "OMP_", "RAY_SERVE_")

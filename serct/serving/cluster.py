@@ -5,7 +5,7 @@ import signal
 import threading
 
 from serct.config.params import RayExecutor
-from serct.runtime.machine import logger
+from serct.runtime.log import logger
 from serct.runtime.ray_cluster import connected, remote
 from serct.serving.service import create_service
 from serct.serving.settings import Settings

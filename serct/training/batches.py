@@ -14,7 +14,7 @@ from torch import Tensor
 
 from serct.data.shards import Batch, ShardDataset
 from serct.runtime.arrays import Integers
-from serct.runtime.machine import logger
+from serct.runtime.log import logger
 
 # Of the memory that is free on a GPU, what a corpus may take; the rest is for the model.
 _SHARE_OF_MEMORY = 0.25

@@ -17,7 +17,7 @@ from serct.data.shards import ShardDataset
 from serct.evaluation.metrics import score
 from serct.models import build_classical
 from serct.models.classical.estimator import Array, Progress, fill_up
-from serct.runtime import machine
+from serct.runtime import log
 from serct.runtime.arrays import Floats
 from serct.training.augmentation import Augmentation
 from serct.training.state import EpochRow, Fitted, now
@@ -95,7 +95,7 @@ def fit_classical(
 @contextmanager
 def _progress(what: str) -> Iterator[Progress]:
     """Show how far a step is; it reports its parts done and its parts in all."""
-    with machine.progress(1000, what, "per mille") as advance:
+    with log.progress(1000, what, "per mille") as advance:
         done = 0
 
         def show(part: int, parts: int) -> None:

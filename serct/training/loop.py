@@ -26,7 +26,7 @@ from serct.data.shards import ShardDataset
 from serct.errors import TrainingError
 from serct.evaluation.evaluate import TorchClassifier, evaluate, predict
 from serct.models import build_model, is_classical
-from serct.runtime import distributed, machine
+from serct.runtime import devices, distributed, log
 from serct.training.augmentation import Augmentation, dump_augment
 from serct.training.batches import DeviceBatches, TensorBatch, epoch_batches
 from serct.training.classical import fit_classical
@@ -89,8 +89,8 @@ def fit(
     Raises:
         TrainingError: If the loss is no longer finite, or the device is not there.
     """
-    machine.seed_everything(seed, train.deterministic)
-    device = machine.pick_device(train.device)
+    devices.seed_everything(seed, train.deterministic)
+    device = devices.pick_device(train.device)
     if is_classical(model):
         return fit_classical(model, train, seed, train_set, validation_set, on_epoch)
     module = build_model(
@@ -105,7 +105,7 @@ def fit(
     for past in state.history:
         on_epoch(past)
     if state.history:
-        machine.logger.info("resuming after epoch %d", len(state.history))
+        log.logger.info("resuming after epoch %d", len(state.history))
     classifier = TorchClassifier(learner.eval_module, device)
     batches = DeviceBatches(train_set, device)
     for epoch in range(len(state.history) + 1, train.epochs + 1):
@@ -126,7 +126,7 @@ def fit(
         if distributed.rank() == 0:
             save_state(state_path, state, learner)
         on_epoch(row)
-        machine.logger.info(
+        log.logger.info(
             "epoch %d/%d: loss %.4f (train), %.4f (validation), UA %.4f, %.1f s",
             epoch, train.epochs, train_loss, scores.loss, scores.ua, row.seconds,
         )  # fmt: skip
@@ -206,8 +206,8 @@ def _train_epoch(
     augment = Augmentation(train.augment, dataset.meta.sample_rate_hz) if train.augment else None
     learner.module.train()
     with (
-        machine.progress(len(order), f"epoch {epoch}/{train.epochs}", "steps") as advance,
-        machine.tensor_float32(is_allowed=train.precision == "tf32"),
+        log.progress(len(order), f"epoch {epoch}/{train.epochs}", "steps") as advance,
+        devices.tensor_float32(is_allowed=train.precision == "tf32"),
     ):
         for batch, batch_size, rate in zip(batches(order), sizes, rates, strict=True):
             if augment is not None:
@@ -251,7 +251,7 @@ def train_step(
         The mean loss over ``batch`` and how many of its clips were predicted right.
     """
     device = batch.waveforms.device
-    precision = machine.pick_precision(train.precision, device)
+    precision = devices.pick_precision(train.precision, device)
     for group in optimizer.param_groups:
         group["lr"] = rate
     with torch.autocast(device.type, precision, enabled=precision != torch.float32):

@@ -11,7 +11,7 @@ from serct.config.params import Params
 from serct.data.shards import ShardDataset
 from serct.models import build_classical, read_model_params
 from serct.models.classical.estimator import Array, ClassicalModel
-from serct.runtime.machine import seed_everything
+from serct.runtime.devices import seed_everything
 from serct.training import classical as classical_training
 from serct.training.classical import fit_classical
 from serct.training.state import Fitted

@@ -16,7 +16,7 @@ from serct.data.corpora.verification import verify
 from serct.data.download import Progress
 from serct.data.manifest import Scan
 from serct.errors import CorpusError, DownloadError, ParamsError, list_problems
-from serct.runtime import atomic, machine
+from serct.runtime import atomic, log
 
 __all__ = [
     "READERS",
@@ -94,7 +94,7 @@ def obtain_corpus(
     params: CorpusParams,
     destination: Path,
     sources: Sources | None = None,
-    progress: Progress = machine.progress,
+    progress: Progress = log.progress,
 ) -> None:
     """Fill a folder with a corpus and verify it, whole or not at all.
 
@@ -123,7 +123,7 @@ def obtain_corpus(
 
 
 def verify_corpus(
-    name: str, params: CorpusParams, root: Path, progress: Progress = machine.progress
+    name: str, params: CorpusParams, root: Path, progress: Progress = log.progress
 ) -> str:
     """Compare a corpus' folder with its count and its checksums.
 
