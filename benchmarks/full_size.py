@@ -24,7 +24,7 @@ from serct.data.splitting import split_utterances
 from serct.errors import SerctError
 from serct.evaluation.evaluate import as_classifier, evaluate, evaluate_zero_shot
 from serct.models import read_model_params
-from serct.runtime import machine
+from serct.runtime import devices, log, machine
 from serct.runtime.atomic import write_json
 from serct.training.loop import fit
 
@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--rates", nargs="*", type=float, default=[1e-5, 1e-3])
     parser.add_argument("--epochs", type=int, help="instead of the params' number")
     arguments = parser.parse_args()
-    machine.setup_logging()
+    log.setup_logging()
     machine.keep_freed_memory()
     params = read_params(arguments.params)
     shards = {"tess": preprocess(params, "tess", arguments.tess, arguments.work)}
@@ -100,7 +100,7 @@ def train_and_test(
     started = time.perf_counter()
     fitted = fit(read_model_params(params, name), train, params.seed, sets[0], sets[1], state)
     seconds = time.perf_counter() - started
-    classifier = as_classifier(fitted.model, machine.pick_device(train.device))
+    classifier = as_classifier(fitted.model, devices.pick_device(train.device))
     test = evaluate(classifier, sets[2], params.evaluate.batch_size).scores
     result: dict[str, Any] = {
         "model": name,

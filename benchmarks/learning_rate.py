@@ -20,7 +20,7 @@ from serct.data.shards import ShardDataset
 from serct.evaluation.evaluate import TorchClassifier
 from serct.evaluation.metrics import score
 from serct.models import build_model, read_model_params
-from serct.runtime import machine
+from serct.runtime import devices, machine
 from serct.training.batches import DeviceBatches, epoch_batches
 from serct.training.loop import train_step
 
@@ -40,11 +40,11 @@ def main() -> None:
     params = read_params(ROOT / "params.yaml")
     train = params.train_params("serct")
     train_set = ShardDataset(arguments.shards, ["train"])
-    device = machine.pick_device("auto")
+    device = devices.pick_device("auto")
     train = train.model_copy(update={"precision": arguments.precision})
     trainings = {}
     for name, rate in RATES.items():
-        machine.seed_everything(params.seed, deterministic=False)
+        devices.seed_everything(params.seed, deterministic=False)
         module = build_model(
             read_model_params(params, "serct"),
             train_set.meta.num_samples,

@@ -10,7 +10,8 @@ from serct.evaluation.summary import summarise_test
 from serct.models.checkpoint import load_model
 from serct.reports.model_card import model_card
 from serct.runtime import atomic
-from serct.runtime.machine import pick_device, progress
+from serct.runtime.devices import pick_device
+from serct.runtime.log import progress
 from serct.tracking.tracked import add_to_run
 
 

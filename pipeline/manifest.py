@@ -5,7 +5,7 @@ from serct.config.params import Params
 from serct.data.corpora import build_corpus, read_corpus_params, scan_corpus
 from serct.data.manifest import check_rejections, inspect_recordings, write_manifest
 from serct.data.splitting import split_utterances
-from serct.runtime.machine import logger, progress
+from serct.runtime.log import logger, progress
 
 
 def manifest(params: Params, arguments: Arguments) -> None:

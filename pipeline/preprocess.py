@@ -6,7 +6,7 @@ from serct.data.corpora import build_corpus, read_corpus_params
 from serct.data.manifest import read_manifest
 from serct.data.preprocessing import ShardPlan, write_shards
 from serct.runtime.executors import open_executor
-from serct.runtime.machine import progress
+from serct.runtime.log import progress
 
 
 def preprocess(params: Params, arguments: Arguments) -> None:

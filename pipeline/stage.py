@@ -10,7 +10,8 @@ from typing import Any
 from serct.config.params import Params
 from serct.config.reader import read_params
 from serct.errors import SerctError
-from serct.runtime.machine import keep_freed_memory, setup_logging
+from serct.runtime.log import setup_logging
+from serct.runtime.machine import keep_freed_memory
 
 Arguments = argparse.Namespace
 

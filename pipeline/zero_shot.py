@@ -15,7 +15,8 @@ from serct.evaluation.records import ZeroShotMetrics
 from serct.evaluation.summary import summarise_zero_shot
 from serct.models.checkpoint import load_model
 from serct.runtime import atomic
-from serct.runtime.machine import pick_device, progress
+from serct.runtime.devices import pick_device
+from serct.runtime.log import progress
 from serct.tracking.tracked import add_to_run
 
 

@@ -73,7 +73,7 @@ def score(
     from serct.config.reader import read_params
     from serct.inference.scoring import score_folder
     from serct.runtime.executors import open_executor
-    from serct.runtime.machine import progress, setup_logging
+    from serct.runtime.log import progress, setup_logging
     from serct.tracking import find_model
 
     setup_logging()

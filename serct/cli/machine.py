@@ -41,7 +41,7 @@ def bench(
     from serct.config.reader import read_params
     from serct.experiments.bench.suite import Suite, as_text
     from serct.runtime.atomic import write_json
-    from serct.runtime.machine import pick_device
+    from serct.runtime.devices import pick_device
 
     suite = Suite(
         read_params(params or workspace_root(None) / "params.yaml"),

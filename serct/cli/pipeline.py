@@ -102,7 +102,7 @@ def search(
     from serct.cli.shared import print_table
     from serct.experiments.search.run import run_search
     from serct.experiments.workspace import prepare_workspace, run_dvc
-    from serct.runtime.machine import setup_logging
+    from serct.runtime.log import setup_logging
 
     folder, params = prepare_workspace(workspace, profile, settings or [])
     code = run_dvc(folder, ["repro", f"preprocess@{params.search.corpus}"])

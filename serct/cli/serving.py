@@ -56,7 +56,7 @@ def serve(
         return
     from serct.config.params import RayExecutor
     from serct.config.reader import read_params
-    from serct.runtime.machine import setup_logging
+    from serct.runtime.log import setup_logging
     from serct.serving.cluster import serve_on_cluster
 
     executor = read_params(root / "params.yaml").executor

@@ -12,7 +12,6 @@ from typing import Annotated, Any, Generic, Literal, Self, TypeVar, overload
 
 from pydantic import Field, JsonValue, model_validator
 
-from serct.config.augmentation import AugmentParams
 from serct.config.search import SearchParams
 from serct.config.section import (
     Name,
@@ -101,7 +100,7 @@ class CosineSchedule(Section):
 
 
 class TrainParams(Section):
-    """How a model is trained."""
+    """How a model is trained; `serct.training.augmentation` checks what ``augment`` holds."""
 
     epochs: PositiveInt
     batch_size: PositiveInt
@@ -112,7 +111,7 @@ class TrainParams(Section):
     gradient_clip: Positive | None
     label_smoothing: Probability
     weight_average: Fraction | None
-    augment: AugmentParams | None
+    augment: dict[str, JsonValue] | None
     max_error: Probability
     select_by: Literal["ua", "wa", "wf1", "loss"]
     device: Literal["auto", "cpu", "cuda", "mps"]

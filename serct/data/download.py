@@ -19,7 +19,7 @@ from serct.data.partial_file import PartialFile
 from serct.errors import DownloadError
 
 Advance = Callable[[int], object]
-# Opens a progress bar from a total (0 if unknown), a label and a unit: `machine.progress` is one.
+# Opens a progress bar from a total (0 if unknown), a label and a unit: `log.progress` is one.
 Progress = Callable[[int, str, str], AbstractContextManager[Advance]]
 # Also the most that is lost when a connection is cut.
 _CHUNK_BYTES = 1 << 13

@@ -16,7 +16,7 @@ from serct.errors import ShardError
 from serct.evaluation.metrics import Scores, majority, score
 from serct.models import Model
 from serct.models.classical.feature_classifier import FeatureClassifier
-from serct.runtime import atomic, distributed, machine
+from serct.runtime import atomic, devices, distributed
 from serct.runtime.arrays import Features, Floats, Integers, Probabilities
 from serct.runtime.atomic import write_json
 
@@ -57,7 +57,7 @@ class TorchClassifier:
         is_mixed = self.precision != torch.float32
         with (
             torch.inference_mode(),
-            machine.tensor_float32(is_allowed=False),
+            devices.tensor_float32(is_allowed=False),
             torch.autocast(self.device.type, self.precision, enabled=is_mixed),
         ):
             logits = self.module(

@@ -7,6 +7,7 @@ from serct.config.params import Params
 from serct.data.corpora import read_corpus_params
 from serct.errors import ParamsError
 from serct.models import read_model_params
+from serct.training.augmentation import read_augment
 
 
 def check_params(data: Mapping[str, Any], where: str) -> Params:
@@ -29,9 +30,11 @@ def check_params(data: Mapping[str, Any], where: str) -> Params:
         getattr(params, name)
     for name in params.corpora:
         read_corpus_params(params, name)
+    read_augment(params.train.augment or {}, where, "train.augment")
     for name in params.models:
         read_model_params(params, name)
-        params.train_params(name)
+        train = params.train_params(name)
+        read_augment(train.augment or {}, where, f"models.{name}.train.augment")
     pipeline = params.pipeline
     named = [
         ("corpora", name, params.corpora)

@@ -67,7 +67,8 @@ def _torch() -> str:
 
 
 def _device() -> str:
-    from serct.runtime.machine import machine, pick_device
+    from serct.runtime.devices import pick_device
+    from serct.runtime.machine import machine
 
     described = machine()
     return f"{pick_device('auto')} ({described.gpu or described.cpu})"

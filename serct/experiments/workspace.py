@@ -20,7 +20,7 @@ from serct.config.section import merge
 from serct.errors import ParamsError, SerctError
 from serct.experiments.checking import check_params
 from serct.runtime import atomic
-from serct.runtime.machine import logger
+from serct.runtime.log import logger
 
 # DVC asks nothing over the network: no usage statistics, no check for new versions.
 _DVC_CONFIG = "[core]\n    no_scm = True\n    analytics = false\n    check_update = false\n"

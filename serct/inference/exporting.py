@@ -1,4 +1,4 @@
-"""Exporting a trained model to ONNX, in float32 or int8, checked before it is kept.
+"""Export of a trained model to ONNX, in float32 or int8, checked before it is kept.
 
 Shapes: B batch, M samples of a cut row.
 """
@@ -31,7 +31,7 @@ from serct.runtime import atomic
 OPSET = 20
 _LARGEST_BATCH = 4096
 _LARGEST_WEIGHT = 2**28  # bytes
-# Narrower layers, such as the one that places windows, cost little and tell much: they stay exact.
+# Narrower layers, such as the one that places windows, save little and lose much: they stay exact.
 _NARROWEST_INT8 = 64
 # Largest difference of a logit that rounding may cause in float32.
 _TOLERANCE = 1e-3
@@ -59,8 +59,8 @@ def export_onnx(
         max_loss_points: Percentage points of accuracy that may be lost there.
 
     Raises:
-        CheckpointError: If the model is of another architecture than `serct`, its export answers
-            differently, or int8 loses more accuracy than allowed.
+        CheckpointError: If the model is of another architecture than `serct`, the logits of
+            its export differ, or int8 loses more accuracy than allowed.
     """
     model, card = load_model(source)
     if not isinstance(model, Serct):
@@ -107,14 +107,15 @@ def export_onnx(
 
 
 def trace(model: Serct, path: Path) -> None:
-    """Write a model as ONNX in float32, batch and length open."""
+    """Write a model as ONNX in float32, with open batch size and length."""
+    from onnx_ir.passes.common import ClearMetadataAndDocStringPass
     from onnxscript import optimizer
     from torch.export import Dim
 
     batch = Dim("batch", min=1, max=_LARGEST_BATCH)
     samples = Dim("samples", min=1, max=model.num_samples)
     example = (torch.zeros(2, model.num_samples // 2), torch.tensor([model.num_samples // 2, 1]))
-    # The exporter warns of its own deprecations, and of packages that it could also translate.
+    # The exporter warns of its own deprecations, and of packages that it could also export.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -130,10 +131,12 @@ def trace(model: Serct, path: Path) -> None:
         )
     if program is None:
         raise CheckpointError("the exporter gave no model")
-    # What weights make of each other is computed now, once; the exporter leaves what is large.
+    # All that depends on weights alone is computed now, once; the exporter skips large arrays.
     optimizer.optimize_ir(
         program.model, input_size_limit=_LARGEST_WEIGHT, output_size_limit=_LARGEST_WEIGHT
     )
+    # A stack trace a node would double a small file, and show the paths of this machine.
+    ClearMetadataAndDocStringPass()(program.model)
     program.save(path, external_data=False)
 
 
@@ -158,7 +161,7 @@ def quantise(plain: Path, path: Path) -> None:
 
 
 def _difference(model: Serct, exported: OnnxClassifier) -> float:
-    """Compare logits on noise of several lengths; gives the largest difference."""
+    """Compute the largest difference of logits, on noise of several lengths."""
     generator = torch.Generator().manual_seed(0)
     largest = 0.0
     for num_clips, longest in _CHECKED:

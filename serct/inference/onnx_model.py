@@ -1,7 +1,7 @@
-"""Models in ONNX, answered by ONNX Runtime; importing this imports neither.
+"""Models in ONNX, run by ONNX Runtime; importing this module imports neither.
 
 An exported folder holds `model.onnx`, the model's own `card.json`, and `export.json`, which says
-how it was made and what it was checked with.
+how the model was exported and checked.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ INPUTS = ("waveforms", "num_valid")
 
 
 class Comparison(Section):
-    """How the exported model does beside the one it came from, on the same clips."""
+    """Scores of the exported model and of the one it came from, on the same clips."""
 
     corpus: str
     split: str
@@ -32,7 +32,7 @@ class Comparison(Section):
 
 
 class ExportNote(Section):
-    """What `export.json` holds.
+    """The content of `export.json`.
 
     Attributes:
         precision: Of the weights in matrix products; all else is float32.
@@ -107,7 +107,7 @@ class OnnxClassifier:
         return probabilities
 
     def logits(self, waveforms: Floats, num_valid: Integers) -> Floats:
-        """Score waveforms. float32 [B, M], int64 [B] -> float32 [B, K]."""
+        """Compute logits. float32 [B, M], int64 [B] -> float32 [B, K]."""
         values = dict(zip(INPUTS, (waveforms, num_valid.astype(np.int64)), strict=True))
         used = {name: value for name, value in values.items() if name in self._inputs}
         logits: Floats = self._session.run(None, used)[0]

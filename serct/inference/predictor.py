@@ -16,7 +16,7 @@ from serct.inference.onnx_model import MODEL_FILE, OnnxClassifier
 from serct.models.checkpoint import load_card, load_model
 from serct.models.records import Card
 from serct.runtime.arrays import Floats, Pcm
-from serct.runtime.machine import pick_device, pick_precision
+from serct.runtime.devices import pick_device, pick_precision
 from serct.tracking import find_model
 
 # What a user's file may be; silence is refused since no emotion can be heard in it. Not checked,

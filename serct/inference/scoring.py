@@ -1,7 +1,7 @@
-"""A model's answers for a large folder of recordings, written part by part.
+"""A model's predictions for a large folder of recordings, written part by part.
 
-Each part is a file of its own, written whole or not at all, so that a run that was cut off goes on
-with the parts that are missing, and the parts may be made anywhere.
+Each part is a file of its own, written whole or not at all. So a run that was cut off continues
+with the missing parts, and any machine may make a part.
 """
 
 import csv
@@ -31,7 +31,7 @@ _BATCH_SIZE = 16
 
 @dataclass(frozen=True)
 class Part:
-    """Recordings whose answers make one file.
+    """Recordings whose predictions make one file.
 
     Attributes:
         number: From 0.
@@ -44,12 +44,12 @@ class Part:
 
 @dataclass(frozen=True)
 class Scored:
-    """How many recordings got which answer.
+    """How many recordings got which prediction.
 
     Attributes:
-        emotions: Recordings by what was told of them, "uncertain" among them.
+        emotions: Number of recordings by predicted emotion, "uncertain" among them.
         num_unusable: Files that are no usable audio; each row says why.
-        seconds: Speech that was heard.
+        seconds: Length of all usable recordings.
     """
 
     emotions: Counter[str]
@@ -68,12 +68,12 @@ def score_folder(
     part_size: int = 256,
     progress: Progress = no_progress,
 ) -> Scored:
-    """Answer for every recording below a folder.
+    """Predict every recording below a folder.
 
     Args:
         recordings: The folder; only read.
         out: Gets ``plan.json``, a copy of the model and ``part-00000.csv`` and so on, whose rows
-            name the file, its length in s, what is told of it, the probability of each emotion,
+            name the file, its length in s, the prediction, the probability of each emotion,
             and why a file is unusable. Shared by all machines that work.
         source: The model's folder.
         executor: Does the work.
@@ -84,8 +84,8 @@ def score_folder(
 
     Raises:
         CorpusError: If there is no such folder.
-        ReportError: If there are no recordings, or ``out`` holds answers of another model or for
-            other recordings.
+        ReportError: If there are no recordings, or ``out`` holds predictions of another model
+            or for other recordings.
         CheckpointError: If the folder holds no usable model.
     """
     names = [str(path) for path in list_files(recordings, is_recording)]
@@ -134,14 +134,14 @@ def _part_path(out: Path, part: Part) -> Path:
     return out / f"part-{part.number:05d}.csv"
 
 
-# A process answers for many parts with one model.
+# A process scores many parts with one model.
 @lru_cache(maxsize=1)
 def _load(folder: Path, device: str, precision: str) -> Predictor:
     return Predictor.load(folder, device, precision)
 
 
 def _score_part(recordings: Path, out: Path, device: str, precision: str, part: Part) -> int:
-    """Write one part; returns the number of its recordings."""
+    """Write one part; return the number of its recordings."""
     predictor = _load(out / "model", device, precision)
 
     def read(name: str) -> tuple[dict[str, str], Pcm | None]:
@@ -155,15 +155,15 @@ def _score_part(recordings: Path, out: Path, device: str, precision: str, part: 
     with ThreadPoolExecutor(num_threads()) as pool:
         rows = list(pool.map(read, part.names))
     # Clips of a batch are about equally long, so that little is padded.
-    heard = sorted(
+    usable = sorted(
         ((row, clip) for row, clip in rows if clip is not None), key=lambda pair: len(pair[1])
     )
-    for first in range(0, len(heard), _BATCH_SIZE):
-        batch = heard[first : first + _BATCH_SIZE]
-        answers = predictor.answer([clip for _, clip in batch])
-        for (row, _), answer in zip(batch, answers, strict=True):
-            row["told"] = predictor.decide(answer)
-            row |= {emotion: f"{share:.6f}" for emotion, share in answer.items()}
+    for first in range(0, len(usable), _BATCH_SIZE):
+        batch = usable[first : first + _BATCH_SIZE]
+        predictions = predictor.answer([clip for _, clip in batch])
+        for (row, _), prediction in zip(batch, predictions, strict=True):
+            row["told"] = predictor.decide(prediction)
+            row |= {emotion: f"{share:.6f}" for emotion, share in prediction.items()}
     fields = ["file", "seconds", "told", *predictor.card.emotions, "problem"]
     with (
         atomic.replacing_file(_part_path(out, part)) as path,

@@ -1,4 +1,4 @@
-"""Where somebody speaks: a small network that was trained to tell speech from all else."""
+"""Voice activity: a small network that finds speech in a recording."""
 
 from functools import cached_property
 from typing import Any
@@ -13,19 +13,19 @@ from serct.runtime.arrays import Floats
 FRAME_S = 0.032
 _RATE_HZ = 16_000
 _THRESHOLD = 0.5
-# Less than a short syllable is a click, or a network's doubt.
+# Anything shorter than a short syllable is a click or a false detection.
 _LEAST_SPEECH_S = 0.2
 
 
 class VoiceActivity:
-    """Silero VAD, which hears neither tones, noise nor most music as speech.
+    """Silero VAD, which takes neither tones, noise nor most music for speech.
 
     Source:
         Silero Team, Silero VAD, https://github.com/snakers4/silero-vad, MIT licence.
     """
 
     def __call__(self, waveform: Floats, sample_rate: int) -> npt.NDArray[np.bool_]:
-        """Tell for each 32 ms whether somebody speaks.
+        """Decide for each 32 ms whether somebody speaks.
 
         Args:
             waveform: Mono, in [-1, 1]. float32 [N]
@@ -39,7 +39,7 @@ class VoiceActivity:
         return probabilities > _THRESHOLD
 
     def load(self) -> None:
-        """Load the network now, not at the first question.
+        """Load the network now, not at the first call.
 
         Raises:
             BackendUnavailableError: If its package is not installed.
@@ -64,10 +64,10 @@ class VoiceActivity:
 
 
 def speech_s(frames: npt.NDArray[np.bool_]) -> float:
-    """Give how long somebody speaks, in seconds."""
+    """Compute how long somebody speaks, in seconds."""
     return float(frames.sum() * FRAME_S)
 
 
 def is_speech(frames: npt.NDArray[np.bool_]) -> bool:
-    """Tell whether there is enough speech to hear an emotion in."""
+    """Check whether there is enough speech to predict an emotion from."""
     return speech_s(frames) >= _LEAST_SPEECH_S

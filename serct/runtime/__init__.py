@@ -1,1 +1,1 @@
-"""This machine and others: devices, whole files, executors, processes of one training."""
+"""This machine and others: devices, logging, atomic writes, executors, processes of a training."""

@@ -1,4 +1,4 @@
-"""Write whole or not at all: a reader never meets half a file or half a folder.
+"""Write files and folders whole or not at all, so that nobody reads half of one.
 
 Everything is written under a temporary name beside its destination and renamed when it is
 complete, so a process killed at any moment leaves either the old content or none.
@@ -16,7 +16,7 @@ from typing import Any
 
 @contextmanager
 def replacing_file(path: Path) -> Iterator[Path]:
-    """Give a temporary path to write; on success it becomes ``path``, on error it is removed."""
+    """Yield a temporary path to write; rename it to ``path`` on success, remove it on error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
@@ -28,7 +28,7 @@ def replacing_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """Give a temporary folder to fill; on success it takes the place of ``path``."""
+    """Yield a temporary folder to fill; on success it replaces ``path``, on error it is removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # One name for all processes: what a killed one left is cleared by the next.
     partial = path.with_name(f".{path.name}.partial")

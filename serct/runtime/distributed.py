@@ -1,7 +1,7 @@
-"""Several processes at one training: who this one is among them, and how they agree.
+"""Several processes in one training: this one's number, and how they share data.
 
-`torchrun` or Ray starts them. A process on its own is a group of one, for which all of this is
-nothing: the training loop, the evaluation and the models are written once.
+`torchrun` or Ray starts them. A single process is a group of one, for which these functions
+change nothing: so the training loop, the evaluation and the models are written once.
 """
 
 import os
@@ -23,24 +23,24 @@ A = TypeVar("A", bound=np.ndarray[Any, Any])
 
 
 def rank() -> int:
-    """This process' number in its group; the first, 0, alone writes files and talks to MLflow."""
+    """Return this process' number in its group; only the first, 0, writes files and to MLflow."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def size() -> int:
-    """How many processes train together."""
+    """Return how many processes train together."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 @contextmanager
 def joined(device: torch.device) -> Iterator[None]:
-    """Join the group that `torchrun` announces in the environment, if any, and leave it at the end.
+    """Join the group that the environment of `torchrun` names, if any, and leave it at the end.
 
-    A group that is joined already, as within Ray, is left to whoever joined it.
+    A group that is joined already, as within Ray, stays joined.
 
     Args:
-        device: Of the training: NCCL connects CUDA, gloo all else. Each process of a machine takes
-            the GPU with its own number.
+        device: Of the training: NCCL connects CUDA devices, gloo all others. Each process of a
+            machine uses the GPU of its local number.
     """
     if dist.is_initialized() or int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield
@@ -48,7 +48,7 @@ def joined(device: torch.device) -> Iterator[None]:
     if device.type == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     store, number, count = next(rendezvous("env://"))
-    # After a restart the store still holds where the lost processes listened.
+    # After a restart the store still holds the addresses of the lost processes.
     store = PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
     dist.init_process_group(
         "nccl" if device.type == "cuda" else "gloo", store=store, rank=number, world_size=count
@@ -60,7 +60,7 @@ def joined(device: torch.device) -> Iterator[None]:
 
 
 def share(batches: Sequence[Integers]) -> list[Integers]:
-    """Give this process its part of each batch; together the parts are the batches.
+    """Return this process' part of each batch; all parts together are the batches.
 
     Raises:
         TrainingError: If there are batches with fewer clips than processes.
@@ -75,14 +75,14 @@ def share(batches: Sequence[Integers]) -> list[Integers]:
 
 
 def synchronised(module: nn.Module) -> nn.Module:
-    """Wrap a model so that its gradients are averaged over all processes; itself for one alone."""
+    """Wrap a model so that gradients are averaged over all processes; a single one's stays bare."""
     if size() == 1:
         return module
     return nn.parallel.DistributedDataParallel(module)
 
 
 def total(values: Tensor) -> Tensor:
-    """Sum a tensor over all processes; nothing is derived through it."""
+    """Sum a tensor over all processes, without gradients."""
     if size() > 1:
         values = values.clone()
         dist.all_reduce(values)
@@ -93,7 +93,7 @@ def total_array(values: A) -> A:
     """Sum an array over all processes, in place."""
     if size() == 1:
         return values
-    # NCCL connects the memory of GPUs only.
+    # NCCL sums on GPUs only.
     tensor = torch.from_numpy(values).to("cuda" if dist.get_backend() == "nccl" else "cpu")
     dist.all_reduce(tensor)
     values[...] = tensor.cpu().numpy()
@@ -101,7 +101,7 @@ def total_array(values: A) -> A:
 
 
 def total_with_gradient(values: Tensor) -> Tensor:
-    """Sum a tensor over all processes; gradients flow back to each one's addend."""
+    """Sum a tensor over all processes, with gradients for the tensor of each."""
     if size() == 1:
         return values
     summed: Tensor = _Total.apply(values)  # type: ignore[no-untyped-call]
@@ -109,7 +109,7 @@ def total_with_gradient(values: Tensor) -> Tensor:
 
 
 class _Total(torch.autograd.Function):
-    """What is added in all processes is derived in all processes."""
+    """A sum over processes; its gradient is summed over them too."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:
@@ -123,14 +123,14 @@ class _Total(torch.autograd.Function):
 
 
 def share_buffers(module: nn.Module) -> None:
-    """Give all processes the first one's running statistics."""
+    """Copy the first process' running statistics to all."""
     if size() > 1:
         for buffer in module.buffers():
             dist.broadcast(buffer, src=0)
 
 
 def check_agreement(number: int, what: str) -> None:
-    """See that all processes hold the same number.
+    """Check that all processes hold the same number.
 
     Raises:
         TrainingError: Naming ``what``, if they do not.

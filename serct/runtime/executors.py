@@ -1,6 +1,6 @@
-"""Where work is done, as the ``executor`` section of params.yaml says: here, or on a Ray cluster.
+"""Executors, as the ``executor`` section of params.yaml chooses: this process, or a Ray cluster.
 
-What is to be done is handed over as a function. It is the same function in both places.
+Work is passed as a function, the same for both.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,36 +12,36 @@ from serct.config.params import LocalExecutor, RayExecutor
 
 
 class Executor(Protocol):
-    """Does work. Functions and items travel to other processes and must be picklable."""
+    """Runs functions. They and their items travel to other processes and must be picklable."""
 
     def map(
         self, work: Callable[[Any], Any], items: Sequence[Any], *, on_gpu: bool = False
     ) -> Iterable[Any]:
-        """Do something with each item, and give the answers in the items' order."""
+        """Call ``work`` with each item, and return its results in the order of the items."""
 
     def train(self, work: Callable[[], None], name: str, folder: Path) -> None:
-        """Do work that divides itself with `serct.runtime.distributed`.
+        """Run work that divides itself with `serct.runtime.distributed`.
 
         Args:
             work: Called in each process; may be called again after a process was lost.
             name: Of the work.
-            folder: Shared by all processes, for the engine's own notes.
+            folder: Shared by all processes, for the engine's own files.
 
         Raises:
-            TrainingError: If processes were lost too often, or the work cannot be done.
+            TrainingError: If processes were lost too often, or the work fails.
         """
 
     def repeat(self, work: Callable[[], None], times: int, name: str, folder: Path) -> None:
-        """Do the same so many times, several at once where that is possible; as `train`."""
+        """Run ``work`` so many times, several at once where that is possible; as `train`."""
 
 
-class Here:
-    """This process."""
+class InProcessExecutor:
+    """Runs work in this process."""
 
     def map(
         self, work: Callable[[Any], Any], items: Sequence[Any], *, on_gpu: bool = False
     ) -> Iterable[Any]:
-        """See `Executor`; the device is the work's own choice."""
+        """See `Executor`; ``on_gpu`` changes nothing, the work chooses its device."""
         return map(work, items)
 
     def train(self, work: Callable[[], None], name: str, folder: Path) -> None:
@@ -56,13 +56,13 @@ class Here:
 
 @contextmanager
 def open_executor(section: LocalExecutor | RayExecutor) -> Iterator[Executor]:
-    """Give what does the work; joined to the cluster meanwhile, if it is one.
+    """Yield the executor; if it is a cluster, stay connected to it meanwhile.
 
     Raises:
-        SerctError: If there is no cluster.
+        SerctError: If the cluster cannot be reached.
     """
     if isinstance(section, LocalExecutor):
-        yield Here()
+        yield InProcessExecutor()
         return
     from serct.runtime.ray_cluster import Cluster, connected
 

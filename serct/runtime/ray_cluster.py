@@ -1,6 +1,6 @@
-"""Ray: blocks of recordings and the processes of a training, spread over a cluster's machines.
+"""Ray: recordings and the processes of a training, spread over the machines of a cluster.
 
-Nothing of the work is written twice: Ray Data maps the function that writes one shard or scores one
+No work is written twice: Ray Data maps the function that writes one shard or scores one
 part, Ray Train starts processes that run the one training, Ray Tune places the trials of a search.
 All machines share the workspace's folder, which holds recordings, shards and the states that
 trainings resume from.
@@ -17,18 +17,19 @@ from typing import Any
 
 from serct.config.params import RayExecutor
 from serct.errors import SerctError, TrainingError
-from serct.runtime.machine import keep_freed_memory, setup_logging
+from serct.runtime.log import setup_logging
+from serct.runtime.machine import keep_freed_memory
 
-# What a worker must know of this process' environment; its own comes from where Ray was started.
+# Variables that a worker needs from this process; its other ones come from where Ray was started.
 _PASSED_ON = ("SERCT_", "MLFLOW_", "AWS_", "DVC_", "OMP_", "RAY_SERVE_")
 
 
 @contextmanager
 def connected(executor: RayExecutor) -> Iterator[None]:
-    """Join the cluster meanwhile; a connection that is there already is used and left.
+    """Connect to the cluster meanwhile; use a connection that exists already, and keep it.
 
     Raises:
-        SerctError: If Ray is not installed or the cluster does not answer.
+        SerctError: If Ray is not installed or the cluster cannot be reached.
     """
     try:
         import ray
@@ -40,12 +41,12 @@ def connected(executor: RayExecutor) -> Iterator[None]:
         yield
         return
     passed = {name: value for name, value in os.environ.items() if name.startswith(_PASSED_ON)}
-    # Workers import this very code, wherever Ray was started.
+    # Workers import this code, wherever Ray was started.
     passed["PYTHONPATH"] = str(Path(__file__).resolve().parents[2])
     os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
-    # Nothing is reported to anyone by a cluster that starts here.
+    # A cluster that starts here sends no usage reports.
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    # Ray Data would rather print a moving bar a stage.
+    # Ray Data prints a moving bar for each stage by default.
     os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
     _check_listening(executor.address)
     try:
@@ -64,7 +65,7 @@ def connected(executor: RayExecutor) -> Iterator[None]:
 
 
 def _check_listening(address: str | None) -> None:
-    """Find at once what Ray would look for during many minutes.
+    """Check the address at once; Ray would retry for many minutes.
 
     Raises:
         SerctError: If nothing listens at ``HOST:PORT``.
@@ -86,10 +87,10 @@ def _no_cluster(address: str | None, error: Exception) -> SerctError:
 
 
 def describe(section: RayExecutor) -> str:
-    """Tell what the cluster has.
+    """Describe the resources of the cluster.
 
     Raises:
-        SerctError: If it does not answer, or no process of a training would fit.
+        SerctError: If it cannot be reached, or no process of a training would fit.
     """
     with connected(section):
         import ray
@@ -107,7 +108,7 @@ def describe(section: RayExecutor) -> str:
 
 
 class Cluster:
-    """The machines of the cluster that this process is connected to; see `Executor`."""
+    """Runs work on the cluster that this process is connected to; see `Executor`."""
 
     def __init__(self, section: RayExecutor) -> None:
         self._section = section
@@ -116,7 +117,7 @@ class Cluster:
     def map(
         self, work: Callable[[Any], Any], items: Sequence[Any], *, on_gpu: bool = False
     ) -> Iterable[Any]:
-        """Map with Ray Data, each item with the cores, and where told the GPUs, of a worker."""
+        """Map with Ray Data, each item with the cores of a worker, and its GPUs if ``on_gpu``."""
         import ray
 
         if not items:
@@ -124,25 +125,25 @@ class Cluster:
         context = ray.data.DataContext.get_current()
         context.execution_options.preserve_order = True
         context.enable_progress_bars = False
-        here = like_here(work)
+        remote_work = remote(work)
 
         def one(row: dict[str, Any]) -> dict[str, Any]:
-            return {"answer": here(items[row["id"]])}
+            return {"result": remote_work(items[row["id"]])}
 
         numbers = ray.data.range(len(items), override_num_blocks=len(items))
         gpus = self._section.gpus if on_gpu else 0
         rows = numbers.map(one, num_cpus=self._section.cpus, num_gpus=gpus)
-        return (row["answer"] for row in rows.iter_rows())
+        return (row["result"] for row in rows.iter_rows())
 
     def train(self, work: Callable[[], None], name: str, folder: Path) -> None:
-        """Train with Ray Train: lost processes start again from the last epoch's state."""
+        """Train with Ray Train; lost processes start again from the last epoch's state."""
         from ray.train import FailureConfig, RunConfig, ScalingConfig
         from ray.train.torch import TorchConfig, TorchTrainer
 
-        here = like_here(work)
-        with _notes(folder, name) as notes:
+        remote_work = remote(work)
+        with _engine_folder(folder, name) as notes:
             trainer = TorchTrainer(
-                lambda: here(),
+                lambda: remote_work(),
                 torch_config=TorchConfig(backend="nccl" if self._section.gpus else "gloo"),
                 scaling_config=ScalingConfig(
                     num_workers=self._section.workers,
@@ -167,10 +168,10 @@ class Cluster:
         """Repeat with Ray Tune, as many at once as there are workers."""
         from ray import tune
 
-        here = like_here(work)
-        with _notes(folder, name) as notes:
+        remote_work = remote(work)
+        with _engine_folder(folder, name) as notes:
             tuner = tune.Tuner(
-                tune.with_resources(lambda config: here(), self._resources),
+                tune.with_resources(lambda config: remote_work(), self._resources),
                 tune_config=tune.TuneConfig(
                     num_samples=times, max_concurrent_trials=self._section.workers
                 ),
@@ -186,22 +187,22 @@ class Cluster:
             raise TrainingError(f"{len(errors)} of {times} failed on the cluster: {errors[0]}")
 
 
-def like_here(work: Callable[..., Any]) -> Callable[..., Any]:
-    """Let work find what it finds here: relative paths, and messages on stderr."""
+def remote(work: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap work for a worker: relative paths start at this folder, messages go to stderr."""
     root = Path.cwd()
 
-    def there(*arguments: Any) -> Any:
+    def run(*arguments: Any) -> Any:
         os.chdir(root)
         setup_logging()
         keep_freed_memory()
         return work(*arguments)
 
-    return there
+    return run
 
 
 @contextmanager
-def _notes(folder: Path, name: str) -> Iterator[Path]:
-    """Give a folder for what Ray writes of its own; what is to be kept is written by the work."""
+def _engine_folder(folder: Path, name: str) -> Iterator[Path]:
+    """Yield a folder for Ray's own files and remove it at the end; the work writes its results."""
     notes = folder.resolve() / f".{name}-ray"
     try:
         yield notes

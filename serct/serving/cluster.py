@@ -5,8 +5,8 @@ import signal
 import threading
 
 from serct.config.params import RayExecutor
-from serct.runtime.machine import logger
-from serct.runtime.ray_cluster import connected, like_here
+from serct.runtime.log import logger
+from serct.runtime.ray_cluster import connected, remote
 from serct.serving.service import create_service
 from serct.serving.settings import Settings
 
@@ -34,7 +34,7 @@ def serve_on_cluster(
     with connected(section):
         from ray import serve
 
-        build = like_here(create_service)
+        build = remote(create_service)
         deployment = serve.deployment(
             name="serct",
             num_replicas=replicas,

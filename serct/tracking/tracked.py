@@ -14,7 +14,7 @@ from typing import Any, Literal
 from serct.config.params import TrackingParams
 from serct.errors import TrackingError
 from serct.runtime import distributed
-from serct.runtime.machine import logger
+from serct.runtime.log import logger
 from serct.tracking import Store, open_store
 
 

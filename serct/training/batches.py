@@ -1,4 +1,4 @@
-"""Batches of clips, in which order and on which device: the one way from shards into training.
+"""Batches of clips for training: their order, and how they get from shards to a device.
 
 Shapes: B batch, M samples of the longest clip, S all samples of a dataset without padding.
 """
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from serct.data.shards import Batch, ShardDataset
 from serct.runtime.arrays import Integers
-from serct.runtime.machine import logger
+from serct.runtime.log import logger
 
 # Of the memory that is free on a GPU, what a corpus may take; the rest is for the model.
 _SHARE_OF_MEMORY = 0.25
@@ -32,7 +32,7 @@ def epoch_batches(
         num_valid: Length of each clip. [n]
         batch_size: Clips of a batch.
         bucket_batches: Clips of this many batches are sorted by length before they are divided
-            again, so that those of a batch are about equally long; 1 leaves all to chance.
+            again, so that those of a batch are about equally long; 1 keeps the random order.
         seed: Decides the order, together with ``epoch``.
         epoch: Counts from 1.
 
@@ -69,7 +69,7 @@ class TensorBatch:
 
 
 class DeviceBatches:
-    """Gives a dataset's clips as tensors on a device, without the device waiting for them.
+    """Loads a dataset's clips as tensors on a device, so that the device never waits for them.
 
     On a GPU with room for it the whole dataset is uploaded once, as 16-bit samples without
     padding (TESS: 180 MB), and batches are gathered there. Otherwise a thread reads the next
@@ -90,7 +90,7 @@ class DeviceBatches:
                 logger.info("corpus of %d MB is not held on the device", size // 10**6)
 
     def __call__(self, order: Sequence[Integers]) -> Iterator[TensorBatch]:
-        """Give one batch after another.
+        """Yield one batch after another.
 
         Args:
             order: For each batch the positions of its clips in the dataset.
@@ -116,7 +116,7 @@ class DeviceBatches:
 
 
 class PackedClips:
-    """All clips of a dataset end to end on a device, and batches gathered from them there."""
+    """Holds all clips of a dataset end to end on a device, and gathers batches from them there."""
 
     def __init__(self, dataset: ShardDataset, device: torch.device) -> None:
         """Upload a dataset."""
@@ -129,7 +129,7 @@ class PackedClips:
         self.samples = torch.from_numpy(samples).to(device)  # int16 [S]
 
     def batch(self, indices: Integers) -> TensorBatch:
-        """Gather clips; the device is given lengths and places, and never asked for anything."""
+        """Gather clips; nothing is read back from the device, which would make the CPU wait."""
         lengths = self.num_valid[indices]
         table = torch.from_numpy(np.stack((self.starts[indices], lengths, self.labels[indices])))
         starts, num_valid, labels = _upload(table, self.device)
@@ -141,7 +141,7 @@ class PackedClips:
 
 
 def _upload(tensor: Tensor, device: torch.device) -> Tensor:
-    """Copy to a device; to a GPU from pinned memory, so that nobody waits."""
+    """Copy to a device; to a GPU from pinned memory, so that the CPU does not wait."""
     if device.type != "cuda":
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)

@@ -1,23 +1,23 @@
-"""Training of scikit-learn's models, which are fitted whole and not step by step.
+"""Training of scikit-learn's models, which are fitted in one call and not step by step.
 
 Shapes: n clips, N samples of a row, F columns of what a model is fitted to, K emotions.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import numpy as np
 import torch
+from pydantic import JsonValue
 
-from serct.config.augmentation import AugmentParams
 from serct.config.models import ModelParams
 from serct.config.params import TrainParams
 from serct.data.shards import ShardDataset
 from serct.evaluation.metrics import score
 from serct.models import build_classical
 from serct.models.classical.estimator import Array, Progress, fill_up
-from serct.runtime import machine
+from serct.runtime import log
 from serct.runtime.arrays import Floats
 from serct.training.augmentation import Augmentation
 from serct.training.state import EpochRow, Fitted, now
@@ -35,16 +35,16 @@ def fit_classical(
 ) -> Fitted:
     """Fit a classical model; its history is one epoch.
 
-    There is no epoch to choose: once the validation part was answered, for its scores and for
-    calibration, the model is fitted anew to the training and the validation part.
+    There is no epoch to choose: the model first predicts the validation part, for its scores and
+    for calibration, and is then fitted anew to the training and the validation part together.
 
-    With ``train.augment`` it learns from each clip twice: as it is, and changed. So it is told
-    what may change while the emotion stays. At another speed a voice counts as another voice.
+    With ``train.augment`` it learns from each clip twice: as it is, and changed. So it learns what
+    may change while the emotion stays. A speaker's changed clips count as another speaker's.
 
     Args:
         model: What to build.
         train: How to train it.
-        seed: Decides all that is drawn.
+        seed: Of all random numbers.
         train_set: Rows to learn from.
         validation_set: Rows that are scored, then learned from.
         on_epoch: Called once.
@@ -56,21 +56,21 @@ def fit_classical(
     classical = build_classical(model, train, seed, train_set.meta.sample_rate_hz)
     sets = (train_set, validation_set)
 
-    def described(waveforms: Floats) -> Array:
+    def extract(waveforms: Floats) -> Array:
         with _progress(f"reading clips for {model.architecture}") as show:
             return classical.describe(waveforms, show)
 
     # First the clips as they are, then changed: [version][set] -> [n, F].
-    versions = [[described(_as_they_are(each)) for each in sets]]
+    versions = [[extract(_as_they_are(each)) for each in sets]]
     if train.augment is not None:
-        versions.append([described(_changed(each, train.augment)) for each in sets])
+        versions.append([extract(_changed(each, train.augment)) for each in sets])
 
     def fit(num_sets: int, show: Progress) -> None:
         parts = [part for version in versions for part in version[:num_sets]]
         labels = np.concatenate([each.labels for each in sets[:num_sets]])
-        voices = [voice for each in sets[:num_sets] for voice in each.speakers]
-        voices += [f"{voice}, changed" for voice in voices[: len(voices) * (len(versions) - 1)]]
-        classical.fit(_stacked(parts), np.tile(labels, len(versions)), show, voices, len(versions))
+        names = [name for each in sets[:num_sets] for name in each.speakers]
+        names += [f"{name}, changed" for name in names[: len(names) * (len(versions) - 1)]]
+        classical.fit(_stacked(parts), np.tile(labels, len(versions)), show, names, len(versions))
 
     with _progress(f"fitting {model.architecture}") as show:
         fit(1, show)
@@ -81,8 +81,8 @@ def fit_classical(
     with _progress(f"fitting {model.architecture} to the validation part too") as show:
         fit(2, show)
     learned, found = (
-        score(each.emotions, each.labels, answers)
-        for each, answers in zip(sets, (own, validation), strict=True)
+        score(each.emotions, each.labels, probabilities)
+        for each, probabilities in zip(sets, (own, validation), strict=True)
     )
     row = EpochRow(
         1, train.learning_rate, learned.loss, learned.wa, found.loss, found.wa, found.ua,
@@ -94,8 +94,8 @@ def fit_classical(
 
 @contextmanager
 def _progress(what: str) -> Iterator[Progress]:
-    """Show how far a step is that tells its parts."""
-    with machine.progress(1000, what, "per mille") as advance:
+    """Show how far a step is; it reports its parts done and its parts in all."""
+    with log.progress(1000, what, "per mille") as advance:
         done = 0
 
         def show(part: int, parts: int) -> None:
@@ -111,8 +111,8 @@ def _as_they_are(dataset: ShardDataset) -> Floats:
     return dataset.batch(np.arange(len(dataset)), dataset.meta.num_samples).waveforms
 
 
-def _changed(dataset: ShardDataset, augment: AugmentParams) -> Floats:
-    """Give a changed version of each clip, drawn from torch's generator. [n, N']."""
+def _changed(dataset: ShardDataset, augment: Mapping[str, JsonValue]) -> Floats:
+    """Change each clip, with values from torch's generator. Returns [n, N']."""
     change = Augmentation(augment, dataset.meta.sample_rate_hz)
     parts: list[Array] = []
     for start in range(0, len(dataset), _BATCH_SIZE):
@@ -123,6 +123,6 @@ def _changed(dataset: ShardDataset, augment: AugmentParams) -> Floats:
 
 
 def _stacked(parts: Sequence[Array]) -> Array:
-    """Put rows below one another, the narrower filled up with zeros."""
+    """Stack rows, the narrower ones filled up with zeros."""
     width = max(part.shape[1] for part in parts)
     return np.concatenate([fill_up(part, width) for part in parts])

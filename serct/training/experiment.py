@@ -16,7 +16,7 @@ from serct.models import read_model_params
 from serct.models.calibration import Calibration, calibrate
 from serct.models.checkpoint import save_model
 from serct.models.records import Card, Machine, RunRecord, write_history
-from serct.runtime import atomic, distributed, machine
+from serct.runtime import atomic, devices, distributed, machine
 from serct.runtime.atomic import write_json
 from serct.tracking.tracked import tracked
 from serct.training.loop import fingerprint, fit
@@ -41,7 +41,7 @@ def train_and_track(params: Params, name: str, shards: Path, state: Path, out: P
         ShardError: If the shards are not usable.
     """
     train = params.train_params(name)
-    with distributed.joined(machine.pick_device(train.device)):
+    with distributed.joined(devices.pick_device(train.device)):
         _train_and_track(params, name, shards, state, out)
 
 

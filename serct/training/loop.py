@@ -1,8 +1,8 @@
 """Training: the one loop for every torch model; `classical` fits scikit-learn's.
 
-The loop can be killed at any moment: after each epoch its whole state is on disk, and since
-every epoch draws its randomness from (seed, epoch) alone, a resumed training ends with the same
-weights as an uninterrupted one.
+The loop can be killed at any moment: its whole state is saved after each epoch, and every epoch
+seeds its random numbers from (seed, epoch) alone. So a resumed training ends with the same weights
+as an uninterrupted one.
 """
 
 import hashlib
@@ -26,8 +26,8 @@ from serct.data.shards import ShardDataset
 from serct.errors import TrainingError
 from serct.evaluation.evaluate import TorchClassifier, evaluate, predict
 from serct.models import build_model, is_classical
-from serct.runtime import distributed, machine
-from serct.training.augmentation import Augmentation
+from serct.runtime import devices, distributed, log
+from serct.training.augmentation import Augmentation, dump_augment
 from serct.training.batches import DeviceBatches, TensorBatch, epoch_batches
 from serct.training.classical import fit_classical
 from serct.training.state import (
@@ -42,7 +42,11 @@ from serct.training.state import (
 
 
 def fingerprint(model: ModelParams, train: TrainParams, seed: int, shards_digest: str) -> str:
-    """Digest of all that decides a training's outcome; equal for a repetition."""
+    """Compute a digest of all that decides a training's outcome; equal for a repetition.
+
+    Raises:
+        ParamsError: If ``train.augment`` is not valid.
+    """
     content: dict[str, Any] = {
         "model": model.model_dump(mode="json", exclude={"train"}),
         "train": train.model_dump(mode="json"),
@@ -50,6 +54,8 @@ def fingerprint(model: ModelParams, train: TrainParams, seed: int, shards_digest
         "shards": shards_digest,
         "serct": __version__,
     }
+    if train.augment is not None:
+        content["train"]["augment"] = dump_augment(train.augment)
     if distributed.size() > 1:
         # Each process draws its own dropout and augmentation.
         content["processes"] = distributed.size()
@@ -83,8 +89,8 @@ def fit(
     Raises:
         TrainingError: If the loss is no longer finite, or the device is not there.
     """
-    machine.seed_everything(seed, train.deterministic)
-    device = machine.pick_device(train.device)
+    devices.seed_everything(seed, train.deterministic)
+    device = devices.pick_device(train.device)
     if is_classical(model):
         return fit_classical(model, train, seed, train_set, validation_set, on_epoch)
     module = build_model(
@@ -99,13 +105,13 @@ def fit(
     for past in state.history:
         on_epoch(past)
     if state.history:
-        machine.logger.info("resuming after epoch %d", len(state.history))
-    classifier = TorchClassifier(learner.judged, device)
+        log.logger.info("resuming after epoch %d", len(state.history))
+    classifier = TorchClassifier(learner.eval_module, device)
     batches = DeviceBatches(train_set, device)
     for epoch in range(len(state.history) + 1, train.epochs + 1):
         started = time.perf_counter()
         train_loss, train_wa, rate = _train_epoch(learner, train, seed, epoch, batches)
-        distributed.share_buffers(learner.judged)
+        distributed.share_buffers(learner.eval_module)
         scores = evaluate(classifier, validation_set, train.batch_size).scores
         row = EpochRow(
             epoch, rate, train_loss, train_wa, scores.loss, scores.wa, scores.ua, scores.wf1,
@@ -115,26 +121,26 @@ def fit(
         state.history.append(row)
         if is_best:
             state.best_epoch = epoch
-            weights = learner.judged.state_dict()
+            weights = learner.eval_module.state_dict()
             state.best = {name: value.detach().cpu().clone() for name, value in weights.items()}
         if distributed.rank() == 0:
             save_state(state_path, state, learner)
         on_epoch(row)
-        machine.logger.info(
+        log.logger.info(
             "epoch %d/%d: loss %.4f (train), %.4f (validation), UA %.4f, %.1f s",
             epoch, train.epochs, train_loss, scores.loss, scores.ua, row.seconds,
         )  # fmt: skip
-    learner.judged.load_state_dict(state.best)
+    learner.eval_module.load_state_dict(state.best)
     validation = predict(classifier, validation_set, train.batch_size)
     num_parameters = sum(p.numel() for p in module.parameters())
     return Fitted(
-        learner.judged, validation, state.started_at, tuple(state.history), state.best_epoch,
+        learner.eval_module, validation, state.started_at, tuple(state.history), state.best_epoch,
         str(device), num_parameters,
     )  # fmt: skip
 
 
 def make_learner(module: nn.Module, train: TrainParams) -> Learner:
-    """Give a model its optimizer and, with ``train.weight_average``, its running average."""
+    """Create a model's optimizer and, with ``train.weight_average``, its running average."""
     device = next(module.parameters()).device
     optimizer = torch.optim.Adam(
         module.parameters(),
@@ -150,7 +156,7 @@ def make_learner(module: nn.Module, train: TrainParams) -> Learner:
 
 
 def is_better(row: EpochRow, best: EpochRow | None, select_by: str) -> bool:
-    """Tell whether an epoch beats the best so far; of equals the lower loss, then the earlier."""
+    """Check whether an epoch beats the best so far; of equals the lower loss, then the earlier."""
 
     def rank(candidate: EpochRow) -> tuple[float, float]:
         value = getattr(candidate, f"validation_{select_by}")
@@ -160,7 +166,7 @@ def is_better(row: EpochRow, best: EpochRow | None, select_by: str) -> bool:
 
 
 def learning_rate(train: TrainParams, progress: float) -> float:
-    """The learning rate at a moment of training.
+    """Compute the learning rate at a moment of training.
 
     Args:
         train: Holds the schedule.
@@ -185,7 +191,7 @@ def _train_epoch(
     epoch: int,
     batches: DeviceBatches,
 ) -> tuple[float, float, float]:
-    """Go once through the training clips; give mean loss, accuracy and the last learning rate."""
+    """Train one epoch; return mean loss, accuracy and the last learning rate."""
     torch.manual_seed(seed * 1_000_003 + epoch + distributed.rank() * 1_000_000_007)
     device, dataset = batches.device, batches.dataset
     order = epoch_batches(dataset.num_valid, train.batch_size, train.bucket_batches, seed, epoch)
@@ -200,21 +206,21 @@ def _train_epoch(
     augment = Augmentation(train.augment, dataset.meta.sample_rate_hz) if train.augment else None
     learner.module.train()
     with (
-        machine.progress(len(order), f"epoch {epoch}/{train.epochs}", "steps") as advance,
-        machine.tensor_float32(is_allowed=train.precision == "tf32"),
+        log.progress(len(order), f"epoch {epoch}/{train.epochs}", "steps") as advance,
+        devices.tensor_float32(is_allowed=train.precision == "tf32"),
     ):
         for batch, batch_size, rate in zip(batches(order), sizes, rates, strict=True):
             if augment is not None:
                 waveforms, num_valid = augment(batch.waveforms, batch.num_valid)
                 batch = replace(batch, waveforms=waveforms, num_valid=num_valid)
             loss, num_right = train_step(
-                learner.called, learner.optimizer, train, rate, batch, batch_size
+                learner.ddp_module, learner.optimizer, train, rate, batch, batch_size
             )
             if learner.averaged is not None:
                 learner.averaged.update_parameters(learner.module)
             losses.append(loss * len(batch.labels))
             hits += num_right
-            # To look at a loss means to wait for the device, and only a CPU has done it by now.
+            # Reading a loss waits for the device; only on a CPU is it already computed.
             if device.type == "cpu":
                 _check_finite(losses[-1:], epoch, rates, len(losses) - 1)
             advance()
@@ -231,7 +237,7 @@ def train_step(
     batch: TensorBatch,
     batch_size: int | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Take one step; nothing in it waits for the device.
+    """Take one optimizer step without waiting for the device.
 
     Args:
         module: The model, of a group of processes `distributed.synchronised`.
@@ -242,10 +248,10 @@ def train_step(
         batch_size: Clips of all parts together; those of ``batch`` if None.
 
     Returns:
-        The mean loss over ``batch`` and how many of its clips were recognised.
+        The mean loss over ``batch`` and how many of its clips were predicted right.
     """
     device = batch.waveforms.device
-    precision = machine.pick_precision(train.precision, device)
+    precision = devices.pick_precision(train.precision, device)
     for group in optimizer.param_groups:
         group["lr"] = rate
     with torch.autocast(device.type, precision, enabled=precision != torch.float32):

@@ -1,4 +1,4 @@
-"""What a training has reached: its state between epochs, on disk without pickle, and its end."""
+"""The state of a training between epochs, saved without pickle, and its result."""
 
 import json
 from dataclasses import asdict, dataclass, field
@@ -16,29 +16,30 @@ from serct.models.records import EpochRow as EpochRow
 from serct.runtime import atomic
 from serct.runtime.arrays import Probabilities
 
-# Of the file; a state in another is not continued.
+# Of the file; a training does not continue from a state in another format.
 FORMAT = "1"
 
 
 @dataclass(frozen=True, eq=False)
 class Learner:
-    """What a training changes.
+    """The parts that a training changes.
 
     Attributes:
         module: The model that learns.
-        called: What a step calls: the module, behind what makes all processes' gradients one.
+        ddp_module: The module that a step calls: the model itself, or its wrapper that averages
+            gradients over all processes.
         optimizer: With its moments.
         averaged: A running average of the model, None if there is none.
     """
 
     module: nn.Module
-    called: nn.Module
+    ddp_module: nn.Module
     optimizer: torch.optim.Optimizer
     averaged: AveragedModel | None
 
     @property
-    def judged(self) -> nn.Module:
-        """The model that validation judges and that is kept: the average, if there is one."""
+    def eval_module(self) -> nn.Module:
+        """Return the model that is validated and kept: the average, if there is one."""
         return self.module if self.averaged is None else self.averaged.module
 
 
@@ -47,8 +48,8 @@ class Fitted:
     """A trained model: the weights of its best epoch on validation, and how it got there.
 
     Attributes:
-        validation: What it answered on the validation part before it learned anything from that.
-            float64 [n, K]
+        validation: Its probabilities for the validation part, from before it learned anything from
+            that part. float64 [n, K]
     """
 
     model: Model
@@ -61,13 +62,13 @@ class Fitted:
 
     @property
     def best(self) -> EpochRow:
-        """The history's row of the chosen epoch."""
+        """Return the history's row of the chosen epoch."""
         return self.history[self.best_epoch - 1]
 
 
 @dataclass
 class TrainingState:
-    """What a training has reached.
+    """How far a training is.
 
     Attributes:
         fingerprint: Of the training it belongs to.
@@ -85,7 +86,7 @@ class TrainingState:
 
     @property
     def best_row(self) -> EpochRow | None:
-        """The history's row of the best epoch."""
+        """Return the history's row of the best epoch, None before the first."""
         return self.history[self.best_epoch - 1] if self.best_epoch else None
 
 
@@ -110,7 +111,7 @@ def save_state(path: Path, state: TrainingState, learner: Learner) -> None:
 
 
 def load_state(path: Path, fingerprint: str, learner: Learner) -> TrainingState | None:
-    """Load a state into a learner; None if there is none of this very training."""
+    """Load a state into a learner; return None if the file holds none of this very training."""
     if not path.exists():
         return None
     try:
@@ -146,5 +147,5 @@ def load_state(path: Path, fingerprint: str, learner: Learner) -> TrainingState 
 
 
 def now() -> str:
-    """This moment, as ISO 8601 to the second."""
+    """Return the current time in UTC, as ISO 8601 to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")

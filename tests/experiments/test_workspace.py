@@ -11,7 +11,7 @@ from serct.data.corpora import read_corpus_params
 from serct.data.corpora.folder import FolderParams
 from serct.errors import ParamsError, SerctError
 from serct.experiments.workspace import list_profiles, prepare_workspace, stage_environment
-from serct.runtime.machine import logger
+from serct.runtime.log import logger
 from tests.conftest import ROOT
 
 

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import load
 
 from serct import Predictor
 from serct.errors import CheckpointError
 from serct.inference.exporting import export_onnx
 from serct.inference.onnx_model import OnnxClassifier
 from tests.cli.test_cli import serct
+from tests.conftest import ROOT
 
 pytestmark = pytest.mark.slow
 
@@ -44,6 +46,19 @@ def test_answers_are_the_originals_for_any_batch_and_length(
             assert list(found) == list(expected)
             assert list(found.values()) == pytest.approx(list(expected.values()), abs=1e-5)
             assert sum(found.values()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("int8", [False, True])
+def test_nothing_of_the_machine_is_in_the_file(
+    trained: dict[str, Path], tmp_path: Path, int8: bool
+) -> None:
+    export_onnx(trained["serct"], tmp_path / "onnx", int8=int8)
+    content = (tmp_path / "onnx" / "model.onnx").read_bytes()
+    assert str(ROOT).encode() not in content
+    assert b".py" not in content
+    nodes = load(tmp_path / "onnx" / "model.onnx").graph.node
+    assert nodes
+    assert not any(node.metadata_props or node.doc_string for node in nodes)
 
 
 def test_masked_padding_is_exported_too(

@@ -12,7 +12,7 @@ import pytest
 from serct.errors import CorpusError, ReportError
 from serct.inference.predictor import Predictor
 from serct.inference.scoring import Part, score_folder
-from serct.runtime.executors import Here
+from serct.runtime.executors import InProcessExecutor
 
 
 @pytest.fixture
@@ -37,7 +37,9 @@ def rows_of(out: Path) -> list[dict[str, str]]:
 def test_rows_are_the_predictors_answers(
     recordings: Path, trained: dict[str, Path], tmp_path: Path
 ) -> None:
-    found = score_folder(recordings, tmp_path / "out", trained["serct"], Here(), part_size=4)
+    found = score_folder(
+        recordings, tmp_path / "out", trained["serct"], InProcessExecutor(), part_size=4
+    )
     rows = rows_of(tmp_path / "out")
     audio = (path for path in recordings.rglob("*.*") if path.suffix != ".txt")
     names = sorted(str(path.relative_to(recordings)) for path in audio)
@@ -57,7 +59,7 @@ def test_rows_are_the_predictors_answers(
     assert found.seconds == pytest.approx(sum(float(row["seconds"]) for row in heard))
 
 
-class Interrupted(Here):
+class Interrupted(InProcessExecutor):
     """Is lost after one part."""
 
     def map(
@@ -67,7 +69,7 @@ class Interrupted(Here):
         raise KeyboardInterrupt
 
 
-class Counting(Here):
+class Counting(InProcessExecutor):
     """Remembers what it was given."""
 
     def __init__(self) -> None:
@@ -84,7 +86,7 @@ def test_it_goes_on_with_the_parts_that_are_missing(
     recordings: Path, trained: dict[str, Path], tmp_path: Path
 ) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    expected = score_folder(recordings, whole, trained["serct"], Here(), part_size=4)
+    expected = score_folder(recordings, whole, trained["serct"], InProcessExecutor(), part_size=4)
     with pytest.raises(KeyboardInterrupt):
         score_folder(recordings, broken, trained["serct"], Interrupted(), part_size=4)
     assert len(list(broken.glob("part-*.csv"))) == 1
@@ -98,17 +100,17 @@ def test_other_models_and_recordings_are_not_mixed(
     recordings: Path, trained: dict[str, Path], tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    score_folder(recordings, out, trained["serct"], Here())
+    score_folder(recordings, out, trained["serct"], InProcessExecutor())
     with pytest.raises(
         ReportError, match=r"plan\.json: made with another model, expected the same"
     ):
-        score_folder(recordings, out, trained["cnn"], Here())
+        score_folder(recordings, out, trained["cnn"], InProcessExecutor())
     (recordings / "empty.wav").unlink()
     with pytest.raises(ReportError, match="made with another num_recordings and names"):
-        score_folder(recordings, out, trained["serct"], Here())
+        score_folder(recordings, out, trained["serct"], InProcessExecutor())
     assert json.loads((out / "plan.json").read_text())["part_size"] == 256
     with pytest.raises(CorpusError, match="no such folder"):
-        score_folder(tmp_path / "nowhere", out, trained["serct"], Here())
+        score_folder(tmp_path / "nowhere", out, trained["serct"], InProcessExecutor())
     (tmp_path / "none").mkdir()
     with pytest.raises(ReportError, match="no recordings in it"):
-        score_folder(tmp_path / "none", out, trained["serct"], Here())
+        score_folder(tmp_path / "none", out, trained["serct"], InProcessExecutor())

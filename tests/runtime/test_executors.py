@@ -7,13 +7,13 @@ import pytest
 
 from serct.config.params import LocalExecutor, RayExecutor
 from serct.errors import SerctError
-from serct.runtime.executors import Here, open_executor
+from serct.runtime.executors import InProcessExecutor, open_executor
 
 
 def test_this_process_keeps_the_order_and_the_number(tmp_path: Path) -> None:
     done: list[int] = []
     with open_executor(LocalExecutor(name="local")) as executor:
-        assert isinstance(executor, Here)
+        assert isinstance(executor, InProcessExecutor)
         assert list(executor.map(lambda item: item * 2, [3, 1, 2])) == [6, 2, 4]
         executor.repeat(lambda: done.append(len(done)), 3, "three", tmp_path)
         executor.train(lambda: done.append(-1), "once", tmp_path)

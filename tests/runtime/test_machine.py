@@ -8,25 +8,25 @@ import pytest
 import torch
 
 from serct.errors import TrainingError
-from serct.runtime import machine
+from serct.runtime import devices, log, machine
 
 
 def test_auto_takes_what_is_there() -> None:
     best = "cuda" if torch.cuda.is_available() else "mps"
     if not (torch.cuda.is_available() or torch.backends.mps.is_available()):
         best = "cpu"
-    assert machine.pick_device("auto").type == best
-    assert machine.pick_device("cpu").type == "cpu"
+    assert devices.pick_device("auto").type == best
+    assert devices.pick_device("cpu").type == "cpu"
     for name in ("cuda", "mps"):
         if not getattr(torch, name if name == "cuda" else "mps").is_available():
             with pytest.raises(TrainingError, match=f"'{name}', but this machine has only"):
-                machine.pick_device(name)
+                devices.pick_device(name)
 
 
 def test_precision_on_the_cpu() -> None:
     cpu = torch.device("cpu")
-    assert machine.pick_precision("auto", cpu) == torch.float32
-    assert machine.pick_precision("bfloat16", cpu) == torch.bfloat16
+    assert devices.pick_precision("auto", cpu) == torch.float32
+    assert devices.pick_precision("bfloat16", cpu) == torch.bfloat16
 
 
 def float32_settings() -> list[str]:
@@ -39,14 +39,14 @@ def float32_settings() -> list[str]:
 
 @pytest.mark.parametrize("own", ["none", "tf32", "ieee"])
 def test_tf32_is_set_for_a_while_whatever_the_program_had_chosen(own: str) -> None:
-    assert machine.pick_precision("tf32", torch.device("cpu")) == torch.float32
+    assert devices.pick_precision("tf32", torch.device("cpu")) == torch.float32
     before = torch.backends.cuda.matmul.fp32_precision
     torch.backends.cuda.matmul.fp32_precision = own
     try:
         found = float32_settings()
-        with machine.tensor_float32(is_allowed=True):
+        with devices.tensor_float32(is_allowed=True):
             assert float32_settings() == ["tf32"] * 3
-            with machine.tensor_float32(is_allowed=False):
+            with devices.tensor_float32(is_allowed=False):
                 assert float32_settings() == ["ieee"] * 3
             assert float32_settings() == ["tf32"] * 3
         assert float32_settings() == found
@@ -58,11 +58,11 @@ def test_progress_in_a_log_is_a_line_now_and_then(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     now = 0.0
-    monkeypatch.setattr(machine.time, "monotonic", lambda: now)
-    monkeypatch.setattr(machine.logger, "propagate", True)
+    monkeypatch.setattr(log.time, "monotonic", lambda: now)
+    monkeypatch.setattr(log.logger, "propagate", True)
     with (
         caplog.at_level(logging.INFO, logger="serct"),
-        machine.progress(10, "working", "files") as advance,
+        log.progress(10, "working", "files") as advance,
     ):
         for _ in range(10):
             now += 4.0
@@ -75,17 +75,17 @@ def test_progress_in_a_log_is_a_line_now_and_then(
 def test_what_ends_soon_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
     with (
         caplog.at_level(logging.INFO, logger="serct"),
-        machine.progress(5, "working") as advance,
+        log.progress(5, "working") as advance,
     ):
         advance(5)
     assert caplog.messages == []
 
 
 def test_seeding_repeats_and_deterministic_mode_is_set_and_unset() -> None:
-    machine.seed_everything(3, deterministic=True)
+    devices.seed_everything(3, deterministic=True)
     assert torch.are_deterministic_algorithms_enabled()
     first = torch.rand(4)
-    machine.seed_everything(3, deterministic=False)
+    devices.seed_everything(3, deterministic=False)
     assert not torch.are_deterministic_algorithms_enabled()
     assert torch.equal(first, torch.rand(4))
 

@@ -24,7 +24,7 @@ from serct.experiments.search.run import _journal, run_search
 from serct.experiments.workspace import prepare_workspace, stage_environment
 from serct.inference.predictor import Predictor
 from serct.inference.scoring import score_folder
-from serct.runtime.executors import Here, open_executor
+from serct.runtime.executors import InProcessExecutor, open_executor
 from serct.tracking.liveness import PID
 from tests.conftest import TINY, write_tones
 from tests.experiments.test_search import make_workspace as make_search
@@ -181,7 +181,7 @@ def test_parts_are_scored_and_copies_serve(
         there = score_folder(tones, tmp_path / "there", model, executor, part_size=12)
         # Nothing is left to do.
         assert score_folder(tones, tmp_path / "there", model, executor, part_size=12) == there
-    here = score_folder(tones, tmp_path / "here", model, Here(), part_size=12)
+    here = score_folder(tones, tmp_path / "here", model, InProcessExecutor(), part_size=12)
     assert there == here
     for path in (tmp_path / "here").glob("part-*.csv"):
         assert path.read_bytes() == (tmp_path / "there" / path.name).read_bytes()

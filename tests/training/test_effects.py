@@ -5,14 +5,12 @@ import math
 import pytest
 import torch
 
-from serct.training.effects import (
-    add_noise,
-    change_speed,
-    delay,
-    reverberate,
-    shift_pitch,
-    telephone,
-)
+from serct.training.effects.noise import add_noise
+from serct.training.effects.pitch import shift_pitch
+from serct.training.effects.reverb import reverberate
+from serct.training.effects.shift_ms import delay
+from serct.training.effects.speed import change_speed
+from serct.training.effects.telephone import send_by_telephone
 
 RATE = 16_000
 
@@ -106,7 +104,7 @@ def test_a_room_decays_by_60_db_in_its_time():
 
 def test_a_telephone_passes_its_band_only():
     waveforms, num_valid = batch(tone(100.0), tone(1000.0), tone(5000.0))
-    heard = telephone(waveforms, num_valid, RATE)
+    heard = send_by_telephone(waveforms, num_valid, RATE)
     levels = [level(clip[2000:-2000]) for clip in heard]
     assert levels[1] == pytest.approx(0.5 / math.sqrt(2), rel=0.02)
     assert max(levels[0], levels[2]) < 0.01

@@ -15,13 +15,6 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from serct.config.augmentation import (
-    AugmentParams,
-    NoiseParams,
-    PitchParams,
-    ReverbParams,
-    TelephoneParams,
-)
 from serct.config.params import CosineSchedule, Params, TrainParams
 from serct.data.shards import ShardDataset
 from serct.errors import TrainingError
@@ -77,15 +70,15 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(
 
 PLUS = {
     "weight_average": 0.9,
-    "augment": AugmentParams(
-        gain_db=6.0,
-        speed=0.1,
-        pitch=PitchParams(probability=0.5, semitones=1.0),
-        shift_ms=20.0,
-        noise=NoiseParams(probability=0.5, snr_db=(10.0, 30.0)),
-        reverb=ReverbParams(probability=0.5, decay_s=(0.01, 0.1), direct_db=(0.0, 10.0)),
-        telephone=TelephoneParams(probability=0.5),
-    ),
+    "augment": {
+        "gain_db": 6.0,
+        "speed": 0.1,
+        "pitch": {"probability": 0.5, "semitones": 1.0},
+        "shift_ms": 20.0,
+        "noise": {"probability": 0.5, "snr_db": [10.0, 30.0]},
+        "reverb": {"probability": 0.5, "decay_s": [0.01, 0.1], "direct_db": [0.0, 10.0]},
+        "telephone": {"probability": 0.5},
+    },
 }
 
 
@@ -115,7 +108,7 @@ def test_resuming_after_an_exception_equals_never_stopping(
     ]
 
 
-def test_the_average_of_weights_is_what_is_judged_and_kept(
+def test_the_average_of_weights_is_what_is_validated_and_kept(
     tiny_params: Params, tone_shards: Path, tmp_path: Path
 ) -> None:
     plain = fit_tones(tiny_params, tone_shards, tmp_path / "a", epochs=1)
@@ -133,7 +126,7 @@ def test_the_average_follows_its_closed_form(tiny_params: Params) -> None:
     for weight in (8.0, 4.0, 0.0):  # the first one is taken as it is
         torch.nn.init.constant_(module.weight, weight)
         learner.averaged.update_parameters(module)
-    assert learner.judged.weight.item() == 0.75 * (0.75 * 8 + 0.25 * 4)
+    assert learner.eval_module.weight.item() == 0.75 * (0.75 * 8 + 0.25 * 4)
 
 
 KILLED = """
@@ -291,6 +284,17 @@ def test_selection_rule() -> None:
     assert is_better(row(2, 0.5, 0.9), best, "ua")
     assert not is_better(row(2, 0.5, 1.0), best, "ua")
     assert is_better(row(2, 0.1, 0.9), best, "loss")
+
+
+def test_the_fingerprint_depends_on_what_augment_means_and_not_on_how_it_is_written(
+    tiny_params: Params,
+) -> None:
+    def mark(gain_db: float) -> str:
+        augment = {"gain_db": gain_db, "noise": {"probability": 1, "snr_db": [10, 40]}}
+        train = tiny_params.train_params("serct").model_copy(update={"augment": augment})
+        return fingerprint(read_model_params(tiny_params, "serct"), train, 3, "shards")
+
+    assert mark(12) == mark(12.0) != mark(11.0)
 
 
 def test_step_schedule_is_the_thesis_one(tiny_params: Params) -> None:

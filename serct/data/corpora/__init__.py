@@ -21,7 +21,7 @@ from serct.data.reading.corpus import Corpus, CorpusParams
 from serct.data.reading.sources import Sources
 from serct.data.reading.verification import verify
 from serct.errors import CorpusError, DownloadError, ParamsError, list_problems
-from serct.runtime import atomic, machine
+from serct.runtime import atomic, log
 
 __all__ = [
     "READERS",
@@ -101,7 +101,7 @@ def obtain_corpus(
     params: CorpusParams,
     destination: Path,
     sources: Sources | None = None,
-    progress: Progress = machine.progress,
+    progress: Progress = log.progress,
 ) -> None:
     """Fill a folder with a corpus and verify it, whole or not at all.
 
@@ -130,7 +130,7 @@ def obtain_corpus(
 
 
 def verify_corpus(
-    name: str, params: CorpusParams, root: Path, progress: Progress = machine.progress
+    name: str, params: CorpusParams, root: Path, progress: Progress = log.progress
 ) -> str:
     """Compare a corpus' folder with its number of utterances and its checksums.
 

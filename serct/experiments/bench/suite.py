@@ -19,7 +19,7 @@ from serct.experiments.bench.measure import (
     peak_memory,
 )
 from serct.experiments.bench.workload import FORMS, Size, Workload
-from serct.runtime import machine
+from serct.runtime import devices, machine
 
 # Relative. In float64 both are the same formula; in float32 a bound of a window may fall on the
 # other side of a frame, where the formula itself jumps.
@@ -109,12 +109,12 @@ class Suite:
         self.params, self.name, self.device = params, name, device
         self.repeats, self.on_progress = repeats, on_progress
         self.precisions = [torch.float32]
-        if machine.computes_bfloat16(device):
+        if devices.computes_bfloat16(device):
             self.precisions.append(torch.bfloat16)
 
     def run(self, is_quick: bool) -> Benchmark:
         """Measure everything; quickly: without how time and memory grow."""
-        with machine.tensor_float32(is_allowed=False):
+        with devices.tensor_float32(is_allowed=False):
             return self._run(is_quick)
 
     def _run(self, is_quick: bool) -> Benchmark:

@@ -28,7 +28,7 @@ from serct.experiments.search.space import as_entry, check_space, suggest, value
 from serct.models import read_model_params
 from serct.runtime import atomic
 from serct.runtime.executors import open_executor
-from serct.runtime.machine import logger
+from serct.runtime.log import logger
 from serct.tracking.liveness import HOST, is_alive, process_tags
 from serct.tracking.tracked import Trials, tracked_search
 from serct.training.loop import fingerprint, fit
