@@ -23,6 +23,7 @@ from serct.config.section import (
     merge,
     validate,
 )
+from serct.config.serving import ServingParams
 from serct.errors import ParamsError
 
 T = TypeVar("T")
@@ -215,6 +216,7 @@ class Params:
     tracking = _Checked[TrackingParams](TrackingParams)
     promotion = _Checked[PromotionParams](PromotionParams)
     search = _Checked[SearchParams](SearchParams)
+    serving = _Checked[ServingParams](ServingParams)
     executor = _Checked[LocalExecutor | RayExecutor](
         Annotated[LocalExecutor | RayExecutor, Field(discriminator="name")]
     )

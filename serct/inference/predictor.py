@@ -21,7 +21,7 @@ from serct.tracking import find_model
 # What a user's file may be; silence is refused since no emotion can be heard in it.
 CHECKS = CheckParams(silence_peak=1e-4, max_duration_s=600.0, max_rejected=0)
 
-Answer = dict[str, float]
+EmotionProbabilities = dict[str, float]
 UNCERTAIN = "uncertain"
 
 
@@ -61,7 +61,7 @@ class Predictor:
         """
         return cls(*load_classifier(source, device, precision))
 
-    def predict(self, waveform: npt.ArrayLike, sample_rate: int) -> Answer:
+    def predict(self, waveform: npt.ArrayLike, sample_rate: int) -> EmotionProbabilities:
         """Give the probability of each emotion in one waveform.
 
         Args:
@@ -73,7 +73,9 @@ class Predictor:
         """
         return self.predict_batch([waveform], sample_rate)[0]
 
-    def predict_batch(self, waveforms: Sequence[npt.ArrayLike], sample_rate: int) -> list[Answer]:
+    def predict_batch(
+        self, waveforms: Sequence[npt.ArrayLike], sample_rate: int
+    ) -> list[EmotionProbabilities]:
         """Give the probability of each emotion in each waveform; as `predict` one by one."""
         if not waveforms:
             return []
@@ -87,7 +89,7 @@ class Predictor:
         """
         return prepare(_checked(waveform), sample_rate, self.card.audio)
 
-    def answer(self, clips: Sequence[Pcm]) -> list[Answer]:
+    def answer(self, clips: Sequence[Pcm]) -> list[EmotionProbabilities]:
         """Give the calibrated probability of each emotion in each of one or more prepared clips."""
         probabilities = self.card.calibration.apply(self.classify(*stack_clips(clips)))
         return [
@@ -117,13 +119,15 @@ class Predictor:
         clips = [self.prepare(each.waveform, each.sample_rate) for each in heard]
         return Predictor(self.classify.hear(*stack_clips(clips)), self.card)
 
-    def decide(self, answer: Answer) -> str:
+    def decide(self, answer: EmotionProbabilities) -> str:
         """Name the most probable emotion, or `UNCERTAIN` if it is not probable enough."""
         emotion = max(answer, key=answer.__getitem__)
         is_certain = answer[emotion] >= self.card.calibration.uncertain_below
         return emotion if is_certain else UNCERTAIN
 
-    def predict_file(self, source: str | Path | BinaryIO, name: str | None = None) -> Answer:
+    def predict_file(
+        self, source: str | Path | BinaryIO, name: str | None = None
+    ) -> EmotionProbabilities:
         """Give the probability of each emotion in an audio file of any usual format.
 
         Args:
