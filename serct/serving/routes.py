@@ -43,7 +43,7 @@ def emotion_routes(state: ServiceState) -> APIRouter:
     async def predict(
         files: Annotated[
             list[UploadFile],
-            File(description="wav, flac, ogg, mp3 or aiff; any rate, any number of channels."),
+            File(description="wav, flac, ogg, mp3 or aiff; 4 to 192 kHz, any number of channels."),
         ],
         version: Annotated[str | None, version_query] = None,
     ) -> schemas.Predictions:
