@@ -70,7 +70,7 @@ def _sidebar(client: Client, ready: dict[str, Any], versions: list[dict[str, Any
         f"**{_title(model)}**, trained on `{model['corpus']}` ({model['language']})"
     )
     if model["synthetic"]:
-        st.sidebar.warning("Trained on synthetic speech: not valid for the speech of people.")
+        st.sidebar.warning("Trained on synthetic speech: not valid for people.")
     if ready["problem"]:
         st.sidebar.warning(f"The registry's version cannot be used: {ready['problem']}")
     st.sidebar.caption(f"Service: {client.url}")

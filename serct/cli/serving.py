@@ -28,16 +28,11 @@ def _with_limits(command: Callable[..., None]) -> Callable[..., None]:
     parameters = list(signature.parameters.values())[:-1]
     for name, field in ServingParams.model_fields.items():
         option = typer.Option(
-            help=field.description,
-            show_default="params.yaml",
-            rich_help_panel="Limits",
+            help=field.description, show_default="params.yaml", rich_help_panel="Limits"
         )
-        annotation: Any = Annotated[field.annotation | None, option]  # type: ignore[operator]
-        parameters.append(
-            inspect.Parameter(
-                name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation
-            )
-        )
+        kind: Any = Annotated[field.annotation | None, option]  # type: ignore[operator]
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        parameters.append(inspect.Parameter(name, keyword, default=None, annotation=kind))
     command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     return command
 

@@ -1,6 +1,7 @@
 """Predict decoded recordings, whole or window by window, and build the responses."""
 
 from collections.abc import Sequence
+from itertools import groupby
 
 import anyio
 
@@ -118,15 +119,10 @@ def _merge(
     model: LoadedModel, plan: Plan, by_step: Sequence[EmotionProbabilities | None]
 ) -> list[schemas.TimedPrediction]:
     """Join neighbouring steps of the same emotion into segments, with their mean."""
-    groups: list[tuple[str, list[int]]] = []
-    for number, probabilities in enumerate(by_step):
-        emotion = decide(model, probabilities).emotion
-        if groups and groups[-1][0] == emotion:
-            groups[-1][1].append(number)
-        else:
-            groups.append((emotion, [number]))
     segments = []
-    for emotion, numbers in groups:
+    steps = groupby(range(len(by_step)), lambda number: decide(model, by_step[number]).emotion)
+    for emotion, group in steps:
+        numbers = list(group)
         spoken = [found for number in numbers if (found := by_step[number]) is not None]
         mean = mean_probabilities(spoken) if spoken else None
         segment = _timed(model, mean, plan.step(numbers[0])[0], plan.step(numbers[-1])[1])

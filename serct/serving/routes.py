@@ -108,17 +108,7 @@ def emotion_routes(state: ServiceState) -> APIRouter:
             )
         except TrackingError as error:
             raise HTTPException(404, str(error)) from error
-        return [
-            schemas.Version(
-                version=each.version,
-                aliases=list(each.aliases),
-                name=each.model,
-                corpus=each.corpus,
-                validation_ua=each.validation_ua,
-                test_ua=each.test_ua,
-            )
-            for each in found
-        ]
+        return [schemas.Version.model_validate(each, from_attributes=True) for each in found]
 
     return router
 

@@ -20,9 +20,7 @@ class Model(BaseModel):
     version: str | None = Field(description="In the registry; null for a model from a folder.")
     corpus: str = Field(description="Corpus on which the model was trained.")
     language: str = Field(description="Language of that corpus.")
-    synthetic: bool = Field(
-        description="Trained on synthetic speech: not valid for the speech of people."
-    )
+    synthetic: bool = Field(description="Trained on synthetic speech: not valid for people.")
 
 
 class EmotionPrediction(BaseModel):
@@ -44,9 +42,7 @@ class Prediction(EmotionPrediction):
 
     file: str = Field(description="Name of the file.")
     duration_s: float = Field(description="Length of the recording.")
-    heard_s: float = Field(
-        description="Length of the part, from the start, that the model can use."
-    )
+    heard_s: float = Field(description="Length of the first part, which the model uses.")
     speech_s: float = Field(description="Length of the speech in the recording.")
 
 
@@ -115,7 +111,7 @@ class Version(BaseModel):
 
     version: str
     aliases: list[str]
-    name: str
+    name: str = Field(validation_alias="model")
     corpus: str
     validation_ua: float
     test_ua: float | None
