@@ -71,7 +71,7 @@ class _Page:
                 yield from _table(self._rows(entry, section[name.value]))
         yield "## Single keys\n"
         for key, node in single:
-            annotation = type(self.params).model_fields[key.value].annotation
+            annotation = getattr(type(self.params), key.value).kind
             yield from _table([Row(key.value, _value(node), _kind(annotation), self._beside(key))])
 
     def _rows(self, node: yaml.Node, section: Any, prefix: str = "") -> Iterator[Row]:

@@ -1,1 +1,1 @@
-"""The demonstrator: a page that asks the service."""
+"""The demonstrator: a page that uses the service."""

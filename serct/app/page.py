@@ -1,4 +1,4 @@
-"""The demonstrator's page, run by Streamlit: a client of the service, as anyone's could be."""
+"""The page of the demonstrator, run by Streamlit; it only uses the public HTTP routes."""
 
 import os
 import tempfile
@@ -16,20 +16,20 @@ from serct.errors import SerctError
 SERVICE, API_KEY = "SERCT_SERVICE", "SERCT_API_KEY"
 
 _NOTICE = """
-**What this can tell:** how speech *sounds*, that is which of a few acted emotions it is most like.
+**What it predicts:** how speech *sounds*: which of a few acted emotions it is most similar to.
 
-**What it cannot:** what somebody feels, or whether they lie. It learned from actors; other voices,
-languages, rooms and microphones lower what it is worth. Do not use it to decide about people.
-Recordings go to the service and are not kept.
+**What it does not predict:** what a person feels, or whether they lie. The model was trained with
+actors; with other speakers, languages, rooms and microphones it makes more errors. Do not use it to
+make decisions about people. The service does not keep recordings.
 """
 _WORKFLOW = """
 digraph {
   rankdir=LR; node [shape=box, style=rounded, fontname="sans-serif", fontsize=11];
-  sound [label="sound,\\n16,000 samples/s"]; speech [label="is it speech?\\nvoice activity"];
+  waveform [label="waveform,\\n16,000 samples/s"]; speech [label="is it speech?\\nvoice activity"];
   cnn [label="convolutions:\\nframes of 20 ms"]; transformer [label="deformable\\ntransformer"];
-  mean [label="mean over\\nframes"]; told [label="probabilities,\\ncalibrated"];
-  sound -> speech -> cnn -> transformer -> mean -> told; speech -> "no speech" [style=dashed];
-  told -> "uncertain" [style=dashed];
+  mean [label="mean over\\nframes"]; probabilities [label="probabilities,\\ncalibrated"];
+  waveform -> speech -> cnn -> transformer -> mean -> probabilities;
+  speech -> "no speech" [style=dashed]; probabilities -> "uncertain" [style=dashed];
 }
 """
 
@@ -46,7 +46,7 @@ def main() -> None:
         return
     st.info(_NOTICE)
     if ready["model"] is None:
-        st.error(f"There is no model yet: {ready['problem'] or 'it is being loaded'}")
+        st.error(f"There is no model yet: {ready['problem'] or 'it is loading'}")
         return
     other = _sidebar(client, ready, versions)
     with st.expander("How it works"):
@@ -56,7 +56,7 @@ def main() -> None:
         return
     name, content = chosen
     st.audio(content)
-    if st.button("Tell the emotion", type="primary"):
+    if st.button("Predict the emotion", type="primary"):
         try:
             _show(client, name, content, other)
         except SerctError as error:
@@ -70,9 +70,9 @@ def _sidebar(client: Client, ready: dict[str, Any], versions: list[dict[str, Any
         f"**{_title(model)}**, trained on `{model['corpus']}` ({model['language']})"
     )
     if model["synthetic"]:
-        st.sidebar.warning("Trained on synthetic speech: it says nothing about people.")
+        st.sidebar.warning("Trained on synthetic speech: not valid for people.")
     if ready["problem"]:
-        st.sidebar.warning(f"The registry's choice cannot be used: {ready['problem']}")
+        st.sidebar.warning(f"The registry's version cannot be used: {ready['problem']}")
     st.sidebar.caption(f"Service: {client.url}")
     others = [each for each in versions if each["version"] != model["version"]]
     labels = {each["version"]: f"version {each['version']}, {each['name']}" for each in others}
@@ -85,19 +85,19 @@ def _sidebar(client: Client, ready: dict[str, Any], versions: list[dict[str, Any
 
 
 def _choose(language: str) -> tuple[str, bytes] | None:
-    """Let people choose a recording; gives its name and content."""
-    kinds = ("A sample", "A file of mine", "My microphone")
-    kind = st.radio("What shall it hear?", kinds, horizontal=True)
+    """Show the choice of a recording; return its name and content."""
+    kinds = ("A sample", "Your file", "Your microphone")
+    kind = st.radio("Recording", kinds, horizontal=True)
     if kind == kinds[0]:
         samples = _samples(language)
-        emotion = st.selectbox("Sample (synthetic speech, meant as)", list(samples))
+        emotion = st.selectbox("Emotion of the sample (synthetic speech)", list(samples))
         return f"{emotion}.wav", samples[emotion]
     if kind == kinds[1]:
         file = st.file_uploader(
-            "Speech, up to a minute", type=["wav", "flac", "ogg", "mp3", "aiff", "aif"]
+            "A file with speech", type=["wav", "flac", "ogg", "mp3", "aiff", "aif"]
         )
     else:
-        file = st.audio_input("Say something, for some seconds")
+        file = st.audio_input("Speak for a few seconds")
     return (file.name, file.getvalue()) if file else None
 
 
@@ -105,33 +105,33 @@ def _choose(language: str) -> tuple[str, bytes] | None:
 def _samples(language: str) -> dict[str, bytes]:
     from serct.data.corpora import demo
 
-    spoken = language if language in demo.SENTENCES else "en"
+    supported = language if language in demo.SENTENCES else "en"
     with tempfile.TemporaryDirectory() as folder:
-        files = demo.speak_examples(Path(folder), spoken)
+        files = demo.speak_examples(Path(folder), supported)
         return {emotion: path.read_bytes() for emotion, path in files.items()}
 
 
 def _show(client: Client, name: str, content: bytes, other: str | None) -> None:
-    with st.spinner("Listening..."):
-        answers = [client.predict(name, content)]
+    with st.spinner("Predicting..."):
+        responses = [client.predict(name, content)]
         if other:
-            answers.append(client.predict(name, content, other))
+            responses.append(client.predict(name, content, other))
         timeline = client.segments(name, content)
-    columns = st.columns(len(answers))
-    for column, answer in zip(columns, answers, strict=True):
+    columns = st.columns(len(responses))
+    for column, response in zip(columns, responses, strict=True):
         with column:
-            _show_answer(answer)
+            _show_prediction(response)
     st.subheader("Along the recording")
-    emotions = list(answers[0]["predictions"][0]["probabilities"] or ())
+    emotions = list(responses[0]["predictions"][0]["probabilities"] or ())
     waveform, rate_hz = decode(content, name)
     st.pyplot(timeline_figure(waveform, rate_hz, timeline["segments"], emotions))
-    with st.expander("The same as a table"):
+    with st.expander("As a table"):
         st.dataframe(
             [
                 {
                     "from, s": each["start_s"],
                     "to, s": each["end_s"],
-                    "heard": each["emotion"],
+                    "emotion": each["emotion"],
                     "probability": each["confidence"],
                 }
                 for each in timeline["segments"]
@@ -140,21 +140,21 @@ def _show(client: Client, name: str, content: bytes, other: str | None) -> None:
         )
 
 
-def _show_answer(answer: dict[str, Any]) -> None:
-    (told,) = answer["predictions"]
-    probabilities = told["probabilities"]
-    heading = told["emotion"].replace("_", " ")
-    if told["confidence"] is not None and heading != "uncertain":
-        heading += f" ({told['confidence']:.0%})"
-    st.subheader(f"Heard: {heading}")
+def _show_prediction(response: dict[str, Any]) -> None:
+    (found,) = response["predictions"]
+    probabilities = found["probabilities"]
+    heading = found["emotion"].replace("_", " ")
+    if found["confidence"] is not None and heading != "uncertain":
+        heading += f" ({found['confidence']:.0%})"
+    st.subheader(f"Prediction: {heading}")
     st.caption(
-        f"Answered by {_title(answer['model'])}. Heard {told['heard_s']:.1f} of "
-        f"{told['duration_s']:.1f} s, {told['speech_s']:.1f} s of it speech."
+        f"Predicted by {_title(response['model'])}. The model used {found['heard_s']:.1f} of "
+        f"{found['duration_s']:.1f} s; the recording has {found['speech_s']:.1f} s of speech."
     )
     if heading == "uncertain":
-        st.warning("No emotion is probable enough for an answer; these are its guesses.")
+        st.warning("No emotion is probable enough. These are the probabilities.")
     if probabilities is None:
-        st.warning("There is no speech in this recording, so no emotion is told.")
+        st.warning("The recording has no speech, so there is no prediction.")
         return
     table = pd.DataFrame({"emotion": list(probabilities), "probability": probabilities.values()})
     bars = alt.Chart(table).encode(
@@ -170,7 +170,7 @@ def _show_answer(answer: dict[str, Any]) -> None:
 
 
 def _title(model: dict[str, Any]) -> str:
-    version = f"version {model['version']}" if model["version"] else "a folder"
+    version = f"version {model['version']}" if model["version"] else "from a folder"
     return f"{model['name']}, {version}"
 
 

@@ -1,6 +1,7 @@
-"""What a recording looks like, with what was heard in it."""
+"""The picture of a recording and its predicted emotions."""
 
 import io
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from serct.config.params import CheckParams
 from serct.data.audio import read_recording
 from serct.runtime.arrays import Floats
 
-# Emotions differ in hatch as well as in colour, so that the timeline reads in grey.
+# Each emotion has its own hatch as well as its own colour, for readers who see no colours.
 _STYLES = (
     ("#2f7de1", ""),
     ("#d9730d", "//"),
@@ -24,14 +25,15 @@ _STYLES = (
     ("#0e9aa7", "--"),
     ("#a98600", "++"),
 )
-_HIGHEST_HZ = 8000
-_FAINTEST = 1e-12
+_MAX_HZ = 8000
+_MIN_POWER = 1e-12
 _OTHERS = {"uncertain": ("#9aa0a8", "oo"), "no_speech": ("#eceef1", "")}
-_CHECKS = CheckParams(silence_peak=None, max_duration_s=600.0, max_rejected=0)
+# The service has already checked the length.
+_CHECKS = CheckParams.model_construct(silence_peak=None, max_duration_s=math.inf, max_rejected=0)
 
 
 def decode(content: bytes, name: str) -> tuple[Floats, int]:
-    """Read a file for drawing: samples of all channels mixed, and their rate in Hz."""
+    """Read a file: the mean of its channels, float32 [N], and its rate in Hz."""
     recording = read_recording(io.BytesIO(content), _CHECKS, name, mono=True)
     return recording.waveform, recording.sample_rate
 
@@ -39,13 +41,13 @@ def decode(content: bytes, name: str) -> tuple[Floats, int]:
 def timeline_figure(
     waveform: Floats, rate_hz: int, segments: Sequence[dict[str, Any]], emotions: Sequence[str]
 ) -> Figure:
-    """Draw emotions, waveform and spectrogram over one another, on one axis of time.
+    """Draw emotions, waveform and spectrogram below each other, on one time axis.
 
     Args:
         waveform: In [-1, 1]. float32 [N]
         rate_hz: Of the waveform.
-        segments: As the service gives them: start_s, end_s, emotion.
-        emotions: All that the model knows, in its order: each has its own colour.
+        segments: From the service: start_s, end_s, emotion.
+        emotions: All emotions of the model, in its order; each has its own colour.
     """
     figure = Figure(figsize=(9, 4.6), layout="constrained")
     FigureCanvasAgg(figure)
@@ -56,16 +58,16 @@ def timeline_figure(
     for segment in segments:
         start, end, emotion = segment["start_s"], segment["end_s"], segment["emotion"]
         top.axvspan(start, end, **_fill(styles[emotion]))
-    told = dict.fromkeys(segment["emotion"] for segment in segments)
+    shown = dict.fromkeys(segment["emotion"] for segment in segments)
     figure.legend(
-        handles=[Patch(label=each.replace("_", " "), **_fill(styles[each])) for each in told],
+        handles=[Patch(label=each.replace("_", " "), **_fill(styles[each])) for each in shown],
         loc="outside upper center",
-        ncols=len(told),
+        ncols=len(shown),
         frameon=False,
     )
     top.set_yticks([])
-    top.set_ylabel("heard")
-    # Least and most of each of 2,000 stretches: what a screen can show.
+    top.set_ylabel("emotion")
+    # Minimum and maximum of each of 2,000 parts: a screen cannot show more.
     step = max(1, len(waveform) // 2000)
     cut = waveform[: len(waveform) // step * step].reshape(-1, step)
     seconds = np.arange(len(cut)) * step / rate_hz
@@ -75,13 +77,13 @@ def timeline_figure(
     hertz, moments, power = spectrogram(
         waveform, rate_hz, nperseg=window, noverlap=window // 2, nfft=512
     )
-    shown = hertz <= _HIGHEST_HZ
+    low = hertz <= _MAX_HZ
     bottom.imshow(
-        10 * np.log10(np.maximum(power[shown], _FAINTEST)),
+        10 * np.log10(np.maximum(power[low], _MIN_POWER)),
         origin="lower",
         aspect="auto",
         cmap="magma",
-        extent=(0, moments[-1] + moments[0], 0, hertz[shown][-1]),
+        extent=(0, moments[-1] + moments[0], 0, hertz[low][-1]),
     )
     bottom.set_ylabel("Hz")
     bottom.set_xlabel("seconds")

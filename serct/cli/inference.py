@@ -20,12 +20,14 @@ def predict(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "cpu",
     precision: Annotated[str, typer.Option(help="float32, bfloat16 or auto.")] = "float32",
-    voice: Annotated[
+    speaker: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of the speaker's recordings in several moods, for a model like voice_lda."
+            help="Folder with other recordings of the speaker in several emotions, for a model "
+            "that adapts to a speaker."
         ),
     ] = None,
+    voice: Annotated[Path | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Tell the emotion of audio files; exit code 1 if one of them is unusable."""
     from serct.data.reading.tree import list_files
@@ -33,7 +35,10 @@ def predict(
 
     predictor = Predictor.load(model, device, precision)
     if voice is not None:
-        predictor = predictor.hear([voice / path for path in list_files(voice)])
+        typer.echo("note: --voice is now --speaker; the next version removes --voice", err=True)
+        speaker = speaker or voice
+    if speaker is not None:
+        predictor = predictor.hear([speaker / path for path in list_files(speaker)])
     if predictor.card.synthetic and not as_json:
         typer.echo("note: this model was trained on synthetic speech", err=True)
     num_failed = 0

@@ -1,56 +1,85 @@
-"""Commands that put a model to use for others."""
+"""Commands that serve a model to others."""
 
-from typing import Annotated
+import inspect
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 from serct.cli.app import app
 from serct.cli.shared import Workspace, workspace_root
-from serct.errors import ParamsError
+from serct.config.serving import ServingParams
+from serct.errors import ParamsError, SerctError
+
+ModelAddress = Annotated[
+    str, typer.Option(help="A registry address, followed while it runs, or a model's folder.")
+]
+Host = Annotated[str, typer.Option(help="Address to listen on.")]
+
+
+def _with_limits(command: Callable[..., None]) -> Callable[..., None]:
+    """Add an option for each field of `ServingParams` to a command that takes ``**options``.
+
+    The command gets all of them by name; None for those that were not given.
+    """
+    signature = inspect.signature(command)
+    parameters = list(signature.parameters.values())[:-1]
+    for name, field in ServingParams.model_fields.items():
+        option = typer.Option(
+            help=field.description, show_default="params.yaml", rich_help_panel="Limits"
+        )
+        kind: Any = Annotated[field.annotation | None, option]  # type: ignore[operator]
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        parameters.append(inspect.Parameter(name, keyword, default=None, annotation=kind))
+    command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return command
+
+
+def _limits(
+    model: str, workspace: Path | None, options: dict[str, Any]
+) -> tuple[Path, ServingParams]:
+    """Return the workspace to serve from, and the limits with the options that were given."""
+    from serct.serving.settings import read_limits
+
+    try:
+        root = workspace_root(workspace)
+    except SerctError:
+        # A model's folder, or a registry on a server, needs no workspace.
+        if model.startswith("models:/") and not os.environ.get("MLFLOW_TRACKING_URI"):
+            raise
+        root = (workspace or Path()).resolve()
+    given = {name: value for name, value in options.items() if value is not None}
+    return root, read_limits(root, given)
 
 
 @app.command()
+@_with_limits
 def serve(
-    model: Annotated[
-        str, typer.Option(help="A registry address, followed while it runs, or a folder.")
-    ] = "models:/serct@champion",
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on; 0: any free one.")] = 8000,
+    model: ModelAddress = "models:/serct@champion",
+    host: Host = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 for any free one.")] = 8000,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "cpu",
     precision: Annotated[str, typer.Option(help="float32, bfloat16 or auto.")] = "float32",
     api_key: Annotated[
         str | None,
-        typer.Option(envvar="SERCT_API_KEY", help="What clients must send as X-API-Key."),
+        typer.Option(envvar="SERCT_API_KEY", help="Key that clients must send as X-API-Key."),
     ] = None,
-    max_body_mb: Annotated[float, typer.Option(help="Largest request, in MB.")] = 20.0,
-    max_clip_s: Annotated[float, typer.Option(help="Longest file to predict, in s.")] = 60.0,
-    max_recording_s: Annotated[float, typer.Option(help="Longest to divide, in s.")] = 600.0,
-    max_in_flight: Annotated[int, typer.Option(help="Requests at once.")] = 64,
-    timeout_s: Annotated[float, typer.Option(help="Longest time for an answer.")] = 60.0,
     replicas: Annotated[
         int | None,
         typer.Option(min=1, help="Copies on the Ray cluster that params.yaml's executor names."),
     ] = None,
     workspace: Workspace = None,
+    **options: Any,
 ) -> None:
-    """Answer over HTTP and WebSocket: /v1/predict, /v1/segments, /v1/stream; see /docs."""
+    """Serve predictions over HTTP and WebSocket; the service describes its routes under /docs."""
     from serct.serving.settings import Settings
 
-    root = workspace_root(workspace)
-    settings = Settings(
-        model=model,
-        workspace=root,
-        device=device,
-        precision=precision,
-        api_key=api_key or None,
-        max_body_bytes=int(max_body_mb * 1e6),
-        max_clip_s=max_clip_s,
-        max_recording_s=max_recording_s,
-        max_in_flight=max_in_flight,
-        timeout_s=timeout_s,
-    )
+    root, limits = _limits(model, workspace, options)
+    settings = Settings(model, root, device, precision, api_key or None, limits)
     if replicas is None:
-        from serct.serving.server import serve as run
+        from serct.serving.service import serve as run
 
         run(settings, host, port)
         return
@@ -62,26 +91,33 @@ def serve(
     executor = read_params(root / "params.yaml").executor
     if not isinstance(executor, RayExecutor):
         raise ParamsError(
-            f"{root / 'params.yaml'}: executor.name is {executor.name}, expected ray to serve in "
-            "copies (see profiles/ray.yaml)"
+            f"{root / 'params.yaml'}: executor.name is {executor.name}, --replicas needs ray (see "
+            "profiles/ray.yaml)"
         )
     setup_logging()
     serve_on_cluster(settings, host, port, executor, replicas)
 
 
 @app.command("app")
+@_with_limits
 def open_app(
     service: Annotated[
-        str | None, typer.Option(help="Address of a service; one is started if left out.")
+        str | None, typer.Option(help="Address of a running service; without it, one is started.")
     ] = None,
-    model: Annotated[
-        str, typer.Option(help="What that service serves.")
-    ] = "models:/serct@champion",
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    model: ModelAddress = "models:/serct@champion",
+    host: Host = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 8501,
     workspace: Workspace = None,
+    **options: Any,
 ) -> None:
-    """Open the demonstrator, a page that asks the service; stop with Ctrl-C."""
+    """Open the demonstrator, a page that uses the service; stop it with Ctrl-C."""
     from serct.app.launch import launch
 
-    launch(service, model, workspace_root(workspace) if service is None else None, host, port)
+    if service is None:
+        root, limits = _limits(model, workspace, options)
+        launch(None, model, root, limits, host, port)
+        return
+    if given := [name for name, value in options.items() if value is not None]:
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise ParamsError(f"{names}: only for a service that `serct app` starts, not for --service")
+    launch(service, model, None, ServingParams(), host, port)

@@ -22,6 +22,7 @@ from serct.config.section import (
     merge,
     validate,
 )
+from serct.config.serving import ServingParams
 from serct.errors import ParamsError
 
 T = TypeVar("T")
@@ -214,6 +215,7 @@ class Params:
     tracking = _Checked[TrackingParams](TrackingParams)
     promotion = _Checked[PromotionParams](PromotionParams)
     search = _Checked[SearchParams](SearchParams)
+    serving = _Checked[ServingParams](ServingParams)
     executor = _Checked[LocalExecutor | RayExecutor](
         Annotated[LocalExecutor | RayExecutor, Field(discriminator="name")]
     )

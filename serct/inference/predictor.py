@@ -23,7 +23,7 @@ from serct.tracking import find_model
 # so that a key which the section gains does not stop every prediction.
 CHECKS = CheckParams.model_construct(silence_peak=1e-4, max_duration_s=600.0, max_rejected=0)
 
-Answer = dict[str, float]
+EmotionProbabilities = dict[str, float]
 UNCERTAIN = "uncertain"
 
 
@@ -63,7 +63,7 @@ class Predictor:
         """
         return cls(*load_classifier(source, device, precision))
 
-    def predict(self, waveform: npt.ArrayLike, sample_rate: int) -> Answer:
+    def predict(self, waveform: npt.ArrayLike, sample_rate: int) -> EmotionProbabilities:
         """Give the probability of each emotion in one waveform.
 
         Args:
@@ -75,7 +75,9 @@ class Predictor:
         """
         return self.predict_batch([waveform], sample_rate)[0]
 
-    def predict_batch(self, waveforms: Sequence[npt.ArrayLike], sample_rate: int) -> list[Answer]:
+    def predict_batch(
+        self, waveforms: Sequence[npt.ArrayLike], sample_rate: int
+    ) -> list[EmotionProbabilities]:
         """Give the probability of each emotion in each waveform; as `predict` one by one."""
         if not waveforms:
             return []
@@ -89,7 +91,7 @@ class Predictor:
         """
         return prepare(_checked(waveform), sample_rate, self.card.audio)
 
-    def answer(self, clips: Sequence[Pcm]) -> list[Answer]:
+    def answer(self, clips: Sequence[Pcm]) -> list[EmotionProbabilities]:
         """Give the calibrated probability of each emotion in each of one or more prepared clips."""
         probabilities = self.card.calibration.apply(self.classify(*stack_clips(clips)))
         return [
@@ -119,13 +121,15 @@ class Predictor:
         clips = [self.prepare(each.waveform, each.sample_rate) for each in heard]
         return Predictor(self.classify.hear(*stack_clips(clips)), self.card)
 
-    def decide(self, answer: Answer) -> str:
+    def decide(self, answer: EmotionProbabilities) -> str:
         """Name the most probable emotion, or `UNCERTAIN` if it is not probable enough."""
         emotion = max(answer, key=answer.__getitem__)
         is_certain = answer[emotion] >= self.card.calibration.uncertain_below
         return emotion if is_certain else UNCERTAIN
 
-    def predict_file(self, source: str | Path | BinaryIO, name: str | None = None) -> Answer:
+    def predict_file(
+        self, source: str | Path | BinaryIO, name: str | None = None
+    ) -> EmotionProbabilities:
         """Give the probability of each emotion in an audio file of any usual format.
 
         Args:

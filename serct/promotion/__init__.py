@@ -1,4 +1,4 @@
-"""Promotion: which version people are served with, decided by gates and kept on record."""
+"""Promotion: which version is the champion, decided by gates and recorded."""
 
 from serct.promotion.decision import Promotion, promote, rollback
 from serct.promotion.gates import Gate

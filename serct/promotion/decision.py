@@ -1,4 +1,4 @@
-"""Moving the champion: after its gates, or back in one step; on record either way."""
+"""Promote a version after its gates, or roll back in one step; both are recorded."""
 
 import getpass
 import io
@@ -21,13 +21,13 @@ from serct.tracking import CHAMPION, PREVIOUS, Entry, Promoted, Store, Version, 
 
 @dataclass(frozen=True)
 class Promotion:
-    """What became of a version.
+    """The result of a promotion.
 
     Attributes:
-        version: The one that was examined.
-        champion: The one in use before, None if there was none.
-        gates: In the order in which they were put.
-        is_done: Whether it is the champion now.
+        version: The version that was examined.
+        champion: The champion before, None if there was none.
+        gates: All gates, in their order.
+        is_done: Whether the version is the champion now.
     """
 
     version: Version
@@ -37,7 +37,7 @@ class Promotion:
 
     @property
     def is_refused(self) -> bool:
-        """Whether a gate refuses it."""
+        """Whether a gate refuses the version."""
         return any(gate.verdict == "REFUSED" for gate in self.gates)
 
 
@@ -47,15 +47,15 @@ def promote(
     """Examine a version and, if no gate refuses it, make it the champion.
 
     Args:
-        params: Hold the gates' bounds.
+        params: The bounds of the gates.
         data: The workspace's data folder.
-        store: Its registry.
+        store: The registry of the workspace.
         which: "3" or "@challenger".
-        why: For the record.
-        is_dry: Only examine.
+        why: The reason, for the record.
+        is_dry: Only examine the version.
 
     Raises:
-        TrackingError: If there is no such version, or it is the champion already.
+        TrackingError: If there is no such version, or it is already the champion.
     """
     version, champion = store.version(which), _holder(store, CHAMPION)
     if champion is not None and champion.version == version.version:
@@ -74,13 +74,13 @@ def promote(
 
 
 def rollback(data: Path, store: Store, why: str) -> tuple[Version, Version]:
-    """Make the previous champion the champion again, and the other way round.
+    """Swap the champion and the previous champion.
 
     Returns:
-        The champion now, and the one until now.
+        The new champion, and the one before it.
 
     Raises:
-        TrackingError: If there is nothing to go back to.
+        TrackingError: If there is no previous champion.
     """
     champion, previous = _holder(store, CHAMPION), _holder(store, PREVIOUS)
     if champion is None or previous is None:
@@ -107,7 +107,7 @@ def _move(
         previous=_promoted(previous) if previous else None,
         gates=tuple(asdict(gate) for gate in gates),
     )
-    # The record first: if this process dies in between, `serct sync` does the rest.
+    # The record first: if this process dies in between, `serct sync` completes the move.
     append_promotion(data, entry)
     tags = {f"serct.{action}.{key}": getattr(entry, key) for key in ("at", "by", "why")}
     store.appoint(champion.version, previous.version if previous else None, tags)
@@ -128,15 +128,15 @@ def _holder(store: Store, alias: str) -> Version | None:
 
 
 def _served_by_mlflow(store: Store, version: Version, folder: Path) -> Gate:
-    """Ask whether `mlflow models serve` would answer as everything else does."""
+    """Check that `mlflow models serve` would give the same prediction."""
     name, expected = "same answer through MLflow", "differs by <= 1e-6"
     audio = io.BytesIO()
     noise = np.random.default_rng(0).uniform(-0.3, 0.3, 16_000)
     soundfile.write(audio, noise, 16_000, format="WAV", subtype="PCM_16")
     try:
-        answer = store.answer_as_served(version.version, audio.getvalue())
+        served = store.answer_as_served(version.version, audio.getvalue())
         own = Predictor.load(folder).predict_file(audio, "noise")
-    except Exception as error:  # whatever it is, a user would meet it
+    except Exception as error:  # any error would reach a user
         return Gate(name, f"{error}".splitlines()[0], expected, "REFUSED")
-    difference = max(abs(answer[emotion] - own[emotion]) for emotion in own)
+    difference = max(abs(served[emotion] - own[emotion]) for emotion in own)
     return Gate(name, f"{difference:.1e}", expected, "passed" if difference <= 1e-6 else "REFUSED")

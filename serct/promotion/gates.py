@@ -1,7 +1,7 @@
-"""The gates that a version must pass before people are served with it.
+"""The gates that a version must pass to become the champion.
 
-Everything is measured anew, from the version as the registry holds it and the shards of the
-workspace, and for voices never heard, as a service answers; scores noted elsewhere are not trusted.
+Everything is measured anew, on the version as the registry holds it and the shards of the
+workspace, without speaker enrolment, as the service predicts. Recorded scores are not used.
 """
 
 from collections.abc import Iterator
@@ -19,21 +19,20 @@ from serct.evaluation.evaluate import evaluate, evaluate_zero_shot, for_stranger
 from serct.evaluation.probes import probe_model
 from serct.evaluation.significance import ua_difference_bound
 from serct.inference.predictor import Predictor
-from serct.promotion.smoke import smoke_problem
 
-# Of what `probe_model` tries: a constant or a telephone band may well be heard as something else.
+# Of the changes of `probe_model`: only these must not change the emotion.
 _SHOULD_NOT_MATTER = ("12 dB softer", "0.5 s of zeros behind")
 
 
 @dataclass(frozen=True)
 class Gate:
-    """One question, and how it came out.
+    """One check of a version, and its result.
 
     Attributes:
-        gate: The question.
+        gate: Its name.
         found: What was measured.
-        expected: What would do.
-        verdict: "skipped" where the question does not arise; that refuses nothing.
+        expected: What passes.
+        verdict: "skipped" if the check does not apply; that refuses nothing.
     """
 
     gate: str
@@ -43,13 +42,13 @@ class Gate:
 
 
 def examine(params: Params, data: Path, candidate: Path, champion: Path | None) -> Iterator[Gate]:
-    """Put a version before the gates; what cannot be asked of an unusable one is left out.
+    """Check a version; an unusable one is not checked further.
 
     Args:
-        params: Hold the bounds.
+        params: The bounds of the gates.
         data: The workspace's data folder.
-        candidate: The version's model folder.
-        champion: That of the version in use, None if there is none.
+        candidate: Model folder of the version.
+        champion: Model folder of the champion, None if there is none.
     """
     try:
         predictor = Predictor.load(candidate)
@@ -58,7 +57,7 @@ def examine(params: Params, data: Path, candidate: Path, champion: Path | None) 
         yield _gate("loads without pickle", str(error), "a usable model", False)
         return
     yield _gate("loads without pickle", "yes", "a usable model", True)
-    yield _gate("odd but legal input", problem or "answered", "probabilities", problem is None)
+    yield _gate("odd but legal input", problem or "predicted", "probabilities", problem is None)
     wanted = predictor.card.digests.manifest
     try:
         shards = data / "shards" / predictor.card.corpus
@@ -75,16 +74,37 @@ def examine(params: Params, data: Path, candidate: Path, champion: Path | None) 
             yield _zero_shot(params, predictor, name, data / "shards" / name)
 
 
+def smoke_problem(predictor: Predictor) -> str | None:
+    """Check the predictions for odd but legal input; return what is wrong with one, or None."""
+    rng = np.random.default_rng(0)
+    seconds = np.arange(20 * 8000) / 8000
+    for name, waveform, rate in (
+        ("one sample", np.full(1, 0.5), 16_000),
+        ("silence", np.zeros(8000), 16_000),
+        ("noise at 44.1 kHz", rng.uniform(-1, 1, 88_200), 44_100),
+        ("20 s of a tone at 8 kHz", 0.5 * np.sin(2 * np.pi * 220 * seconds), 8000),
+    ):
+        probabilities = predictor.predict(waveform, rate)
+        values = np.array(list(probabilities.values()))
+        if list(probabilities) != list(predictor.card.emotions):
+            return (
+                f"{name}: emotions {list(probabilities)}, expected {list(predictor.card.emotions)}"
+            )
+        if not (np.isfinite(values).all() and abs(values.sum() - 1) < 1e-6 and values.min() >= 0):
+            return f"{name}: {probabilities} are not probabilities"
+    return None
+
+
 def _tested(
     params: Params, predictor: Predictor, test: ShardDataset, champion: Path | None
 ) -> Iterator[Gate]:
-    """Ask all that needs the test part which belongs to the candidate."""
+    """Check the scores on the test part of the candidate's own corpus."""
     bounds = params.promotion
-    answers = evaluate(for_strangers(predictor.classify), test, params.evaluate.batch_size)
-    ua, least = answers.scores.ua, bounds.min_test_ua
-    found = f"{ua:.4f}, n = {answers.scores.n}"
+    scored = evaluate(for_strangers(predictor.classify), test, params.evaluate.batch_size)
+    ua, least = scored.scores.ua, bounds.min_test_ua
+    found = f"{ua:.4f}, n = {scored.scores.n}"
     yield _gate(f"UA on {predictor.card.corpus}", found, f">= {least:g}", ua >= least)
-    is_right = answers.probabilities.argmax(axis=1) == test.labels
+    is_right = scored.probabilities.argmax(axis=1) == test.labels
     yield _compared(params, test, is_right, champion)
     changes = probe_model(predictor.classify, test, _SHOULD_NOT_MATTER)
     for change in _SHOULD_NOT_MATTER:
@@ -97,7 +117,7 @@ def _tested(
 def _compared(
     params: Params, test: ShardDataset, is_right: npt.NDArray[np.bool_], champion: Path | None
 ) -> Gate:
-    """Ask whether it is no worse than the champion, utterance by utterance."""
+    """Check that it is not worse than the champion, utterance by utterance."""
     name = "UA lost against the champion"
     bounds = params.promotion
     expected = f"<= {bounds.margin:g} at {bounds.confidence:.0%} confidence"
@@ -111,17 +131,17 @@ def _compared(
         test.meta.manifest_digest,
         test.emotions,
     ):
-        # It may have been trained on what is test data here.
+        # Its training data may contain the test data here.
         return Gate(name, "the champion is of other data", expected, "skipped")
-    answers = evaluate(for_strangers(other.classify), test, params.evaluate.batch_size)
-    was_right = answers.probabilities.argmax(axis=1) == test.labels
+    scored = evaluate(for_strangers(other.classify), test, params.evaluate.batch_size)
+    was_right = scored.probabilities.argmax(axis=1) == test.labels
     lost = -ua_difference_bound(test.labels, is_right, was_right, bounds.confidence)
-    found = f"<= {max(lost, 0.0):.4f} (its UA: {answers.scores.ua:.4f})"
+    found = f"<= {max(lost, 0.0):.4f} (its UA: {scored.scores.ua:.4f})"
     return _gate(name, found, expected, lost <= bounds.margin)
 
 
-def _zero_shot(params: Params, predictor: Predictor, name: str, shards: Path) -> Gate:
-    question, least = f"zero-shot UA on {name}", params.promotion.min_zero_shot_ua
+def _zero_shot(params: Params, predictor: Predictor, corpus: str, shards: Path) -> Gate:
+    name, least = f"zero-shot UA on {corpus}", params.promotion.min_zero_shot_ua
     try:
         splits = tuple(read_meta(shards).counts)
         found = evaluate_zero_shot(
@@ -132,9 +152,9 @@ def _zero_shot(params: Params, predictor: Predictor, name: str, shards: Path) ->
             params.evaluate.batch_size,
         )
     except SerctError as error:
-        return _gate(question, str(error), f">= {least:g}", False)
+        return _gate(name, str(error), f">= {least:g}", False)
     ua = found.masked.ua
-    return _gate(question, f"{ua:.4f}, n = {found.masked.n}", f">= {least:g}", ua >= least)
+    return _gate(name, f"{ua:.4f}, n = {found.masked.n}", f">= {least:g}", ua >= least)
 
 
 def _gate(name: str, found: str, expected: str, is_good: bool) -> Gate:

@@ -1,4 +1,4 @@
-"""Micro-batches: clips of requests that come together are answered together."""
+"""Micro-batches: the model predicts the clips of several requests together."""
 
 import asyncio
 from collections import deque
@@ -6,27 +6,27 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from serct.inference.predictor import Answer
+from serct.inference.predictor import EmotionProbabilities
 from serct.runtime.arrays import Pcm
-from serct.serving.models import Loaded
+from serct.serving.models import LoadedModel
 
 
 @dataclass(frozen=True, eq=False)
 class _Item:
-    model: Loaded
+    model: LoadedModel
     clip: Pcm
-    answer: asyncio.Future[Answer]
+    result: asyncio.Future[EmotionProbabilities]
 
 
 class Batcher:
-    """Answers for clips, as many at once as are waiting; nothing ever waits for company.
+    """Predicts clips, as many at once as are waiting.
 
-    While the model is busy with a batch the next one gathers, so batches grow with the load and
-    a lone clip is answered at once. All clips of a batch are for the same model.
+    A clip never waits for a batch to fill. While the model computes a batch the next one gathers,
+    so batches grow with the load. All clips of a batch are for the same model.
     """
 
     def __init__(self, max_batch: int, on_batch: Callable[[int], object] = lambda size: None):
-        """Make one; `run` must run for it to answer.
+        """Create a batcher; it predicts while `run` runs.
 
         Args:
             max_batch: Clips at once.
@@ -41,19 +41,19 @@ class Batcher:
 
     @property
     def num_waiting(self) -> int:
-        """How many clips wait."""
+        """Number of clips that wait."""
         return len(self._waiting)
 
-    async def answer(self, model: Loaded, clips: Sequence[Pcm]) -> list[Answer]:
-        """Wait for the answers to clips."""
+    async def predict(self, model: LoadedModel, clips: Sequence[Pcm]) -> list[EmotionProbabilities]:
+        """Return the probabilities of prepared clips, in their order."""
         loop = asyncio.get_running_loop()
         items = [_Item(model, clip, loop.create_future()) for clip in clips]
         self._waiting.extend(items)
         self._has_work.set()
-        return list(await asyncio.gather(*(item.answer for item in items)))
+        return list(await asyncio.gather(*(item.result for item in items)))
 
     async def run(self) -> None:
-        """Answer until cancelled."""
+        """Predict batches until cancelled."""
         loop = asyncio.get_running_loop()
         try:
             while True:
@@ -65,17 +65,17 @@ class Batcher:
                     work = loop.run_in_executor(
                         self._thread, batch[0].model.predictor.answer, clips
                     )
-                    _tell(batch, await asyncio.gather(work, return_exceptions=True))
+                    _set_results(batch, await asyncio.gather(work, return_exceptions=True))
         finally:
             self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _next(self) -> list[_Item]:
-        """Take the oldest clips that are for one model; whoever gave up is left out."""
+        """Return the oldest clips of one model, without those of cancelled requests."""
         batch: list[_Item] = []
         others: list[_Item] = []
         while self._waiting and len(batch) < self._max_batch:
             item = self._waiting.popleft()
-            if item.answer.done():
+            if item.result.done():
                 continue
             (batch if not batch or item.model is batch[0].model else others).append(item)
         self._waiting.extendleft(reversed(others))
@@ -84,12 +84,14 @@ class Batcher:
         return batch
 
 
-def _tell(batch: Sequence[_Item], outcome: Sequence[list[Answer] | BaseException]) -> None:
-    (answers,) = outcome
+def _set_results(
+    batch: Sequence[_Item], outcome: Sequence[list[EmotionProbabilities] | BaseException]
+) -> None:
+    (results,) = outcome
     for number, item in enumerate(batch):
-        if item.answer.done():
+        if item.result.done():
             continue
-        if isinstance(answers, BaseException):
-            item.answer.set_exception(answers)
+        if isinstance(results, BaseException):
+            item.result.set_exception(results)
         else:
-            item.answer.set_result(answers[number])
+            item.result.set_result(results[number])

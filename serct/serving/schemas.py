@@ -1,4 +1,4 @@
-"""What the service answers, as OpenAPI shows it."""
+"""The bodies of the service's responses, as OpenAPI shows them."""
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
@@ -14,38 +14,40 @@ _MODEL: JsonDict = {
 
 
 class Model(BaseModel):
-    """Who answered."""
+    """The model that made a prediction."""
 
-    name: str = Field(description="Architecture entry the model was trained from.")
+    name: str = Field(description="Entry of params.yaml from which the model was trained.")
     version: str | None = Field(description="In the registry; null for a model from a folder.")
-    corpus: str
-    language: str
-    synthetic: bool = Field(description="Trained on synthetic speech: says nothing about people.")
+    corpus: str = Field(description="Corpus on which the model was trained.")
+    language: str = Field(description="Language of that corpus.")
+    synthetic: bool = Field(description="Trained on synthetic speech: not valid for people.")
 
 
-class Judgement(BaseModel):
-    """What is heard in one stretch of sound."""
+class EmotionPrediction(BaseModel):
+    """The predicted emotion."""
 
     emotion: str = Field(
         description="An emotion, `uncertain` if none is probable enough, or `no_speech`."
     )
-    confidence: float | None = Field(description="Of the most probable emotion, 0..1.")
+    confidence: float | None = Field(
+        description="Probability of the most probable emotion, 0 to 1; null without speech."
+    )
     probabilities: dict[str, float] | None = Field(
-        description="Calibrated on validation data, summing to 1; null without speech."
+        description="Calibrated on validation data, with sum 1; null without speech."
     )
 
 
-class Prediction(Judgement):
-    """The answer for one file."""
+class Prediction(EmotionPrediction):
+    """The prediction for one file."""
 
-    file: str
-    duration_s: float
-    heard_s: float = Field(description="How much of it, from its start, the model takes in.")
-    speech_s: float
+    file: str = Field(description="Name of the file.")
+    duration_s: float = Field(description="Length of the recording.")
+    heard_s: float = Field(description="Length of the first part, which the model uses.")
+    speech_s: float = Field(description="Length of the speech in the recording.")
 
 
 class Predictions(BaseModel):
-    """The answers for all files of a request, in their order, by one model."""
+    """The predictions for all files of a request, in their order, by one model."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -70,37 +72,37 @@ class Predictions(BaseModel):
     predictions: list[Prediction]
 
 
-class Stretch(Judgement):
-    """A stretch of a recording."""
+class TimedPrediction(EmotionPrediction):
+    """The prediction for a part of a recording."""
 
     start_s: float
     end_s: float
 
 
 class Timeline(BaseModel):
-    """Emotions along a recording.
+    """Predictions along a recording.
 
-    Every `hop_s` has the mean probabilities of all windows with speech that cover it; neighbours
-    of equal emotion make a segment.
+    A step has the mean probabilities of all windows with speech that cover it. Neighbouring steps
+    of the same emotion are joined into a segment.
     """
 
     model: Model
-    file: str
-    duration_s: float
-    speech_s: float
-    window_s: float
-    hop_s: float
-    segments: list[Stretch]
-    steps: list[Stretch]
+    file: str = Field(description="Name of the file.")
+    duration_s: float = Field(description="Length of the recording.")
+    speech_s: float = Field(description="Length of the speech in the recording.")
+    window_s: float = Field(description="Length of each window.")
+    hop_s: float = Field(description="Length of a step.")
+    segments: list[TimedPrediction]
+    steps: list[TimedPrediction]
 
 
 class Ready(BaseModel):
-    """Whether the service can answer, and with what."""
+    """Whether the service can predict, and with which model."""
 
     ready: bool
     model: Model | None
     problem: str | None = Field(
-        description="Why the registry's choice is not in use; the model before it answers on."
+        description="Why the registry's version is not in use; the version before it stays in use."
     )
 
 
@@ -109,13 +111,13 @@ class Version(BaseModel):
 
     version: str
     aliases: list[str]
-    name: str
+    name: str = Field(validation_alias="model")
     corpus: str
     validation_ua: float
     test_ua: float | None
 
 
 class Problem(BaseModel):
-    """Why a request was not answered."""
+    """Why a request failed."""
 
     detail: str

@@ -1,4 +1,4 @@
-"""The service: routes over one model, which follows the registry."""
+"""The service: the application, and the process that runs it."""
 
 import asyncio
 import threading
@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Annotated
 
 import anyio
+import uvicorn
 from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.responses import JSONResponse, Response
 from fastapi.security import APIKeyHeader
@@ -16,28 +17,31 @@ from serct.errors import AudioError, SerctError
 from serct.inference.voice_activity import VoiceActivity
 from serct.runtime.machine import machine
 from serct.serving.batching import Batcher
-from serct.serving.guard import Guard
-from serct.serving.live import stream_route
-from serct.serving.models import Models
-from serct.serving.observation import Observation
-from serct.serving.parts import Parts
+from serct.serving.limits import RequestLimits
+from serct.serving.metrics import ServiceMetrics
+from serct.serving.models import ModelManager
 from serct.serving.routes import emotion_routes, state_routes
 from serct.serving.settings import Settings
+from serct.serving.state import ServiceState
+from serct.serving.websocket import stream_route
 
 _DESCRIPTION = """
-Tells the emotion of speech. It was trained on acted speech: it tells how something sounds, not what
-somebody feels, and must not decide about people. Nothing that is sent is kept or logged.
+Predicts the emotion of speech. The model was trained on acted speech: it predicts how speech
+sounds, not what a person feels. Do not use it to make decisions about people. The service keeps
+and logs nothing of what is sent.
 """
+_KEEP_ALIVE_S = 15
+_MAX_MESSAGE_BYTES = 1_000_000
 
 
 def create_service(settings: Settings) -> FastAPI:
     """Build the application; it loads its model when it starts."""
-    observation = Observation()
-    parts = Parts(
+    metrics = ServiceMetrics()
+    state = ServiceState(
         settings,
-        Models(settings),
-        Batcher(settings.max_batch, observation.batches.observe),
-        observation,
+        ModelManager(settings),
+        Batcher(settings.limits.max_batch, metrics.batches.observe),
+        metrics,
         VoiceActivity(),
         anyio.CapacityLimiter(machine().num_cores or 1),
         anyio.CapacityLimiter(1),
@@ -46,51 +50,77 @@ def create_service(settings: Settings) -> FastAPI:
         title="SERCT",
         version=__version__,
         description=_DESCRIPTION,
-        lifespan=lambda app: _lifespan(parts),
+        lifespan=lambda app: _lifespan(state),
     )
-    app.add_middleware(Guard, settings=settings, observation=observation)
-    app.add_exception_handler(AudioError, _answer_with(422))
-    app.add_exception_handler(TimeoutError, _answer_with(504))
-    app.add_exception_handler(SerctError, _answer_with(503))
+    app.add_middleware(RequestLimits, limits=settings.limits, metrics=metrics)
+    app.add_exception_handler(AudioError, _respond_with(422))
+    timeout = f"no result within {settings.limits.timeout_s:g} s"
+    app.add_exception_handler(TimeoutError, _respond_with(504, timeout))
+    app.add_exception_handler(SerctError, _respond_with(503))
     app.include_router(
-        emotion_routes(parts), prefix="/v1", dependencies=[Depends(_key_check(parts))]
+        emotion_routes(state), prefix="/v1", dependencies=[Depends(_key_check(state))]
     )
-    app.include_router(state_routes(parts))
-    app.add_api_websocket_route("/v1/stream", stream_route(parts))
+    app.include_router(state_routes(state))
+    app.add_api_websocket_route("/v1/stream", stream_route(state))
     return app
 
 
+def serve(settings: Settings, host: str, port: int) -> None:
+    """Serve until SIGTERM or SIGINT; open requests finish first.
+
+    Args:
+        settings: The model and the limits.
+        host: Address to listen on.
+        port: Port to listen on; 0 for any free one, which the log names.
+    """
+    uvicorn.run(
+        create_service(settings),
+        host=host,
+        port=port,
+        log_level="info",
+        # Requests are private.
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=_KEEP_ALIVE_S,
+        timeout_graceful_shutdown=int(settings.limits.drain_s),
+        ws_max_size=_MAX_MESSAGE_BYTES,
+        ws="websockets-sansio",
+    )
+
+
 @asynccontextmanager
-async def _lifespan(parts: Parts) -> AsyncIterator[None]:
-    # Loads what the first request would otherwise wait for, and fails here if it is missing.
-    await anyio.to_thread.run_sync(parts.voice_activity.load)
-    await anyio.to_thread.run_sync(parts.models.refresh)
-    answering_task = asyncio.create_task(parts.batcher.run())
-    if parts.models.is_followed:
-        threading.Thread(target=parts.models.follow, name="serct-registry", daemon=True).start()
+async def _lifespan(state: ServiceState) -> AsyncIterator[None]:
+    # Load before the first request, and fail here if a package is missing.
+    await anyio.to_thread.run_sync(state.voice_activity.load)
+    await anyio.to_thread.run_sync(state.models.refresh)
+    predicting_task = asyncio.create_task(state.batcher.run())
+    if state.models.is_followed:
+        threading.Thread(target=state.models.follow, name="serct-registry", daemon=True).start()
     try:
         yield
     finally:
-        parts.models.stop()
-        answering_task.cancel()
+        state.models.stop()
+        predicting_task.cancel()
         with suppress(asyncio.CancelledError):
-            await answering_task
+            await predicting_task
 
 
-def _key_check(parts: Parts) -> Callable[..., Awaitable[None]]:
+def _key_check(state: ServiceState) -> Callable[..., Awaitable[None]]:
     header = APIKeyHeader(
-        name="X-API-Key", auto_error=False, description="If the service was started with one."
+        name="X-API-Key", auto_error=False, description="Needed if the service has a key."
     )
 
     async def check(key: Annotated[str | None, Depends(header)] = None) -> None:
-        if not parts.is_welcome(key):
+        if not state.accepts_key(key):
             raise HTTPException(401, "the header X-API-Key is missing or wrong")
 
     return check
 
 
-def _answer_with(status: int) -> Callable[[Request, Exception], Awaitable[Response]]:
-    async def answer(request: Request, error: Exception) -> Response:
-        return JSONResponse({"detail": str(error) or "it took too long"}, status)
+def _respond_with(
+    status: int, default: str = ""
+) -> Callable[[Request, Exception], Awaitable[Response]]:
+    async def respond(request: Request, error: Exception) -> Response:
+        return JSONResponse({"detail": str(error) or default}, status)
 
-    return answer
+    return respond

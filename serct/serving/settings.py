@@ -1,32 +1,27 @@
-"""What a service is told when it starts."""
+"""What one service is started with."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+from serct.config.reader import read_yaml
+from serct.config.section import validate
+from serct.config.serving import ServingParams
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Which model, and how much a client may ask for.
+    """A model and how to serve it.
 
     Attributes:
         model: A registry address such as "models:/serct@champion", followed while the service
             runs, or a model's folder.
-        workspace: Whose registry that is.
+        workspace: Folder whose registry is used.
         device: "auto", "cpu", "cuda" or "mps".
         precision: See `serct.Predictor.load`.
-        api_key: What clients must send; None: nothing.
-        poll_s: How often the registry is asked for another champion.
-        max_body_bytes: Of one request.
-        max_files: Of one request.
-        max_clip_s: Longest file to predict.
-        max_recording_s: Longest file to divide into segments.
-        max_in_flight: Requests at once; more are asked to come back.
-        max_streams: Live streams at once.
-        max_batch: Clips that the model answers for at once.
-        body_timeout_s: How long a client may take for each part of a body.
-        timeout_s: How long an answer may take.
-        idle_s: How long a stream may be silent on the wire.
-        drain_s: How long open requests may take after the order to stop.
+        api_key: Key that clients must send; None if they need none.
+        limits: The ``serving`` section of params.yaml.
     """
 
     model: str
@@ -34,15 +29,19 @@ class Settings:
     device: str = "cpu"
     precision: str = "float32"
     api_key: str | None = None
-    poll_s: float = 1.0
-    max_body_bytes: int = 20_000_000
-    max_files: int = 16
-    max_clip_s: float = 60.0
-    max_recording_s: float = 600.0
-    max_in_flight: int = 64
-    max_streams: int = 16
-    max_batch: int = 16
-    body_timeout_s: float = 10.0
-    timeout_s: float = 60.0
-    idle_s: float = 30.0
-    drain_s: float = 30.0
+    limits: ServingParams = field(default_factory=ServingParams)
+
+
+def read_limits(workspace: Path, options: Mapping[str, Any]) -> ServingParams:
+    """Read the limits of a workspace, replaced by options of the command line.
+
+    A folder without params.yaml, or with one of an older version, has the defaults.
+
+    Raises:
+        ParamsError: If a limit is unknown, ill-typed or out of range.
+    """
+    validate(ServingParams, options, "command line")
+    path = workspace / "params.yaml"
+    section = read_yaml(path).get("serving", {}) if path.exists() else {}
+    kept = validate(ServingParams, section, str(path), "serving")
+    return kept.model_copy(update=dict(options))

@@ -1,4 +1,4 @@
-"""Live speech: samples in, every half a second what is heard in the last three."""
+"""The buffer of a live stream: every half second, the window of the last three seconds."""
 
 import numpy as np
 
@@ -7,12 +7,12 @@ from serct.runtime.arrays import PCM_SCALE, Floats
 WINDOW_S, HOP_S = 3.0, 0.5
 
 
-class Tape:
+class AudioBuffer:
     """The last seconds of a stream of 16-bit samples.
 
     Attributes:
         sample_rate: In Hz.
-        num_samples: How many came since the start.
+        num_samples: Samples since the start of the stream.
     """
 
     def __init__(self, sample_rate: int) -> None:
@@ -24,7 +24,7 @@ class Tape:
 
     @property
     def now_s(self) -> float:
-        """How long the stream is, in seconds."""
+        """Length of the stream so far, in seconds."""
         return self.num_samples / self.sample_rate
 
     @property
@@ -33,7 +33,7 @@ class Tape:
         return self.num_samples >= self._next
 
     def add(self, message: bytes) -> None:
-        """Add samples, little-endian; one cut in half between two messages is put together."""
+        """Add little-endian samples; one that is split between two messages is joined."""
         message = self._half + message
         whole = len(message) // 2 * 2
         message, self._half = message[:whole], message[whole:]
@@ -43,10 +43,10 @@ class Tape:
         self._window = np.concatenate((self._window, samples))[-length:]
 
     def take(self) -> tuple[float, float, Floats]:
-        """Give start, end and samples of the window that ends now.
+        """Return start and end in seconds, and samples, of the window that ends now.
 
-        If more than one hop has passed, those between are left out: an answer for now is worth
-        more than one for a while ago.
+        If more than one hop has passed, the windows between are skipped, so that a slow model
+        does not fall behind the stream.
         """
         hop = round(HOP_S * self.sample_rate)
         self._next = (self.num_samples // hop + 1) * hop

@@ -31,19 +31,19 @@ def page(service: Service, monkeypatch: pytest.MonkeyPatch) -> AppTest:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 class TestPage:
-    def test_tells_before_anything_else_what_it_cannot(self, page: AppTest) -> None:
+    def test_says_first_what_it_does_not_predict(self, page: AppTest) -> None:
         assert not page.exception
-        assert "What it cannot:" in page.info[0].value
+        assert "What it does not predict:" in page.info[0].value
         assert "serct, version 1" in page.sidebar.markdown[0].value
 
-    def test_a_sample_is_answered_as_by_the_predictor(self, page: AppTest, served: Path) -> None:
+    def test_a_sample_gets_a_prediction(self, page: AppTest, served: Path) -> None:
         sample = page.selectbox[0]
         assert {"angry", "happy", "sad"} <= set(sample.options)
         sample.select("sad").run()
         page.button[0].click().run()
         assert not page.exception
-        assert page.subheader[0].value.startswith("Heard: ")
-        assert any("Answered by serct, version 1." in each.value for each in page.caption)
+        assert page.subheader[0].value.startswith("Prediction: ")
+        assert any("Predicted by serct, version 1." in each.value for each in page.caption)
         shown = page.get("vega_lite_chart") or page.get("arrow_vega_lite_chart")
         assert shown
 
@@ -53,7 +53,7 @@ class TestPage:
         captions = " ".join(caption.value for caption in page.caption)
         assert "version 1." in captions
         assert "version 2." in captions
-        assert len([s for s in page.subheader if s.value.startswith("Heard")]) == 2
+        assert len([s for s in page.subheader if s.value.startswith("Prediction")]) == 2
 
     def test_a_service_that_is_gone(
         self, service: Service, monkeypatch: pytest.MonkeyPatch
@@ -61,7 +61,7 @@ class TestPage:
         monkeypatch.setenv("SERCT_SERVICE", "http://127.0.0.1:9")
         page = AppTest.from_file(str(PAGE), default_timeout=60).run()
         assert not page.exception
-        assert "http://127.0.0.1:9 does not answer" in page.error[0].value
+        assert "http://127.0.0.1:9 does not respond" in page.error[0].value
 
 
 @pytest.mark.slow
@@ -93,7 +93,7 @@ def test_the_command_starts_a_service_and_a_page_and_ends_both(served: Path) -> 
 
 @pytest.mark.slow
 def test_in_a_browser_by_keyboard(served: Path, service: Service) -> None:
-    """In Chromium, from the first Tab to the answer, without a mouse."""
+    """In Chromium, from the first Tab to the prediction, without a mouse."""
     api = pytest.importorskip("playwright.sync_api")
     chromium = shutil.which("chromium")
     if chromium is None:
@@ -115,7 +115,7 @@ def test_in_a_browser_by_keyboard(served: Path, service: Service) -> None:
                     break
                 except api.Error:
                     time.sleep(0.3)
-            button = page.get_by_role("button", name="Tell the emotion")
+            button = page.get_by_role("button", name="Predict the emotion")
             button.wait_for(timeout=60_000)
             time.sleep(1)
             for _ in range(40):
@@ -123,7 +123,7 @@ def test_in_a_browser_by_keyboard(served: Path, service: Service) -> None:
                 if button.evaluate("element => element === document.activeElement"):
                     break
             page.keyboard.press("Enter")
-            page.get_by_role("heading", name="Heard:").wait_for(timeout=60_000)
+            page.get_by_role("heading", name="Prediction:").wait_for(timeout=60_000)
             page.get_by_role("heading", name="Along the recording").wait_for(timeout=60_000)
             browser.close()
     finally:
@@ -144,12 +144,14 @@ def test_the_figure_of_any_recording() -> None:
         figure.savefig(os.devnull, format="png")
 
 
-def test_the_answer_is_the_predictors(served: Path, service: Service, spoken: Path) -> None:
+def test_the_client_gets_the_predictors_probabilities(
+    served: Path, service: Service, spoken: Path
+) -> None:
     from serct.app.client import Client
 
-    told = Client(service.url).predict("a.wav", spoken.read_bytes())["predictions"][0]
+    found = Client(service.url).predict("a.wav", spoken.read_bytes())["predictions"][0]
     folder = tracking.open_store(served, "serct", "serct").folder("1")
-    assert told["probabilities"] == pytest.approx(
+    assert found["probabilities"] == pytest.approx(
         Predictor.load(folder).predict_file(spoken), abs=1e-5
     )
-    assert soundfile.info(spoken).duration == pytest.approx(told["duration_s"])
+    assert soundfile.info(spoken).duration == pytest.approx(found["duration_s"])

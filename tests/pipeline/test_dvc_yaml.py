@@ -160,5 +160,6 @@ def test_every_section_of_params_belongs_to_a_stage() -> None:
     used = {
         re.split(r"[.]", str(param))[0] for name in STAGES for param in stage_body(name)["params"]
     }
-    # Names in MLflow, gates of the registry, searches and where work is done change no output.
-    assert used == set(Params.sections()) - {"tracking", "promotion", "search", "executor"}
+    # Names in MLflow, gates, limits of the service, searches and executors change no output.
+    without = {"tracking", "promotion", "serving", "search", "executor"}
+    assert used == set(Params.sections()) - without

@@ -38,7 +38,7 @@ def put(root: Path, store: Store, which: str, **bounds: float) -> Promotion:
 
 def with_bounds(params: Params, **bounds: float) -> Params:
     changed = params.promotion.model_copy(update=bounds)
-    return params.model_copy(update={"promotion": changed})
+    return params.replace(promotion=changed)
 
 
 def aliases(store: Store) -> dict[str, str]:
@@ -106,7 +106,7 @@ def test_shards_of_another_manifest_are_no_test(root: Path, store: Store) -> Non
 
 
 def test_a_level_that_decides_is_refused(root: Path, trained: dict[str, Path]) -> None:
-    """The lstm hears loudness: half the level makes it another emotion."""
+    """The lstm depends on the level: at a quarter of it the emotion changes."""
     params = with_bounds(read_params(root / "params.yaml"), max_changed=0.0)
     found = {g.gate: g.verdict for g in examine(params, root / "data", trained["lstm"], None)}
     assert found["other emotion when 12 dB softer"] == "REFUSED"

@@ -1,4 +1,4 @@
-"""Every clip gets its own answer from its own model, whatever comes together."""
+"""Every clip gets its own prediction from its own model, whatever else is in its batch."""
 
 import asyncio
 import threading
@@ -11,7 +11,7 @@ from serct.serving.batching import Batcher
 
 
 class Echo:
-    """Answers with a clip's first sample and the model's name, slowly if told."""
+    """Returns a clip's first sample and the model's name; waits while the gate is closed."""
 
     def __init__(self, name: str) -> None:
         self.predictor = self
@@ -44,17 +44,17 @@ def run(scenario: Any, max_batch: int = 4) -> Any:
     return asyncio.run(main())
 
 
-def test_everyone_gets_their_own_answer() -> None:
+def test_every_request_gets_its_own_predictions() -> None:
     one, other = Echo("one"), Echo("other")
 
     async def scenario(batcher: Batcher) -> None:
-        async def ask(number: int) -> None:
+        async def request(number: int) -> None:
             model = one if number % 3 else other
             values = [10 * number, 10 * number + 1]
-            answers = await batcher.answer(model, [clip(value) for value in values])
-            assert answers == [{"model": model.name, "value": value} for value in values]
+            found = await batcher.predict(model, [clip(value) for value in values])
+            assert found == [{"model": model.name, "value": value} for value in values]
 
-        await asyncio.gather(*(ask(number) for number in range(40)))
+        await asyncio.gather(*(request(number) for number in range(40)))
 
     run(scenario)
     assert sum(one.sizes) + sum(other.sizes) == 80
@@ -66,9 +66,9 @@ def test_batches_gather_while_the_model_is_busy() -> None:
     model.gate.clear()
 
     async def scenario(batcher: Batcher) -> None:
-        first = asyncio.create_task(batcher.answer(model, [clip(0)]))
+        first = asyncio.create_task(batcher.predict(model, [clip(0)]))
         await asyncio.sleep(0.05)
-        rest = [asyncio.create_task(batcher.answer(model, [clip(n)])) for n in range(1, 9)]
+        rest = [asyncio.create_task(batcher.predict(model, [clip(n)])) for n in range(1, 9)]
         await asyncio.sleep(0.05)
         assert batcher.num_waiting == 8
         model.gate.set()
@@ -78,27 +78,27 @@ def test_batches_gather_while_the_model_is_busy() -> None:
     assert model.sizes == [1, 4, 4]
 
 
-def test_an_error_reaches_who_asked_and_the_next_is_answered() -> None:
+def test_an_error_reaches_its_request_and_the_next_one_succeeds() -> None:
     model = Echo("one")
 
     async def scenario(batcher: Batcher) -> None:
         with pytest.raises(ValueError, match="negative"):
-            await batcher.answer(model, [clip(-1)])
-        assert (await batcher.answer(model, [clip(5)]))[0]["value"] == 5
-        assert await batcher.answer(model, []) == []
+            await batcher.predict(model, [clip(-1)])
+        assert (await batcher.predict(model, [clip(5)]))[0]["value"] == 5
+        assert await batcher.predict(model, []) == []
 
     run(scenario)
 
 
-def test_who_gave_up_is_not_computed_for() -> None:
+def test_a_cancelled_request_is_not_computed() -> None:
     model = Echo("one")
     model.gate.clear()
 
     async def scenario(batcher: Batcher) -> None:
-        first = asyncio.create_task(batcher.answer(model, [clip(0)]))
+        first = asyncio.create_task(batcher.predict(model, [clip(0)]))
         await asyncio.sleep(0.05)
-        second = asyncio.create_task(batcher.answer(model, [clip(1), clip(2)]))
-        third = asyncio.create_task(batcher.answer(model, [clip(3)]))
+        second = asyncio.create_task(batcher.predict(model, [clip(1), clip(2)]))
+        third = asyncio.create_task(batcher.predict(model, [clip(3)]))
         await asyncio.sleep(0.05)
         second.cancel()
         await asyncio.sleep(0)

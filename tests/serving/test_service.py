@@ -1,4 +1,4 @@
-"""The service as people meet it: a process, real sockets, clients of other makes."""
+"""The service as a process, with real sockets and other projects' clients."""
 
 import asyncio
 import io
@@ -42,7 +42,7 @@ def encode(samples: np.ndarray, rate: int = 16_000, form: str = "WAV", **more: s
 class TestPredict:
     @pytest.mark.parametrize("form", ["WAV", "FLAC", "OGG", "MP3", "AIFF"])
     @pytest.mark.parametrize("channels", [1, 2])
-    def test_answers_as_the_predictor(
+    def test_predicts_as_the_predictor(
         self, service: Service, predictor: Predictor, spoken: Path, form: str, channels: int
     ) -> None:
         samples, rate = soundfile.read(spoken)
@@ -144,7 +144,7 @@ class TestBadInput:
         assert answer.status_code == 422
         assert answer.json()["detail"].startswith("b.wav: not readable as audio")
 
-    def test_odd_but_usable_audio_is_answered(self, service: Service) -> None:
+    def test_odd_but_usable_audio_is_predicted(self, service: Service) -> None:
         rng = np.random.default_rng(0)
         for content in (
             encode(np.full(1, 0.5)),
@@ -308,7 +308,7 @@ class TestState:
         assert "serct_request_seconds_bucket" in text
         assert service.get("/v1/models").json()[0]["aliases"] == ["challenger", "champion"]
 
-    def test_the_log_tells_nothing_of_requests(self, service: Service) -> None:
+    def test_the_log_holds_nothing_of_requests(self, service: Service) -> None:
         service.post("/v1/predict", "files", ("my secret.wav", b"x"))
         assert "secret" not in "".join(service.lines)
         assert "POST" not in "".join(service.lines)
@@ -456,7 +456,7 @@ class TestProcess:
             assert service.process.wait(30) == -signal.SIGTERM
         assert answers[0].status_code == 200
 
-    def test_too_many_requests_are_asked_to_come_back(self, served: Path, spoken: Path) -> None:
+    def test_too_many_requests_get_503_with_retry_after(self, served: Path, spoken: Path) -> None:
         samples, rate = soundfile.read(spoken)
         long = encode(np.tile(samples, 200)[: 120 * rate], rate, "FLAC")
         with running("--workspace", str(served), "--max-in-flight", "2") as service:
@@ -474,7 +474,10 @@ class TestProcess:
                 thread.join()
             statuses = sorted(answer.status_code for answer in answers)
             assert set(statuses) == {200, 503}
-            assert all(a.headers["retry-after"] for a in answers if a.status_code == 503)
+            for refused in (answer for answer in answers if answer.status_code == 503):
+                assert refused.headers["retry-after"] == "1"
+                detail = "server busy: 2 requests in flight; retry after 1 s"
+                assert refused.json()["detail"] == detail
             assert service.post(
                 "/v1/predict", "files", ("a.wav", spoken.read_bytes())
             ).status_code == 200  # fmt: skip

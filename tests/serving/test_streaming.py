@@ -1,22 +1,22 @@
-"""The tape holds the last three seconds, however the samples were cut into messages."""
+"""The buffer holds the last three seconds, however the samples were cut into messages."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serct.serving.streaming import HOP_S, WINDOW_S, Tape
+from serct.serving.streaming import HOP_S, WINDOW_S, AudioBuffer
 
 
 @given(st.lists(st.integers(0, 9001), max_size=40), st.integers(0, 1000))
 def test_any_cut_gives_the_same_window(sizes: list[int], seed: int) -> None:
     pcm = np.random.default_rng(seed).integers(-32768, 32767, sum(sizes) // 2, dtype="<i2")
     data = pcm.tobytes() + b"\x01" * (sum(sizes) % 2)
-    tape = Tape(8000)
+    buffer = AudioBuffer(8000)
     for size in sizes:
-        tape.add(data[:size])
+        buffer.add(data[:size])
         data = data[size:]
-    start_s, end_s, window = tape.take()
+    start_s, end_s, window = buffer.take()
     expected = pcm[-round(WINDOW_S * 8000) :] / 32768
     np.testing.assert_allclose(window, expected)
     assert end_s == len(pcm) / 8000
@@ -24,17 +24,17 @@ def test_any_cut_gives_the_same_window(sizes: list[int], seed: int) -> None:
 
 
 def test_due_after_each_hop_and_late_ones_are_skipped() -> None:
-    tape = Tape(16_000)
+    buffer = AudioBuffer(16_000)
     hop = bytes(2 * int(HOP_S * 16_000))
-    assert not tape.is_due
-    tape.add(hop[:-2])
-    assert not tape.is_due
-    tape.add(hop[:2])
-    assert tape.is_due
-    tape.take()
-    assert not tape.is_due
+    assert not buffer.is_due
+    buffer.add(hop[:-2])
+    assert not buffer.is_due
+    buffer.add(hop[:2])
+    assert buffer.is_due
+    buffer.take()
+    assert not buffer.is_due
     for _ in range(5):
-        tape.add(hop)
-    assert tape.is_due
-    assert tape.take()[1] == 3.0
-    assert not tape.is_due
+        buffer.add(hop)
+    assert buffer.is_due
+    assert buffer.take()[1] == 3.0
+    assert not buffer.is_due

@@ -32,9 +32,9 @@ def test_windows_and_steps_cover_everything_once(
 def test_steps_are_means_of_the_windows_over_them() -> None:
     plan = Plan(4.0, 2.0, 1.0)
     assert plan.windows() == [(0.0, 2.0), (1.0, 3.0), (2.0, 4.0)]
-    answers = [{"a": 1.0, "b": 0.0}, {"a": 0.5, "b": 0.5}, None]
+    by_window = [{"a": 1.0, "b": 0.0}, {"a": 0.5, "b": 0.5}, None]
     speech = np.ones(125, dtype=bool)
-    found = smooth(plan, answers, speech)
+    found = smooth(plan, by_window, speech)
     assert found[0] == {"a": 1.0, "b": 0.0}
     assert found[1] == {"a": 0.75, "b": 0.25}
     assert found[2] == {"a": 0.5, "b": 0.5}
@@ -44,13 +44,13 @@ def test_steps_are_means_of_the_windows_over_them() -> None:
 def test_silent_steps_stay_without_emotion() -> None:
     speech = np.zeros(125, dtype=bool)
     speech[: round(1.0 / FRAME_S)] = True
-    answers = [{"a": 1.0}] * 3
-    found = smooth(Plan(4.0, 2.0, 1.0), answers, speech)
+    by_window = [{"a": 1.0}] * 3
+    found = smooth(Plan(4.0, 2.0, 1.0), by_window, speech)
     assert [step is not None for step in found] == [True, False, False, False]
 
 
 @given(durations, st.floats(0, 1), st.floats(0, 1))
-def test_a_stretch_has_a_frame(duration_s: float, one: float, other: float) -> None:
+def test_any_part_has_a_frame(duration_s: float, one: float, other: float) -> None:
     frames = np.zeros(int(np.ceil(duration_s / FRAME_S)), dtype=bool)
     start, end = sorted((one * duration_s, other * duration_s))
     assert len(between(frames, start, end)) >= 1

@@ -1,8 +1,8 @@
 """Live speech over a WebSocket.
 
 The client sends mono 16-bit little-endian samples in binary messages of any size, and
-`{"type": "end"}` when it is done. Every half a second of sound it gets, as JSON, what is heard in
-the last three seconds, and at the end once more.
+`{"type": "end"}` at the end. After every half second of audio the service sends a prediction for
+the last three seconds as JSON, and a final one at the end.
 """
 
 import asyncio
@@ -16,12 +16,12 @@ from fastapi import HTTPException, WebSocket, WebSocketDisconnect
 
 from serct.errors import SerctError
 from serct.inference.voice_activity import is_speech
-from serct.serving import answering
-from serct.serving.models import Loaded
-from serct.serving.parts import Parts
-from serct.serving.streaming import Tape
+from serct.serving.limits import RETRY_AFTER_S
+from serct.serving.predicting import decide, describe, predict_waveforms
+from serct.serving.state import ServiceState
+from serct.serving.streaming import AudioBuffer
 
-_LOWEST_RATE_HZ, _HIGHEST_RATE_HZ = 8000, 192_000
+_MIN_RATE_HZ, _MAX_RATE_HZ = 8000, 192_000
 # Of RFC 6455, section 7.4.1.
 _WRONG_DATA, _POLICY, _TRY_LATER, _FAULT = 1003, 1008, 1013, 1011
 
@@ -32,20 +32,21 @@ class _RefusedError(Exception):
         self.code = code
 
 
-def stream_route(parts: Parts) -> Callable[[WebSocket], Awaitable[None]]:
-    """Give the route `WS /v1/stream?sample_rate=48000`."""
+def stream_route(state: ServiceState) -> Callable[[WebSocket], Awaitable[None]]:
+    """Return the route `WS /v1/stream?sample_rate=48000`."""
     num_streams = 0
 
     async def stream(socket: WebSocket) -> None:
         nonlocal num_streams
         await socket.accept()
-        if num_streams >= parts.settings.max_streams:
-            await socket.close(_TRY_LATER, "too many streams, come back in a moment")
+        if num_streams >= state.settings.limits.max_streams:
+            busy = f"server busy: {num_streams} streams open; retry after {RETRY_AFTER_S} s"
+            await socket.close(_TRY_LATER, busy)
             return
         num_streams += 1
-        parts.observation.streams.set(num_streams)
+        state.metrics.streams.set(num_streams)
         try:
-            await _converse(parts, socket)
+            await _serve_stream(state, socket)
         except _RefusedError as refusal:
             await _close(socket, refusal.code, str(refusal))
         except HTTPException as error:  # there is no model yet
@@ -56,7 +57,7 @@ def stream_route(parts: Parts) -> Callable[[WebSocket], Awaitable[None]]:
             pass
         finally:
             num_streams -= 1
-            parts.observation.streams.set(num_streams)
+            state.metrics.streams.set(num_streams)
 
     return stream
 
@@ -66,24 +67,24 @@ async def _close(socket: WebSocket, code: int, reason: str) -> None:
         await socket.close(code, reason[:120])  # a frame holds 123 bytes
 
 
-async def _converse(parts: Parts, socket: WebSocket) -> None:
-    if not parts.is_welcome(socket.headers.get("x-api-key")):
+async def _serve_stream(state: ServiceState, socket: WebSocket) -> None:
+    if not state.accepts_key(socket.headers.get("x-api-key")):
         raise _RefusedError(_POLICY, "the header X-API-Key is missing or wrong")
-    tape = Tape(_sample_rate(socket.query_params.get("sample_rate")))
-    news = asyncio.Event()
-    reading = asyncio.create_task(_read(parts, socket, tape, news))
+    buffer = AudioBuffer(_sample_rate(socket.query_params.get("sample_rate")))
+    has_news = asyncio.Event()
+    reading = asyncio.create_task(_read(state, socket, buffer, has_news))
     try:
         while True:
-            await news.wait()
-            news.clear()
-            # What comes in meanwhile is heard with the next window.
-            if tape.is_due and not reading.done():
-                await _answer(parts, socket, tape, "partial")
+            await has_news.wait()
+            has_news.clear()
+            # Samples that arrive during a prediction belong to the next window.
+            if buffer.is_due and not reading.done():
+                await _send_prediction(state, socket, buffer, "partial")
             if reading.done():
                 reading.result()
                 break
-        if tape.num_samples:
-            await _answer(parts, socket, tape, "final")
+        if buffer.num_samples:
+            await _send_prediction(state, socket, buffer, "final")
         await _close(socket, 1000, "")
     finally:
         reading.cancel()
@@ -93,36 +94,38 @@ async def _converse(parts: Parts, socket: WebSocket) -> None:
 
 def _sample_rate(text: str | None) -> int:
     rate = int(text) if text and text.isascii() and text.isdigit() and len(text) < 9 else 0
-    if not _LOWEST_RATE_HZ <= rate <= _HIGHEST_RATE_HZ:
+    if not _MIN_RATE_HZ <= rate <= _MAX_RATE_HZ:
         raise _RefusedError(
             _POLICY,
-            f"sample_rate is {str(text)[:20]}, expected {_LOWEST_RATE_HZ} to {_HIGHEST_RATE_HZ}",
+            f"sample_rate is {str(text)[:20]}, expected {_MIN_RATE_HZ} to {_MAX_RATE_HZ}",
         )
     return rate
 
 
-async def _read(parts: Parts, socket: WebSocket, tape: Tape, news: asyncio.Event) -> None:
-    """Put on tape what comes in, until the client is done."""
+async def _read(
+    state: ServiceState, socket: WebSocket, buffer: AudioBuffer, has_news: asyncio.Event
+) -> None:
+    """Add messages to the buffer until the client ends the stream."""
+    idle_s = state.settings.limits.idle_s
     try:
         while True:
             try:
-                async with asyncio.timeout(parts.settings.idle_s):
+                async with asyncio.timeout(idle_s):
                     message = await socket.receive()
             except TimeoutError as error:
-                seconds = parts.settings.idle_s
-                raise _RefusedError(_POLICY, f"nothing came for {seconds:g} s") from error
+                raise _RefusedError(_POLICY, f"no message for {idle_s:g} s") from error
             if message["type"] == "websocket.disconnect":
                 raise WebSocketDisconnect(message.get("code", 1000))
             if message.get("bytes") is not None:
-                tape.add(message["bytes"])
+                buffer.add(message["bytes"])
             elif _is_end(message.get("text")):
                 return
             else:
                 raise _RefusedError(_WRONG_DATA, 'expected binary samples or {"type": "end"}')
-            if tape.is_due:
-                news.set()
+            if buffer.is_due:
+                has_news.set()
     finally:
-        news.set()
+        has_news.set()
 
 
 def _is_end(text: str | None) -> bool:
@@ -132,25 +135,24 @@ def _is_end(text: str | None) -> bool:
         return False
 
 
-async def _answer(
-    parts: Parts, socket: WebSocket, tape: Tape, kind: Literal["partial", "final"]
+async def _send_prediction(
+    state: ServiceState, socket: WebSocket, buffer: AudioBuffer, kind: Literal["partial", "final"]
 ) -> None:
-    model: Loaded = await parts.model(None)
-    start_s, end_s, window = tape.take()
-    rate = tape.sample_rate
+    model = await state.model(None)
+    start_s, end_s, window = buffer.take()
+    rate = buffer.sample_rate
     frames = await anyio.to_thread.run_sync(
-        parts.voice_activity, window, rate, limiter=parts.decoders
+        state.voice_activity, window, rate, limiter=state.decoders
     )
-    answer = None
+    probabilities = None
     if is_speech(frames):
-        (answer,) = await answering.ask(model, parts.batcher, [(window, rate)])
-    heard = answering.judge(model, answer)
+        (probabilities,) = await predict_waveforms(model, state.batcher, [(window, rate)])
     await socket.send_json(
         {
             "type": kind,
             "start_s": round(start_s, 3),
             "end_s": round(end_s, 3),
-            **heard.model_dump(),
-            "model": answering.describe(model).model_dump(),
+            **decide(model, probabilities).model_dump(),
+            "model": describe(model).model_dump(),
         }
     )

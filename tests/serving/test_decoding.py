@@ -1,4 +1,4 @@
-"""What a client sends is decoded within limits, or refused with its name."""
+"""A client's file is decoded within limits, or refused by its name."""
 
 import io
 
@@ -8,8 +8,8 @@ import soundfile
 
 from serct.errors import AudioError
 from serct.inference.voice_activity import VoiceActivity
-from serct.serving import hearing
-from serct.serving.hearing import hear
+from serct.serving import decoding
+from serct.serving.decoding import decode
 
 VOICE_ACTIVITY = VoiceActivity()
 
@@ -21,33 +21,33 @@ def encoded(samples: np.ndarray, rate: int = 16_000, form: str = "WAV", **more: 
     return buffer
 
 
-def test_silence_is_heard_without_speech() -> None:
-    heard = hear(encoded(np.zeros((32_000, 2))), "a", 10.0, VOICE_ACTIVITY)
-    assert (heard.duration_s, heard.speech_s, heard.is_speech) == (2.0, 0.0, False)
-    assert len(heard.part(0.5, 1.0)) == 8000
-    assert len(heard.part(2.0, 2.0)) == 1
+def test_silence_is_decoded_and_has_no_speech() -> None:
+    audio = decode(encoded(np.zeros((32_000, 2))), "a", 10.0, VOICE_ACTIVITY)
+    assert (audio.duration_s, audio.speech_s, audio.is_speech) == (2.0, 0.0, False)
+    assert len(audio.part(0.5, 1.0)) == 8000
+    assert len(audio.part(2.0, 2.0)) == 1
 
 
 @pytest.mark.parametrize("form", ["WAV", "FLAC"])
 def test_longer_than_allowed(form: str) -> None:
     with pytest.raises(AudioError, match=r"^a: 2\.0 s long, expected at most 1\.5 s"):
-        hear(encoded(np.zeros(32_000), form=form), "a", 1.5, VOICE_ACTIVITY)
+        decode(encoded(np.zeros(32_000), form=form), "a", 1.5, VOICE_ACTIVITY)
 
 
 def test_high_rates_may_be_as_long_as_memory_allows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hearing, "_MOST_SAMPLES", 40_000)
-    hear(encoded(np.zeros(32_000)), "a", 10.0, VOICE_ACTIVITY)
+    monkeypatch.setattr(decoding, "_MAX_SAMPLES", 40_000)
+    decode(encoded(np.zeros(32_000)), "a", 10.0, VOICE_ACTIVITY)
     with pytest.raises(AudioError, match=r"1\.0 s long, expected at most 0\.4"):
-        hear(encoded(np.zeros(96_000), 96_000), "a", 10.0, VOICE_ACTIVITY)
+        decode(encoded(np.zeros(96_000), 96_000), "a", 10.0, VOICE_ACTIVITY)
 
 
 def test_numbers_far_beyond_full_scale() -> None:
     loud = encoded(np.full(1000, 1e6, np.float32), subtype="FLOAT")
     with pytest.raises(AudioError, match="a: samples reach beyond 100, expected -1 to 1"):
-        hear(loud, "a", 10.0, VOICE_ACTIVITY)
+        decode(loud, "a", 10.0, VOICE_ACTIVITY)
 
 
 @pytest.mark.parametrize("content", [b"", b"x", b"RIFF\x00\x00\x00\x00WAVE"])
 def test_no_audio(content: bytes) -> None:
     with pytest.raises(AudioError, match=r"^a: "):
-        hear(io.BytesIO(content), "a", 10.0, VOICE_ACTIVITY)
+        decode(io.BytesIO(content), "a", 10.0, VOICE_ACTIVITY)

@@ -1,45 +1,45 @@
-"""What operators see: counts, times and the state of the model, in Prometheus' words."""
+"""Metrics for operators: counts, times and the state of the model, in the format of Prometheus."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from serct.serving.batching import Batcher
-from serct.serving.models import Models
+from serct.serving.models import ModelManager
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _CLIPS = (1, 2, 4, 8, 16, 32, 64)
 
 
-class Observation:
-    """Metrics of one service; nothing of what was said is in them."""
+class ServiceMetrics:
+    """Metrics of one service; they contain nothing that clients sent."""
 
     def __init__(self) -> None:
         own = self._registry = CollectorRegistry()
         self.requests = Counter(
-            "serct_requests", "Requests answered.", ("route", "status"), registry=own
+            "serct_requests", "Finished requests.", ("route", "status"), registry=own
         )
         self.seconds = Histogram(
             "serct_request_seconds",
-            "Time to the end of an answer.",
+            "Time from a request to the end of its response.",
             ("route",),
             buckets=_SECONDS,
             registry=own,
         )
         self.batches = Histogram(
-            "serct_batch_clips", "Clips answered together.", buckets=_CLIPS, registry=own
+            "serct_batch_clips", "Clips predicted in one batch.", buckets=_CLIPS, registry=own
         )
-        self.in_flight = Gauge("serct_requests_in_flight", "Requests being answered.", registry=own)
+        self.in_flight = Gauge("serct_requests_in_flight", "Open requests.", registry=own)
         self.streams = Gauge("serct_streams", "Live streams.", registry=own)
-        self._waiting = Gauge("serct_clips_waiting", "Clips that wait.", registry=own)
+        self._waiting = Gauge("serct_clips_waiting", "Clips waiting for the model.", registry=own)
         self._model = Gauge(
             "serct_model_info", "The model in use.", ("name", "version"), registry=own
         )
         self._is_ready = Gauge("serct_model_ready", "1 if there is a model.", registry=own)
         self._has_problem = Gauge(
-            "serct_model_problem", "1 if the registry's choice cannot be used.", registry=own
+            "serct_model_problem", "1 if the registry's version cannot be used.", registry=own
         )
 
-    def text(self, models: Models, batcher: Batcher) -> bytes:
-        """Write all metrics as they are now."""
+    def text(self, models: ModelManager, batcher: Batcher) -> bytes:
+        """Return all metrics as they are now."""
         self._waiting.set(batcher.num_waiting)
         self._is_ready.set(models.current is not None)
         self._has_problem.set(models.problem is not None)

@@ -1,0 +1,26 @@
+"""The limits of the service: the ``serving`` section of params.yaml."""
+
+from pydantic import Field
+
+from serct.config.section import Positive, PositiveInt, Section
+
+
+class ServingParams(Section):
+    """How much clients may ask for, and how long the service waits.
+
+    `serct serve` and `serct app` have an option for each field. The defaults are the values of
+    params.yaml, for a model that is served without one, or with one of an older version.
+    """
+
+    poll_s: Positive = Field(1.0, description="Time between two checks of the registry, in s.")
+    max_body_mb: Positive = Field(20.0, description="Largest request body, in MB.")
+    max_files: PositiveInt = Field(16, description="Files in one request.")
+    max_clip_s: Positive = Field(60.0, description="Longest file for /v1/predict, in s.")
+    max_recording_s: Positive = Field(600.0, description="Longest file for /v1/segments, in s.")
+    max_in_flight: PositiveInt = Field(64, description="Requests at the same time.")
+    max_streams: PositiveInt = Field(16, description="Live streams at the same time.")
+    max_batch: PositiveInt = Field(16, description="Clips that the model predicts at once.")
+    body_timeout_s: Positive = Field(10.0, description="Longest wait for a part of a body, in s.")
+    timeout_s: Positive = Field(60.0, description="Longest time for a response, in s.")
+    idle_s: Positive = Field(30.0, description="Longest wait for a message of a stream, in s.")
+    drain_s: Positive = Field(30.0, description="Time for open requests after SIGTERM, in s.")
