@@ -21,7 +21,7 @@ from serct.reports.model_card import model_card
 from serct.runtime import atomic
 from serct.runtime.atomic import write_json
 from serct.runtime.machine import pick_device, progress
-from serct.tracking.tracked import add_to_run
+from serct.tracking.run_logger import add_to_run
 
 
 def evaluate_model(params: Params, arguments: Arguments) -> None:

@@ -20,7 +20,7 @@ from serct.models.checkpoint import Card, load_model
 from serct.runtime import atomic
 from serct.runtime.atomic import write_json
 from serct.runtime.machine import pick_device, progress
-from serct.tracking.tracked import add_to_run
+from serct.tracking.run_logger import add_to_run
 
 
 def zero_shot(params: Params, arguments: Arguments) -> None:

@@ -18,7 +18,7 @@ from serct.models.calibration import Calibration, calibrate
 from serct.models.checkpoint import FORMAT_VERSION, Card, save_model
 from serct.runtime import atomic, distributed, machine
 from serct.runtime.atomic import write_json
-from serct.tracking.tracked import tracked
+from serct.tracking.run_logger import tracked
 from serct.training.loop import fingerprint, fit
 from serct.training.state import EpochRow, Fitted
 
