@@ -88,6 +88,12 @@ def database_path(uri: str) -> Path | None:
     return Path(uri.removeprefix(_SQLITE)) if uri.startswith(_SQLITE) else None
 
 
+def exists(uri: str) -> bool:
+    """Return whether the store's database is made; of a server, which is not asked, True."""
+    path = database_path(uri)
+    return path is None or path.exists()
+
+
 def is_server(uri: str) -> bool:
     """Return whether the store is a tracking server, which then decides where artifacts go."""
     return uri.startswith(("http://", "https://"))

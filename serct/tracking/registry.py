@@ -78,9 +78,8 @@ class Registry:
     def versions(self) -> list[Version]:
         """Return all versions that serct registered, the oldest first."""
         with self.errors("list versions"):
-            aliases = self._aliases()
-            found = self._entities()
-            return [self._describe(each, aliases) for each in found if "fingerprint" in each.tags]
+            aliases, found = self._aliases(), self._entities()
+            return [self._as_version(each, aliases) for each in found if "fingerprint" in each.tags]
 
     def version(self, which: str) -> Version:
         """Return a version by "3" or "@challenger".
@@ -94,7 +93,7 @@ class Registry:
                 raise TrackingError(
                     f"{self.uri}: version {found.version} was not registered by serct"
                 )
-            return self._describe(found, self._aliases())
+            return self._as_version(found, self._aliases())
 
     def folder(self, which: str) -> Path:
         """Return the local folder, with card.json in it, of a version."""
@@ -118,9 +117,10 @@ class Registry:
         """
         card, name = folder.card, self.registered_model
         with self.errors(f"register {folder.path}"), self.lock:
-            versions, identity = self._entities(), _identity(folder)
-            if any(_has_tags(version, identity) for version in versions):
+            identity = {"fingerprint": folder.fingerprint, "weights": folder.weights_digest}
+            if self.find_weights(**identity) is not None:
                 return False
+            versions = self._entities()
             if not (versions or self.client.search_registered_models(f"name = '{name}'")):
                 self.client.create_registered_model(name, description=_MODEL_DESCRIPTION)
             model_id = log_model(self.client, run_id, folder)
@@ -147,16 +147,18 @@ class Registry:
 
     def describe(self, folder: ModelFolder, text: str) -> None:
         """Replace the description of a model's version, such as by a card with its scores."""
-        for version in self._entities():
-            if _has_tags(version, _identity(folder)):
-                self.client.update_model_version(
-                    self.registered_model, str(version.version), text[:_DESCRIPTION_WIDTH]
-                )
+        version = self.find_weights(folder.fingerprint, folder.weights_digest)
+        if version is not None:
+            text = text[:_DESCRIPTION_WIDTH]
+            self.client.update_model_version(self.registered_model, version, text)
 
     def find_weights(self, fingerprint: str, weights: str) -> str | None:
         """Return the number of the version with these very weights, None if there is none."""
-        wanted = {"fingerprint": fingerprint, "weights": weights}
-        return next((str(v.version) for v in self._entities() if _has_tags(v, wanted)), None)
+        for version in self._entities():
+            tags = version.tags
+            if (tags.get("fingerprint"), tags.get("weights")) == (fingerprint, weights):
+                return str(version.version)
+        return None
 
     def set_aliases(self, champion: str, previous: str | None, tags: Mapping[str, str]) -> None:
         """Point `champion` and `previous` (None: to none) to versions; tag the champion.
@@ -206,7 +208,7 @@ class Registry:
     def _set_alias(self, alias: str, version: str) -> None:
         self.client.set_registered_model_alias(self.registered_model, alias, version)
 
-    def _describe(self, found: "ModelVersion", aliases: Mapping[str, str]) -> Version:
+    def _as_version(self, found: "ModelVersion", aliases: Mapping[str, str]) -> Version:
         number, run_id = str(found.version), str(found.run_id)
         return Version(
             version=number,
@@ -237,14 +239,6 @@ def list_versions(registry: Registry) -> list[dict[str, str]]:
         }
         for found in registry.versions()
     ]
-
-
-def _identity(folder: ModelFolder) -> dict[str, str]:
-    return {"fingerprint": folder.fingerprint, "weights": folder.weights_digest}
-
-
-def _has_tags(version: "ModelVersion", tags: dict[str, str]) -> bool:
-    return tags.items() <= dict(version.tags).items()
 
 
 def _is_beaten(holder: "ModelVersion", other: "ModelVersion") -> bool:

@@ -9,6 +9,7 @@ from serct.errors import TrackingError
 from serct.tracking.connection import (
     artifact_folder,
     database_path,
+    exists,
     mlflow_errors,
     open_client,
     store_lock,
@@ -57,23 +58,20 @@ def relocation_problem(uri: str, root: Path, experiment: str, location: str) -> 
 
 
 def store_problems(root: Path) -> list[str]:
-    """Check that the tracking store can be used; a store that is not made yet is no problem.
-
-    Args:
-        root: The workspace.
+    """Check that a workspace's store can be used; one that is not made yet is no problem.
 
     Returns:
         One sentence for each problem, with what to do about it.
     """
     root = root.resolve()
     uri = tracking_uri(root)
-    database = database_path(uri)
-    if database is not None and not database.exists():
+    if not exists(uri):
         return []
     try:
         with mlflow_errors(uri, "open the store"):
             experiments = open_client(uri).search_experiments()
     except TrackingError as error:
+        database = database_path(uri)
         remedy = (
             "start the server or unset MLFLOW_TRACKING_URI"
             if database is None
@@ -90,21 +88,13 @@ def store_problems(root: Path) -> list[str]:
 
 
 def artifact_place(root: Path, experiment: str) -> str | None:
-    """Return where an experiment keeps its models, after a check that the place can be read.
-
-    Args:
-        root: The workspace.
-        experiment: Name of MLflow's experiment.
-
-    Returns:
-        None if there is no such experiment yet.
+    """Return where an experiment keeps its models, None if there is no such experiment yet.
 
     Raises:
         TrackingError: If the place cannot be read.
     """
     uri = tracking_uri(root)
-    database = database_path(uri)
-    if database is not None and not database.exists():
+    if not exists(uri):
         return None
     with mlflow_errors(uri, "read where models are kept"):
         from mlflow.artifacts import list_artifacts
@@ -141,7 +131,7 @@ def relocate(root: Path, experiment: str) -> int:
             f"{uri}: not a database of the workspace {root}; only that moves with it. A server's "
             "artifacts stay where the server keeps them"
         )
-    if not database.exists():
+    if not exists(uri):
         raise TrackingError(f"{database}: no such database; nothing to relocate")
     with (
         store_lock(uri, root),

@@ -6,6 +6,7 @@ from pathlib import Path
 from serct.errors import TrackingError
 from serct.tracking.connection import (
     database_path,
+    exists,
     mlflow_errors,
     open_client,
     store_lock,
@@ -83,11 +84,10 @@ def _registry(address: str, root: Path | None, registered_model: str = "") -> Re
     """Open a registry for reading: a store that does not exist is not made."""
     root = (root or Path.cwd()).resolve()
     uri = tracking_uri(root)
-    database = database_path(uri)
-    if database is not None and not database.exists():
+    if not exists(uri):
         raise TrackingError(
-            f"{database}: no tracking store here, so {address!r} is unknown: train a model, run "
-            "`serct sync`, or name the model's folder instead"
+            f"{database_path(uri)}: no tracking store here, so {address!r} is unknown: "
+            "train a model, run `serct sync`, or name the model's folder instead"
         )
     with mlflow_errors(uri, "open the store"):
         return Registry(open_client(uri), uri, registered_model, store_lock(uri, root))

@@ -67,16 +67,7 @@ class Store(Registry):
             self.reap()
             with self.lock:
                 found = self._search(f"tags.`serct.search` = '{name}'")
-                run = (
-                    found[0]
-                    if found
-                    else self.client.create_run(
-                        self.experiment_id,
-                        start_time=now_ms(),
-                        tags={"serct.search": name},
-                        run_name=f"search {name}",
-                    )
-                )
+                run = found[0] if found else self._create_search(name)
                 self._claim_run(str(run.info.run_id), {})
             return str(run.info.run_id)
 
@@ -198,6 +189,11 @@ class Store(Registry):
         params = [Param(key, value) for key, value in run_content.training_params(card).items()]
         self.client.log_batch(run_id, params=params)
         return run_id
+
+    def _create_search(self, name: str) -> "Run":
+        return self.client.create_run(
+            self.experiment_id, now_ms(), {"serct.search": name}, run_name=f"search {name}"
+        )
 
     def _claim_run(self, run_id: str, tags: Mapping[str, str | None]) -> None:
         """Mark a run as running in this process, within the DVC stage that runs it if any."""
