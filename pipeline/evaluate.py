@@ -12,7 +12,7 @@ from serct.reports.model_card import model_card
 from serct.runtime import atomic
 from serct.runtime.devices import pick_device
 from serct.runtime.log import progress
-from serct.tracking.tracked import add_to_run
+from serct.tracking.run_logger import add_to_run
 
 
 def evaluate_model(params: Params, arguments: Arguments) -> None:

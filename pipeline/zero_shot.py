@@ -17,7 +17,7 @@ from serct.models.checkpoint import load_model
 from serct.runtime import atomic
 from serct.runtime.devices import pick_device
 from serct.runtime.log import progress
-from serct.tracking.tracked import add_to_run
+from serct.tracking.run_logger import add_to_run
 
 
 def zero_shot(params: Params, arguments: Arguments) -> None:

@@ -130,13 +130,13 @@ def trained(
     tone_shards: Path, tiny_params: Params, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Path]:
     """The folder of each model, trained briefly on the tones, untracked."""
-    from serct.tracking import tracked
+    from serct.tracking import run_logger
     from serct.training import experiment
 
     root = tmp_path_factory.mktemp("trained")
     folders = {}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tracked, "_open", _no_store)
+        patch.setattr(run_logger, "_open", _no_store)
         for name in tiny_params.models:
             if name == "ssl":  # needs an encoder: tests/test_ssl.py makes one
                 continue
@@ -166,6 +166,7 @@ def make_workspace(root: Path, model: Path, shards: Path) -> None:
     import shutil
 
     from serct.tracking import open_store
+    from serct.tracking.folders import ModelFolder
 
     promotion = {"min_test_ua": 0.0, "min_zero_shot_ua": 0.0, "margin": 0.99, "max_changed": 0.99}
     pipeline = {
@@ -177,7 +178,8 @@ def make_workspace(root: Path, model: Path, shards: Path) -> None:
     shrink(ROOT / "params.yaml", root / "params.yaml", promotion=promotion, pipeline=pipeline)
     shutil.copytree(shards, root / "data" / "shards" / "tones")
     shutil.copytree(model, root / "data" / "models" / "tones-serct")
-    open_store(root, "serct", "serct").ensure(root / "data" / "models" / "tones-serct")
+    folder = ModelFolder.read(root / "data" / "models" / "tones-serct")
+    open_store(root, "serct", "serct").ensure(folder)
 
 
 def add_version(root: Path, seed: int, noise: float) -> str:
@@ -188,6 +190,7 @@ def add_version(root: Path, seed: int, noise: float) -> str:
     from safetensors.numpy import load_file, save_file
 
     from serct.tracking import open_store
+    from serct.tracking.folders import ModelFolder
 
     folder = root / "data" / "models" / f"tones-serct{seed}"
     shutil.copytree(root / "data" / "models" / "tones-serct", folder)
@@ -199,7 +202,7 @@ def add_version(root: Path, seed: int, noise: float) -> str:
     card = json.loads((folder / "card.json").read_text())
     (folder / "card.json").write_text(json.dumps(card | {"fingerprint": f"seed{seed}"}))
     store = open_store(root, "serct", "serct")
-    store.ensure(folder)
+    store.ensure(ModelFolder.read(folder))
     return store.versions()[-1].version
 
 
@@ -213,7 +216,7 @@ def served(
     root = tmp_path_factory.mktemp("served")
     make_workspace(root, trained["serct"], tone_shards)
     add_version(root, 2, 0.5)
-    open_store(root, "serct", "serct").appoint("1", None, {})
+    open_store(root, "serct", "serct").set_aliases("1", None, {})
     return root
 
 

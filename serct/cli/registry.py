@@ -60,7 +60,9 @@ def rollback(
 @app.command()
 def sync(workspace: Workspace = None) -> None:
     """Rebuild MLflow's runs and versions from the files."""
-    report = workspace_store(workspace).sync(workspace_root(workspace) / "data")
+    from serct.tracking import sync_store
+
+    report = sync_store(workspace_store(workspace), workspace_root(workspace) / "data")
     typer.echo(str(report))
     if report.problems:
         raise typer.Exit(1)

@@ -110,7 +110,7 @@ def _move(
     # The record first: if this process dies in between, `serct sync` completes the move.
     append_promotion(data, entry)
     tags = {f"serct.{action}.{key}": getattr(entry, key) for key in ("at", "by", "why")}
-    store.appoint(champion.version, previous.version if previous else None, tags)
+    store.set_aliases(champion.version, previous.version if previous else None, tags)
 
 
 def _promoted(version: Version) -> Promoted:
@@ -134,7 +134,7 @@ def _served_by_mlflow(store: Store, version: Version, folder: Path) -> Gate:
     noise = np.random.default_rng(0).uniform(-0.3, 0.3, 16_000)
     soundfile.write(audio, noise, 16_000, format="WAV", subtype="PCM_16")
     try:
-        served = store.answer_as_served(version.version, audio.getvalue())
+        served = store.predict_as_served(version.version, audio.getvalue())
         own = Predictor.load(folder).predict_file(audio, "noise")
     except Exception as error:  # any error would reach a user
         return Gate(name, f"{error}".splitlines()[0], expected, "REFUSED")

@@ -1,23 +1,30 @@
 """The registry: every trained model is a version; aliases say which to use."""
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock
 
 from serct.errors import TrackingError
-from serct.tracking.address import local_path
-from serct.tracking.connection import Connection
+from serct.tracking.connection import mlflow_errors
 from serct.tracking.folders import ModelFolder
-from serct.tracking.model_entry import log_model
+from serct.tracking.models import (
+    as_global,
+    fetch_folder,
+    log_model,
+    logged_model_id,
+    predict_with_mlflow,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
 CHALLENGER, CHAMPION, PREVIOUS = "challenger", "champion", "previous"
+_MODEL_DESCRIPTION = "Speech emotion recognition: audio in, probability of each emotion out."
 _DESCRIPTION_WIDTH = 5000  # of MLflow's column, in characters
 
 
@@ -46,205 +53,195 @@ class Version:
     run_id: str
 
 
-def ensure_version(connection: Connection, run_id: str, folder: ModelFolder) -> bool:
-    """Register the model in a folder, unless these very weights are a version already.
+@dataclass(frozen=True)
+class Registry:
+    """The versions of one registered model.
 
-    The version gets the alias `challenger` if no version of the same manifest was better on
-    validation: whatever the order, the best of one manifest's versions holds it.
+    Every method raises `TrackingError` and nothing else when the store cannot be used.
 
-    Returns:
-        Whether a version was made.
+    Attributes:
+        client: Bound to ``uri``; MLflow's global address is not used.
+        uri: Of tracking store and registry.
+        registered_model: The name that versions are registered under.
+        lock: See `serct.tracking.connection.store_lock`.
     """
-    card = folder.card
-    with connection.lock:
-        versions = _versions(connection.client, connection.registered_model)
-        wanted = _identity(folder)
-        if any(_is_of(version, wanted) for version in versions):
-            return False
+
+    client: "MlflowClient"
+    uri: str
+    registered_model: str
+    lock: FileLock
+
+    def errors(self, action: str) -> AbstractContextManager[None]:
+        """Return `mlflow_errors` for this store."""
+        return mlflow_errors(self.uri, action)
+
+    def versions(self) -> list[Version]:
+        """Return all versions that serct registered, the oldest first."""
+        with self.errors("list versions"):
+            aliases, found = self._aliases(), self._entities()
+            return [self._as_version(each, aliases) for each in found if "fingerprint" in each.tags]
+
+    def version(self, which: str) -> Version:
+        """Return a version by "3" or "@challenger".
+
+        Raises:
+            TrackingError: If there is none; says what there is.
+        """
+        with self.errors(f"find version {which}"):
+            found = self._find(which)
+            if "fingerprint" not in found.tags:
+                raise TrackingError(
+                    f"{self.uri}: version {found.version} was not registered by serct"
+                )
+            return self._as_version(found, self._aliases())
+
+    def folder(self, which: str) -> Path:
+        """Return the local folder, with card.json in it, of a version."""
+        with self.errors(f"fetch version {which}"):
+            return fetch_folder(self.client, self.uri, logged_model_id(self._find(which)))
+
+    def predict_as_served(self, which: str, audio: bytes) -> dict[str, Any]:
+        """Return a version's prediction for an audio file as `mlflow models serve` computes it."""
+        with self.errors(f"load version {which} as MLflow does"):
+            model_id = logged_model_id(self._find(which))
+            return predict_with_mlflow(self.client, self.uri, model_id, audio)
+
+    def register(self, run_id: str, folder: ModelFolder) -> bool:
+        """Register the model in a folder, unless these very weights are a version already.
+
+        The version gets the alias `challenger` if no version of the same manifest was better on
+        validation: whatever the order, the best of one manifest's versions holds it.
+
+        Returns:
+            Whether a version was made.
+        """
+        card, name = folder.card, self.registered_model
+        with self.errors(f"register {folder.path}"), self.lock:
+            identity = {"fingerprint": folder.fingerprint, "weights": folder.weights_digest}
+            if self.find_weights(**identity) is not None:
+                return False
+            versions = self._entities()
+            if not (versions or self.client.search_registered_models(f"name = '{name}'")):
+                self.client.create_registered_model(name, description=_MODEL_DESCRIPTION)
+            model_id = log_model(self.client, run_id, folder)
+            with as_global(self.uri):  # the registry asks the global store for the model
+                made = self.client.create_model_version(
+                    name,
+                    f"models:/{model_id}",
+                    run_id,
+                    description=folder.description[:_DESCRIPTION_WIDTH],
+                    tags={
+                        **identity,
+                        "model": str(card["name"]),
+                        "corpus": str(card["corpus"]),
+                        "synthetic": str(card["synthetic"]).lower(),
+                        "validation.ua": repr(float(card["validation"]["ua"])),
+                        "manifest_digest": str(card["digests"]["manifest"]),
+                    },
+                    model_id=model_id,
+                )
+            holder = self._aliases().get(CHALLENGER)
+            if all(_is_beaten(v, made) for v in versions if str(v.version) == holder):
+                self._set_alias(CHALLENGER, str(made.version))
+        return True
+
+    def describe(self, folder: ModelFolder, text: str) -> None:
+        """Replace the description of a model's version, such as by a card with its scores."""
+        version = self.find_weights(folder.fingerprint, folder.weights_digest)
+        if version is not None:
+            text = text[:_DESCRIPTION_WIDTH]
+            self.client.update_model_version(self.registered_model, version, text)
+
+    def find_weights(self, fingerprint: str, weights: str) -> str | None:
+        """Return the number of the version with these very weights, None if there is none."""
+        for version in self._entities():
+            tags = version.tags
+            if (tags.get("fingerprint"), tags.get("weights")) == (fingerprint, weights):
+                return str(version.version)
+        return None
+
+    def set_aliases(self, champion: str, previous: str | None, tags: Mapping[str, str]) -> None:
+        """Point `champion` and `previous` (None: to none) to versions; tag the champion.
+
+        Raises:
+            TrackingError: If there is no such version.
+        """
+        name = self.registered_model
+        with self.errors(f"make version {champion} the champion"):
+            with self.lock:
+                for version in {champion, previous} - {None}:
+                    self._find(str(version))
+                if previous is None:
+                    self.client.delete_registered_model_alias(name, PREVIOUS)
+                else:
+                    self._set_alias(PREVIOUS, previous)
+                self._set_alias(CHAMPION, champion)
+            for key, value in tags.items():
+                self.client.set_model_version_tag(name, champion, key, value)
+
+    def _find(self, which: str) -> "ModelVersion":
+        versions = {str(version.version): version for version in self._entities()}
         if not versions:
-            _ensure_registered_model(connection)
-        model_id = log_model(connection, run_id, folder)
-        with as_global(connection.uri):  # the registry asks the global store for the model
-            made = connection.client.create_model_version(
-                connection.registered_model,
-                f"models:/{model_id}",
-                run_id,
-                description=folder.description[:_DESCRIPTION_WIDTH],
-                tags={
-                    **wanted,
-                    "model": str(card["name"]),
-                    "corpus": str(card["corpus"]),
-                    "synthetic": str(card["synthetic"]).lower(),
-                    "validation.ua": repr(float(card["validation"]["ua"])),
-                    "manifest_digest": str(card["digests"]["manifest"]),
-                },
-                model_id=model_id,
+            others = ", ".join(model.name for model in self.client.search_registered_models())
+            raise TrackingError(
+                f"no registered model {self.registered_model!r}, there is {others or 'none'}: "
+                "train a model, or run `serct sync`"
             )
-        holder = next((v for v in versions if CHALLENGER in _aliases(connection.client, v)), None)
-        if holder is None or _is_beaten(holder, made):
-            _set_alias(connection, CHALLENGER, str(made.version))
-    return True
-
-
-def describe(connection: Connection, folder: ModelFolder, text: str) -> None:
-    """Give the version of a model another description, such as a card that tells its scores."""
-    for version in _versions(connection.client, connection.registered_model):
-        if _is_of(version, _identity(folder)):
-            connection.client.update_model_version(
-                connection.registered_model, str(version.version), text[:_DESCRIPTION_WIDTH]
+        aliases = {f"@{alias}": number for alias, number in self._aliases().items()}
+        number = aliases.get(which, which)
+        if number not in versions:
+            known = ", ".join([*versions, *sorted(aliases)])
+            raise TrackingError(
+                f"registered model {self.registered_model!r} has no {which!r}, it has {known}"
             )
+        return versions[number]
+
+    def _entities(self) -> "list[ModelVersion]":
+        found = self.client.search_model_versions(f"name = '{self.registered_model}'")
+        return sorted(found, key=lambda version: int(version.version))
+
+    def _aliases(self) -> dict[str, str]:
+        # A search for versions leaves their aliases out.
+        found = self.client.search_registered_models(f"name = '{self.registered_model}'")
+        return {alias: str(number) for each in found for alias, number in each.aliases.items()}
+
+    def _set_alias(self, alias: str, version: str) -> None:
+        self.client.set_registered_model_alias(self.registered_model, alias, version)
+
+    def _as_version(self, found: "ModelVersion", aliases: Mapping[str, str]) -> Version:
+        number, run_id = str(found.version), str(found.run_id)
+        return Version(
+            version=number,
+            aliases=tuple(sorted(alias for alias, held in aliases.items() if held == number)),
+            model=found.tags["model"],
+            corpus=found.tags["corpus"],
+            synthetic=found.tags["synthetic"] == "true",
+            validation_ua=float(found.tags["validation.ua"]),
+            test_ua=self.client.get_run(run_id).data.metrics.get("test/ua"),
+            manifest_digest=found.tags["manifest_digest"],
+            fingerprint=found.tags["fingerprint"],
+            weights=found.tags["weights"],
+            run_id=run_id,
+        )
 
 
-def _identity(folder: ModelFolder) -> dict[str, str]:
-    return {"fingerprint": folder.fingerprint, "weights": folder.weights_digest}
-
-
-def _is_of(version: "ModelVersion", identity: dict[str, str]) -> bool:
-    return identity.items() <= dict(version.tags).items()
+def list_versions(registry: Registry) -> list[dict[str, str]]:
+    """Return the registered versions as rows of text for a table, the oldest first."""
+    return [
+        {
+            "version": found.version,
+            "aliases": ", ".join(found.aliases),
+            "model": found.model,
+            "corpus": f"{found.corpus} (synthetic)" if found.synthetic else found.corpus,
+            "validation UA": f"{found.validation_ua:.4f}",
+            "test UA": "" if found.test_ua is None else f"{found.test_ua:.4f}",
+            "fingerprint": found.fingerprint[:12],
+        }
+        for found in registry.versions()
+    ]
 
 
 def _is_beaten(holder: "ModelVersion", other: "ModelVersion") -> bool:
     if holder.tags.get("manifest_digest") != other.tags["manifest_digest"]:
         return True
     return float(holder.tags["validation.ua"]) < float(other.tags["validation.ua"])
-
-
-def list_versions(client: "MlflowClient", name: str) -> list[Version]:
-    """List all versions of a model that serct registered, the oldest first."""
-    return [
-        Version(
-            version=str(found.version),
-            aliases=_aliases(client, found),
-            model=found.tags["model"],
-            corpus=found.tags["corpus"],
-            synthetic=found.tags["synthetic"] == "true",
-            validation_ua=float(found.tags["validation.ua"]),
-            test_ua=client.get_run(str(found.run_id)).data.metrics.get("test/ua"),
-            manifest_digest=found.tags["manifest_digest"],
-            fingerprint=found.tags["fingerprint"],
-            weights=found.tags["weights"],
-            run_id=str(found.run_id),
-        )
-        for found in _versions(client, name)
-        if "fingerprint" in found.tags
-    ]
-
-
-def appoint(connection: Connection, champion: str, previous: str | None) -> None:
-    """Point `champion` to a version, and `previous` to another or to none.
-
-    Raises:
-        TrackingError: If there is no such version.
-    """
-    name = connection.registered_model
-    with connection.lock:
-        for version in {champion, previous} - {None}:
-            find_version(connection.client, name, str(version))
-        if previous is None:
-            connection.client.delete_registered_model_alias(name, PREVIOUS)
-        else:
-            _set_alias(connection, PREVIOUS, previous)
-        _set_alias(connection, CHAMPION, champion)
-
-
-def set_tags(connection: Connection, version: str, tags: dict[str, str]) -> None:
-    """Set tags of a version."""
-    for key, value in tags.items():
-        connection.client.set_model_version_tag(connection.registered_model, version, key, value)
-
-
-def find_version(client: "MlflowClient", name: str, which: str) -> "ModelVersion":
-    """Find a version by "3" or "@challenger".
-
-    Raises:
-        TrackingError: If the model, the alias or the version is unknown; says what there is.
-    """
-    versions = _versions(client, name)
-    known: dict[str, ModelVersion] = {}
-    for version in versions:
-        known[str(version.version)] = version
-        known.update({f"@{alias}": version for alias in _aliases(client, version)})
-    if which in known:
-        return known[which]
-    if versions:
-        raise TrackingError(
-            f"registered model {name!r} has no {which!r}, it has {', '.join(known)}"
-        )
-    others = ", ".join(model.name for model in client.search_registered_models())
-    raise TrackingError(
-        f"no registered model {name!r}, there is {others or 'none'}: train a model, or run "
-        "`serct sync`"
-    )
-
-
-def find_weights(connection: Connection, fingerprint: str, weights: str) -> str | None:
-    """Find the version of these very weights; gives its number."""
-    wanted = {"fingerprint": fingerprint, "weights": weights}
-    for version in _versions(connection.client, connection.registered_model):
-        if _is_of(version, wanted):
-            return str(version.version)
-    return None
-
-
-def logged_model_id(version: "ModelVersion") -> str:
-    """Give the id of the logged model that a version stands for."""
-    return str(version.source).removeprefix("models:/")
-
-
-def fetch_folder(client: "MlflowClient", uri: str, model_id: str) -> Path:
-    """Give the folder of a logged model that holds card.json, fetched if it is elsewhere.
-
-    Raises:
-        TrackingError: If it is not there.
-    """
-    from mlflow.artifacts import download_artifacts
-
-    location = str(client.get_logged_model(model_id).artifact_location)
-    folder = local_path(location)
-    if folder is None:
-        folder = Path(download_artifacts(artifact_uri=location, tracking_uri=uri))
-    cards = sorted(folder.glob("artifacts/*/card.json"))
-    if not cards:
-        raise TrackingError(
-            f"{folder}: no model in it; if the workspace was moved or the folder deleted, "
-            "`serct doctor` says what to do"
-        )
-    return cards[0].parent
-
-
-def _versions(client: "MlflowClient", name: str) -> "list[ModelVersion]":
-    found = client.search_model_versions(f"name = '{name}'")
-    return sorted(found, key=lambda version: int(version.version))
-
-
-def _aliases(client: "MlflowClient", version: "ModelVersion") -> tuple[str, ...]:
-    # A search leaves the aliases out.
-    found = client.get_model_version(version.name, str(version.version))
-    return tuple(sorted(found.aliases))
-
-
-def _set_alias(connection: Connection, alias: str, version: str) -> None:
-    connection.client.set_registered_model_alias(connection.registered_model, alias, version)
-
-
-def _ensure_registered_model(connection: Connection) -> None:
-    name = connection.registered_model
-    if not connection.client.search_registered_models(f"name = '{name}'"):
-        description = "Speech emotion recognition: audio in, probability of each emotion out."
-        connection.client.create_registered_model(name, description=description)
-
-
-@contextmanager
-def as_global(uri: str) -> Iterator[None]:
-    """Make a store MLflow's global one for a moment."""
-    import mlflow
-
-    variable = "MLFLOW_TRACKING_URI"  # which MLflow sets along with its own variable
-    previous = os.environ.get(variable)
-    mlflow.set_tracking_uri(uri)
-    try:
-        yield
-    finally:
-        mlflow.set_tracking_uri(None)  # type: ignore[arg-type]  # takes it back
-        if previous is not None:
-            os.environ[variable] = previous

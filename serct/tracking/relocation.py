@@ -1,14 +1,20 @@
-"""Telling MLflow's database where its artifacts lie, after a workspace was moved or copied."""
+"""Where MLflow's artifacts lie: checked, and corrected after a workspace was moved or copied."""
 
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-
-from filelock import FileLock
+from urllib.parse import unquote, urlparse
 
 from serct.errors import TrackingError
-from serct.tracking import address
-from serct.tracking.connection import LOCK_TIMEOUT_S
+from serct.tracking.connection import (
+    artifact_folder,
+    database_path,
+    exists,
+    mlflow_errors,
+    open_client,
+    store_lock,
+    tracking_uri,
+)
 
 # Where MLflow keeps absolute addresses of artifacts.
 _ADDRESSES = (
@@ -20,11 +26,91 @@ _ADDRESSES = (
 )
 
 
-def relocate(root: Path, experiment: str) -> int:
-    """Rewrite the addresses of a workspace's artifacts to where they lie now.
+def local_path(location: str) -> Path | None:
+    """Return the folder behind an artifact location, None if it is not on this machine."""
+    parsed = urlparse(location)
+    if parsed.scheme not in ("", "file"):
+        return None
+    return Path(unquote(parsed.path) if parsed.scheme else location)
 
-    Runs, versions and aliases stay what they are. Done whole or not at all; the old place is
-    neither read nor changed, so a copy leaves its original usable.
+
+def relocation_problem(uri: str, root: Path, experiment: str, location: str) -> str | None:
+    """Check that an experiment's artifacts lie where its database is.
+
+    MLflow stores absolute paths. After a workspace has been moved or copied, it would go on
+    writing to the old place, or find nothing there.
+
+    Returns:
+        What is wrong and what to do about it, None if all is well.
+    """
+    folder, database = local_path(location), database_path(uri)
+    if folder is None or database is None:
+        return None
+    expected = artifact_folder(uri, root)
+    is_ours = database.parent == root.resolve()
+    if folder.is_relative_to(expected) or (not is_ours and folder.exists()):
+        return None
+    return (
+        f"{uri}: experiment {experiment!r} keeps its artifacts in {folder}, expected them in "
+        f"{expected}: the workspace was moved or copied. Run `serct relocate`; or delete "
+        f"{database} and run `serct sync`, which builds runs and versions anew from data/"
+    )
+
+
+def store_problems(root: Path) -> list[str]:
+    """Check that a workspace's store can be used; one that is not made yet is no problem.
+
+    Returns:
+        One sentence for each problem, with what to do about it.
+    """
+    root = root.resolve()
+    uri = tracking_uri(root)
+    if not exists(uri):
+        return []
+    try:
+        with mlflow_errors(uri, "open the store"):
+            experiments = open_client(uri).search_experiments()
+    except TrackingError as error:
+        database = database_path(uri)
+        remedy = (
+            "start the server or unset MLFLOW_TRACKING_URI"
+            if database is None
+            else f"delete {database} and run `serct sync`, which builds it anew from data/"
+        )
+        return [f"{error}; {remedy}"]
+    found = (
+        relocation_problem(uri, root, experiment.name, experiment.artifact_location)
+        for experiment in experiments
+        # MLflow makes "Default" itself, with a folder in whatever directory it ran; unused here.
+        if experiment.name != "Default"
+    )
+    return [problem for problem in found if problem is not None]
+
+
+def artifact_place(root: Path, experiment: str) -> str | None:
+    """Return where an experiment keeps its models, None if there is no such experiment yet.
+
+    Raises:
+        TrackingError: If the place cannot be read.
+    """
+    uri = tracking_uri(root)
+    if not exists(uri):
+        return None
+    with mlflow_errors(uri, "read where models are kept"):
+        from mlflow.artifacts import list_artifacts
+
+        found = open_client(uri).get_experiment_by_name(experiment)
+        if found is None:
+            return None
+        list_artifacts(artifact_uri=found.artifact_location, tracking_uri=uri)
+        return str(found.artifact_location)
+
+
+def relocate(root: Path, experiment: str) -> int:
+    """Write the present addresses of a workspace's artifacts into its database.
+
+    Runs, versions and aliases stay what they are. All addresses are changed or none; the old
+    place is neither read nor changed, so a copy leaves its original usable.
 
     Args:
         root: The workspace.
@@ -38,17 +124,17 @@ def relocate(root: Path, experiment: str) -> int:
             not moved with it.
     """
     root = root.resolve()
-    uri = address.tracking_uri(root)
-    database, folder = address.database_path(uri), address.artifact_folder(uri, root)
+    uri = tracking_uri(root)
+    database, folder = database_path(uri), artifact_folder(uri, root)
     if database is None or database.parent != root:
         raise TrackingError(
             f"{uri}: not a database of the workspace {root}; only that moves with it. A server's "
             "artifacts stay where the server keeps them"
         )
-    if not database.exists():
+    if not exists(uri):
         raise TrackingError(f"{database}: no such database; nothing to relocate")
     with (
-        FileLock(address.lock_path(uri, root), timeout=LOCK_TIMEOUT_S),
+        store_lock(uri, root),
         closing(sqlite3.connect(database)) as connection,
         connection,
     ):
@@ -58,8 +144,8 @@ def relocate(root: Path, experiment: str) -> int:
             ).fetchone()
             if row is None:
                 raise TrackingError(f"{database}: no experiment {experiment!r}")
-            before, behind = str(row[0]).rsplit("/", 1)[0], str(folder)
-            if before == behind:
+            old, new = str(row[0]).rsplit("/", 1)[0], str(folder)
+            if old == new:
                 return 0
             if not folder.is_dir():
                 raise TrackingError(
@@ -72,7 +158,7 @@ def relocate(root: Path, experiment: str) -> int:
                     # Names of tables and columns are the constants above.
                     f"UPDATE {table} SET {column} = ? || substr({column}, ?) "  # noqa: S608
                     f"WHERE substr({column}, 1, ?) = ?",
-                    (f"{behind}/", len(before) + 2, len(before) + 1, f"{before}/"),
+                    (f"{new}/", len(old) + 2, len(old) + 1, f"{old}/"),
                 ).rowcount
                 for table, column in _ADDRESSES
             )

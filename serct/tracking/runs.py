@@ -1,239 +1,281 @@
 """Runs: one training each, found by the fingerprint of what was trained."""
 
-import json
-import math
 import os
 import socket
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
-from serct.reports import thesis
-from serct.tracking.connection import Connection
-from serct.tracking.liveness import HOST, is_alive, is_this_process, process_tags
+from serct.errors import TrackingError
+from serct.runtime import machine
+from serct.tracking import run_content
+from serct.tracking.connection import (
+    artifact_folder,
+    is_server,
+    mlflow_errors,
+    open_client,
+    store_lock,
+    tracking_uri,
+)
+from serct.tracking.folders import ModelFolder, ResultsFolder
+from serct.tracking.process_tags import HOST, is_alive, is_this_process, process_tags
+from serct.tracking.registry import Registry
+from serct.tracking.relocation import relocation_problem
+from serct.tracking.run_content import FINGERPRINT, WEIGHTS, now_ms, set_tags, source_tags
 
 if TYPE_CHECKING:
+    from mlflow import MlflowClient
     from mlflow.entities import Run
 
-FINGERPRINT, WEIGHTS = "serct.fingerprint", "serct.weights"
-# MLflow nests a run below the one that this tag names.
-PARENT, SEARCH = "mlflow.parentRunId", "serct.search"
 
+@dataclass(frozen=True)
+class Store(Registry):
+    """The runs of one experiment, and the registered versions of its models.
 
-def now_ms() -> int:
-    """The time in ms since 1970."""
-    return int(time.time() * 1000)
+    Every method raises `TrackingError` and nothing else when the store cannot be used. Files are
+    written before they are shown here, so a caller may go on without tracking; `serct sync`
+    builds the rest later.
 
-
-def find(connection: Connection, fingerprint: str) -> "list[Run]":
-    """Find the runs of a fingerprint, the latest first."""
-    return _search(connection, f"tags.`{FINGERPRINT}` = '{fingerprint}'")
-
-
-def create(connection: Connection, card: Mapping[str, Any], start_ms: int) -> str:
-    """Make a run with what is known when a training begins: names, tags and parameters.
-
-    Args:
-        connection: The store.
-        card: A model card; what only training tells may be missing.
-        start_ms: When training began, in ms since 1970.
+    Attributes:
+        experiment_id: Where runs go.
     """
-    model, corpus, protocol = (str(card[key]) for key in ("name", "corpus", "protocol"))
-    tags = {
-        FINGERPRINT: str(card["fingerprint"]),
-        "serct.model": model,
-        "serct.corpus": corpus,
-        "serct.protocol": protocol,
-        "serct.synthetic": str(card["synthetic"]).lower(),
-        **{f"serct.{name}_digest": str(digest) for name, digest in card["digests"].items()},
-        **{f"serct.version.{name}": str(found) for name, found in card["versions"].items()},
-        **thesis_tags("thesis.test", corpus, model),
-    }
-    run = connection.client.create_run(
-        connection.experiment_id,
-        start_time=start_ms,
-        tags=tags,
-        run_name=f"{model} on {corpus} ({protocol})",
-    )
-    run_id = str(run.info.run_id)
-    log_params(connection, run_id, _settings(card))
-    return run_id
 
+    experiment_id: str
 
-def search_run(connection: Connection, name: str) -> str:
-    """Find or make the run above the trials of a search."""
-    for run in _search(connection, f"tags.`{SEARCH}` = '{name}'"):
-        return str(run.info.run_id)
-    made = connection.client.create_run(
-        connection.experiment_id,
-        start_time=now_ms(),
-        tags={SEARCH: name},
-        run_name=f"search {name}",
-    )
-    return str(made.info.run_id)
+    def begin(self, card: Mapping[str, Any], parent: str | None = None) -> str:
+        """Open the run of a training that begins now, or go on with the one that was cut off.
 
+        Args:
+            card: What is known of the model card before training.
+            parent: The run of the search it is a trial of, None for a training of its own.
 
-def thesis_tags(prefix: str, test: str, model: str) -> dict[str, str]:
-    """Give the thesis' scores of a model on a test corpus as tags, none if it has none."""
-    published = thesis.published(test, model)
-    if published is None:
-        return {}
-    return {f"{prefix}.{score}": str(getattr(published, score)) for score in ("wa", "ua", "wf1")}
+        Returns:
+            The run's id.
+        """
+        with self.errors("begin a run"):
+            self.reap()
+            with self.lock:
+                run_id = self._resumable(str(card["fingerprint"])) or self._create(card, now_ms())
+                # MLflow shows a run below the one that this tag names.
+                self._claim_run(run_id, {"mlflow.parentRunId": parent})
+            return run_id
 
-
-def source_tags(git_commit: str | None, dvc_stage: str | None) -> dict[str, str | None]:
-    """Give the tags that say which code and which stage a run comes from."""
-    return {
-        "serct.git_commit": git_commit,
-        "mlflow.source.git.commit": git_commit,
-        "serct.dvc_stage": dvc_stage,
-    }
-
-
-def resumable(connection: Connection, fingerprint: str) -> str | None:
-    """Find the run that a training begun now goes on with, None for a new one.
-
-    That is the latest run of the fingerprint if it was cut off. One that another process on this
-    machine is still writing is left alone; `reap` comes first, so that "running" is true.
-    """
-    for run in find(connection, fingerprint)[:1]:
-        tags = run.data.tags
-        is_taken = is_alive(tags) and not is_this_process(tags)
-        is_unfinished = run.info.status in ("RUNNING", "KILLED", "FAILED")
-        if is_unfinished and not (run.info.status == "RUNNING" and is_taken):
+    def begin_search(self, name: str) -> str:
+        """Open the run above the trials of a search, or go on with it, and return its id."""
+        with self.errors("begin a search"):
+            self.reap()
+            with self.lock:
+                found = self._search(f"tags.`serct.search` = '{name}'")
+                run = found[0] if found else self._create_search(name)
+                self._claim_run(str(run.info.run_id), {})
             return str(run.info.run_id)
-    return None
+
+    def log_epoch(self, run_id: str, row: Mapping[str, Any]) -> None:
+        """Log one row of the history; an epoch that the run has already is left as it is."""
+        with self.errors(f"log epoch {row.get('epoch')}"):
+            run_content.log_epochs(self.client, run_id, [(row, now_ms())])
+
+    def finish(self, run_id: str, folder: ModelFolder) -> None:
+        """Complete the run of a training that just ended, register its model, end the run."""
+        with self.errors(f"finish the run of {folder.path}"):
+            self._complete(run_id, folder, now_ms())
+
+    def end(
+        self, run_id: str, status: Literal["FINISHED", "FAILED", "KILLED"] = "FINISHED"
+    ) -> None:
+        """End a run that registers nothing: a search, a trial, a training that was cut off."""
+        with self.errors("end a run"):
+            self.client.set_terminated(run_id, status)
+
+    def reap(self) -> list[str]:
+        """End the runs whose process on this machine is dead, as of their last sign of life.
+
+        Returns:
+            Ids of the runs that are now KILLED.
+        """
+        with self.errors("look for dead runs"):
+            host = f"tags.`{HOST}` = '{socket.gethostname()}'"
+            running = self._search(f"attributes.status = 'RUNNING' and {host}")
+            dead = [run for run in running if not is_alive(run.data.tags)]
+            for run in dead:
+                self.client.set_terminated(run.info.run_id, "KILLED", self._last_sign_ms(run))
+            return [str(run.info.run_id) for run in dead]
+
+    def ensure(self, folder: ModelFolder) -> tuple[str, bool]:
+        """Find the finished run of a model's folder, or build it from the files.
+
+        Returns:
+            The run's id, and whether it had to be built or completed.
+        """
+        # evaluate and zero_shot of one model may come at once
+        with self.errors(f"show {folder.path}"), self.lock:
+            if finished := self._finished(folder):
+                return str(finished[0].info.run_id), False
+            self.reap()
+            run_id = self._resumable(folder.fingerprint)
+            if run_id is None:
+                run_id = self._create(folder.card, folder.started_ms)
+                facts = folder.run
+                source = source_tags(facts.get("git_commit"), facts.get("dvc_stage"))
+                set_tags(self.client, run_id, {**source, "serct.rebuilt": "true"})
+            self._complete(run_id, folder, folder.ended_ms)
+            return run_id, True
+
+    def log_results(self, folder: ModelFolder, results: ResultsFolder) -> bool:
+        """Log scores, confusion matrices and files to the runs that made a model.
+
+        A run's status and end stay; a run that no longer exists is built from files first, one
+        that has the very same results is left alone. The registered version gets the model card
+        with the scores.
+
+        Args:
+            folder: The model.
+            results: Of its test part or of other corpora.
+
+        Returns:
+            Whether anything was logged.
+
+        Raises:
+            TrackingError: If the results are of another model.
+        """
+        with self.errors(f"log {results.path}"):
+            self.ensure(folder)
+            found = results.metrics.get("fingerprint")
+            if found != folder.fingerprint:
+                raise TrackingError(
+                    f"{results.path}: results of the model with fingerprint {found}, but "
+                    f"{folder.path} has {folder.fingerprint}: run the stage again"
+                )
+            card = results.path / "model_card.md"
+            if card.exists():
+                self.describe(folder, card.read_text(encoding="utf-8"))
+            tag = f"serct.{run_content.results_kind(results)}"
+            runs = [
+                run for run in self._finished(folder) if run.data.tags.get(tag) != results.digest
+            ]
+            for run in runs:
+                run_content.log_results(self.client, str(run.info.run_id), folder, results)
+            return bool(runs)
+
+    def _complete(self, run_id: str, folder: ModelFolder, end_ms: int) -> None:
+        """Log all that a model's folder holds, register the model, and end the run.
+
+        Every step may be repeated, and the run is ended last: after a crash, all is done again.
+
+        Args:
+            run_id: The run of the training that made the folder.
+            folder: The model.
+            end_ms: When training ended, in ms since 1970; a finished run keeps its end.
+        """
+        run = self.client.get_run(run_id)
+        if run.data.tags.get(WEIGHTS) != folder.weights_digest:
+            run_content.log_folder(self.client, run_id, folder)
+        self.register(run_id, folder)
+        if run.info.status != "FINISHED":
+            self.client.set_terminated(run_id, "FINISHED", max(end_ms, run.info.start_time))
+
+    def _create(self, card: Mapping[str, Any], start_ms: int) -> str:
+        """Make a run with what is known when a training begins, and return its id."""
+        from mlflow.entities import Param
+
+        run = self.client.create_run(
+            self.experiment_id,
+            start_time=start_ms,
+            run_name=f"{card['name']} on {card['corpus']} ({card['protocol']})",
+            tags=run_content.training_tags(card),
+        )
+        run_id = str(run.info.run_id)
+        params = [Param(key, value) for key, value in run_content.training_params(card).items()]
+        self.client.log_batch(run_id, params=params)
+        return run_id
+
+    def _create_search(self, name: str) -> "Run":
+        return self.client.create_run(
+            self.experiment_id, now_ms(), {"serct.search": name}, run_name=f"search {name}"
+        )
+
+    def _claim_run(self, run_id: str, tags: Mapping[str, str | None]) -> None:
+        """Mark a run as running in this process, within the DVC stage that runs it if any."""
+        self.client.update_run(run_id, status="RUNNING")
+        experiment = {key: os.environ.get(key) for key in ("DVC_EXP_NAME", "DVC_EXP_BASELINE_REV")}
+        source = source_tags(machine.git_commit(), os.environ.get("DVC_STAGE"))
+        set_tags(self.client, run_id, {**process_tags(), **source, **experiment, **tags})
+
+    def _resumable(self, fingerprint: str) -> str | None:
+        """Return the run that a training begun now goes on with, None for a new one.
+
+        That is the latest run of the fingerprint if it was cut off. One that another process on
+        this machine is still writing is left alone; `reap` comes first, so that "running" is true.
+        """
+        for run in self._search(f"tags.`{FINGERPRINT}` = '{fingerprint}'")[:1]:
+            tags, status = run.data.tags, run.info.status
+            is_taken = status == "RUNNING" and is_alive(tags) and not is_this_process(tags)
+            if status in ("RUNNING", "KILLED", "FAILED") and not is_taken:
+                return str(run.info.run_id)
+        return None
+
+    def _finished(self, folder: ModelFolder) -> "list[Run]":
+        """Return the finished runs that made a folder's very weights: a repetition makes them."""
+        return [
+            run
+            for run in self._search(f"tags.`{FINGERPRINT}` = '{folder.fingerprint}'")
+            if run.info.status == "FINISHED" and run.data.tags.get(WEIGHTS) == folder.weights_digest
+        ]
+
+    def _search(self, query: str) -> "list[Run]":
+        """Return runs, the latest first."""
+        order = ["attributes.start_time DESC"]
+        ids = [self.experiment_id]
+        return list(self.client.search_runs(ids, query, max_results=1000, order_by=order))
+
+    def _last_sign_ms(self, run: "Run") -> int:
+        times = [
+            past.timestamp
+            for key in ("train/loss", "system/cpu_utilization_percentage")
+            for past in self.client.get_metric_history(run.info.run_id, key)
+        ]
+        return int(max([run.info.start_time, *times]))
 
 
-def occupy(connection: Connection, run_id: str, git_commit: str | None) -> None:
-    """Mark a run as running in this process, within the DVC stage that runs it if any."""
-    connection.client.update_run(run_id, status="RUNNING")
-    experiment = {key: os.environ.get(key) for key in ("DVC_EXP_NAME", "DVC_EXP_BASELINE_REV")}
-    source = source_tags(git_commit, os.environ.get("DVC_STAGE"))
-    set_tags(connection, run_id, {**process_tags(), **source, **experiment})
-
-
-def reap(connection: Connection) -> list[str]:
-    """End the runs whose process on this machine is gone, as of their last sign of life.
-
-    Returns:
-        Ids of the runs that are now KILLED.
-    """
-    host = f"tags.`{HOST}` = '{socket.gethostname()}'"
-    running = _search(connection, f"attributes.status = 'RUNNING' and {host}")
-    dead = [run for run in running if not is_alive(run.data.tags)]
-    for run in dead:
-        end_ms = _last_sign_ms(connection, run)
-        connection.client.set_terminated(run.info.run_id, "KILLED", end_ms)
-    return [str(run.info.run_id) for run in dead]
-
-
-def _last_sign_ms(connection: Connection, run: "Run") -> int:
-    times = [
-        past.timestamp
-        for key in ("train/loss", "system/cpu_utilization_percentage")
-        for past in connection.client.get_metric_history(run.info.run_id, key)
-    ]
-    return int(max([run.info.start_time, *times]))
-
-
-def log_history(
-    connection: Connection, run_id: str, rows: Sequence[tuple[Mapping[str, Any], int]]
-) -> None:
-    """Log epochs that the run does not have yet: a resumed training may repeat one.
+def open_store(root: Path, experiment: str, registered_model: str) -> Store:
+    """Open the tracking store of a workspace, made first if there is none.
 
     Args:
-        connection: The store.
-        run_id: The run.
-        rows: Rows of a history, each with its time in ms since 1970.
+        root: The workspace; its store is mlflow.db there unless ``MLFLOW_TRACKING_URI`` is set.
+        experiment: Name of MLflow's experiment.
+        registered_model: Name that versions are registered under.
+
+    Raises:
+        TrackingError: If the store cannot be opened, or belongs to a workspace that was moved.
     """
-    from mlflow.entities import Metric
-
-    metrics = [
-        Metric(_metric_key(column), float(value), timestamp, int(row["epoch"]))
-        for row, timestamp in rows
-        for column, value in row.items()
-        if column != "epoch" and value is not None and math.isfinite(value)
-    ]
-    logged = {
-        key: {past.step for past in connection.client.get_metric_history(run_id, key)}
-        for key in {metric.key for metric in metrics}
-    }
-    _log_metrics(connection, run_id, [m for m in metrics if m.step not in logged[m.key]])
+    root = root.resolve()
+    uri = tracking_uri(root)
+    lock = store_lock(uri, root)
+    with mlflow_errors(uri, "open the store"):
+        Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+        # Two processes that both find no database would ruin it for good: each would run all
+        # the migrations.
+        with lock:
+            client = open_client(uri)
+            experiment_id = _ensure_experiment(client, uri, root, experiment)
+    return Store(client, uri, registered_model, lock, experiment_id)
 
 
-def _metric_key(column: str) -> str:
-    """Translate a history's column: validation_ua is validation/ua, the rest keeps its name."""
-    split, _, score = column.partition("_")
-    return f"{split}/{score}" if split in ("train", "validation") else column
-
-
-def log_scores(
-    connection: Connection, run_id: str, scores: Mapping[str, Any], step: int = 0
-) -> None:
-    """Log the finite numbers among ``scores``, all at one step."""
-    from mlflow.entities import Metric
-
-    at = now_ms()
-    metrics = [
-        Metric(key, float(value), at, step)
-        for key, value in scores.items()
-        if isinstance(value, int | float) and math.isfinite(value)
-    ]
-    _log_metrics(connection, run_id, metrics)
-
-
-def _log_metrics(connection: Connection, run_id: str, metrics: Sequence[Any]) -> None:
-    for first in range(0, len(metrics), 1000):  # MLflow takes no more at once
-        connection.client.log_batch(run_id, metrics=metrics[first : first + 1000])
-
-
-def log_params(connection: Connection, run_id: str, params: Mapping[str, str]) -> None:
-    """Log parameters; repeating one with the same value is fine."""
-    from mlflow.entities import Param
-
-    entities = [Param(key, value) for key, value in params.items()]
-    for first in range(0, len(entities), 100):  # MLflow takes no more at once
-        connection.client.log_batch(run_id, params=entities[first : first + 100])
-
-
-def set_tags(connection: Connection, run_id: str, tags: Mapping[str, str | None]) -> None:
-    """Set those tags that have a value; the run's status and end stay as they are."""
-    from mlflow.entities import RunTag
-
-    known = [RunTag(key, value) for key, value in tags.items() if value is not None]
-    connection.client.log_batch(run_id, tags=known)
-
-
-def _search(connection: Connection, query: str) -> "list[Run]":
-    return list(
-        connection.client.search_runs(
-            [connection.experiment_id],
-            query,
-            max_results=1000,
-            order_by=["attributes.start_time DESC"],
+def _ensure_experiment(client: "MlflowClient", uri: str, root: Path, name: str) -> str:
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        # By default MLflow would take the working directory of this process for ever.
+        location = None if is_server(uri) else str(artifact_folder(uri, root) / name)
+        # Without the tag MLflow's pages guess what the runs are for, and open elsewhere.
+        tags = {"mlflow.experimentKind": "custom_model_development"}
+        return str(client.create_experiment(name, location, tags=tags))
+    if found.lifecycle_stage != "active":
+        raise TrackingError(
+            f"{uri}: experiment {name!r} was deleted in MLflow: restore it there, or choose "
+            "another name for tracking.experiment in params.yaml"
         )
-    )
-
-
-def _settings(card: Mapping[str, Any]) -> dict[str, str]:
-    """Flatten all parameters of a training."""
-    sections = {key: card[key] for key in ("seed", "corpus", "emotions", "training", "audio")}
-    # A card that is not written yet may hold pydantic models.
-    plain = json.loads(
-        json.dumps(
-            {**sections, "model": card["architecture"]},
-            default=lambda found: found.model_dump(mode="json"),
-        )
-    )
-    # The model's overrides of `train` are within the training's own parameters already.
-    plain["model"].pop("train", None)
-    return dict(_flatten("", plain))
-
-
-def _flatten(prefix: str, content: Any) -> Iterator[tuple[str, str]]:
-    if isinstance(content, dict):
-        for key, value in content.items():
-            yield from _flatten(f"{prefix}.{key}" if prefix else str(key), value)
-    else:
-        yield prefix, content if isinstance(content, str) else json.dumps(content)
+    problem = relocation_problem(uri, root, name, found.artifact_location)
+    if problem:
+        raise TrackingError(problem)
+    return str(found.experiment_id)

@@ -18,7 +18,7 @@ from serct.models.checkpoint import save_model
 from serct.models.records import Card, Machine, RunRecord, write_history
 from serct.runtime import atomic, devices, distributed, machine
 from serct.runtime.atomic import write_json
-from serct.tracking.tracked import tracked
+from serct.tracking.run_logger import tracked
 from serct.training.loop import fingerprint, fit
 from serct.training.state import Fitted
 

@@ -21,7 +21,6 @@ STAGES: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages
 NOT_DATA = ("serct.errors", "serct.emotions", "serct.config", "serct.runtime", "pipeline.stage")
 DATA = {"serct.runtime.distributed"}  # how processes divide a training decides its outcome
 PROJECTIONS = (
-    "serct.tracking.tracked",
     "serct.tracking",
     "serct.reports.plots",
     "serct.reports.thesis",

@@ -118,7 +118,7 @@ def test_sync_gives_a_lost_registry_its_champion_back(root: Path, store: Store) 
     put(root, store, second)
     (root / "mlflow.db").unlink()
     fresh = tracking.open_store(root, "serct", "serct")
-    report = fresh.sync(root / "data")
+    report = tracking.sync_store(fresh, root / "data")
     assert not report.problems
     kept = {v.version: v.weights for v in store.versions()}
     found = aliases(fresh)
@@ -137,11 +137,11 @@ def test_a_crash_after_the_record_is_made_up_by_sync(
         raise TrackingError("the machine went down")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Store, "appoint", crash)
+        patch.setattr(Store, "set_aliases", crash)
         with pytest.raises(TrackingError, match="went down"):
             put(root, store, "1")
     assert "champion" not in aliases(store)
-    assert "champion: version 1" in str(store.sync(root / "data"))
+    assert "champion: version 1" in str(tracking.sync_store(store, root / "data"))
     assert aliases(store)["champion"] == "1"
 
 

@@ -25,7 +25,7 @@ from serct.experiments.workspace import prepare_workspace, stage_environment
 from serct.inference.predictor import Predictor
 from serct.inference.scoring import score_folder
 from serct.runtime.executors import InProcessExecutor, open_executor
-from serct.tracking.liveness import PID
+from serct.tracking.process_tags import PID
 from tests.conftest import TINY, write_tones
 from tests.experiments.test_search import make_workspace as make_search
 from tests.runtime.test_distributed import SAME, history

@@ -351,7 +351,7 @@ class TestPromotion:
             assert answer.headers["retry-after"]
             _, code, reason = TestStream().converse(service, [bytes(32_000)], "sample_rate=16000")
             assert (code, reason.startswith("no model yet")) == (1013, True)
-            tracking.open_store(own_root, "serct", "serct").appoint("1", None, {})
+            tracking.open_store(own_root, "serct", "serct").set_aliases("1", None, {})
             service.wait_for_version("1")
 
     def test_follows_promotions_without_a_failed_request(
@@ -366,7 +366,7 @@ class TestPromotion:
             version: Predictor.load(store.folder(version)).predict_file(spoken)
             for version in ("1", second)
         }
-        store.appoint("1", None, {})
+        store.set_aliases("1", None, {})
         answers: list[requests.Response] = []
         is_over = threading.Event()
         with running("--workspace", str(own_root)) as service:
@@ -380,15 +380,15 @@ class TestPromotion:
             for thread in threads:
                 thread.start()
             try:
-                store.appoint(second, "1", {})
+                store.set_aliases(second, "1", {})
                 service.wait_for_version(second)
-                store.appoint(broken, second, {})
+                store.set_aliases(broken, second, {})
                 service.wait(lambda: service.get("/ready").json()["problem"])
                 ready = service.get("/ready").json()
                 assert "weights cannot be loaded" in ready["problem"]
                 assert (ready["ready"], ready["model"]["version"]) == (True, second)
                 assert "serct_model_problem 1.0" in service.get("/metrics").text
-                store.appoint("1", second, {})
+                store.set_aliases("1", second, {})
                 service.wait_for_version("1")
                 time.sleep(0.5)
             finally:
@@ -408,7 +408,7 @@ class TestPromotion:
     def test_other_versions_on_demand(self, own_root: Path, spoken: Path) -> None:
         versions = [add_version(own_root, seed, 0.5) for seed in (2, 3, 4)]
         store = tracking.open_store(own_root, "serct", "serct")
-        store.appoint("1", None, {})
+        store.set_aliases("1", None, {})
         with running("--workspace", str(own_root)) as service:
             for version in [*versions, "1", versions[0]]:
                 path = f"/v1/predict?version={version}"

@@ -21,6 +21,8 @@ from mlflow import MlflowClient
 from serct import tracking
 from serct.errors import TrackingError
 from serct.tracking import Store
+from serct.tracking.folders import ModelFolder, ResultsFolder
+from serct.tracking.run_logger import RunLogger
 from tests.fake_results import (
     make_card,
     make_pipeline,
@@ -65,7 +67,7 @@ def one_version(tmp_path_factory: pytest.TempPathFactory, template: Path) -> Pat
     """A workspace with one registered version, not to be changed."""
     root = tmp_path_factory.mktemp("one_version")
     shutil.copy(template, root / "mlflow.db")
-    open_store(root).ensure(write_trained(root))
+    open_store(root).ensure(ModelFolder.read(write_trained(root)))
     return root
 
 
@@ -102,8 +104,12 @@ def train(store: Store, folder: Path) -> str:
     run_id = store.begin(card)
     for row in rows(folder):
         store.log_epoch(run_id, row)
-    store.finish(run_id, folder)
+    store.finish(run_id, ModelFolder.read(folder))
     return run_id
+
+
+def log_results(store: Store, folder: Path, results: Path) -> None:
+    store.log_results(ModelFolder.read(folder), ResultsFolder.read(results))
 
 
 def client(store: Store) -> MlflowClient:
@@ -218,7 +224,7 @@ class TestLiveTraining:
         folder = write_trained(root)
         run_id = train(store, folder)
         ended, before = client(store).get_run(run_id).info.end_time, snapshot(store)
-        store.finish(run_id, folder)
+        store.finish(run_id, ModelFolder.read(folder))
         assert client(store).get_run(run_id).info.end_time == ended
         assert snapshot(store) == before
 
@@ -227,14 +233,14 @@ class TestLiveTraining:
         run_id = store.begin(known_before_training())
         for row in rows(folder)[:5]:
             store.log_epoch(run_id, row)
-        store.fail(run_id, "KILLED")
+        store.end(run_id, "KILLED")
         assert client(store).get_run(run_id).info.status == "KILLED"
 
         assert store.begin(known_before_training()) == run_id
         assert client(store).get_run(run_id).info.status == "RUNNING"
         for row in rows(folder)[4:]:
             store.log_epoch(run_id, row)
-        store.finish(run_id, folder)
+        store.finish(run_id, ModelFolder.read(folder))
         steps = [m.step for m in client(store).get_metric_history(run_id, "train/loss")]
         assert steps == list(range(1, 13))
 
@@ -262,11 +268,11 @@ class TestLiveTraining:
     def test_system_metrics_are_watched(
         self, store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("serct.tracking.store.SYSTEM_METRICS_INTERVAL_S", 0.05)
+        monkeypatch.setattr("serct.tracking.run_logger._SYSTEM_METRICS_INTERVAL_S", 0.05)
         run_id = store.begin(known_before_training())
-        with store.watch_system(run_id, enabled=False):
+        with RunLogger(store, run_id).system_metrics(enabled=False):
             pass
-        with store.watch_system(run_id):
+        with RunLogger(store, run_id).system_metrics():
             time.sleep(0.6)
         found = client(store).get_run(run_id).data.metrics
         assert "system/cpu_utilization_percentage" in found
@@ -280,8 +286,8 @@ class TestLiveTraining:
         monkeypatch.setattr(
             "mlflow.system_metrics.system_metrics_monitor.SystemMetricsMonitor", broken
         )
-        monkeypatch.setattr("serct.tracking.store.logger.propagate", True)
-        with store.watch_system("unknown"):
+        monkeypatch.setattr("serct.tracking.run_logger.logger.propagate", True)
+        with RunLogger(store, "unknown").system_metrics():
             pass
         assert "cannot log system metrics: no sensors" in caplog.text
 
@@ -330,8 +336,8 @@ class TestResults:
         evaluated = root / "data" / "reports" / "evaluate" / NAME
         zero_shot = root / "data" / "reports" / "zero_shot" / NAME
         (evaluated / "model_card.md").write_text("# Tested", encoding="utf-8")
-        store.log_results(folder, evaluated)
-        store.log_results(folder, zero_shot)
+        log_results(store, folder, evaluated)
+        log_results(store, folder, zero_shot)
         version = client(store).get_model_version_by_alias("serct", "challenger")
         assert version.description == "# Tested"
 
@@ -363,23 +369,23 @@ class TestResults:
         run_id = train(store, folder)
         results = root / "data" / "reports" / "evaluate" / NAME
         write_test(root / "data", "tess", "serct", ua=0.5)
-        store.log_results(folder, results)
-        store.log_results(folder, results)
+        log_results(store, folder, results)
+        log_results(store, folder, results)
         assert len(client(store).get_metric_history(run_id, "test/ua")) == 1
         write_test(root / "data", "tess", "serct", ua=0.25)
-        store.log_results(folder, results)
+        log_results(store, folder, results)
         assert client(store).get_run(run_id).data.metrics["test/ua"] == 0.25
 
     def test_results_of_another_model_are_refused(self, root: Path, store: Store) -> None:
         folder = write_trained(root)
         write_test(root / "data", "tess", "serct", fingerprint="other")
         with pytest.raises(TrackingError, match=r"fingerprint other, but .*tess-serct has"):
-            store.log_results(folder, root / "data" / "reports" / "evaluate" / NAME)
+            log_results(store, folder, root / "data" / "reports" / "evaluate" / NAME)
 
     def test_run_that_is_gone_is_rebuilt_first(self, root: Path, store: Store) -> None:
         folder = write_trained(root)
         write_test(root / "data", "tess", "serct")
-        store.log_results(folder, root / "data" / "reports" / "evaluate" / NAME)
+        log_results(store, folder, root / "data" / "reports" / "evaluate" / NAME)
         (run,) = all_runs(store)
         assert run.data.tags["serct.rebuilt"] == "true"
         assert "test/ua" in run.data.metrics
@@ -399,9 +405,9 @@ class TestSync:
             )
             train(store, folder)
             for stage in ("evaluate", "zero_shot"):
-                store.log_results(folder, root / "data" / "reports" / stage / folder.name)
+                log_results(store, folder, root / "data" / "reports" / stage / folder.name)
         before = snapshot(store)
-        assert store.sync(root / "data").actions == ()
+        assert tracking.sync_store(store, root / "data").actions == ()
 
         shutil.rmtree(root / "mlruns")
         (root / "mlflow.db").unlink()
@@ -409,7 +415,7 @@ class TestSync:
         shutil.copytree(root / "data", moved / "data")
         shutil.copy(template, moved / "mlflow.db")
         rebuilt = open_store(moved)
-        report = rebuilt.sync(moved / "data")
+        report = tracking.sync_store(rebuilt, moved / "data")
         assert report.models == 2
         assert report.problems == ()
         assert report.actions == tuple(
@@ -425,7 +431,7 @@ class TestSync:
         curve = client(rebuilt).get_metric_history(serct.info.run_id, "train/loss")
         assert [m.timestamp for m in curve[:3]] == [start_ms + 1500 * n for n in (1, 2, 3)]
 
-        again = rebuilt.sync(moved / "data")
+        again = tracking.sync_store(rebuilt, moved / "data")
         assert str(again) == "nothing to do: 2 models are all shown"
         assert snapshot(rebuilt) == before
 
@@ -436,7 +442,7 @@ class TestSync:
             path.chmod(0o444)
         folder.chmod(0o555)
         try:
-            store.sync(root / "data")
+            tracking.sync_store(store, root / "data")
             assert {path: path.read_bytes() for path in folder.iterdir()} == content
         finally:
             folder.chmod(0o755)
@@ -446,9 +452,9 @@ class TestSync:
     ) -> None:
         folder = write_trained(root)
         run_id = store.begin(known_before_training())
-        store.fail(run_id, "KILLED")
-        assert store.sync(root / "data").actions == ("tess-serct: run and version",)
-        assert store.ensure(folder) == run_id
+        store.end(run_id, "KILLED")
+        assert tracking.sync_store(store, root / "data").actions == ("tess-serct: run and version",)
+        assert store.ensure(ModelFolder.read(folder))[0] == run_id
         assert client(store).get_run(run_id).info.status == "FINISHED"
 
     def test_repetition_with_other_weights_is_another_version(
@@ -457,20 +463,20 @@ class TestSync:
         folder = write_trained(root)
         first = train(store, folder)
         (folder / "weights.safetensors").write_bytes(b"trained again, on a GPU")
-        assert store.ensure(folder) != first
+        assert store.ensure(ModelFolder.read(folder))[0] != first
         assert len(store.versions()) == 2
 
     def test_deleted_version_is_registered_again(self, root: Path, store: Store) -> None:
         train(store, write_trained(root))
         client(store).delete_model_version("serct", "1")
-        assert store.sync(root / "data").actions == ("tess-serct: version",)
+        assert tracking.sync_store(store, root / "data").actions == ("tess-serct: version",)
         assert alias(store) == "2"  # numbers are not given out again
 
     def test_broken_folder_is_a_problem_and_stops_no_other(self, root: Path, store: Store) -> None:
         write_trained(root)
         broken = write_trained(root, model="cnn")
         (broken / "card.json").write_text("{", encoding="utf-8")
-        report = store.sync(root / "data")
+        report = tracking.sync_store(store, root / "data")
         assert report.actions == ("tess-serct: run and version",)
         assert len(report.problems) == 1
         assert "tess-cnn/card.json: not readable as JSON" in report.problems[0]
@@ -497,26 +503,26 @@ class TestRegistry:
     def test_versions_are_listed_with_aliases_and_scores(self, root: Path, store: Store) -> None:
         folder = write_trained(root)
         train(store, folder)
-        store.appoint("1", None, {"serct.promote.why": "the first"})
+        store.set_aliases("1", None, {"serct.promote.why": "the first"})
         write_test(root / "data", "tess", "serct", ua=0.5)
-        store.log_results(folder, root / "data" / "reports" / "evaluate" / NAME)
+        log_results(store, folder, root / "data" / "reports" / "evaluate" / NAME)
         (version,) = store.versions()
         assert version.aliases == ("challenger", "champion")
         assert (version.validation_ua, version.test_ua) == (0.8765, 0.5)
         (row,) = tracking.list_versions(store)
         assert row["aliases"] == "challenger, champion"
         assert row["test UA"] == "0.5000"
-        store.appoint("1", "1", {})
+        store.set_aliases("1", "1", {})
         assert store.versions()[0].aliases == ("challenger", "champion", "previous")
         with pytest.raises(TrackingError, match=r"'serct' has no '7', it has 1, @challenger"):
-            store.appoint("7", "1", {})
+            store.set_aliases("7", "1", {})
         assert store.version("@champion").version == "1"
 
     def test_addresses_lead_to_the_folder(self, root: Path, store: Store) -> None:
         folder = write_trained(root)
         run_id = train(store, folder)
         for uri in ("models:/serct@challenger", "models:/serct/1", f"runs:/{run_id}"):
-            found = tracking.resolve_model(uri, root)
+            found = tracking.find_model(uri, root)
             assert (found / "weights.safetensors").read_bytes() == b"weights 0.8765"
             assert (found / "card.json").exists()
         assert tracking.find_model(folder) == folder
@@ -530,19 +536,22 @@ class TestRegistry:
             ("models:/other/1", r"no registered model 'other', there is serct"),
             ("models:/m-0", r"cannot find 'models:/m-0'"),
             ("runs:/0123", r"cannot find 'runs:/0123'"),
-            ("hello", r"'hello' is not a model's address, expected models:/NAME@ALIAS"),
+            (
+                "models:/serct",
+                r"'models:/serct' is not a model's address, expected models:/NAME@",
+            ),
         ],
     )
     def test_unknown_addresses_say_what_there_is(
         self, one_version: Path, uri: str, message: str
     ) -> None:
         with pytest.raises(TrackingError, match=message):
-            tracking.resolve_model(uri, one_version)
+            tracking.find_model(uri, one_version)
 
     def test_no_store_is_said_and_not_made(self, root: Path) -> None:
         (root / "mlflow.db").unlink()
         with pytest.raises(TrackingError, match="no tracking store here"):
-            tracking.resolve_model("models:/serct@challenger", root)
+            tracking.find_model("models:/serct@challenger", root)
         assert not (root / "mlflow.db").exists()
 
 
@@ -575,7 +584,7 @@ class TestPyfunc:
         monkeypatch.setitem(sys.modules, "serct.inference.predictor", predictor)
         monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
         train(store, write_trained(root, emotions=["angry", "sad"]))
-        folder = tracking.resolve_model("models:/serct@challenger", root)
+        folder = tracking.find_model("models:/serct@challenger", root)
         return mlflow.pyfunc.load_model(str(folder.parent.parent))
 
     def test_answers_a_row_for_each_file(self, loaded: Any) -> None:
@@ -612,8 +621,8 @@ class TestPyfunc:
         monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
         recording = next(tones.rglob("*.wav"))
         for name in ("serct", "svm"):
-            run_id = store.ensure(trained[name])
-            folder = tracking.resolve_model(f"runs:/{run_id}", root)
+            run_id = store.ensure(ModelFolder.read(trained[name]))[0]
+            folder = tracking.find_model(f"runs:/{run_id}", root)
             model = mlflow.pyfunc.load_model(str(folder.parent.parent))
             answer = model.predict(pd.DataFrame({"audio": [recording.read_bytes()]})).iloc[0]
             expected = Predictor.load(trained[name]).predict_file(recording)
@@ -687,7 +696,7 @@ class TestStore:
     ) -> None:
         folder = write_trained(root)
         run_id = store.begin(known_before_training())
-        store.finish(run_id, folder)
+        store.finish(run_id, ModelFolder.read(folder))
         before = [version.version for version in store.versions()]
         moved = tmp_path / "elsewhere" / "moved"
         moved.parent.mkdir()
@@ -742,11 +751,11 @@ class TestStore:
         run_id = store.begin(known_before_training())
         (folder / "history.csv").write_text("epoch,train_loss\n1,much\n", encoding="utf-8")
         with pytest.raises(TrackingError, match=r"history.csv: not readable .* 'much'"):
-            store.finish(run_id, folder)
+            store.finish(run_id, ModelFolder.read(folder))
         facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         write_json(folder / "run.json", {**facts, "started_at": "yesterday"})
         with pytest.raises(TrackingError, match=r"run.json: expected started_at"):
-            store.finish(run_id, folder)
+            store.finish(run_id, ModelFolder.read(folder))
 
     def test_server_command(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         argv, environment = tracking.server_command(root, "127.0.0.1", 5001)
@@ -766,8 +775,10 @@ class TestProcesses:
             "import json, sys\n"
             "from pathlib import Path\n"
             "from serct.tracking import open_store\n"
+            "from serct.tracking.folders import ModelFolder\n"
             "store = open_store(Path(sys.argv[1]), 'serct', 'serct')\n"
-            "store.finish(store.begin(json.loads(sys.argv[2])), Path(sys.argv[3]))\n"
+            "folder = ModelFolder.read(Path(sys.argv[3]))\n"
+            "store.finish(store.begin(json.loads(sys.argv[2])), folder)\n"
         )
         models = {"serct": 0.9, "cnn": 0.8, "lstm": 0.7, "svm": 0.6}
         processes = []

@@ -29,8 +29,8 @@ from serct.models import read_model_params
 from serct.runtime import atomic
 from serct.runtime.executors import open_executor
 from serct.runtime.log import logger
-from serct.tracking.liveness import HOST, is_alive, process_tags
-from serct.tracking.tracked import Trials, tracked_search
+from serct.tracking.process_tags import HOST, is_alive, process_tags
+from serct.tracking.run_logger import Trials, tracked_search
 from serct.training.loop import fingerprint, fit
 from serct.training.state import EpochRow
 

@@ -1,7 +1,7 @@
-"""Which process writes a run, and whether it still lives.
+"""Which process writes a run, and whether that process is still alive.
 
 A process that is killed outright can log nothing any more, so its run would stay "running" for
-ever; tags let the next process on the same machine tell.
+ever; from these tags the next process on the same machine sees that it is dead.
 """
 
 import os
@@ -14,7 +14,7 @@ HOST, PID, PROCESS_STARTED = "serct.host", "serct.pid", "serct.process_started"
 
 
 def process_tags() -> dict[str, str]:
-    """Give the tags that identify this process."""
+    """Return the tags that identify this process."""
     return {
         HOST: socket.gethostname(),
         PID: str(os.getpid()),
@@ -23,18 +23,18 @@ def process_tags() -> dict[str, str]:
 
 
 def is_this_process(tags: Mapping[str, str]) -> bool:
-    """Tell whether the tags are this process' own."""
+    """Return whether the tags are those of this process."""
     own = process_tags()
     return all(tags.get(key) == own[key] for key in (HOST, PID))
 
 
 def is_alive(tags: Mapping[str, str]) -> bool:
-    """Tell whether the tags name a process that still lives on this machine."""
+    """Return whether the tags name a process that is still alive on this machine."""
     if tags.get(HOST) != socket.gethostname() or not tags.get(PID, "").isdecimal():
         return False
     try:
         process = psutil.Process(int(tags[PID]))
-        # Numbers of ended processes are given out again, so the start has to agree as well.
+        # Numbers of ended processes are used again, so the start has to agree as well.
         is_same = abs(process.create_time() - float(tags.get(PROCESS_STARTED, "nan"))) < 1
         return is_same and process.status() != psutil.STATUS_ZOMBIE
     except (psutil.Error, ValueError):

@@ -1,0 +1,150 @@
+"""A model as MLflow keeps it: our folder inside theirs, loaded by code and never by a pickle."""
+
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import serct
+from serct.errors import TrackingError
+from serct.tracking.folders import ModelFolder
+from serct.tracking.relocation import local_path
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+    from mlflow.models import ModelSignature
+
+_CODE = Path(__file__).with_name("pyfunc_model.py")
+
+
+def log_model(client: "MlflowClient", run_id: str, folder: ModelFolder) -> str:
+    """Save a model as MLflow's and return its id.
+
+    `mlflow.pyfunc.log_model` would use the global store and experiment, so its steps are done
+    here with the client.
+    """
+    from mlflow.entities import LoggedModelOutput
+    from mlflow.models import Model
+    from mlflow.pyfunc import save_model
+
+    card = folder.card
+    logged = client.create_logged_model(
+        client.get_run(run_id).info.experiment_id,
+        name=f"{card['corpus']}-{card['name']}",
+        source_run_id=run_id,
+        tags={"serct.fingerprint": folder.fingerprint},
+        model_type=str(card["name"]),
+    )
+    model_id = str(logged.model_id)
+    description = Model(
+        artifact_path=logged.artifact_location,
+        model_uuid=model_id,
+        run_id=run_id,
+        model_id=model_id,
+    )
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            path = str(Path(scratch) / "model")
+            save_model(
+                path=path,
+                python_model=str(_CODE),  # code, not a pickle
+                artifacts={"model": str(folder.path)},
+                signature=_signature(card["emotions"]),
+                # Set here, since MLflow takes seconds to work them out and finds wrong ones.
+                pip_requirements=[f"serct=={serct.__version__}"],
+                mlflow_model=description,
+            )
+            (Path(path) / "card.md").write_text(folder.description, encoding="utf-8")
+            client.log_model_artifacts(model_id, path)
+        client.log_outputs(run_id, [LoggedModelOutput(model_id, step=int(card["best_epoch"]))])
+    except BaseException:
+        client.finalize_logged_model(model_id, "FAILED")
+        raise
+    client.finalize_logged_model(model_id, "READY")
+    return model_id
+
+
+def _signature(emotions: Sequence[str]) -> "ModelSignature":
+    """Return the signature: audio files in, emotions' probabilities and the most probable out."""
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, Schema
+
+    probabilities = [ColSpec(DataType.double, emotion) for emotion in emotions]
+    return ModelSignature(
+        inputs=Schema([ColSpec(DataType.binary, "audio")]),
+        outputs=Schema([*probabilities, ColSpec(DataType.string, "emotion")]),
+    )
+
+
+def logged_model_id(version: "ModelVersion") -> str:
+    """Return the id of the logged model that a version stands for."""
+    return str(version.source).removeprefix("models:/")
+
+
+def fetch_folder(client: "MlflowClient", uri: str, model_id: str) -> Path:
+    """Return the folder of a logged model that holds card.json, fetched if it is elsewhere.
+
+    Raises:
+        TrackingError: If it is not there.
+    """
+    from mlflow.artifacts import download_artifacts
+
+    location = str(client.get_logged_model(model_id).artifact_location)
+    folder = local_path(location)
+    if folder is None:
+        folder = Path(download_artifacts(artifact_uri=location, tracking_uri=uri))
+    cards = sorted(folder.glob("artifacts/*/card.json"))
+    if not cards:
+        raise TrackingError(
+            f"{folder}: no model in it; if the workspace was moved or the folder deleted, "
+            "`serct doctor` says what to do"
+        )
+    return cards[0].parent
+
+
+def predict_with_mlflow(
+    client: "MlflowClient", uri: str, model_id: str, audio: bytes
+) -> dict[str, Any]:
+    """Load a logged model by MLflow's own means, pickle disallowed, and predict for one file.
+
+    Returns:
+        The probability of each emotion, and the most probable ``emotion``.
+    """
+    import pandas as pd
+    from mlflow.pyfunc import load_model
+
+    location = str(client.get_logged_model(model_id).artifact_location)
+    with _environment("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false"), as_global(uri):
+        model = load_model(location)
+        predictions = pd.DataFrame(model.predict(pd.DataFrame({"audio": [audio]})))
+    return {str(name): value for name, value in predictions.iloc[0].items()}
+
+
+@contextmanager
+def as_global(uri: str) -> Iterator[None]:
+    """Make a store MLflow's global one for a moment."""
+    import mlflow
+
+    # MLflow sets the environment's variable along with its own.
+    with _environment("MLFLOW_TRACKING_URI", uri):
+        mlflow.set_tracking_uri(uri)
+        try:
+            yield
+        finally:
+            mlflow.set_tracking_uri(None)  # type: ignore[arg-type]  # takes it back
+
+
+@contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    """Set an environment variable for a moment."""
+    previous = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        os.environ.pop(name, None)
+        if previous is not None:
+            os.environ[name] = previous

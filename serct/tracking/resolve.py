@@ -1,0 +1,93 @@
+"""From a model's address in the registry to its version and to the folder that holds it."""
+
+import re
+from pathlib import Path
+
+from serct.errors import TrackingError
+from serct.tracking.connection import (
+    database_path,
+    exists,
+    mlflow_errors,
+    open_client,
+    store_lock,
+    tracking_uri,
+)
+from serct.tracking.models import fetch_folder
+from serct.tracking.registry import Registry, Version
+
+_VERSION = re.compile(r"models:/([^/@]+)(?:/(\d+)|@(.+))")
+
+
+def find_model(source: str | Path, root: Path | None = None) -> Path:
+    """Return the local folder of a model, which holds card.json.
+
+    Args:
+        source: The folder itself, or an address in the registry: "models:/serct@challenger",
+            "models:/serct/3" or "runs:/<run id>".
+        root: The workspace, None for the current directory.
+
+    Raises:
+        TrackingError: If there is no store, or no such model in it; says what there is.
+    """
+    address = str(source)
+    if not address.startswith(("models:/", "runs:/")):
+        return Path(source)
+    if found := _VERSION.fullmatch(address):
+        name, number, alias = found.groups()
+        return _registry(address, root, name).folder(number or f"@{alias}")
+    registry = _registry(address, root)
+    with registry.errors(f"find {address!r}"):
+        if found := re.fullmatch(r"models:/(m-\w+)", address):
+            return fetch_folder(registry.client, registry.uri, found[1])
+        if found := re.fullmatch(r"runs:/(\w+)(?:/model)?", address):
+            run = registry.client.get_run(found[1])
+            outputs = run.outputs.model_outputs if run.outputs else []
+            if not outputs:
+                raise TrackingError(f"{registry.uri}: run {found[1]} has no model")
+            return fetch_folder(registry.client, registry.uri, outputs[-1].model_id)
+    raise TrackingError(
+        f"{address!r} is not a model's address, expected models:/NAME@ALIAS, models:/NAME/VERSION "
+        "or runs:/RUN_ID"
+    )
+
+
+def find_version(source: str | Path, root: Path | None = None) -> str | None:
+    """Return the number of the version that an address stands for now; None for a folder.
+
+    Raises:
+        TrackingError: As `find_model`.
+    """
+    found = _VERSION.fullmatch(str(source))
+    if not found:
+        return None
+    name, number, alias = found.groups()
+    if number:
+        return str(number)
+    registry = _registry(str(source), root, name)
+    with registry.errors(f"find {source!r}"):
+        return str(registry.client.get_model_version_by_alias(name, alias).version)
+
+
+def known_versions(source: str, root: Path | None = None) -> list[Version]:
+    """Return the versions of the registered model in an address such as "models:/serct@champion".
+
+    Raises:
+        TrackingError: If it is no such address, or the store cannot be read.
+    """
+    found = re.match(r"models:/([^/@]+)", source)
+    if not found:
+        raise TrackingError(f"{source!r} is not in a registry, so there are no versions of it")
+    return _registry(source, root, found[1]).versions()
+
+
+def _registry(address: str, root: Path | None, registered_model: str = "") -> Registry:
+    """Open a registry for reading: a store that does not exist is not made."""
+    root = (root or Path.cwd()).resolve()
+    uri = tracking_uri(root)
+    if not exists(uri):
+        raise TrackingError(
+            f"{database_path(uri)}: no tracking store here, so {address!r} is unknown: "
+            "train a model, run `serct sync`, or name the model's folder instead"
+        )
+    with mlflow_errors(uri, "open the store"):
+        return Registry(open_client(uri), uri, registered_model, store_lock(uri, root))

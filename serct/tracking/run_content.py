@@ -1,0 +1,239 @@
+"""What a run shows: tags, parameters, metrics, datasets and files, all from a model's files.
+
+A live training and the rebuilding of a lost database both use these functions, so they show the
+same.
+"""
+
+import json
+import math
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from serct.reports import thesis
+from serct.tracking.folders import ModelFolder, ResultsFolder
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import DatasetInput, Metric
+
+FINGERPRINT, WEIGHTS = "serct.fingerprint", "serct.weights"
+_SCORES = ("wa", "ua", "wf1", "loss")
+
+
+def now_ms() -> int:
+    """Return the time in ms since 1970."""
+    return int(time.time() * 1000)
+
+
+def training_tags(card: Mapping[str, Any]) -> dict[str, str]:
+    """Return as tags what is known of a model when its training begins."""
+    model, corpus = str(card["name"]), str(card["corpus"])
+    return {
+        FINGERPRINT: str(card["fingerprint"]),
+        "serct.model": model,
+        "serct.corpus": corpus,
+        "serct.protocol": str(card["protocol"]),
+        "serct.synthetic": str(card["synthetic"]).lower(),
+        **{f"serct.{name}_digest": str(digest) for name, digest in card["digests"].items()},
+        **{f"serct.version.{name}": str(found) for name, found in card["versions"].items()},
+        **_thesis_tags("thesis.test", corpus, model),
+    }
+
+
+def source_tags(git_commit: str | None, dvc_stage: str | None) -> dict[str, str | None]:
+    """Return the tags that say which code and which stage a run comes from."""
+    return {
+        "serct.git_commit": git_commit,
+        "mlflow.source.git.commit": git_commit,
+        "serct.dvc_stage": dvc_stage,
+    }
+
+
+def _thesis_tags(prefix: str, test: str, model: str) -> dict[str, str]:
+    """Return the thesis' scores of a model on a test corpus as tags, none if it has none."""
+    published = thesis.published(test, model)
+    if published is None:
+        return {}
+    return {f"{prefix}.{score}": str(getattr(published, score)) for score in ("wa", "ua", "wf1")}
+
+
+def training_params(card: Mapping[str, Any]) -> dict[str, str]:
+    """Return all parameters of a training, those of nested sections by dotted names."""
+    sections = {key: card[key] for key in ("seed", "corpus", "emotions", "training", "audio")}
+    # A card that is not written yet may hold pydantic models.
+    plain = json.loads(
+        json.dumps(
+            {**sections, "model": card["architecture"]},
+            default=lambda found: found.model_dump(mode="json"),
+        )
+    )
+    # The model's overrides of `train` are within the training's own parameters already.
+    plain["model"].pop("train", None)
+    return dict(_flatten("", plain))
+
+
+def _flatten(prefix: str, content: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(content, dict):
+        for key, value in content.items():
+            yield from _flatten(f"{prefix}.{key}" if prefix else str(key), value)
+    else:
+        yield prefix, content if isinstance(content, str) else json.dumps(content)
+
+
+def set_tags(client: "MlflowClient", run_id: str, tags: Mapping[str, str | None]) -> None:
+    """Write those tags that have a value; the run's status and end stay as they are."""
+    from mlflow.entities import RunTag
+
+    known = [RunTag(key, value) for key, value in tags.items() if value is not None]
+    client.log_batch(run_id, tags=known)
+
+
+def log_epochs(
+    client: "MlflowClient", run_id: str, rows: Iterable[tuple[Mapping[str, Any], int]]
+) -> None:
+    """Log the epochs that the run does not have yet: a resumed training may repeat one.
+
+    Args:
+        client: Of the store.
+        run_id: The run.
+        rows: Rows of a history, each with its time in ms since 1970.
+    """
+    from mlflow.entities import Metric
+
+    metrics = [
+        Metric(_metric_key(column), float(value), at_ms, int(row["epoch"]))
+        for row, at_ms in rows
+        for column, value in row.items()
+        if column != "epoch" and value is not None and math.isfinite(value)
+    ]
+    logged = {
+        key: {past.step for past in client.get_metric_history(run_id, key)}
+        for key in {metric.key for metric in metrics}
+    }
+    client.log_batch(run_id, metrics=[m for m in metrics if m.step not in logged[m.key]])
+
+
+def _metric_key(column: str) -> str:
+    """Return a history's column as a metric: validation_ua is validation/ua, others stay."""
+    split, _, score = column.partition("_")
+    return f"{split}/{score}" if split in ("train", "validation") else column
+
+
+def log_folder(client: "MlflowClient", run_id: str, folder: ModelFolder) -> None:
+    """Log all that a trained model's folder holds; may be repeated."""
+    from mlflow.entities import Param
+
+    from serct.reports.plots import curves_figure
+
+    card = folder.card
+    log_epochs(client, run_id, _timed(folder))
+    best = {f"best/validation/{name}": value for name, value in card["validation"].items()}
+    metrics = [
+        *_metrics(best, step=int(card["best_epoch"])),
+        *_metrics({"train/seconds": float(folder.run["seconds"])}),
+    ]
+    params = [Param(key, str(card[key])) for key in ("num_parameters", "best_epoch")]
+    client.log_batch(run_id, metrics=metrics, params=params)
+    client.log_inputs(run_id, _datasets(folder))
+    for name in ("card.json", "history.csv", "run.json"):
+        client.log_artifact(run_id, str(folder.path / name))
+    client.log_text(run_id, folder.description, "card.md")
+    title = f"{card['name']} on {card['corpus']}"
+    figure = curves_figure({str(card["name"]): folder.history}, title)
+    client.log_figure(run_id, figure, "curves.png")
+    machine: Mapping[str, Any] = folder.run.get("machine") or {}
+    tags = {f"serct.machine.{key}": str(value) for key, value in machine.items() if value}
+    set_tags(client, run_id, {**tags, "serct.device": folder.run.get("device")})
+    # The weights' digest says that all this is done, so it is set last.
+    set_tags(client, run_id, {WEIGHTS: folder.weights_digest})
+
+
+def _timed(folder: ModelFolder) -> Iterator[tuple[Mapping[str, float], int]]:
+    """Return a history's rows with the time at which each epoch ended, in ms since 1970."""
+    at_s = folder.started_ms / 1000
+    for row in folder.history:
+        at_s += row.get("seconds", 0.0)
+        yield row, min(int(at_s * 1000), folder.ended_ms)
+
+
+def _metrics(scores: Mapping[str, Any], step: int = 0) -> "list[Metric]":
+    """Return the finite numbers among ``scores`` as metrics of one step."""
+    from mlflow.entities import Metric
+
+    return [
+        Metric(key, float(value), now_ms(), step)
+        for key, value in scores.items()
+        if isinstance(value, int | float) and math.isfinite(value)
+    ]
+
+
+def _datasets(folder: ModelFolder) -> "list[DatasetInput]":
+    """Return one dataset for each split, since MLflow identifies a dataset by name and digest."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    corpus, digest = str(folder.card["corpus"]), str(folder.card["digests"]["manifest"])
+    source = json.dumps({"uri": str(Path("data/manifests") / f"{corpus}.csv")})
+    counts = folder.split_counts()
+    inputs = []
+    for split in ("train", "validation", "test"):
+        emotions = counts.get(split, Counter())
+        profile = {"num_rows": sum(emotions.values()), "emotions": dict(emotions)}
+        dataset = Dataset(
+            name=f"{corpus}/{split}",
+            digest=digest[:36],  # MLflow's column is that wide
+            source_type="local",
+            source=source,
+            profile=json.dumps(profile) if emotions else None,
+        )
+        inputs.append(DatasetInput(dataset, [InputTag("mlflow.data.context", split)]))
+    return inputs
+
+
+def results_kind(results: ResultsFolder) -> str:
+    """Return the name under which a run shows results: a tag and a folder of artifacts."""
+    return "zero_shot" if results.is_zero_shot else "evaluation"
+
+
+def log_results(
+    client: "MlflowClient", run_id: str, folder: ModelFolder, results: ResultsFolder
+) -> None:
+    """Log scores, confusion matrices and files of a model's results; may be repeated."""
+    from serct.reports.plots import confusion_figure
+
+    model, corpus = str(folder.card["name"]), folder.card["corpus"]
+    kind = results_kind(results)
+    targets = results.metrics["targets"] if results.is_zero_shot else {}
+    is_test = not results.is_zero_shot
+    scores = _scores("test", results.metrics) if is_test else _zero_shot_scores(targets)
+    client.log_batch(run_id, metrics=_metrics(dict(scores)))
+    client.log_artifacts(run_id, str(results.path), kind)
+    for name, confusion in results.confusions():
+        test = name.partition("-")[2] or f"{corpus}, test part"
+        title = f"{model}, trained on {corpus}, on {test}"
+        figure = confusion_figure(confusion["labels"], confusion["counts"], title)
+        client.log_figure(run_id, figure, f"{kind}/{name}.png")
+    for target in targets:
+        set_tags(client, run_id, _thesis_tags(f"thesis.zero_shot.{target}", target, model))
+    # The digest says that all this is done, so it is set last.
+    set_tags(client, run_id, {f"serct.{kind}": results.digest})
+
+
+def _zero_shot_scores(targets: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for target, metrics in targets.items():
+        prefix = f"zero_shot/{target}"
+        yield f"{prefix}/n", metrics.get("n")
+        yield f"{prefix}/dropped", sum(metrics.get("dropped", {}).values())
+        for kind in ("majority", "masked", "unmasked"):
+            yield from _scores(f"{prefix}/{kind}", metrics.get(kind, {}))
+
+
+def _scores(prefix: str, metrics: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for key in ("n", *_SCORES):
+        yield f"{prefix}/{key}", metrics.get(key)
+    for emotion, recall in metrics.get("recall", {}).items():
+        yield f"{prefix}/recall/{emotion}", recall
+    for key in _SCORES:
+        yield f"{prefix}/majority/{key}", metrics.get("majority", {}).get(key)
