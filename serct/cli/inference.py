@@ -33,7 +33,7 @@ def predict(
 
     predictor = Predictor.load(model, device, precision)
     if voice is not None:
-        predictor = predictor.hear([voice / path for path in list_files(voice)])
+        predictor = predictor.adapt_to_speaker([voice / path for path in list_files(voice)])
     if predictor.card.synthetic and not as_json:
         typer.echo("note: this model was trained on synthetic speech", err=True)
     num_failed = 0

@@ -6,16 +6,16 @@ from typing import Annotated, Any
 
 import numpy as np
 import torch
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, SerializeAsAny, ValidationError, ValidationInfo
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from serct.config.models import ModelParams
 from serct.config.params import AudioParams, TrainParams
 from serct.config.section import Section
 from serct.errors import CheckpointError
-from serct.models import Model, build_classical, build_model, is_classical
+from serct.models import restore_model_params
 from serct.models.calibration import Calibration
+from serct.models.interface import ClassicalParams, Model, ModelParams
 from serct.runtime.atomic import write_json
 
 FORMAT_VERSION = 2
@@ -37,6 +37,12 @@ class Digests(Section):
     shards: str
 
 
+def _restore(content: Any, info: ValidationInfo) -> Any:
+    if not isinstance(content, dict):
+        return content
+    return restore_model_params(content, **(info.context or {"where": "card.json"}))
+
+
 class Card(Section):
     """Everything needed to use a model and to tell where it came from (`card.json`).
 
@@ -50,7 +56,7 @@ class Card(Section):
 
     format_version: int
     name: str
-    architecture: Annotated[ModelParams, Field(discriminator="architecture")]
+    architecture: Annotated[SerializeAsAny[ModelParams], BeforeValidator(_restore)]
     corpus: str
     language: str
     synthetic: bool
@@ -92,15 +98,18 @@ def load_card(folder: Path) -> Card:
     path = folder / "card.json"
     try:
         text = path.read_text(encoding="utf-8")
-        found: Any = json.loads(text).get("format_version")
+        content: Any = json.loads(text)
+        found = content.get("format_version")
+        written_by = str(content.get("versions", {}).get("serct"))
     except (OSError, json.JSONDecodeError, AttributeError) as error:
         raise CheckpointError(f"{path}: not a readable model card: {error}") from error
     if found != FORMAT_VERSION:
         raise CheckpointError(
             f"{path}: format version {found}, this version of serct reads {FORMAT_VERSION}"
         )
+    context = {"where": str(path), "written_by": written_by}
     try:
-        return Card.model_validate_json(text)
+        return Card.model_validate_json(text, context=context)
     except ValidationError as error:
         raise CheckpointError(f"{path}: {error}") from error
 
@@ -115,14 +124,12 @@ def load_model(folder: Path) -> tuple[Model, Card]:
     weights = folder / "weights.safetensors"
     try:
         tensors: dict[str, np.ndarray[Any, Any]] = load_file(weights) if weights.exists() else {}
-        if is_classical(card.architecture):
-            classical = build_classical(
-                card.architecture, card.training, card.seed, card.sample_rate_hz
-            )
+        if isinstance(card.architecture, ClassicalParams):
+            classical = card.architecture.build(card.training, card.seed, card.sample_rate_hz)
             classical.load(folder, tensors)
             return classical, card
-        module = build_model(
-            card.architecture, card.audio.num_samples, card.sample_rate_hz, len(card.emotions)
+        module = card.architecture.build(
+            card.audio.num_samples, card.sample_rate_hz, len(card.emotions)
         )
         module.load_state_dict({name: torch.from_numpy(value) for name, value in tensors.items()})
     except (OSError, SafetensorError, RuntimeError, ValueError) as error:

@@ -3,12 +3,16 @@
 Shapes: B batch, M samples of a cut row, C mel bands, S channels, T frames, D width, K emotions.
 """
 
+from typing import Annotated, ClassVar, Literal, Self
+
 import torch
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
-from serct.config.models import MelConformerParams
+from serct.config.section import Positive, PositiveInt, Probability
 from serct.errors import ParamsError
+from serct.models.interface import TorchParams
 from serct.models.layers.dropout import Dropout
 from serct.models.layers.full_attention import FullAttention
 from serct.models.layers.log_mel import LogMel
@@ -19,6 +23,43 @@ _KERNEL = 3
 _MIN_VARIANCE = 1e-5
 # Where a frame of padding must get no weight in a softmax.
 _NEVER = -1e4
+
+
+class MelConformerParams(TorchParams):
+    """A neutral log-mel spectrogram, 2-D convolutions and a small Conformer."""
+
+    architecture: Literal["mel_conformer"]
+    num_mels: PositiveInt
+    window_ms: Positive
+    hop_ms: Positive
+    noise_floor_db: Annotated[float, Field(lt=0)]
+    remove_average: bool
+    channels: Annotated[tuple[PositiveInt, ...], Field(min_length=2)]
+    width: PositiveInt
+    num_layers: Annotated[int, Field(ge=0)]
+    num_heads: PositiveInt
+    kernel_frames: PositiveInt
+    dropout: Probability
+    classifier_dropout: Probability
+    num_masks: Annotated[int, Field(ge=0)]
+    mask_mels: PositiveInt
+    mask_ms: Positive
+
+    masks_padding: ClassVar[bool] = True
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.width % self.num_heads:
+            raise ValueError(f"width {self.width} must be a multiple of num_heads {self.num_heads}")
+        if self.mask_mels > self.num_mels:
+            raise ValueError("mask_mels must not exceed num_mels")
+        if self.hop_ms > self.window_ms:
+            raise ValueError("hop_ms must not exceed window_ms")
+        return self
+
+    def build(self, num_samples: int, sample_rate_hz: int, num_emotions: int) -> nn.Module:
+        """See `TorchParams.build`."""
+        return MelConformer(self, num_samples, sample_rate_hz, num_emotions)
 
 
 class MelConformer(nn.Module):

@@ -38,7 +38,7 @@ def write_cell(
         ("models", "run.json", {"run_id": f"run{fold}", "seconds": 10.0 + fold}),
         ("models", "card.json", {
             "validation": {"ua": own.get("validation_ua", 1.0)}, "num_parameters": 77,
-            "architecture": own.get("architecture", {}),
+            "architecture": own.get("architecture", {"architecture": "cnn"}),
         }),
     ):  # fmt: skip
         path = data / folder / name / file_name
@@ -131,7 +131,8 @@ def test_zero_shot_answers_are_masked_and_models_are_compared_in_pairs(
                     "predicted": "surprised", "p_angry": angry, "p_sad": 0.3 - angry,
                     "p_surprised": 0.7,
                 })  # fmt: skip
-            architecture = {"relevance_factor": 4.0 if model == "mfcc_svm" else None}
+            factor = 4.0 if model == "mfcc_svm" else None
+            architecture = {"architecture": "functionals_lda", "relevance_factor": factor}
             write_cell(cell, model, rows, tested_on="emodb", architecture=architecture)
     params = with_pipeline(tiny_params, ["mfcc_svm", "serct"], ["emodb"])
     own, other = pool("made_up", "What?", params, cells).tests

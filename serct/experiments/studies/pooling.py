@@ -16,7 +16,7 @@ from serct.emotions import in_table_order
 from serct.evaluation.metrics import Scores, score_names
 from serct.evaluation.significance import ua_difference, ua_interval
 from serct.experiments.studies.results import CURVES, CellRun, Comparison, Row, StudyResult
-from serct.reports.model_card import hears_voices
+from serct.models import restore_model_params
 
 
 def pool(name: str, asks: str, params: Params, cells: list[tuple[int, Path]]) -> StudyResult:
@@ -152,7 +152,7 @@ class _Cells:
             seconds=seconds,
             probes=probes,
             num_parameters=card["num_parameters"],
-            hears_voices=hears_voices(card["architecture"]),
+            hears_voices=restore_model_params(card["architecture"], name).adapts_to_speaker,
             history=history,
         )
 
