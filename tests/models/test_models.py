@@ -268,21 +268,27 @@ def test_zeros_after_a_clip_matter_exactly_where_padding_is_not_masked(tiny_para
     assert is_same == params.masks_padding
 
 
-def test_traits_of_each_entry(tiny_params):
-    entries = {name: read_model_params(tiny_params, name) for name in tiny_params.models}
-    assert {name for name, params in entries.items() if isinstance(params, ClassicalParams)} == {
-        "mlp",
-        "svm",
-        "mfcc_svm",
-        "functionals_lda",
-        "voice_lda",
+@pytest.mark.parametrize(
+    ("name", "traits"),
+    [
+        ("serct", {"can_be_exported"}),
+        ("cnn", set()),
+        ("lstm", {"masks_padding"}),
+        ("mlp", {"is_classical"}),
+        ("mfcc_svm", {"is_classical", "masks_padding"}),
+        ("functionals_lda", {"is_classical", "masks_padding"}),
+        ("voice_lda", {"is_classical", "masks_padding", "adapts_to_speaker"}),
+    ],
+)
+def test_traits_of_an_entry(tiny_params, name, traits):
+    params = read_model_params(tiny_params, name)
+    found = {
+        trait
+        for trait in ("masks_padding", "adapts_to_speaker", "can_be_exported")
+        if getattr(params, trait)
     }
-    assert [name for name, params in entries.items() if params.adapts_to_speaker] == ["voice_lda"]
-    exported = {params.architecture for params in entries.values() if params.can_be_exported}
-    assert exported == {"serct"}
-    no_torch = {name for name in entries if name.endswith(("_svm", "_lda"))}
-    assert all(entries[name].masks_padding for name in no_torch)
-    assert not entries["mlp"].masks_padding
+    assert found | ({"is_classical"} & traits) == traits
+    assert isinstance(params, ClassicalParams) == ("is_classical" in traits)
 
 
 def test_cnn_drops_out_behind_every_batch_norm(build):

@@ -92,6 +92,14 @@ def test_zeros_behind_a_clip_change_nothing_where_the_encoder_takes_a_mask(tmp_p
     torch.testing.assert_close(alone, answers[1:2], rtol=1e-3, atol=1e-4)
 
 
+def test_padding_is_masked_where_the_encoder_takes_a_mask(tmp_path: Path) -> None:
+    for norm in ("layer", "group"):
+        params = params_of(write_encoder(tmp_path / norm, norm=norm))
+        model = Ssl(params, 4000, 16_000, 5)
+        assert (params.masks_padding, model.takes_mask) == (norm == "layer", norm == "layer")
+    assert not params_of(tmp_path / "missing").masks_padding
+
+
 def test_a_frozen_encoder_stays_as_it_is_and_a_free_one_learns(tmp_path: Path) -> None:
     folder = write_encoder(tmp_path)
     for freeze in (True, False):
