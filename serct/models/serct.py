@@ -80,7 +80,7 @@ class Serct(nn.Module):
     every step, and zeros behind a clip change nothing.
 
     Source:
-        Thesis 4 and 5.3; where its text and its scripts differ, the comments in params.yaml tell
+        Thesis 4 and 5.3; where its text and its scripts differ, the comments in params.yaml say
         which one a value follows. One deliberate difference from the scripts: the positions are
         the sinusoid itself, which the scripts' initialisation overwrites with noise.
     """
