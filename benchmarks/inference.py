@@ -37,7 +37,7 @@ def main() -> None:
     work = Workload(params, "serct", Size(1, clip_s=arguments.seconds), CPU)
     with tempfile.TemporaryDirectory() as scratch:
         plain, small = Path(scratch) / "float32.onnx", Path(scratch) / "int8.onnx"
-        trace(work.ours, plain)
+        trace(work.ours, work.ours.num_samples, plain)
         quantise(plain, small)
         megabytes = {path.stem: path.stat().st_size / 1e6 for path in (plain, small)}
         classifiers = {

@@ -19,7 +19,7 @@ from serct.config.reader import read_params
 from serct.data.shards import ShardDataset
 from serct.evaluation.evaluate import TorchClassifier
 from serct.evaluation.metrics import score
-from serct.models import build_model, read_model_params
+from serct.models import read_model_params
 from serct.runtime import devices, machine
 from serct.training.batches import DeviceBatches, epoch_batches
 from serct.training.loop import train_step
@@ -38,18 +38,15 @@ def main() -> None:
     arguments = parser.parse_args()
     machine.keep_freed_memory()
     params = read_params(ROOT / "params.yaml")
-    train = params.train_params("serct")
+    model, train = read_model_params(params, "serct"), params.train_params("serct")
     train_set = ShardDataset(arguments.shards, ["train"])
     device = devices.pick_device("auto")
     train = train.model_copy(update={"precision": arguments.precision})
     trainings = {}
     for name, rate in RATES.items():
         devices.seed_everything(params.seed, deterministic=False)
-        module = build_model(
-            read_model_params(params, "serct"),
-            train_set.meta.num_samples,
-            train_set.meta.sample_rate_hz,
-            len(train_set.emotions),
+        module = model.build(
+            train_set.meta.num_samples, train_set.meta.sample_rate_hz, len(train_set.emotions)
         ).to(device)
         optimizer = torch.optim.Adam(module.parameters(), rate, weight_decay=train.weight_decay)
         trainings[name] = (module, optimizer)

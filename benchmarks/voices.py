@@ -18,10 +18,10 @@ import torch
 from serct.data.manifest import SPLITS
 from serct.data.shards import ShardDataset
 from serct.emotions import in_table_order
-from serct.evaluation.evaluate import VoiceClassifier, as_classifier
+from serct.evaluation.evaluate import AdaptiveClassifier, as_classifier
 from serct.evaluation.metrics import score_names
 from serct.models.checkpoint import load_model
-from serct.models.classical.voice_norm import by_voice
+from serct.models.classical.speaker_normalization import rows_by_speaker
 from serct.runtime.atomic import write_json
 from serct.runtime.machine import git_commit, machine
 
@@ -76,24 +76,24 @@ def answer_cell(
     """Give each clip's emotion and, by number of recordings heard, what it is taken for."""
     model, card = load_model(cell / "data" / "models" / f"{arguments.corpus}-{arguments.model}")
     classifier = as_classifier(model, torch.device("cpu"))
-    if not isinstance(classifier, VoiceClassifier):
+    if not isinstance(classifier, AdaptiveClassifier):
         raise SystemExit(f"{arguments.model} does not adapt to voices")
     shards = cell / "data" / "shards" / (arguments.on or arguments.corpus)
     dataset = ShardDataset(shards, SPLITS if arguments.on else ["test"], card.emotions)
     batch = dataset.batch(np.arange(len(dataset)))
-    features = classifier.describe(batch.waveforms, batch.num_valid)
+    features = classifier.extract_features(batch.waveforms, batch.num_valid)
     # On another corpus only emotions that it has may be answered.
     asked = in_table_order({row.label for row in dataset.rows})
     columns = [card.emotions.index(emotion) for emotion in asked]
     rng = np.random.default_rng(arguments.seed)
-    for rows in by_voice(dataset.speakers).values():
+    for rows in rows_by_speaker(dataset.speakers).values():
         for place, row in enumerate(rows):
             others = rng.permutation(np.delete(rows, place))
             if arguments.heard:
                 others = [other for other in others if dataset.rows[other].label == arguments.heard]
             answers = {}
             for count in COUNTS:
-                answer = classifier.answer(features[[row]], features[others[:count]])
+                answer = classifier.predict(features[[row]], features[others[:count]])
                 answers[count] = asked[int(answer[0, columns].argmax())]
             yield dataset.rows[row].label, answers
 

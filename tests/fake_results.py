@@ -79,7 +79,7 @@ def make_card(corpus: str, model: str) -> dict[str, Any]:
     return {
         "format_version": 1,
         "name": model,
-        "architecture": {"architecture": model, "dropout": 0.1, "train": {}},
+        "architecture": {"architecture": model, "mask_padding": False, "train": {}},
         "corpus": corpus,
         "language": "en",
         "synthetic": corpus.startswith("demo"),

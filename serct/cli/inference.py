@@ -38,7 +38,7 @@ def predict(
         typer.echo("note: --voice is now --speaker; the next version removes --voice", err=True)
         speaker = speaker or voice
     if speaker is not None:
-        predictor = predictor.hear([speaker / path for path in list_files(speaker)])
+        predictor = predictor.adapt_to_speaker([speaker / path for path in list_files(speaker)])
     if predictor.card.synthetic and not as_json:
         typer.echo("note: this model was trained on synthetic speech", err=True)
     num_failed = 0

@@ -14,8 +14,8 @@ from serct.data.shards import ShardDataset
 from serct.emotions import in_table_order
 from serct.errors import ShardError
 from serct.evaluation.metrics import Scores, majority, score
-from serct.models import Model
 from serct.models.classical.feature_classifier import FeatureClassifier
+from serct.models.interface import Model
 from serct.runtime import atomic, devices, distributed
 from serct.runtime.arrays import Features, Floats, Integers, Probabilities
 from serct.runtime.atomic import write_json
@@ -69,10 +69,10 @@ class TorchClassifier:
         return np.asarray(probabilities)
 
 
-class VoiceClassifier:
-    """A model that answers better for a voice that it has heard, whatever was felt meanwhile.
+class AdaptiveClassifier:
+    """A model that predicts better for a speaker of whom it has recordings, with any emotions.
 
-    Called for a batch, it answers as for voices never heard.
+    Called for a batch, it predicts as for speakers without recordings.
     """
 
     def __init__(self, model: FeatureClassifier) -> None:
@@ -83,27 +83,29 @@ class VoiceClassifier:
         """See `Classifier`."""
         return self._model.predict_proba(waveforms)
 
-    def describe(self, waveforms: Floats, num_valid: Integers) -> Features:
-        """Give the features of a batch. float64 [B, F]."""
-        return self._model.describe(waveforms)
+    def extract_features(self, waveforms: Floats, num_valid: Integers) -> Features:
+        """Compute the features of a batch. float64 [B, F]."""
+        return self._model.extract_features(waveforms)
 
-    def answer(self, features: Features, heard: Features) -> Probabilities:
-        """Answer for clips of one voice after other recordings of it. [n, F], [k, F] -> [n, K]."""
-        return self._model.answer(features, heard)
+    def predict(self, features: Features, enrolled: Features) -> Probabilities:
+        """Predict clips of one speaker, adapted to other recordings. [n, F], [k, F] -> [n, K]."""
+        return self._model.predict(features, enrolled)
 
-    def answer_by_voice(self, features: Features, voices: Sequence[str]) -> Probabilities:
-        """Answer for each clip after all clips of its voice. [n, F], n voices -> [n, K]."""
-        return self._model.answer_by_voice(features, voices)
+    def predict_by_speaker(self, features: Features, speakers: Sequence[str]) -> Probabilities:
+        """Predict each clip, adapted to all clips of its speaker. [n, F], n names -> [n, K]."""
+        return self._model.predict_by_speaker(features, speakers)
 
-    def hear(self, waveforms: Floats, num_valid: Integers) -> Classifier:
-        """Give a classifier for the voice that recordings are of. [k, M], [k]."""
-        heard = self.describe(waveforms, num_valid)
-        return lambda waveforms, num_valid: self.answer(self.describe(waveforms, num_valid), heard)
+    def adapt_to_speaker(self, waveforms: Floats, num_valid: Integers) -> Classifier:
+        """Return a classifier for the speaker of these recordings. [k, M], [k]."""
+        enrolled = self.extract_features(waveforms, num_valid)
+        return lambda waveforms, num_valid: self.predict(
+            self.extract_features(waveforms, num_valid), enrolled
+        )
 
 
 def for_strangers(classifier: Classifier) -> Classifier:
     """Give what answers for clips of voices never heard, as a service must."""
-    return classifier.__call__ if isinstance(classifier, VoiceClassifier) else classifier
+    return classifier.__call__ if isinstance(classifier, AdaptiveClassifier) else classifier
 
 
 def as_classifier(
@@ -112,8 +114,8 @@ def as_classifier(
     """Give a model of either kind the one interface; ``precision`` is for torch models."""
     if isinstance(model, torch.nn.Module):
         return TorchClassifier(model, device, precision)
-    if isinstance(model, FeatureClassifier) and model.adapts_to_voices:
-        return VoiceClassifier(model)
+    if isinstance(model, FeatureClassifier) and model.adapts_to_speaker:
+        return AdaptiveClassifier(model)
     return lambda waveforms, num_valid: model.predict_proba(waveforms)
 
 
@@ -123,21 +125,21 @@ def predict(
     batch_size: int,
     on_progress: Callable[[int], object] = lambda count: None,
 ) -> Probabilities:
-    """Answer for every clip of a dataset, in its order.
+    """Predict every clip of a dataset, in its order.
 
-    A `VoiceClassifier` hears all of the dataset's recordings of a voice, labels unseen, before it
-    answers for one; those of an unknown voice it answers as for a voice never heard. In a group
-    of processes all must call this: they divide the batches, and each gets all answers.
+    An `AdaptiveClassifier` first adapts to all of the dataset's recordings of a speaker, without
+    labels; an unknown speaker counts as one without recordings. In a group of processes all must
+    call this: they divide the batches, and each gets all predictions.
 
     Returns:
         float64 [len(dataset), K]
     """
-    if not isinstance(classifier, VoiceClassifier):
+    if not isinstance(classifier, AdaptiveClassifier):
         return _in_batches(classifier, len(dataset.emotions), dataset, batch_size, on_progress)
     features = _in_batches(
-        classifier.describe, classifier.num_features, dataset, batch_size, on_progress
+        classifier.extract_features, classifier.num_features, dataset, batch_size, on_progress
     )
-    return classifier.answer_by_voice(features, dataset.speakers)
+    return classifier.predict_by_speaker(features, dataset.speakers)
 
 
 def _in_batches(

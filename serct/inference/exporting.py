@@ -23,9 +23,9 @@ from serct.inference.onnx_model import (
     OnnxClassifier,
 )
 from serct.inference.onnx_model import digest as file_digest
+from serct.models import restore_model_params
 from serct.models.checkpoint import load_model
 from serct.models.records import Card
-from serct.models.serct import Serct
 from serct.runtime import atomic
 
 OPSET = 20
@@ -59,19 +59,20 @@ def export_onnx(
         max_loss_points: Percentage points of accuracy that may be lost there.
 
     Raises:
-        CheckpointError: If the model is of another architecture than `serct`, the logits of
-            its export differ, or int8 loses more accuracy than allowed.
+        CheckpointError: If the architecture cannot be exported, the export predicts
+            differently, or int8 loses more accuracy than allowed.
     """
     model, card = load_model(source)
-    if not isinstance(model, Serct):
+    num_samples = card.audio.num_samples
+    params = restore_model_params(card.architecture, str(source))
+    if not isinstance(model, torch.nn.Module) or not params.can_be_exported:
         raise CheckpointError(
-            f"{source}: only models of architecture serct are exported, "
-            f"this one is {card.architecture['architecture']}"
+            f"{source}: a model of architecture {params.architecture} cannot be exported"
         )
     with atomic.replacing_folder(destination) as folder, tempfile.TemporaryDirectory() as scratch:
         plain = Path(scratch) / MODEL_FILE
-        trace(model, plain)
-        difference = _difference(model, OnnxClassifier(plain))
+        trace(model, num_samples, plain)
+        difference = _difference(model, num_samples, OnnxClassifier(plain))
         if not difference <= _TOLERANCE:
             raise CheckpointError(
                 f"{source}: logits of the export differ by {difference:.2g}, "
@@ -80,7 +81,7 @@ def export_onnx(
         kept = folder / MODEL_FILE
         if int8:
             quantise(plain, kept)
-            difference = _difference(model, OnnxClassifier(kept))
+            difference = _difference(model, num_samples, OnnxClassifier(kept))
         else:
             kept.write_bytes(plain.read_bytes())
         comparison = None
@@ -106,16 +107,16 @@ def export_onnx(
     return note
 
 
-def trace(model: Serct, path: Path) -> None:
+def trace(model: torch.nn.Module, num_samples: int, path: Path) -> None:
     """Write a model as ONNX in float32, with open batch size and length."""
     from onnx_ir.passes.common import ClearMetadataAndDocStringPass
     from onnxscript import optimizer
     from torch.export import Dim
 
     batch = Dim("batch", min=1, max=_LARGEST_BATCH)
-    samples = Dim("samples", min=1, max=model.num_samples)
-    example = (torch.zeros(2, model.num_samples // 2), torch.tensor([model.num_samples // 2, 1]))
-    # The exporter warns of its own deprecations, and of packages that it could also export.
+    samples = Dim("samples", min=1, max=num_samples)
+    example = (torch.zeros(2, num_samples // 2), torch.tensor([num_samples // 2, 1]))
+    # The exporter warns of its own deprecations, and of packages that it could also translate.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -160,12 +161,12 @@ def quantise(plain: Path, path: Path) -> None:
     )
 
 
-def _difference(model: Serct, exported: OnnxClassifier) -> float:
+def _difference(model: torch.nn.Module, num_samples: int, exported: OnnxClassifier) -> float:
     """Compute the largest difference of logits, on noise of several lengths."""
     generator = torch.Generator().manual_seed(0)
     largest = 0.0
     for num_clips, longest in _CHECKED:
-        length = min(longest, model.num_samples)
+        length = min(longest, num_samples)
         num_valid = torch.randint(1, length + 1, (num_clips,), generator=generator)
         num_valid[0] = length
         noise = 0.1 * torch.randn(num_clips, length, generator=generator)
@@ -177,7 +178,7 @@ def _difference(model: Serct, exported: OnnxClassifier) -> float:
     return largest
 
 
-def _compare(model: Serct, exported: Classifier, card: Card, shards: Path) -> Comparison:
+def _compare(model: torch.nn.Module, exported: Classifier, card: Card, shards: Path) -> Comparison:
     dataset = ShardDataset(shards, ["test"], card.emotions)
     before = evaluate(TorchClassifier(model, torch.device("cpu")), dataset, batch_size=16)
     after = evaluate(exported, dataset, batch_size=16)

@@ -11,7 +11,7 @@ from serct.config.params import CheckParams
 from serct.data.audio import prepare, read_recording
 from serct.data.shards import stack_clips
 from serct.errors import AudioError, VoiceError
-from serct.evaluation.evaluate import Classifier, VoiceClassifier, as_classifier
+from serct.evaluation.evaluate import AdaptiveClassifier, Classifier, as_classifier
 from serct.inference.onnx_model import MODEL_FILE, OnnxClassifier
 from serct.models.checkpoint import load_card, load_model
 from serct.models.records import Card
@@ -99,18 +99,18 @@ class Predictor:
             for answer in probabilities
         ]
 
-    def hear(self, recordings: Sequence[str | Path]) -> "Predictor":
-        """Give a predictor for one voice, made better by recordings of it.
+    def adapt_to_speaker(self, recordings: Sequence[str | Path]) -> "Predictor":
+        """Return a predictor for one speaker, adapted to recordings of that speaker.
 
         Args:
-            recordings: Audio files of that voice. Ten or more in several emotions help most; those
-                of one emotion alone may do harm (docs/studies.md).
+            recordings: Audio files of the speaker, without labels. Ten or more in several emotions
+                help most; those of one emotion alone may do harm (docs/studies.md).
 
         Raises:
             VoiceError: If the model makes no use of them, or there are none.
             AudioError: If one is not usable audio.
         """
-        if not isinstance(self.classify, VoiceClassifier):
+        if not isinstance(self.classify, AdaptiveClassifier):
             raise VoiceError(
                 f"model {self.card.name} answers alike for every voice; one that adapts to a voice "
                 "is a functionals_lda with a relevance_factor, such as voice_lda"
@@ -119,7 +119,7 @@ class Predictor:
             raise VoiceError("found no recording of the voice, expected at least one")
         heard = [read_recording(Path(path), CHECKS, mono=True) for path in recordings]
         clips = [self.prepare(each.waveform, each.sample_rate) for each in heard]
-        return Predictor(self.classify.hear(*stack_clips(clips)), self.card)
+        return Predictor(self.classify.adapt_to_speaker(*stack_clips(clips)), self.card)
 
     def decide(self, answer: EmotionProbabilities) -> str:
         """Name the most probable emotion, or `UNCERTAIN` if it is not probable enough."""

@@ -1,58 +1,34 @@
-"""All architectures, built by the name that params.yaml gives.
+"""Models: one file an architecture, found by its name when params.yaml or a card names it."""
 
-Every torch model takes ``(waveforms [B, N], num_valid [B])`` and gives logits ``[B, K]``;
-every classical one is a `ClassicalModel`.
-"""
+import json
+import pkgutil
+import re
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Annotated, Any, get_args
 
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, TypeAlias, get_args
+from pydantic import TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 
-from pydantic import Field
-from torch import nn
-
-from serct.config.models import (
-    FunctionalsLdaParams,
-    MfccSvmParams,
-    MlpParams,
-    ModelParams,
-    SvmParams,
-)
-from serct.config.params import Params, TrainParams
-from serct.config.record import restored
+from serct import __version__
+from serct.config.params import Params
 from serct.config.section import validate
 from serct.errors import CheckpointError, ParamsError
-from serct.models.classical.estimator import ClassicalModel
-from serct.models.convolutional import Cnn
-from serct.models.mel_conformer import MelConformer
-from serct.models.recurrent import CnnBilstm, Lstm
-from serct.models.serct import Serct
-from serct.models.ssl import Ssl
+from serct.models.interface import ClassicalParams, ModelParams, TorchParams
 
-__all__ = [
-    "TORCH_MODELS",
-    "Model",
-    "build_classical",
-    "build_model",
-    "is_classical",
-    "read_model_params",
-    "restore_model_params",
-]
+__all__ = ["architectures", "read_model_params", "restore_model_params"]
 
-Model: TypeAlias = nn.Module | ClassicalModel
+_NO_MODELS = {"calibration", "checkpoint", "interface", "records"}
 
-# Architecture -> what builds it from (params, num_samples, sample_rate_hz, num_emotions).
-TORCH_MODELS: dict[str, Callable[[Any, int, int, int], nn.Module]] = {
-    "serct": Serct,
-    "cnn": Cnn,
-    "cnn_bilstm": CnnBilstm,
-    "lstm": Lstm,
-    "mel_conformer": MelConformer,
-    "ssl": Ssl,
-}
+
+def architectures() -> list[str]:
+    """Return the names of all architectures: those of the model files, which are not imported."""
+    names = {found.name for found in pkgutil.iter_modules(__path__) if not found.ispkg}
+    return sorted(names - _NO_MODELS)
 
 
 def read_model_params(params: Params, name: str) -> ModelParams:
-    """Return an entry under ``models`` in params.yaml, checked.
+    """Return an entry under ``models`` in params.yaml, checked; only its model is imported.
 
     Raises:
         ParamsError: If there is none of this name, or naming the key that is wrong.
@@ -61,81 +37,87 @@ def read_model_params(params: Params, name: str) -> ModelParams:
         raise ParamsError(
             f"{params.where}: no model {name!r}, expected one of: {', '.join(params.models)}"
         )
-    kind = Annotated[ModelParams, Field(discriminator="architecture")]
-    found: ModelParams = validate(kind, params.models[name], params.where, f"models.{name}")
-    return found
+    entry, key = params.models[name], f"models.{name}"
+    return validate(_params_class(entry, f"{params.where}: {key}"), entry, params.where, key)
 
 
-def restore_model_params(content: Mapping[str, Any]) -> ModelParams:
-    """Return the model's entry as a card holds it, whatever keys its class has gained or lost.
+def restore_model_params(
+    content: Mapping[str, Any], where: str, written_by: str = __version__
+) -> ModelParams:
+    """Return the params of a saved model, also if its class has gained or lost keys since.
 
-    Raises:
-        CheckpointError: If the architecture is not known, or a value is wrong.
-    """
-    name = content.get("architecture")
-    for kind in get_args(ModelParams):
-        if name in get_args(kind.model_fields["architecture"].annotation):
-            try:
-                found: ModelParams = validate(restored(kind), content, "card.json", "architecture")
-            except ParamsError as error:
-                raise CheckpointError(str(error)) from error
-            return found
-    raise CheckpointError(f"no architecture {name!r} in this version of serct: train it again")
-
-
-def is_classical(params: ModelParams) -> bool:
-    """Whether the architecture is scikit-learn's, fitted whole and not step by step."""
-    return isinstance(params, MlpParams | SvmParams | MfccSvmParams | FunctionalsLdaParams)
-
-
-def build_model(
-    params: ModelParams, num_samples: int, sample_rate_hz: int, num_emotions: int
-) -> nn.Module:
-    """Build a torch model with random weights, drawn from torch's global generator.
+    A key that the class has lost is dropped. One that it has gained gets the field's default; if
+    there is none, the first use of the key raises a CheckpointError.
 
     Args:
-        params: One entry of params.yaml's ``models``.
-        num_samples: N, the length of a row.
-        sample_rate_hz: Of the rows.
-        num_emotions: K.
+        content: ``architecture`` in the model's card.
+        where: What errors call the card.
+        written_by: The version of serct that wrote the card. From a newer one, every key must fit.
 
     Raises:
-        ParamsError: If the rows are too short for the architecture.
-        ValueError: If the architecture is a classical one.
+        CheckpointError: If the architecture is unknown, a value is wrong, or the card is newer and
+            its keys differ.
     """
-    if params.architecture not in TORCH_MODELS:
-        raise ValueError(f"{params.architecture} is no torch model: use build_classical")
-    return TORCH_MODELS[params.architecture](params, num_samples, sample_rate_hz, num_emotions)
+    try:
+        kind = _params_class(content, f"{where}: architecture")
+        return validate(kind, content, where, "architecture")
+    except ParamsError as error:
+        cause = error.__cause__
+        if not isinstance(cause, ValidationError) or not _only_keys_differ(cause):
+            raise CheckpointError(str(error)) from error
+        if _is_newer(written_by):
+            raise CheckpointError(
+                f"{error}: the model was saved by serct {written_by}, this is {__version__}"
+            ) from error
+    values = {
+        name: _as_field(field, content[name])
+        for name, field in kind.model_fields.items()
+        if name in content
+    }
+    restored = kind.model_construct(**values)
+    restored._card = where
+    return restored
 
 
-def build_classical(
-    params: ModelParams, train: TrainParams, seed: int, sample_rate_hz: int
-) -> ClassicalModel:
-    """Build an unfitted scikit-learn model; scikit-learn, 2 s, is imported here.
-
-    Args:
-        params: One entry of params.yaml's ``models``.
-        train: Epochs, batch size, learning rate and weight decay, as far as the model has them.
-        seed: Of weights, shuffling and folds.
-        sample_rate_hz: Of the rows.
+def _params_class(entry: Mapping[str, Any], where: str) -> type[ModelParams]:
+    """Return the class of params in the file of an entry's architecture; imports that file alone.
 
     Raises:
-        ValueError: If the architecture is a torch model.
+        ParamsError: If there is no such file, or no such class in it.
     """
-    if isinstance(params, MlpParams):
-        from serct.models.perceptron import Mlp
+    name = entry.get("architecture")
+    if name not in architectures():
+        raise ParamsError(
+            f"{where}.architecture is {name!r}, expected one of: {', '.join(architectures())}"
+        )
+    module = import_module(f"{__name__}.{name}")
+    found = [
+        each
+        for each in vars(module).values()
+        if isinstance(each, type)
+        and issubclass(each, TorchParams | ClassicalParams)
+        and get_args(each.model_fields["architecture"].annotation) == (name,)
+    ]
+    if len(found) != 1:
+        raise ParamsError(
+            f'{module.__file__}: found {len(found)} classes with architecture: Literal["{name}"], '
+            "expected one subclass of TorchParams or ClassicalParams"
+        )
+    return found[0]
 
-        return Mlp(params, train, seed)
-    if isinstance(params, SvmParams):
-        from serct.models.support_vectors import Svm
 
-        return Svm(params, seed)
-    if isinstance(params, MfccSvmParams):
-        from serct.models.cepstral import MfccSvm
+def _as_field(field: FieldInfo, value: Any) -> Any:
+    kind: Any = Annotated[field.annotation, field]
+    return TypeAdapter(kind).validate_json(json.dumps(value), strict=True)
 
-        return MfccSvm(params, seed, sample_rate_hz)
-    if isinstance(params, FunctionalsLdaParams):
-        from serct.models.functionals import FunctionalsLda
 
-        return FunctionalsLda(params, seed, sample_rate_hz)
-    raise ValueError(f"{params.architecture} is no classical model: use build_model")
+def _only_keys_differ(error: ValidationError) -> bool:
+    return all(
+        item["type"] in {"missing", "extra_forbidden"} and len(item["loc"]) == 1
+        for item in error.errors()
+    )
+
+
+def _is_newer(version: str) -> bool:
+    numbers = [[int(part) for part in re.findall(r"\d+", v)] for v in (version, __version__)]
+    return numbers[0] > numbers[1]

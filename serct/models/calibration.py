@@ -20,11 +20,11 @@ _SMALLEST = 1e-12
 
 
 class Calibration(RecordPart):
-    """How a model's probabilities become answers.
+    """How a model's probabilities become predictions.
 
     Attributes:
         temperature: Logits are divided by it: above 1 it makes a model less confident.
-        uncertain_below: An answer whose calibrated probability is lower counts as uncertain.
+        uncertain_below: A prediction whose calibrated probability is lower counts as uncertain.
     """
 
     temperature: Positive
@@ -40,17 +40,17 @@ def calibrate(
 ) -> Calibration:
     """Choose temperature and bound.
 
-    The bound is the lowest that leaves at most ``max_error`` of the answers above it wrong; 1 if
-    there is none.
+    The bound is the lowest that leaves at most ``max_error`` of the predictions above it wrong; 1
+    if there is none.
 
     Args:
         probabilities: Of a model on rows it was not trained on. float64 [n, K]
         labels: Of those rows. int64 [n]
-        max_error: Share of wrong answers, 0..1.
+        max_error: Share of wrong predictions, 0..1.
 
     Example:
-        >>> told = np.array([[0.9, 0.1], [0.8, 0.2], [0.4, 0.6]])
-        >>> calibrate(told, np.array([0, 0, 0]), 0.1).uncertain_below > 0.6
+        >>> predicted = np.array([[0.9, 0.1], [0.8, 0.2], [0.4, 0.6]])
+        >>> calibrate(predicted, np.array([0, 0, 0]), 0.1).uncertain_below > 0.6
         True
     """
     temperature = choose_temperature(
@@ -70,11 +70,11 @@ def choose_temperature(
     labels: npt.NDArray[np.int64],
     bounds: tuple[float, float],
 ) -> float:
-    """Give the temperature over which logits give the labels the highest likelihood.
+    """Return the temperature over which logits give the labels the highest likelihood.
 
     Each label has a share of 1 / (n + 2) taken for wrong: where every row is right, nothing else
-    keeps confidence from growing without end, and after n right answers of n the next one is right
-    with (n + 1) / (n + 2).
+    keeps confidence from growing without end, and after n right predictions of n the next one is
+    right with (n + 1) / (n + 2).
 
     Args:
         logits: On rows that they were not trained on. float64 [n, K]
@@ -91,8 +91,8 @@ def choose_temperature(
     targets[np.arange(len(labels)), labels] = 1 - doubt
 
     def loss(log_temperature: float) -> float:
-        told = log_softmax(logits / np.exp(log_temperature), axis=1)
-        return float(-(targets * told).sum(axis=1).mean())
+        predicted = log_softmax(logits / np.exp(log_temperature), axis=1)
+        return float(-(targets * predicted).sum(axis=1).mean())
 
     found = minimize_scalar(loss, bounds=np.log(bounds), method="bounded")
     return float(np.exp(found.x))

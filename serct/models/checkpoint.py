@@ -9,13 +9,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from serct.errors import CheckpointError
-from serct.models import (
-    Model,
-    build_classical,
-    build_model,
-    is_classical,
-    restore_model_params,
-)
+from serct.models import restore_model_params
+from serct.models.interface import ClassicalParams, Model
 from serct.models.records import Card
 from serct.runtime.atomic import write_json
 
@@ -49,22 +44,16 @@ def load_model(folder: Path) -> tuple[Model, Card]:
         CheckpointError: If a file is missing or the weights do not fit the card.
     """
     card = load_card(folder)
-    try:
-        architecture = restore_model_params(card.architecture)
-    except CheckpointError as error:
-        raise CheckpointError(f"{folder}: {error}") from error
+    where = str(folder / "card.json")
+    params = restore_model_params(card.architecture, where, card.versions.get("serct", ""))
     weights = folder / "weights.safetensors"
     try:
         tensors: dict[str, np.ndarray[Any, Any]] = load_file(weights) if weights.exists() else {}
-        if is_classical(architecture):
-            classical = build_classical(
-                architecture, card.train_params, card.seed, card.sample_rate_hz
-            )
+        if isinstance(params, ClassicalParams):
+            classical = params.build(card.train_params, card.seed, card.sample_rate_hz)
             classical.load(folder, tensors)
             return classical, card
-        module = build_model(
-            architecture, card.audio.num_samples, card.sample_rate_hz, len(card.emotions)
-        )
+        module = params.build(card.audio.num_samples, card.sample_rate_hz, len(card.emotions))
         module.load_state_dict({name: torch.from_numpy(value) for name, value in tensors.items()})
     except (OSError, SafetensorError, RuntimeError, ValueError) as error:
         raise CheckpointError(f"{folder}: weights cannot be loaded: {error}") from error

@@ -3,22 +3,58 @@
 Shapes: B batch, M samples of a cut row, C mel bands, S channels, T frames, D width, K emotions.
 """
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from typing import Annotated, ClassVar, Literal, Self
 
-from serct.config.models import MelConformerParams
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from serct.config.section import Positive, PositiveInt, Probability
 from serct.errors import ParamsError
-from serct.models.layers.dropout import Dropout
-from serct.models.layers.full_attention import FullAttention
+from serct.models.interface import TorchParams
+from serct.models.layers.conformer import AttentivePooling, ConformerBlock, valid_frames
 from serct.models.layers.log_mel import LogMel
 from serct.models.layers.neutral import without_zeros_behind
 from serct.runtime import distributed
 
 _KERNEL = 3
-_MIN_VARIANCE = 1e-5
-# Where a frame of padding must get no weight in a softmax.
-_NEVER = -1e4
+
+
+class MelConformerParams(TorchParams):
+    """A neutral log-mel spectrogram, 2-D convolutions and a small Conformer."""
+
+    architecture: Literal["mel_conformer"]
+    num_mels: PositiveInt
+    window_ms: Positive
+    hop_ms: Positive
+    noise_floor_db: Annotated[float, Field(lt=0)]
+    remove_average: bool
+    channels: Annotated[tuple[PositiveInt, ...], Field(min_length=2)]
+    width: PositiveInt
+    num_layers: Annotated[int, Field(ge=0)]
+    num_heads: PositiveInt
+    kernel_frames: PositiveInt
+    dropout: Probability
+    classifier_dropout: Probability
+    num_masks: Annotated[int, Field(ge=0)]
+    mask_mels: PositiveInt
+    mask_ms: Positive
+
+    masks_padding: ClassVar[bool] = True
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.width % self.num_heads:
+            raise ValueError(f"width {self.width} must be a multiple of num_heads {self.num_heads}")
+        if self.mask_mels > self.num_mels:
+            raise ValueError("mask_mels must not exceed num_mels")
+        if self.hop_ms > self.window_ms:
+            raise ValueError("hop_ms must not exceed window_ms")
+        return self
+
+    def build(self, num_samples: int, sample_rate_hz: int, num_emotions: int) -> nn.Module:
+        """See `TorchParams.build`."""
+        return MelConformer(self, num_samples, sample_rate_hz, num_emotions)
 
 
 class MelConformer(nn.Module):
@@ -74,7 +110,10 @@ class MelConformer(nn.Module):
             self.stages.append(Stage(before, behind, stride=(2, 2 if index == 0 else 1)))
         num_bands = -(-params.num_mels // 2 ** len(params.channels))
         self.projection = nn.Linear(params.channels[-1] * num_bands, params.width)
-        self.blocks = nn.ModuleList(ConformerBlock(params) for _ in range(params.num_layers))
+        self.blocks = nn.ModuleList(
+            ConformerBlock(params.width, params.num_heads, params.kernel_frames, params.dropout)
+            for _ in range(params.num_layers)
+        )
         self.pooling = AttentivePooling(params.width)
         self.classifier = nn.Sequential(
             nn.LayerNorm(2 * params.width),
@@ -157,7 +196,7 @@ class Stage(nn.Module):
         """Halve and refine. [B, S, C, T], [B] -> [B, S', C', T'], [B]."""
         num_frames = (num_frames + self.stride[1] - 1) // self.stride[1]
         maps = self.down(maps)
-        is_valid = _valid_frames(maps.shape[3], num_frames)[:, None, None]
+        is_valid = valid_frames(maps.shape[3], num_frames)[:, None, None]
         maps = self.down_norm(maps, is_valid).relu()
         refined = self.inner_norm(self.inner(maps), is_valid).relu()
         refined = self.outer_norm(self.outer(refined), is_valid)
@@ -176,9 +215,9 @@ class MaskedBatchNorm(nn.BatchNorm2d):
         assert self.running_mean is not None and self.running_var is not None  # noqa: PT018, S101
         if not self.training:
             return super().forward(maps) * is_valid
-        heard = maps.float() * is_valid
+        valid = maps.float() * is_valid
         count = distributed.total(is_valid.sum() * maps.shape[2])
-        sums = torch.stack((heard.sum(dim=(0, 2, 3)), heard.square().sum(dim=(0, 2, 3))))
+        sums = torch.stack((valid.sum(dim=(0, 2, 3)), valid.square().sum(dim=(0, 2, 3))))
         mean, mean_square = (distributed.total_with_gradient(sums) / count).unbind()
         variance = (mean_square - mean.square()).clamp(min=0)
         with torch.no_grad():
@@ -187,71 +226,4 @@ class MaskedBatchNorm(nn.BatchNorm2d):
             self.running_var.lerp_(unbiased, self.momentum or 0.0)
         scale = self.weight * torch.rsqrt(variance + self.eps)
         shift = self.bias - mean * scale
-        return (heard * scale[:, None, None] + shift[:, None, None]) * is_valid
-
-
-class ConformerBlock(nn.Module):
-    """Half a feed-forward part, attention, a depthwise convolution, the other half."""
-
-    def __init__(self, params: MelConformerParams) -> None:
-        """Build it."""
-        super().__init__()
-        width, dropout = params.width, params.dropout
-        self.first_half = _feed_forward(width, dropout)
-        self.attention_norm = nn.LayerNorm(width)
-        self.attention = FullAttention(width, params.num_heads, bias=True, dropout=dropout)
-        self.convolution_norm = nn.LayerNorm(width)
-        self.gate = nn.Linear(width, 2 * width)
-        self.depthwise = nn.Conv1d(width, width, params.kernel_frames, padding="same", groups=width)
-        self.depthwise_norm = nn.LayerNorm(width)
-        self.mix = nn.Linear(width, width)
-        self.second_half = _feed_forward(width, dropout)
-        self.norm = nn.LayerNorm(width)
-        self.dropout = Dropout(dropout)
-
-    def forward(self, frames: Tensor, num_frames: Tensor) -> Tensor:
-        """Refine the frames. [B, T, D], [B] -> [B, T, D]."""
-        frames = frames + 0.5 * self.first_half(frames)
-        attended = self.attention(self.attention_norm(frames), num_frames)
-        frames = frames + self.dropout(attended)
-        gated = functional.glu(self.gate(self.convolution_norm(frames)), dim=-1)
-        gated = gated * _valid_frames(frames.shape[1], num_frames)[..., None]
-        near = self.depthwise(gated.transpose(1, 2)).transpose(1, 2)
-        frames = frames + self.dropout(self.mix(functional.silu(self.depthwise_norm(near))))
-        frames = frames + 0.5 * self.second_half(frames)
-        refined: Tensor = self.norm(frames)
-        return refined
-
-
-class AttentivePooling(nn.Module):
-    """Mean and standard deviation over the frames, weighted by how much each one tells."""
-
-    def __init__(self, width: int) -> None:
-        """Build it for frames of D values."""
-        super().__init__()
-        self.score = nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, 1))
-
-    def forward(self, frames: Tensor, num_frames: Tensor) -> Tensor:
-        """Make one vector of each clip. [B, T, D], [B] -> [B, 2 D]."""
-        frames = frames.float()
-        is_valid = _valid_frames(frames.shape[1], num_frames)[..., None]
-        weights = self.score(frames).float().masked_fill(~is_valid, _NEVER).softmax(dim=1)
-        mean = (frames * weights).sum(dim=1)
-        variance = (frames.square() * weights).sum(dim=1) - mean.square()
-        return torch.cat((mean, variance.clamp(min=_MIN_VARIANCE).sqrt()), dim=1)
-
-
-def _feed_forward(width: int, dropout: float) -> nn.Sequential:
-    return nn.Sequential(
-        nn.LayerNorm(width),
-        nn.Linear(width, 2 * width),
-        nn.SiLU(),
-        Dropout(dropout),
-        nn.Linear(2 * width, width),
-        Dropout(dropout),
-    )
-
-
-def _valid_frames(num_frames: int, num_valid: Tensor) -> Tensor:
-    """Tell frames from padding. bool [B, T]."""
-    return torch.arange(num_frames, device=num_valid.device) < num_valid[:, None]
+        return (valid * scale[:, None, None] + shift[:, None, None]) * is_valid

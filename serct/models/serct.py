@@ -5,22 +5,70 @@ Shapes: B batch, M samples of a cut row, N of a whole one, T frames, D width, H 
 
 from collections.abc import Sequence
 from operator import itemgetter
+from typing import Annotated, ClassVar, Literal, Self
 
 import torch
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
-from serct.config.models import SerctParams
+from serct.config.section import Positive, PositiveInt, Probability
 from serct.errors import ParamsError
+from serct.models.interface import TorchParams
 from serct.models.layers.deformable import DeformableAttention, spread_half_widths
 from serct.models.layers.dropout import Dropout
 from serct.models.layers.frontend import Frontend, larger
 from serct.models.layers.full_attention import FullAttention
 from serct.models.layers.neutral import NeutralInput, without_zeros_behind
 
+# Channels, kernel, stride, padding.
+ConvLayer = tuple[PositiveInt, PositiveInt, PositiveInt, Annotated[int, Field(ge=0)]]
 # Values of the first layer that a CPU computes together: 20 MB, which a large cache holds.
 VALUES_AT_ONCE = 5_000_000
+
+
+class SerctParams(TorchParams):
+    """The thesis' model: strided convolutions, then a deformable transformer."""
+
+    architecture: Literal["serct"]
+    conv_layers: tuple[ConvLayer, ...]
+    conv_norm: Literal["group_first", "layer"]
+    conv_bias: bool
+    width: PositiveInt
+    num_layers: Annotated[int, Field(ge=0)]
+    num_heads: PositiveInt
+    attention: Literal["deformable", "full"]
+    feed_forward: PositiveInt
+    bias: bool
+    dropout: Probability
+    half_width_min_ms: Positive
+    half_width_max_ms: Positive
+    classifier_widths: tuple[PositiveInt, ...]
+    mask_padding: bool
+    neutral_input: bool
+    noise_floor_db: Annotated[float, Field(lt=0)]
+
+    can_be_exported: ClassVar[bool] = True
+
+    @property
+    def masks_padding(self) -> bool:
+        """See `TorchParams`; the published form takes padding for sound."""
+        return self.mask_padding
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.width % self.num_heads:
+            raise ValueError(f"width {self.width} must be a multiple of num_heads {self.num_heads}")
+        if self.width % 2:
+            raise ValueError(f"width {self.width} must be even (sine and cosine positions)")
+        if self.half_width_min_ms > self.half_width_max_ms:
+            raise ValueError("half_width_min_ms must not exceed half_width_max_ms")
+        return self
+
+    def build(self, num_samples: int, sample_rate_hz: int, num_emotions: int) -> nn.Module:
+        """See `TorchParams.build`."""
+        return Serct(self, num_samples, sample_rate_hz, num_emotions)
 
 
 class Serct(nn.Module):
@@ -32,7 +80,7 @@ class Serct(nn.Module):
     every step, and zeros behind a clip change nothing.
 
     Source:
-        Thesis 4 and 5.3; where its text and its scripts differ, the comments in params.yaml tell
+        Thesis 4 and 5.3; where its text and its scripts differ, the comments in params.yaml say
         which one a value follows. One deliberate difference from the scripts: the positions are
         the sinusoid itself, which the scripts' initialisation overwrites with noise.
     """

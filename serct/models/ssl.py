@@ -3,19 +3,44 @@
 Shapes: B batch, M samples of a cut row, L layers, T frames, D width, K emotions.
 """
 
+import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from serct.config.models import SslParams
+from serct.config.section import PositiveInt, Probability
 from serct.errors import BackendUnavailableError, ParamsError
+from serct.models.interface import TorchParams
 
 # What such encoders are trained on.
 _RATE_HZ = 16_000
 _EPSILON = 1e-7
+
+
+class SslParams(TorchParams):
+    """An encoder pretrained on unlabelled speech, from a folder, and a small head."""
+
+    architecture: Literal["ssl"]
+    encoder: str
+    freeze: bool
+    hidden: PositiveInt
+    dropout: Probability
+
+    @property
+    def masks_padding(self) -> bool:
+        """Whether the encoder takes a mask; False as well where its folder cannot be read."""
+        try:
+            config = json.loads((_folder(self.encoder) / "config.json").read_text("utf-8"))
+        except (OSError, ValueError):
+            return False
+        return bool(config.get("feat_extract_norm") == "layer")
+
+    def build(self, num_samples: int, sample_rate_hz: int, num_emotions: int) -> nn.Module:
+        """See `TorchParams.build`."""
+        return Ssl(self, num_samples, sample_rate_hz, num_emotions)
 
 
 class Ssl(nn.Module):
@@ -119,6 +144,10 @@ class Ssl(nn.Module):
         return int(samples)
 
 
+def _folder(encoder: str) -> Path:
+    return Path(encoder).expanduser()
+
+
 def _read_encoder(folder: str) -> Any:
     try:
         from transformers import AutoModel
@@ -126,7 +155,7 @@ def _read_encoder(folder: str) -> Any:
         raise BackendUnavailableError(
             "the architecture ssl needs the package transformers: pip install 'serct[ssl]'"
         ) from error
-    path = Path(folder).expanduser()
+    path = _folder(folder)
     if not (path / "config.json").is_file():
         raise ParamsError(
             f"encoder is {folder!r}, expected a folder with config.json and model.safetensors, as "

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from serct.evaluation.records import EvaluationMetrics, ScoreSet
+from serct.models import restore_model_params
 from serct.models.records import Card, ValidationScores
 
 # How this software and its models may be used; README, report and cards all show these words.
@@ -31,7 +32,6 @@ PROBES: Mapping[str, str] = {
     "duration": "the duration alone",
     "recording": "level, noise floor, DC and edges alone",
 }
-_HIDE_PADDING = ("mel_conformer", "cnn_bilstm", "lstm", "mfcc_svm", "functionals_lda")
 _SYNTHETIC = (
     "**Synthetic speech.** This model was trained on speech made by a synthesiser, to show that "
     "the pipeline works. Its scores say nothing about people."
@@ -58,11 +58,6 @@ _PROTOCOL_LIMITS = {
         "overrates how the model does on a new voice."
     ),
 }
-
-
-def hears_voices(architecture: Mapping[str, Any]) -> bool:
-    """Whether a model, by its card, hears a voice's recordings before it answers for one."""
-    return architecture.get("relevance_factor") is not None
 
 
 def model_card(
@@ -203,11 +198,10 @@ def _limits(card: Card) -> list[str]:
         f"It knows {len(card.emotions)} emotions and has no name for mixed feelings or any "
         "other; below a confidence chosen on validation its answer is marked as uncertain."
     )
-    architecture = card.architecture
-    hides_padding = architecture["architecture"] in _HIDE_PADDING
-    if not architecture.get("mask_padding", hides_padding):
+    params = restore_model_params(card.architecture, card.name)
+    if not params.masks_padding:
         limits.append("Padding is not hidden from it, so a recording's length can sway it.")
-    if hears_voices(architecture):
+    if params.adapts_to_speaker:
         limits.append(
             "Before it was scored it heard all recordings of each voice in the scored part, labels "
             "unseen. A voice of which it heard nothing is taken for the average one, and read "

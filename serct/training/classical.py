@@ -11,12 +11,11 @@ import numpy as np
 import torch
 from pydantic import JsonValue
 
-from serct.config.models import ModelParams
 from serct.config.params import TrainParams
 from serct.data.shards import ShardDataset
 from serct.evaluation.metrics import score
-from serct.models import build_classical
 from serct.models.classical.estimator import Array, Progress, fill_up
+from serct.models.interface import ClassicalParams
 from serct.runtime import log
 from serct.runtime.arrays import Floats
 from serct.training.augmentation import Augmentation
@@ -26,7 +25,7 @@ _BATCH_SIZE = 256
 
 
 def fit_classical(
-    model: ModelParams,
+    model: ClassicalParams,
     train: TrainParams,
     seed: int,
     train_set: ShardDataset,
@@ -53,12 +52,12 @@ def fit_classical(
         TrainingError: If a label is missing or single, or training diverges.
     """
     started_at, started = now(), time.perf_counter()
-    classical = build_classical(model, train, seed, train_set.meta.sample_rate_hz)
+    classical = model.build(train, seed, train_set.meta.sample_rate_hz)
     sets = (train_set, validation_set)
 
     def extract(waveforms: Floats) -> Array:
         with _progress(f"reading clips for {model.architecture}") as show:
-            return classical.describe(waveforms, show)
+            return classical.extract_features(waveforms, show)
 
     # First the clips as they are, then changed: [version][set] -> [n, F].
     versions = [[extract(_as_they_are(each)) for each in sets]]
@@ -68,14 +67,15 @@ def fit_classical(
     def fit(num_sets: int, show: Progress) -> None:
         parts = [part for version in versions for part in version[:num_sets]]
         labels = np.concatenate([each.labels for each in sets[:num_sets]])
-        names = [name for each in sets[:num_sets] for name in each.speakers]
-        names += [f"{name}, changed" for name in names[: len(names) * (len(versions) - 1)]]
-        classical.fit(_stacked(parts), np.tile(labels, len(versions)), show, names, len(versions))
+        speakers = [name for each in sets[:num_sets] for name in each.speakers]
+        speakers += [f"{name}, changed" for name in speakers[: len(speakers) * (len(versions) - 1)]]
+        labels = np.tile(labels, len(versions))
+        classical.fit(_stacked(parts), labels, show, speakers, len(versions))
 
     with _progress(f"fitting {model.architecture}") as show:
         fit(1, show)
     own, validation = (
-        classical.answer_by_voice(rows, each.speakers)
+        classical.predict_by_speaker(rows, each.speakers)
         for rows, each in zip(versions[0], sets, strict=True)
     )
     with _progress(f"fitting {model.architecture} to the validation part too") as show:

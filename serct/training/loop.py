@@ -20,12 +20,11 @@ from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from serct import __version__
-from serct.config.models import ModelParams
 from serct.config.params import TrainParams
 from serct.data.shards import ShardDataset
 from serct.errors import TrainingError
 from serct.evaluation.evaluate import TorchClassifier, evaluate, predict
-from serct.models import build_model, is_classical
+from serct.models.interface import ClassicalParams, ModelParams
 from serct.runtime import devices, distributed, log
 from serct.training.augmentation import Augmentation, dump_augment
 from serct.training.batches import DeviceBatches, TensorBatch, epoch_batches
@@ -91,10 +90,10 @@ def fit(
     """
     devices.seed_everything(seed, train.deterministic)
     device = devices.pick_device(train.device)
-    if is_classical(model):
+    if isinstance(model, ClassicalParams):
         return fit_classical(model, train, seed, train_set, validation_set, on_epoch)
-    module = build_model(
-        model, train_set.meta.num_samples, train_set.meta.sample_rate_hz, len(train_set.emotions)
+    module = model.build(
+        train_set.meta.num_samples, train_set.meta.sample_rate_hz, len(train_set.emotions)
     ).to(device)
     learner = make_learner(module, train)
     mark = fingerprint(model, train, seed, train_set.meta.digest)

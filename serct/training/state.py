@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from serct.models import Model
+from serct.models.interface import Model
 from serct.models.records import EpochRow as EpochRow
 from serct.runtime import atomic
 from serct.runtime.arrays import Probabilities

@@ -129,7 +129,8 @@ def test_zero_shot_answers_are_masked_and_models_are_compared_in_pairs(
                     "predicted": "surprised", "p_angry": angry, "p_sad": 0.3 - angry,
                     "p_surprised": 0.7,
                 })  # fmt: skip
-            architecture = {"relevance_factor": 4.0 if model == "mfcc_svm" else None}
+            factor = 4.0 if model == "mfcc_svm" else None
+            architecture = {"architecture": "functionals_lda", "relevance_factor": factor}
             write_cell(cell, model, rows, tested_on="emodb", architecture=architecture)
     params = with_pipeline(tiny_params, ["mfcc_svm", "serct"], ["emodb"])
     own, other = pool("made_up", "What?", params, cells).tests

@@ -33,7 +33,9 @@ def test_a_file_gets_the_answer_of_its_shard_row(
             for speaker in dataset.speakers
         }
         for row, answer in zip(dataset.rows, expected, strict=True):
-            one = predictor.hear(heard[row.speaker]) if name == "voice_lda" else predictor
+            one = (
+                predictor.adapt_to_speaker(heard[row.speaker]) if name == "voice_lda" else predictor
+            )
             found = one.predict_file(tones / f"{row.utterance}.wav")
             assert list(found) == list(card.emotions)
             np.testing.assert_allclose(list(found.values()), answer, atol=1e-5, err_msg=name)
@@ -81,7 +83,7 @@ def test_unusable_waveforms(trained: dict[str, Path], waveform: np.ndarray, mess
 
 
 def test_unusable_models(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="not a readable model card"):
+    with pytest.raises(CheckpointError, match="no such file; expected the folder of a model"):
         Predictor.load(tmp_path)
 
 
@@ -92,17 +94,17 @@ def test_a_voice_is_heard_only_by_a_model_that_makes_use_of_it(
     adaptive = Predictor.load(trained["voice_lda"])
     clip = stack_clips([adaptive.prepare(*soundfile.read(recordings[0]))])
     unheard = adaptive.classify(*clip)
-    heard = adaptive.hear(recordings).classify(*clip)
+    heard = adaptive.adapt_to_speaker(recordings).classify(*clip)
     assert heard.sum() == pytest.approx(1)
     assert not np.array_equal(heard, unheard)
     np.testing.assert_array_equal(adaptive.classify(*clip), unheard)
     with pytest.raises(VoiceError, match="answers alike for every voice"):
-        Predictor.load(trained["functionals_lda"]).hear(recordings)
+        Predictor.load(trained["functionals_lda"]).adapt_to_speaker(recordings)
     with pytest.raises(VoiceError, match="expected at least one"):
-        adaptive.hear([])
+        adaptive.adapt_to_speaker([])
     (tmp_path / "broken.wav").write_bytes(b"no audio")
     with pytest.raises(AudioError, match=r"broken\.wav"):
-        adaptive.hear([tmp_path / "broken.wav"])
+        adaptive.adapt_to_speaker([tmp_path / "broken.wav"])
 
 
 def test_for_strangers_each_clip_is_answered_as_alone(

@@ -4,17 +4,22 @@ import json
 import pickle
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file
 
 from serct.config.params import Params
 from serct.data.shards import ShardDataset
 from serct.errors import CheckpointError
 from serct.evaluation.evaluate import as_classifier, evaluate
-from serct.models import is_classical, read_model_params, restore_model_params
+from serct.models import read_model_params, restore_model_params
 from serct.models.checkpoint import load_card, load_model
+from serct.models.interface import ClassicalParams
+from serct.models.lstm import LstmParams
+from serct.models.serct import SerctParams
 
 
 def test_every_model_comes_back_with_the_same_answers(
@@ -27,7 +32,7 @@ def test_every_model_comes_back_with_the_same_answers(
         assert restore_model_params(card.architecture) == entry
         dataset = ShardDataset(tone_shards, ["validation"], card.emotions)
         scores = evaluate(as_classifier(model, torch.device("cpu")), dataset, 4).scores
-        if is_classical(entry):
+        if isinstance(entry, ClassicalParams):
             # The card tells of what it answered before it learned this part as well.
             assert scores.loss < card.validation.loss, name
         else:
@@ -98,6 +103,76 @@ def test_weights_that_are_cut_off_missing_or_of_another_shape(folder: Path) -> N
     (folder / "card.json").write_text(json.dumps(card))
     with pytest.raises(CheckpointError, match="size mismatch"):
         load_model(folder)
+
+
+def change_card(folder: Path, **changes: Any) -> None:
+    path = folder / "card.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def architecture_of(folder: Path) -> dict[str, Any]:
+    return dict(json.loads((folder / "card.json").read_text())["architecture"])
+
+
+@pytest.fixture
+def older(
+    trained: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Path, type[LstmParams]]:
+    """An lstm that was saved before its params had `units` and `bias`, when they had `clip`."""
+
+    class NewParams(LstmParams):
+        units: int
+        bias: bool = True
+
+    monkeypatch.setattr("serct.models.lstm.LstmParams", NewParams)
+    folder = tmp_path / "m"
+    shutil.copytree(trained["lstm"], folder)
+    change_card(folder, architecture={**architecture_of(folder), "clip": 0.5})
+    return folder, NewParams
+
+
+def test_a_key_that_came_or_went_since_is_no_obstacle(
+    older: tuple[Path, type[LstmParams]], trained: dict[str, Path]
+) -> None:
+    folder, new_params = older
+    model, card = load_model(folder)
+    assert type(card.architecture) is new_params
+    kept = json.loads(card.model_dump_json())["architecture"]
+    assert kept == {**architecture_of(trained["lstm"]), "bias": True}
+    assert isinstance(model, torch.nn.Module)
+    weights = load_file(folder / "weights.safetensors")
+    for name, tensor in model.state_dict().items():
+        np.testing.assert_array_equal(tensor.numpy(), weights[name])
+
+
+def test_a_missing_key_that_the_model_needs_is_named(
+    older: tuple[Path, type[LstmParams]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, new_params = older
+    monkeypatch.setattr(new_params, "build", lambda params, *_: torch.nn.Linear(params.units, 1))
+    with pytest.raises(CheckpointError, match=r"card\.json: architecture\.units is missing"):
+        load_model(folder)
+
+
+def test_from_a_newer_serct_every_key_must_fit(older: tuple[Path, type[LstmParams]]) -> None:
+    folder, _ = older
+    change_card(folder, versions={"serct": "99.1"})
+    with pytest.raises(CheckpointError, match=r"units is missing.*saved by serct 99\.1"):
+        load_card(folder)
+
+
+def test_values_beside_a_missing_key_are_read_and_checked(trained: dict[str, Path]) -> None:
+    content = architecture_of(trained["serct"])
+    whole = restore_model_params(content, "a card")
+    del content["bias"]
+    params = restore_model_params(content, "a card")
+    assert isinstance(params, SerctParams)
+    assert isinstance(whole, SerctParams)
+    assert (params.conv_layers, params.train) == (whole.conv_layers, whole.train)
+    with pytest.raises(CheckpointError, match=r"^a card: architecture\.width is 0: .*greater"):
+        restore_model_params({**content, "width": 0}, "a card")
+    with pytest.raises(CheckpointError, match=r"a card: architecture\.architecture is 'gone'"):
+        restore_model_params({**content, "architecture": "gone"}, "a card")
 
 
 def test_history_and_run_are_written(trained: dict[str, Path], tiny_params: Params) -> None:

@@ -8,12 +8,11 @@ from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.neural_network import MLPClassifier
 from sklearn.svm import SVC
 
-from serct.config.models import MlpParams, SvmParams
 from serct.errors import CheckpointError, TrainingError
-from serct.models import build_classical
 from serct.models.classical.estimator import average_samples
 from serct.models.classical.kernel import gamma_scale, inner_products, rbf, squared_norms
-from serct.models.support_vectors import compact, expand
+from serct.models.mlp import MlpParams
+from serct.models.svm import SvmParams, compact, expand
 
 NUM_SAMPLES = 300
 NUM_EMOTIONS = 3
@@ -39,7 +38,7 @@ def build(tiny_params):
             else SvmParams(architecture="svm", regularisation=2.0, **shared)
         )
         changes = {"epochs": 20, "batch_size": 8, "learning_rate": 0.001, **train}
-        return build_classical(params, tiny_params.train.model_copy(update=changes), 3, 16_000)
+        return params.build(tiny_params.train.model_copy(update=changes), 3, 16_000)
 
     return build_variant
 
@@ -50,7 +49,7 @@ def test_learns_answers_and_survives_storage(build, name, pool, tmp_path):
     rows, labels = make_clips(60)
     model = build(name, pool)
     parts = []
-    model.fit(model.describe(rows), labels, lambda done, total: parts.append((done, total)))
+    model.fit(model.extract_features(rows), labels, lambda done, total: parts.append((done, total)))
     assert parts[-1] == (len(parts), len(parts))
 
     fresh, fresh_labels = make_clips(40, seed=1)
@@ -74,9 +73,9 @@ def test_learns_answers_and_survives_storage(build, name, pool, tmp_path):
 def test_same_seed_same_answers_and_fit_starts_anew(build, name):
     rows, labels = make_clips(30)
     first, second = build(name), build(name)
-    first.fit(first.describe(rows), labels)
-    second.fit(second.describe(rows[::-1]), labels)
-    second.fit(second.describe(rows), labels)
+    first.fit(first.extract_features(rows), labels)
+    second.fit(second.extract_features(rows[::-1]), labels)
+    second.fit(second.extract_features(rows), labels)
     np.testing.assert_array_equal(first.predict_proba(rows), second.predict_proba(rows))
 
 
@@ -87,7 +86,7 @@ def test_svm_decides_as_scikit_learn_on_the_rows_themselves(build):
     fresh[::2, 250:] = 0.05
     rival = SVC(C=2.0, kernel="rbf", gamma="scale").fit(rows.astype(np.float64), labels)
     model = build("svm")
-    model.fit(model.describe(rows), labels)
+    model.fit(model.extract_features(rows), labels)
     assert model.state().tensors["columns"].max() < 200
 
     wanted = rival.decision_function(fresh.astype(np.float64))
@@ -132,7 +131,7 @@ def test_gamma_of_silence_is_one_as_in_scikit_learn():
 def test_silence_gives_even_odds_not_errors(build, name):
     model = build(name)
     silence = np.zeros((12, 50), dtype=np.float32)
-    model.fit(model.describe(silence), np.arange(12) % 3)
+    model.fit(model.extract_features(silence), np.arange(12) % 3)
     assert np.isfinite(model.predict_proba(np.zeros((2, 50), dtype=np.float32))).all()
 
 
@@ -157,15 +156,15 @@ def test_pooling_averages_neighbours_and_loses_nothing(num_samples, pool):
 def test_mlp_level_of_the_corpus_makes_no_difference(build):
     rows, labels = make_clips(60)
     loud, quiet = build("mlp"), build("mlp")
-    loud.fit(loud.describe(rows * 8), labels)
-    quiet.fit(quiet.describe(rows), labels)
+    loud.fit(loud.extract_features(rows * 8), labels)
+    quiet.fit(quiet.extract_features(rows), labels)
     np.testing.assert_allclose(loud.loss_curve, quiet.loss_curve, rtol=1e-3)
 
 
 def test_mlp_runs_every_epoch_and_tells_its_losses_and_size(build):
     rows, labels = make_clips(30)
     model = build("mlp", epochs=15)
-    model.fit(model.describe(rows), labels)
+    model.fit(model.extract_features(rows), labels)
     assert len(model.loss_curve) == 15
     assert model.loss_curve[-1] < model.loss_curve[0]
     assert model.num_parameters == (NUM_SAMPLES + 1) * 16 + 17 * NUM_EMOTIONS
@@ -174,7 +173,7 @@ def test_mlp_runs_every_epoch_and_tells_its_losses_and_size(build):
 def test_svm_counts_what_it_stores(build):
     rows, labels = make_clips(30)
     model = build("svm")
-    model.fit(model.describe(rows), labels)
+    model.fit(model.extract_features(rows), labels)
     machine = model._machine
     stored = model.state().tensors["support_rows"].size
     # Three pairs of labels have an intercept each, a support row a coefficient but for its own.
@@ -202,7 +201,7 @@ def test_files_that_are_not_a_whole_model_are_refused(build, name, tmp_path):
     model = build(name)
     with pytest.raises(CheckpointError, match=r"model\.skops: cannot be read"):
         model.load(tmp_path, {})
-    model.fit(model.describe(rows), labels)
+    model.fit(model.extract_features(rows), labels)
     tensors = model.save(tmp_path)
     with pytest.raises(CheckpointError, match=r"model\.skops: damaged or incomplete"):
         build(name).load(tmp_path, {})

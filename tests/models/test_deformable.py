@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serct.models.layers.deformable import DeformableAttention, spread_half_widths
-from serct.models.layers.windows import Windows, confine, emphasise
+from serct.models.layers.windows import Windows, emphasise, mask_outside
 from tests import oracles
 
 
@@ -61,7 +61,7 @@ def test_one_row_equals_points_counted_one_by_one(anchor, half_width, masked):
     middle = torch.full((1, 1, 1), anchor, dtype=torch.float64)
     windows = Windows(middle, middle - half_width, middle + half_width)
     valid = torch.tensor([num_valid]) if masked else None
-    shares = confine(emphasise(logits, windows), windows, valid).softmax(dim=-1)
+    shares = mask_outside(emphasise(logits, windows), windows, valid).softmax(dim=-1)
     expected = oracles.deformable_row(
         logits.flatten(), *(part[0, 0, 0] for part in windows), num_valid
     )
@@ -87,7 +87,7 @@ def test_window_outside_attends_evenly(num_valid):
     windows = Windows(*(torch.full((1, 1, 1), value) for value in (-5.0, -6.0, -4.0)))
     logits = torch.tensor([[[[5.0, -1.0, 0.0, 9.0]]]])
     valid = None if num_valid is None else torch.tensor([num_valid])
-    shares = confine(logits, windows, valid).softmax(dim=-1).flatten().tolist()
+    shares = mask_outside(logits, windows, valid).softmax(dim=-1).flatten().tolist()
     assert shares == ([0.25] * 4 if num_valid is None else pytest.approx([1 / 3] * 3 + [0]))
 
 

@@ -1,4 +1,4 @@
-"""The models that describe a clip and leave the rest to an SVM: what their features tell."""
+"""The models that extract features of a clip and classify them with scikit-learn."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,9 +8,9 @@ import pytest
 from sklearn.svm import SVC
 
 from serct.config.params import Params
-from serct.models import build_classical, read_model_params
+from serct.models import read_model_params
 from serct.models.classical.feature_classifier import FeatureClassifier
-from serct.models.classical.voice_norm import VoiceNorm
+from serct.models.classical.speaker_normalization import SpeakerNormalization
 
 RATE_HZ = 16_000
 Build = Callable[[str], FeatureClassifier]
@@ -19,7 +19,7 @@ Build = Callable[[str], FeatureClassifier]
 @pytest.fixture
 def build(tiny_params: Params) -> Build:
     def build_one(name: str) -> FeatureClassifier:
-        model = build_classical(read_model_params(tiny_params, name), tiny_params.train, 3, RATE_HZ)
+        model = read_model_params(tiny_params, name).build(tiny_params.train, 3, RATE_HZ)
         assert isinstance(model, FeatureClassifier)
         return model
 
@@ -51,10 +51,10 @@ def tone(hertz: float, num_samples: int = 16_000) -> np.ndarray:
 )
 def test_easy_cues_change_no_feature(build: Build, name: str, change) -> None:
     model, waveform = build(name), clip()
-    found = model._describe(change(waveform))
-    expected = model._describe(waveform)
+    found = model._features(change(waveform))
+    expected = model._features(waveform)
     assert np.abs(found - expected).max() < 0.02 * np.abs(expected).max()
-    assert np.abs(model._describe(clip(1)) - expected).max() > 0.02 * np.abs(expected).max()
+    assert np.abs(model._features(clip(1)) - expected).max() > 0.02 * np.abs(expected).max()
 
 
 @pytest.mark.parametrize("name", ["mfcc_svm", "functionals_lda"])
@@ -63,7 +63,7 @@ def test_any_length_has_features(build: Build, name: str, num_samples: int) -> N
     model = build(name)
     sizes = set()
     for waveform in (clip(0, num_samples), np.zeros(num_samples, np.float32), clip()):
-        features = model._describe(waveform)
+        features = model._features(waveform)
         assert np.isfinite(features).all()
         sizes.add(features.shape)
     assert len(sizes) == 1
@@ -77,11 +77,11 @@ def test_tells_colours_of_noise_apart(build: Build, name: str) -> None:
     rows = np.stack(
         [np.convolve(rng.standard_normal(4000), np.ones(2 + 6 * k), mode="same") for k in labels]
     ).astype(np.float32)
-    model.fit(model.describe(rows[:27]), labels[:27])
+    model.fit(model.extract_features(rows[:27]), labels[:27])
     probabilities = model.predict_proba(rows[27:])
     assert (probabilities.argmax(axis=1) == labels[27:]).all()
     assert probabilities.sum(axis=1) == pytest.approx(np.ones(9))
-    assert model.num_features == model.describe(rows[:1]).shape[1]
+    assert model.num_features == model.extract_features(rows[:1]).shape[1]
 
 
 @pytest.mark.parametrize("name", ["mfcc_svm", "functionals_lda", "voice_lda"])
@@ -98,7 +98,7 @@ def test_a_saved_one_answers_alike(trained: dict[str, Path], name: str) -> None:
 
 
 def test_pitch_is_relative_to_the_clip(build: Build) -> None:
-    from serct.models.functionals import FunctionalsLda
+    from serct.models.functionals_lda import FunctionalsLda
 
     model = build("functionals_lda")
     assert isinstance(model, FunctionalsLda)
@@ -115,7 +115,7 @@ def test_pitch_is_relative_to_the_clip(build: Build) -> None:
 
 
 def test_a_course_tells_how_a_contour_runs() -> None:
-    from serct.models.functionals import _course
+    from serct.models.functionals_lda import _course
 
     time = np.linspace(-1, 1, 400)
     rising, falling = _course(5 * time), _course(-5 * time)
@@ -127,7 +127,7 @@ def test_a_course_tells_how_a_contour_runs() -> None:
 
 
 def test_rhythm_counts_stretches_of_voice() -> None:
-    from serct.models.functionals import _rhythm
+    from serct.models.functionals_lda import _rhythm
 
     is_voiced = np.repeat([False, True, False, True], [20, 10, 40, 30])
     share, a_second, mean, spread = _rhythm(is_voiced)
@@ -137,7 +137,7 @@ def test_rhythm_counts_stretches_of_voice() -> None:
 
 
 def test_modulation_peaks_at_the_speed_of_swelling() -> None:
-    from serct.models.functionals import _modulation
+    from serct.models.functionals_lda import _modulation
 
     seconds = np.arange(800) / 100
     for speed, expected in ((1.0, 0), (3.0, 1), (6.0, 2), (12.0, 3), (24.0, 4)):
@@ -149,9 +149,9 @@ def test_modulation_peaks_at_the_speed_of_swelling() -> None:
 def test_where_a_voice_lies_is_taken_out() -> None:
     rng = np.random.default_rng(0)
     features = rng.standard_normal((60, 3))
-    voices = ["a"] * 20 + ["b"] * 20 + ["c"] * 20
-    norm = VoiceNorm(relevance_factor=4.0)
-    norm.fit(features, voices)
+    speakers = ["a"] * 20 + ["b"] * 20 + ["c"] * 20
+    norm = SpeakerNormalization(relevance_factor=4.0)
+    norm.fit(features, speakers)
     heard = rng.standard_normal((5000, 3))
     plain = norm(heard, heard)
     moved = norm(heard + 100, heard + 100)
@@ -162,7 +162,7 @@ def test_where_a_voice_lies_is_taken_out() -> None:
 
 def test_an_unheard_voice_is_the_average_one_and_more_recordings_count_for_more() -> None:
     features = np.array([[0.0], [2.0], [4.0], [6.0]])
-    norm = VoiceNorm(relevance_factor=1.0)
+    norm = SpeakerNormalization(relevance_factor=1.0)
     norm.fit(features, ["a", "a", "b", "b"])
     assert norm(np.array([[3.0]]), features[:0]).tolist() == [[0.0]]
     clip_of_a_third = np.array([[13.0]])
@@ -174,7 +174,7 @@ def test_an_unheard_voice_is_the_average_one_and_more_recordings_count_for_more(
 class Plain(FeatureClassifier):
     """What it is given are the features."""
 
-    def _describe(self, waveform: np.ndarray) -> np.ndarray:
+    def _features(self, waveform: np.ndarray) -> np.ndarray:
         return waveform.astype(np.float64)
 
     def _machine(self, num_emotions: int) -> SVC:
@@ -191,22 +191,22 @@ def test_a_voice_is_not_mistaken_for_an_emotion() -> None:
         return pitch[:, None].astype(np.float32)
 
     rows = np.concatenate([speak(0), speak(12)])
-    voices = ["deep"] * len(labels) + ["high"] * len(labels)
+    speakers = ["deep"] * len(labels) + ["high"] * len(labels)
     features = speak(24).astype(np.float64)
-    model = Plain(3, VoiceNorm(relevance_factor=1.0))
-    model.fit(model.describe(rows), np.tile(labels, 2), voices=voices)
-    heard = model.answer(features, heard=features[1::3])
+    model = Plain(3, SpeakerNormalization(relevance_factor=1.0))
+    model.fit(model.extract_features(rows), np.tile(labels, 2), speakers=speakers)
+    heard = model.predict(features, enrolled=features[1::3])
     assert (heard.argmax(axis=1) == labels).all()
     mixed = np.concatenate([features, speak(-7).astype(np.float64)])[::-1]
     names = (["tall"] * len(labels) + ["small"] * len(labels))[::-1]
-    both = model.answer_by_voice(mixed, names)
+    both = model.predict_by_speaker(mixed, names)
     assert (both.argmax(axis=1) == np.tile(labels, 2)[::-1]).all()
-    nameless = model.answer_by_voice(mixed, [""] * len(mixed))
-    np.testing.assert_array_equal(nameless, model.answer(mixed))
-    unheard = model.answer(features).argmax(axis=1)
+    nameless = model.predict_by_speaker(mixed, [""] * len(mixed))
+    np.testing.assert_array_equal(nameless, model.predict(mixed))
+    unheard = model.predict(features).argmax(axis=1)
     assert len(set(unheard)) == 1, "all that stands out is that the voice is another"
     plain = Plain(3)
-    plain.fit(plain.describe(rows), np.tile(labels, 2), voices=voices)
-    answers = plain.answer(features, heard=features)
-    np.testing.assert_array_equal(answers, plain.answer(features))
+    plain.fit(plain.extract_features(rows), np.tile(labels, 2), speakers=speakers)
+    answers = plain.predict(features, enrolled=features)
+    np.testing.assert_array_equal(answers, plain.predict(features))
     assert (answers.argmax(axis=1) == labels).mean() < 0.9

@@ -6,11 +6,15 @@ import pytest
 import torch
 from torch.nn import functional
 
-from serct.config.models import MelConformerParams
 from serct.config.section import merge, validate
 from serct.errors import ParamsError
 from serct.models.layers.log_mel import LogMel, mel_bands
-from serct.models.mel_conformer import MaskedBatchNorm, MelConformer, SpectrogramMasking
+from serct.models.mel_conformer import (
+    MaskedBatchNorm,
+    MelConformer,
+    MelConformerParams,
+    SpectrogramMasking,
+)
 
 RATE = 16_000
 SMALL = {

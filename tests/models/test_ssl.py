@@ -16,12 +16,10 @@ from transformers import (
     WavLMModel,
 )
 
-from serct.config.models import SslParams
 from serct.config.params import Params
 from serct.data.shards import ShardDataset
 from serct.errors import ParamsError
-from serct.models import build_model
-from serct.models.ssl import Ssl
+from serct.models.ssl import Ssl, SslParams
 from serct.training import loop as training
 
 TINY = {
@@ -94,6 +92,14 @@ def test_zeros_behind_a_clip_change_nothing_where_the_encoder_takes_a_mask(tmp_p
     torch.testing.assert_close(alone, answers[1:2], rtol=1e-3, atol=1e-4)
 
 
+def test_padding_is_masked_where_the_encoder_takes_a_mask(tmp_path: Path) -> None:
+    for norm in ("layer", "group"):
+        params = params_of(write_encoder(tmp_path / norm, norm=norm))
+        model = Ssl(params, 4000, 16_000, 5)
+        assert (params.masks_padding, model.takes_mask) == (norm == "layer", norm == "layer")
+    assert not params_of(tmp_path / "missing").masks_padding
+
+
 def test_a_frozen_encoder_stays_as_it_is_and_a_free_one_learns(tmp_path: Path) -> None:
     folder = write_encoder(tmp_path)
     for freeze in (True, False):
@@ -116,20 +122,20 @@ def test_it_trains_in_the_one_loop(tiny_params: Params, tone_shards: Path, tmp_p
 
 def test_what_is_no_such_encoder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ParamsError, match=r"expected a folder with config\.json"):
-        build_model(params_of(tmp_path / "missing"), 4000, 16_000, 5)
+        params_of(tmp_path / "missing").build(4000, 16_000, 5)
     folder = write_encoder(tmp_path / "a")
     with pytest.raises(ParamsError, match=r"sample_rate 16000, found 8000"):
-        build_model(params_of(folder), 4000, 8_000, 5)
+        params_of(folder).build(4000, 8_000, 5)
     (folder / "model.safetensors").write_bytes(b"x" * 20)
     with pytest.raises(ParamsError, match="cannot be read"):
-        build_model(params_of(folder), 4000, 16_000, 5)
+        params_of(folder).build(4000, 16_000, 5)
     config = BertConfig(
         hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8,
         vocab_size=16,
     )  # fmt: skip
     BertModel(config).save_pretrained(tmp_path / "bert")
     with pytest.raises(ParamsError, match="is a bert, expected wav2vec2, hubert or wavlm"):
-        build_model(params_of(tmp_path / "bert"), 4000, 16_000, 5)
+        params_of(tmp_path / "bert").build(4000, 16_000, 5)
 
 
 def test_pickled_weights_are_not_read(tmp_path: Path) -> None:
@@ -137,4 +143,4 @@ def test_pickled_weights_are_not_read(tmp_path: Path) -> None:
     (folder / "model.safetensors").unlink()
     torch.save({}, folder / "pytorch_model.bin")
     with pytest.raises(ParamsError, match="cannot be read"):
-        build_model(params_of(folder), 4000, 16_000, 5)
+        params_of(folder).build(4000, 16_000, 5)

@@ -754,7 +754,9 @@ class TestStore:
             store.finish(run_id, ModelFolder.read(folder))
         facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         write_json(folder / "run.json", {**facts, "started_at": "yesterday"})
-        with pytest.raises(TrackingError, match=r"run.json: expected started_at"):
+        with pytest.raises(
+            TrackingError, match=r"run.json: started_at is 'yesterday', expected ISO 8601"
+        ):
             store.finish(run_id, ModelFolder.read(folder))
 
     def test_server_command(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,10 +9,10 @@ import pytest
 
 from serct.config.params import Params
 from serct.data.shards import ShardDataset
-from serct.models import build_classical, read_model_params
+from serct.models import read_model_params
 from serct.models.classical.estimator import Array, ClassicalModel
+from serct.models.svm import SvmParams
 from serct.runtime.devices import seed_everything
-from serct.training import classical as classical_training
 from serct.training.classical import fit_classical
 from serct.training.state import Fitted
 
@@ -41,12 +41,14 @@ def train(
 ):
     """Fit `svm`, whose rows are the samples themselves, and tell all it was fitted to."""
 
+    build_svm = SvmParams.build
+
     def train_one(augment: dict[str, Any] | None) -> tuple[Fitted, list[Fit], ClassicalModel]:
         fits: list[Fit] = []
         built: list[ClassicalModel] = []
 
-        def build(*args: Any) -> ClassicalModel:
-            model = build_classical(*args)
+        def build(params: SvmParams, *args: Any) -> ClassicalModel:
+            model = build_svm(params, *args)
             fit = model.fit
 
             def catch(rows: Array, labels: Array, show: Any, voices: Any, copies: int) -> None:
@@ -57,7 +59,7 @@ def train(
             built.append(model)
             return model
 
-        monkeypatch.setattr(classical_training, "build_classical", build)
+        monkeypatch.setattr(SvmParams, "build", build)
         seed_everything(3, deterministic=False)
         model = read_model_params(tiny_params, "svm").model_copy(update={"pool": 1})
         how = tiny_params.train.model_copy(update={"augment": augment})

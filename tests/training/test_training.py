@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from serct.config.params import CosineSchedule, Params, TrainParams
 from serct.data.shards import ShardDataset
 from serct.errors import TrainingError
-from serct.models import build_model, read_model_params
+from serct.models import read_model_params
 from serct.training import loop as training
 from serct.training.batches import PackedClips, TensorBatch, epoch_batches
 from serct.training.loop import fingerprint, fit, is_better, learning_rate, make_learner, train_step
@@ -202,7 +202,7 @@ def test_kill_9_in_the_middle_loses_at_most_an_epoch(
 
 
 def _blank(params: Params, dataset: ShardDataset) -> Learner:
-    module = build_model(read_model_params(params, "serct"), dataset.meta.num_samples, 16000, 3)
+    module = read_model_params(params, "serct").build(dataset.meta.num_samples, 16000, 3)
     return make_learner(module, params.train_params("serct"))
 
 
@@ -373,7 +373,7 @@ def test_no_step_waits_for_the_device(
         update={"mask_padding": mask_padding}
     )
     dataset = ShardDataset(tone_shards, ["train"])
-    module = build_model(model, dataset.meta.num_samples, 16000, len(dataset.emotions))
+    module = model.build(dataset.meta.num_samples, 16000, len(dataset.emotions))
     optimizer = torch.optim.Adam(module.parameters(), fused=True)
     packed = PackedClips(dataset, torch.device("cpu"))
     order = epoch_batches(dataset.num_valid, 4, 1, seed=0, epoch=1)
@@ -394,7 +394,7 @@ def test_no_model_needs_a_value_from_another_device(
     model = read_model_params(tiny_params, name.removesuffix("_masked"))
     if name == "serct_masked":
         model = model.model_copy(update={"mask_padding": True})
-    module = build_model(model, 8000, 16000, 3).to("meta")
+    module = model.build(8000, 16000, 3).to("meta")
     counts = torch.empty(4, dtype=torch.long, device="meta")
     batch = TensorBatch(torch.empty(4, 5000, device="meta"), counts, counts)
     # Not Adam, which counts its steps on the CPU where it cannot run fused.

@@ -12,13 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from serct.config.models import SerctParams
 from serct.config.params import Params
 from serct.errors import ParamsError
 from serct.experiments.bench.direct import DirectSerct
 from serct.models import read_model_params
 from serct.models.layers.deformable import DeformableAttention
-from serct.models.serct import Serct
+from serct.models.serct import Serct, SerctParams
 
 NUM_EMOTIONS = 7
 # TESS (Dupuis & Pichora-Fuller, 2010) holds clips of 1.25 to 2.985 s, 2.05 s on average.

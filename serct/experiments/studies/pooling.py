@@ -16,8 +16,8 @@ from serct.evaluation.metrics import Scores, score_names
 from serct.evaluation.records import EvaluationMetrics
 from serct.evaluation.significance import ua_difference, ua_interval
 from serct.experiments.studies.results import CURVES, CellRun, Comparison, Row, StudyResult
+from serct.models import restore_model_params
 from serct.models.records import Card, RunRecord, read_history
-from serct.reports.model_card import hears_voices
 
 
 def pool(name: str, asks: str, params: Params, cells: list[tuple[int, Path]]) -> StudyResult:
@@ -152,7 +152,7 @@ class _Cells:
             seconds=seconds,
             probes=probes,
             num_parameters=card.num_parameters,
-            hears_voices=hears_voices(card.architecture),
+            hears_voices=restore_model_params(card.architecture, name).adapts_to_speaker,
             history=history,
         )
 

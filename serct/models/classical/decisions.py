@@ -17,7 +17,7 @@ _TEMPERATURES = (1e-3, 1e4)
 
 
 def probabilities(estimator: Any, rows: Array, temperature: float) -> Probabilities:
-    """Give the probabilities of rows; their order is that of the decision values.
+    """Compute the probabilities of rows; their order is that of the decision values.
 
     Args:
         estimator: Fitted, with ``decision_function``.
@@ -57,5 +57,5 @@ def cross_validated_temperature(
 
 
 def _of_each(values: Array) -> Array:
-    """Give a decision value of each emotion; of two scikit-learn gives the second's alone."""
+    """Return a decision value of each emotion; of two scikit-learn returns the second's alone."""
     return values if values.ndim == 2 else np.stack((-values, values), axis=1) / 2

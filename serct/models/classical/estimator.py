@@ -1,4 +1,4 @@
-"""What the models that scikit-learn fits have in common; importing it does not import that.
+"""The interface of the models that scikit-learn fits; importing it does not import scikit-learn.
 
 Shapes: n rows, N samples of a whole one, M of one cut behind its clip, F features = N / pool
 rounded up, K emotions.
@@ -25,7 +25,7 @@ _FILE = "model.skops"
 
 @dataclass(frozen=True, eq=False)
 class ClassicalState:
-    """All that a fitted model knows, in forms that need no pickle.
+    """All that a fitted model consists of, in forms that need no pickle.
 
     Attributes:
         estimator: A scikit-learn estimator of types that skops trusts unasked.
@@ -37,18 +37,18 @@ class ClassicalState:
 
 
 class ClassicalModel(ABC):
-    """A model that is fitted whole."""
+    """A model that is fitted as a whole."""
 
     @abstractmethod
-    def describe(self, waveforms: Floats, on_progress: Progress | None = None) -> Array:
-        """Give the rows that the model is fitted to, and answers for.
+    def extract_features(self, waveforms: Floats, on_progress: Progress | None = None) -> Array:
+        """Compute the rows that the model is fitted to and predicts from.
 
         Args:
             waveforms: In [-1, 1], padded with zeros, cut anywhere there. float32 [n, M]
             on_progress: Called with (parts done, parts in all), where it takes long.
 
         Returns:
-            Zeros behind a clip are zeros at the end of a row, or nowhere in it. [n, F]
+            Zeros after a clip are zeros at the end of a row, or nowhere in it. [n, F]
         """
 
     @abstractmethod
@@ -57,34 +57,34 @@ class ClassicalModel(ABC):
         rows: Array,
         labels: Integers,
         on_progress: Progress | None = None,
-        voices: Sequence[str] = (),
+        speakers: Sequence[str] = (),
         num_copies: int = 1,
     ) -> None:
-        """Fit to rows, all anew.
+        """Fit to rows; an earlier fit is forgotten.
 
         Args:
-            rows: What `describe` gave. [n, F]
+            rows: From `extract_features`. [n, F]
             labels: 0..K-1, each at least twice. int64 [n]
             on_progress: Called with (parts done, parts in all), where it takes long.
-            voices: Who speaks in each row, "" if unknown, for models that adapt to voices.
-            num_copies: How often the clips stand in the rows, all once before any again: so many
-                versions of each, which must not be told apart from one another.
+            speakers: Of each row, "" if unknown, for models that adapt to the speaker.
+            num_copies: How often the rows hold all clips, one version of all after another:
+                versions of one clip must not be divided between folds.
 
         Raises:
             TrainingError: If a label is missing or single, or training diverges.
         """
 
     @abstractmethod
-    def answer(self, rows: Array) -> Probabilities:
-        """Give each emotion's probability, for voices never heard. [n, F] -> float64 [n, K]."""
+    def predict(self, rows: Array) -> Probabilities:
+        """Compute probabilities, for speakers without recordings. [n, F] -> float64 [n, K]."""
 
-    def answer_by_voice(self, rows: Array, voices: Sequence[str]) -> Probabilities:
-        """Give the same after all rows of a voice were heard, by a model that makes use of it."""
-        return self.answer(rows)
+    def predict_by_speaker(self, rows: Array, speakers: Sequence[str]) -> Probabilities:
+        """Compute the same; a model that adapts to a speaker first does so on all rows of it."""
+        return self.predict(rows)
 
     def predict_proba(self, waveforms: Floats) -> Probabilities:
-        """Give each emotion's probability. float32 [n, M] -> float64 [n, K]."""
-        return self.answer(self.describe(waveforms))
+        """Compute probabilities. float32 [n, M] -> float64 [n, K]."""
+        return self.predict(self.extract_features(waveforms))
 
     @property
     @abstractmethod
@@ -98,17 +98,17 @@ class ClassicalModel(ABC):
 
     @abstractmethod
     def state(self) -> ClassicalState:
-        """Give all that a fitted model knows."""
+        """Return all that a fitted model consists of."""
 
     @abstractmethod
     def load_state(self, state: ClassicalState) -> None:
-        """Take over what `state` gave, in a model built from the same params."""
+        """Load what `state` returned, into a model built from the same params."""
 
     def save(self, folder: Path) -> dict[str, Array]:
         """Write the estimator into an existing folder, as model.skops.
 
         Returns:
-            The arrays that belong beside it, for the caller to store.
+            The arrays beside it, which the caller stores.
         """
         import skops.io
 
@@ -117,7 +117,7 @@ class ClassicalModel(ABC):
         return dict(state.tensors)
 
     def load(self, folder: Path, tensors: Mapping[str, Array]) -> None:
-        """Take over what `save` wrote and gave, in a model built from the same params.
+        """Load what `save` wrote and returned, into a model built from the same params.
 
         Raises:
             CheckpointError: If the file or an array is missing, or the file is damaged or holds
@@ -168,7 +168,7 @@ def fill_up(rows: Array, num_columns: int) -> Array:
 
 
 def check_labels(labels: Integers) -> int:
-    """Give K, after making sure that each label 0..K-1 occurs at least twice.
+    """Check that each label 0..K-1 occurs at least twice, and return K.
 
     Raises:
         TrainingError: If one does not.

@@ -1,6 +1,6 @@
-"""What the models have in common that describe a clip by numbers for a machine of scikit-learn's.
+"""Models that extract features of a clip and classify them with scikit-learn.
 
-Shapes: n rows, M samples, F features, k recordings of a voice, K emotions.
+Shapes: n rows, M samples, F features, k recordings of a speaker, K emotions.
 """
 
 from abc import abstractmethod
@@ -17,49 +17,48 @@ from serct.models.classical.estimator import (
     Progress,
     check_labels,
 )
-from serct.models.classical.voice_norm import VoiceNorm, by_voice
+from serct.models.classical.speaker_normalization import SpeakerNormalization, rows_by_speaker
 from serct.runtime.arrays import Floats, Integers, Probabilities
 
-_LEVEL = 0.1
 _TEMPERATURE = "temperature"
 
 
 class FeatureClassifier(ClassicalModel):
-    """Features of a clip, standardised, and a machine of scikit-learn's that tells them apart."""
+    """Features of a clip, standardised, and an estimator of scikit-learn that classifies them."""
 
-    # Names of the fitted machine's arrays that its decisions are computed from.
+    # Names of the fitted estimator's arrays that its decisions are computed from.
     _decides_by: ClassVar[tuple[str, ...]]
 
-    def __init__(self, seed: int, voice_norm: VoiceNorm | None = None) -> None:
-        """Build it unfitted.
+    def __init__(self, seed: int, normalization: SpeakerNormalization | None = None) -> None:
+        """Build the model, not yet fitted.
 
         Args:
             seed: Of the folds that calibrate it.
-            voice_norm: Makes features relative to their voice; None leaves them as they are.
+            normalization: Makes features relative to their speaker; None leaves them as they are.
         """
         self._seed = seed
-        self._voice_norm = voice_norm
+        self._normalization = normalization
         self._estimator: Any = None
         self._temperature = 1.0
 
     @abstractmethod
-    def _describe(self, waveform: Floats) -> Array:
-        """Give the features of one clip, finite for any. float32 [M] -> float64 [F]."""
+    def _features(self, waveform: Floats) -> Array:
+        """Compute the features of one clip, finite for any. float32 [M] -> float64 [F]."""
 
     @abstractmethod
     def _machine(self, num_emotions: int) -> Any:
-        """Give an unfitted estimator for standardised features."""
+        """Return an estimator for standardised features, not yet fitted."""
 
     @property
-    def adapts_to_voices(self) -> bool:
-        """Whether `answer` makes use of recordings of the same voice."""
-        return self._voice_norm is not None
+    def adapts_to_speaker(self) -> bool:
+        """Whether `predict` uses other recordings of the speaker."""
+        return self._normalization is not None
 
-    def describe(self, waveforms: Floats, on_progress: Progress | None = None) -> Array:
-        """See `ClassicalModel.describe`; of zeros at the end nothing is told."""
+    def extract_features(self, waveforms: Floats, on_progress: Progress | None = None) -> Array:
+        """See `ClassicalModel.extract_features`; zeros at the end change nothing."""
         rows = []
         for number, waveform in enumerate(waveforms, start=1):
-            rows.append(self._describe(waveform))
+            rows.append(self._features(waveform))
             if on_progress:
                 on_progress(number, len(waveforms))
         return np.stack(rows)
@@ -69,7 +68,7 @@ class FeatureClassifier(ClassicalModel):
         rows: Array,
         labels: Integers,
         on_progress: Progress | None = None,
-        voices: Sequence[str] = (),
+        speakers: Sequence[str] = (),
         num_copies: int = 1,
     ) -> None:
         """See `ClassicalModel.fit`; it takes seconds."""
@@ -77,37 +76,37 @@ class FeatureClassifier(ClassicalModel):
         from sklearn.preprocessing import StandardScaler
 
         num_emotions = check_labels(labels)
-        if self._voice_norm is not None:
-            rows = self._voice_norm.fit(rows, voices or [""] * len(rows))
+        if self._normalization is not None:
+            rows = self._normalization.fit(rows, speakers or [""] * len(rows))
         machine = make_pipeline(StandardScaler(), self._machine(num_emotions))
         self._temperature = cross_validated_temperature(
             machine, rows, labels, self._seed, num_copies
         )
         self._estimator = machine.fit(rows, labels)
 
-    def answer(self, rows: Array, heard: Array | None = None) -> Probabilities:
-        """Give the probabilities of clips of one voice.
+    def predict(self, rows: Array, enrolled: Array | None = None) -> Probabilities:
+        """Compute the probabilities of clips of one speaker.
 
         Args:
-            rows: What `describe` gives of the clips. float64 [n, F]
-            heard: The same of recordings of that voice, ignored unless `adapts_to_voices`; None
-                for a voice never heard. float64 [k, F]
+            rows: Features of the clips. float64 [n, F]
+            enrolled: Features of recordings of that speaker, ignored unless `adapts_to_speaker`;
+                None without any. float64 [k, F]
 
         Returns:
             float64 [n, K]
         """
-        if self._voice_norm is not None:
-            rows = self._voice_norm(rows, rows[:0] if heard is None else heard)
+        if self._normalization is not None:
+            rows = self._normalization(rows, rows[:0] if enrolled is None else enrolled)
         return probabilities(self._estimator, rows, self._temperature)
 
-    def answer_by_voice(self, rows: Array, voices: Sequence[str]) -> Probabilities:
-        """See `ClassicalModel.answer_by_voice`; nothing was heard of an unknown voice, ""."""
-        if not self.adapts_to_voices:
-            return self.answer(rows)
-        answers = np.empty((len(rows), len(self._estimator.classes_)))
-        for voice, own in by_voice(voices).items():
-            answers[own] = self.answer(rows[own], rows[own] if voice else None)
-        return answers
+    def predict_by_speaker(self, rows: Array, speakers: Sequence[str]) -> Probabilities:
+        """See `ClassicalModel.predict_by_speaker`; an unknown speaker, "", has no recordings."""
+        if not self.adapts_to_speaker:
+            return self.predict(rows)
+        predictions = np.empty((len(rows), len(self._estimator.classes_)))
+        for speaker, own in rows_by_speaker(speakers).items():
+            predictions[own] = self.predict(rows[own], rows[own] if speaker else None)
+        return predictions
 
     @property
     def num_features(self) -> int:
@@ -116,7 +115,7 @@ class FeatureClassifier(ClassicalModel):
 
     @property
     def num_parameters(self) -> int:
-        """What the machine decides by, and the means and scales of the features."""
+        """What the estimator decides by, and the means and scales of the features."""
         scaler, machine = self._estimator
         arrays = [getattr(machine, name) for name in self._decides_by]
         arrays += [scaler.mean_, scaler.scale_, *self.state().tensors.values()]
@@ -129,40 +128,14 @@ class FeatureClassifier(ClassicalModel):
 
     def state(self) -> ClassicalState:
         """See `ClassicalModel.state`."""
-        of_voices = self._voice_norm.state() if self._voice_norm is not None else {}
+        of_speakers = self._normalization.state() if self._normalization is not None else {}
         return ClassicalState(
-            self._estimator, {_TEMPERATURE: np.asarray(self._temperature), **of_voices}
+            self._estimator, {_TEMPERATURE: np.asarray(self._temperature), **of_speakers}
         )
 
     def load_state(self, state: ClassicalState) -> None:
         """See `ClassicalModel.load_state`."""
         self._estimator = state.estimator
         self._temperature = float(state.tensors[_TEMPERATURE])
-        if self._voice_norm is not None:
-            self._voice_norm.load_state(state.tensors)
-
-
-def neutral_clip(waveform: Floats, noise_floor_db: float, num_behind: int) -> Array:
-    """Take from a row what tells an emotion without being heard.
-
-    The zeros behind the clip are cut off, its mean is taken out, it is brought to one level, and
-    gets a common noise floor: so neither padding, DC, loudness nor how quiet a studio was tells
-    the emotion.
-
-    Args:
-        waveform: float32 [M]
-        noise_floor_db: Of the noise, below the clip's level.
-        num_behind: Samples of silence, but for the noise, to append.
-
-    Returns:
-        float64 [clip + num_behind]
-    """
-    heard = np.flatnonzero(waveform)
-    clip = waveform[: heard[-1] + 1 if len(heard) else 1].astype(np.float64)
-    clip = clip - clip.mean()
-    loudness = np.sqrt((clip**2).mean())
-    clip = np.pad(clip * (_LEVEL / loudness if loudness > 0 else 0.0), (0, num_behind))
-    floor = _LEVEL * 10 ** (noise_floor_db / 20)
-    # The same noise for every clip, so that a clip always has the same features.
-    noisy: Array = clip + floor * np.random.default_rng(0).standard_normal(len(clip))
-    return noisy
+        if self._normalization is not None:
+            self._normalization.load_state(state.tensors)

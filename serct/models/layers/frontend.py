@@ -37,7 +37,7 @@ class Frontend(nn.Module):
 
     **Padding taken as sound.** All frames within the padding are alike, so most of it is left out
     before the convolutions (`cut`) and one of its frames is copied after them (`restore`). The
-    group norm alone looks at a whole row: it is told how long that is.
+    group norm alone looks at a whole row: it needs the length of that row.
 
         row      |x x x x x x x x|0 0 0 0 0 0 0 0 0 0 0 0|
         cut      |x x x x x x x x|0 0 0|                    whole hops fewer, so the steps of
@@ -230,7 +230,7 @@ class Frontend(nn.Module):
 
 
 def larger(first: int, second: int) -> int:
-    """Give the larger number, also of two that are still open while a model is exported."""
+    """Return the larger number, also of two that are still open while a model is exported."""
     return torch.sym_max(first, second)  # type: ignore[no-untyped-call, no-any-return]
 
 

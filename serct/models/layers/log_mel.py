@@ -1,4 +1,4 @@
-"""A spectrogram that tells neither how loud a clip is nor how quiet the studio was.
+"""A spectrogram without the level of a clip and the noise floor of its studio.
 
 Shapes: B batch, M samples, T frames, F frequencies, C mel bands.
 """
@@ -22,10 +22,10 @@ _LOG_STEP = math.log(6.4) / 27
 class LogMel(nn.Module):
     """Log energies in mel bands, relative to the clip's own level.
 
-    The mean of the samples is taken out, energies are divided by the clip's mean energy, and a
-    common floor is added to them: so neither gain, DC nor the noise floor tells the emotion. With
-    ``remove_average`` each band's mean over the clip is taken out too: then neither microphone nor
-    the voice's long-term spectrum tells it, nor how bright the voice is throughout.
+    The mean of the samples is subtracted, energies are divided by the clip's mean energy, and a
+    common floor is added to them: so neither gain, DC nor the noise floor gives away the emotion.
+    With ``remove_average`` each band's mean over the clip is subtracted too: then neither the
+    microphone nor the speaker's long-term spectrum and brightness do.
 
     Source:
         Davis & Mermelstein, Comparison of parametric representations, 1980; Furui, Cepstral

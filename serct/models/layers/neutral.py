@@ -1,27 +1,32 @@
-"""Raw waveforms that tell neither how loud a clip is nor how quiet the studio was."""
+"""Waveforms of one level, one mean and one noise floor, in torch and in NumPy.
+
+Shapes: B batch, M samples of a row.
+"""
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-# Root mean square of every clip behind it: that of speech at a usual level.
+from serct.runtime.arrays import Features, Floats
+
+# Root mean square of every clip afterwards: that of speech at a usual level.
 _LEVEL = 0.1
 _SILENCE = 1e-8
 
 
 class NeutralInput(nn.Module):
-    """Takes out a clip's mean, brings it to one level and adds a common noise floor.
+    """Removes a clip's mean, scales it to one level and adds a common noise floor.
 
-    The noise is the same for every clip, so that a clip always gives the same answer. Corpora leak
-    the emotion through all three: where files were brought to one peak, the noise floor tells how
-    loud the voice was.
+    The noise is the same for every clip, so that a clip always gets the same prediction. Corpora
+    leak the emotion through all three: where files were scaled to one peak, the noise floor shows
+    how loud the speaker was.
     """
 
     def __init__(self, num_samples: int, noise_floor_db: float) -> None:
-        """Build it.
+        """Draw the noise.
 
         Args:
-            num_samples: Length of a row; on longer ones the noise begins anew.
+            num_samples: Length of a row; on longer ones the noise repeats.
             noise_floor_db: Of the noise, below the level of the clip.
         """
         super().__init__()
@@ -30,7 +35,7 @@ class NeutralInput(nn.Module):
         self.register_buffer("noise", noise, persistent=False)
 
     def forward(self, waveforms: Tensor, num_valid: Tensor) -> Tensor:
-        """Neutralise clips; padding stays zero. [B, M], [B] -> [B, M]."""
+        """Return neutral clips; padding stays zero. [B, M], [B] -> [B, M]."""
         samples = torch.arange(waveforms.shape[1], device=waveforms.device)
         is_spoken = samples < num_valid[:, None]
         lengths = num_valid.clamp(min=1)[:, None]
@@ -53,3 +58,27 @@ def without_zeros_behind(waveforms: Tensor, num_valid: Tensor) -> Tensor:
     """
     places = torch.arange(1, waveforms.shape[1] + 1, device=waveforms.device)
     return (places * (waveforms != 0)).amax(dim=1).clamp(min=1).minimum(num_valid)
+
+
+def neutral_clip(waveform: Floats, noise_floor_db: float, num_after: int) -> Features:
+    """Compute one row as `NeutralInput` does, cut after its last sample that is not zero.
+
+    So neither padding, DC, loudness nor how quiet the studio was gives away the emotion.
+
+    Args:
+        waveform: float32 [M]
+        noise_floor_db: Of the noise, below the clip's level.
+        num_after: Samples that hold only the noise, to append.
+
+    Returns:
+        float64 [clip + num_after]
+    """
+    spoken = np.flatnonzero(waveform)
+    clip = waveform[: spoken[-1] + 1 if len(spoken) else 1].astype(np.float64)
+    clip = clip - clip.mean()
+    loudness = np.sqrt((clip**2).mean())
+    clip = np.pad(clip * (_LEVEL / loudness if loudness > 0 else 0.0), (0, num_after))
+    floor = _LEVEL * 10 ** (noise_floor_db / 20)
+    # The same noise for every clip, so that a clip always has the same features.
+    noisy: Features = clip + floor * np.random.default_rng(0).standard_normal(len(clip))
+    return noisy

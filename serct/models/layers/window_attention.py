@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from serct.models.layers.dropout import draw_kept
-from serct.models.layers.windows import Windows, back_to_logits, bounds, shares_of
+from serct.models.layers.windows import Windows, attention_weights, back_to_logits, bounds
 
 # On a CPU these many queries are computed together, whose windows lie close together, and of as
 # many clips and heads as make that number of pairs: enough that starting the kernels hardly
@@ -38,9 +38,9 @@ def attend(
 ) -> Tensor:
     """Let each query gather the values within its window.
 
-    The logits become weights as the windows say (`shares_of`), and these weigh the values. What is
-    computed for all pairs of frames is not kept for the backward pass, which computes it again;
-    and on a CPU it is computed in the windows' neighbourhood only.
+    The logits become weights as the windows say (`attention_weights`), and these weigh the values.
+    What is computed for all pairs of frames is not kept for the backward pass, which computes it
+    again; and on a CPU it is computed in the windows' neighbourhood only.
 
     Args:
         projected: Queries, keys and values. [3, H, B, T, E]
@@ -54,7 +54,7 @@ def attend(
     """
     if torch.compiler.is_exporting():
         queries, keys, values = projected.unbind()
-        shares = shares_of(_logits(queries, keys), windows, num_valid_frames)
+        shares = attention_weights(_logits(queries, keys), windows, num_valid_frames)
         return (shares.to(values.dtype) @ values).permute(1, 2, 0, 3)
     slices = plan_slices(windows, num_valid_frames)
     attended: Tensor = _Attend.apply(  # type: ignore[no-untyped-call]
@@ -126,7 +126,7 @@ class _Attend(torch.autograd.Function):
         ctx.kept = []
         for at in slices:
             part = _Part(projected, Windows(anchor, start, end), num_valid_frames, at)
-            shares = shares_of(_logits(part.queries, part.keys), *part.reach)
+            shares = attention_weights(_logits(part.queries, part.keys), *part.reach)
             if dropout:
                 ctx.kept.append(draw_kept(shares, dropout))
                 shares *= ctx.kept[-1] / (1 - dropout)
@@ -150,7 +150,7 @@ class _Attend(torch.autograd.Function):
             part = _Part(projected, Windows(*places), num_valid_frames, at)
             rows, columns = at[:3], (*at[:2], at.keys)
             logits = _logits(part.queries, part.keys)
-            shares = shares_of(logits, *part.reach)
+            shares = attention_weights(logits, *part.reach)
             grad_gathered = by_head[rows]  # [h, b, Q, E]
             grad_shares = (grad_gathered @ part.values.mT).to(shares.dtype)
             weights = shares

@@ -23,12 +23,12 @@ class Windows(NamedTuple):
     end: Tensor
 
 
-def shares_of(
+def attention_weights(
     logits: Tensor, windows: Windows, num_valid_frames: Tensor | None, first_key: int = 0
 ) -> Tensor:
-    """Turn logits into weights whose sum is 1. [h, b, Q, K] -> [h, b, Q, K]."""
+    """Compute weights whose sum is 1 from logits. [h, b, Q, K] -> [h, b, Q, K]."""
     emphasised = emphasise(logits, windows, first_key)
-    return confine(emphasised, windows, num_valid_frames, first_key).softmax(dim=-1)
+    return mask_outside(emphasised, windows, num_valid_frames, first_key).softmax(dim=-1)
 
 
 def emphasise(logits: Tensor, windows: Windows, first_key: int = 0) -> Tensor:
@@ -58,10 +58,10 @@ def emphasise(logits: Tensor, windows: Windows, first_key: int = 0) -> Tensor:
     return logits.scatter_add(-1, found.keys, added.to(logits.dtype))
 
 
-def confine(
+def mask_outside(
     logits: Tensor, windows: Windows, num_valid_frames: Tensor | None, first_key: int = 0
 ) -> Tensor:
-    """Rule out the keys beyond each query's window and beyond the clip; **overwrites** ``logits``.
+    """Mask the keys beyond each query's window and beyond the clip; **overwrites** ``logits``.
 
     The window takes in every frame that it touches. Keys outside it get the lowest finite number,
     which softmax turns into exactly 0 beside any other logit, and into equal shares where the
@@ -90,7 +90,11 @@ def back_to_logits(
     num_valid_frames: Tensor | None,
     first_key: int,
 ) -> tuple[Tensor, Windows]:
-    """Carry a gradient through `shares_of`; **overwrites** it. -> [h, b, Q, K], 3 x [h, b, Q]."""
+    """Compute the gradient of `attention_weights`; **overwrites** the one it is given.
+
+    Returns:
+        That of the logits and of the windows. [h, b, Q, K], 3 x [h, b, Q]
+    """
     grad_shares -= (grad_shares * shares).sum(dim=-1, keepdim=True)
     grad_emphasised = grad_shares.mul_(shares)
     # Where a window misses the whole clip the shares are even, whatever the logits.

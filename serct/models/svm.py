@@ -4,12 +4,12 @@ Shapes: n rows, N samples, F features, K emotions.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-from sklearn.svm import SVC
 
-from serct.config.models import SvmParams
+from serct.config.params import TrainParams
+from serct.config.section import Positive, PositiveInt
 from serct.models.classical.decisions import cross_validated_temperature, probabilities
 from serct.models.classical.estimator import (
     Array,
@@ -21,10 +21,23 @@ from serct.models.classical.estimator import (
     fill_up,
 )
 from serct.models.classical.kernel import gamma_scale, inner_products, rbf, squared_norms
+from serct.models.interface import ClassicalParams
 from serct.runtime.arrays import PCM_SCALE, Floats, Integers, Probabilities
 
 _TENSORS = ("support_rows", "columns", "gamma", "temperature")
 _ROWS_AT_ONCE = 256
+
+
+class SvmParams(ClassicalParams):
+    """Baseline: scikit-learn's support vector machine with an RBF kernel on the padded series."""
+
+    architecture: Literal["svm"]
+    pool: PositiveInt
+    regularisation: Positive
+
+    def build(self, train: TrainParams, seed: int, sample_rate_hz: int) -> ClassicalModel:
+        """See `ClassicalParams.build`."""
+        return Svm(self, seed)
 
 
 class Svm(ClassicalModel):
@@ -39,15 +52,15 @@ class Svm(ClassicalModel):
     """
 
     def __init__(self, params: SvmParams, seed: int) -> None:
-        """Build it unfitted."""
+        """Build the model, not yet fitted."""
         self._pool = params.pool
         self._regularisation = params.regularisation
         self._seed = seed
         self._machine: Any = None
         self._tensors: dict[str, Array] = {}
 
-    def describe(self, waveforms: Floats, on_progress: Progress | None = None) -> Array:
-        """See `ClassicalModel.describe`: the samples, averaged."""
+    def extract_features(self, waveforms: Floats, on_progress: Progress | None = None) -> Array:
+        """See `ClassicalModel.extract_features`: the samples, averaged."""
         return average_samples(waveforms, self._pool)
 
     def fit(
@@ -55,10 +68,12 @@ class Svm(ClassicalModel):
         rows: Array,
         labels: Integers,
         on_progress: Progress | None = None,
-        voices: Sequence[str] = (),
+        speakers: Sequence[str] = (),
         num_copies: int = 1,
     ) -> None:
         """See `ClassicalModel.fit`; a part is a piece of the kernel's matrix, the longest step."""
+        from sklearn.svm import SVC
+
         check_labels(labels)
         gamma = gamma_scale(rows)
         products = inner_products(rows, rows, on_progress)
@@ -76,8 +91,8 @@ class Svm(ClassicalModel):
             "temperature": np.asarray(temperature),
         }
 
-    def answer(self, rows: Array) -> Probabilities:
-        """See `ClassicalModel.answer`."""
+    def predict(self, rows: Array) -> Probabilities:
+        """See `ClassicalModel.predict`."""
         support_rows = expand(self._tensors["support_rows"])
         support_norms = squared_norms(support_rows)
         gamma, temperature = (float(self._tensors[name]) for name in ("gamma", "temperature"))

@@ -1,15 +1,19 @@
-"""`mfcc_svm`: what a deep model must beat: statistics of cepstral coefficients, and an SVM.
+"""`mfcc_svm`: statistics of cepstral coefficients and an SVM, the reference for deep models.
 
 Shapes: M samples, T frames, F features.
 """
 
-from typing import Any
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
+from pydantic import Field, model_validator
 
-from serct.config.models import MfccSvmParams
-from serct.models.classical.estimator import Array
-from serct.models.classical.feature_classifier import FeatureClassifier, neutral_clip
+from serct.config.params import TrainParams
+from serct.config.section import Positive, PositiveInt
+from serct.models.classical.estimator import Array, ClassicalModel
+from serct.models.classical.feature_classifier import FeatureClassifier
+from serct.models.interface import ClassicalParams
+from serct.models.layers.neutral import neutral_clip
 from serct.runtime.arrays import Floats
 
 _WINDOW_S, _HOP_S = 0.032, 0.01
@@ -17,8 +21,30 @@ _DELTA_FRAMES = 9
 _QUANTILES = (0.1, 0.5, 0.9)
 
 
+class MfccSvmParams(ClassicalParams):
+    """Reference: an SVM with an RBF kernel on statistics of cepstral coefficients."""
+
+    architecture: Literal["mfcc_svm"]
+    num_coefficients: PositiveInt
+    num_mels: PositiveInt
+    noise_floor_db: Annotated[float, Field(lt=0)]
+    regularisation: Positive
+
+    masks_padding: ClassVar[bool] = True
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.num_coefficients > self.num_mels:
+            raise ValueError("num_coefficients must not exceed num_mels")
+        return self
+
+    def build(self, train: TrainParams, seed: int, sample_rate_hz: int) -> ClassicalModel:
+        """See `ClassicalParams.build`."""
+        return MfccSvm(self, seed, sample_rate_hz)
+
+
 class MfccSvm(FeatureClassifier):
-    """MFCC statistics of the clip without its easy cues (`neutral_clip`), and an SVM.
+    """MFCC statistics of the clip without its level and noise floor (`neutral_clip`), and an SVM.
 
     Source:
         Davis & Mermelstein, Comparison of parametric representations, 1980 (MFCC).
@@ -27,7 +53,7 @@ class MfccSvm(FeatureClassifier):
     _decides_by = ("support_vectors_", "dual_coef_", "intercept_")
 
     def __init__(self, params: MfccSvmParams, seed: int, sample_rate_hz: int) -> None:
-        """Build it unfitted."""
+        """Build the model, not yet fitted."""
         super().__init__(seed)
         self._params = params
         self._rate_hz = sample_rate_hz
@@ -37,7 +63,7 @@ class MfccSvm(FeatureClassifier):
 
         return SVC(C=self._params.regularisation, gamma="scale", class_weight="balanced")
 
-    def _describe(self, waveform: Floats) -> Array:
+    def _features(self, waveform: Floats) -> Array:
         import librosa
 
         window = round(_WINDOW_S * self._rate_hz)

@@ -1,7 +1,12 @@
-"""The level at which the baselines hear a corpus."""
+"""What the thesis' baselines on waveforms share: level, silent padding, and pooling's limit.
+
+Shapes: B batch, M samples of a cut row, N of a whole one, C channels, T steps.
+"""
 
 import torch
 from torch import Tensor, nn
+
+from serct.errors import ParamsError
 
 
 class LevelNorm(nn.Module):
@@ -45,3 +50,29 @@ class LevelNorm(nn.Module):
                 variance.lerp_((variance_now * (count / max(1, count - 1))).expand(1), share)
             mean, variance = now, variance_now
         return (waveforms - mean) * torch.rsqrt(variance + self.epsilon)
+
+
+def silence_padding(features: Tensor, num_valid: Tensor) -> Tensor:
+    """Set all steps behind the valid ones to zero. [B, C, T], [B] -> [B, C, T]."""
+    steps = torch.arange(features.shape[-1], device=features.device)
+    return features * (steps < num_valid[:, None])[:, None]
+
+
+def check_pooling(num_samples: int, pool: int, num_stages: int) -> None:
+    """Make sure that something is left after pooling.
+
+    Raises:
+        ParamsError: If fewer than one step remains.
+
+    Example:
+        >>> check_pooling(100, pool=16, num_stages=2)
+        Traceback (most recent call last):
+        ...
+        serct.errors.ParamsError: 2 stages of pool 16 need at least 256 samples, found 100
+    """
+    needed = pool**num_stages
+    if num_samples < needed:
+        raise ParamsError(
+            f"{num_stages} stages of pool {pool} need at least {needed} samples, "
+            f"found {num_samples}"
+        )

@@ -3,12 +3,30 @@
 Shapes: B batch, M samples of a cut row, N of a whole one, C channels, P pooled steps, K emotions.
 """
 
+from typing import Literal
+
 from torch import Tensor, nn
 from torch.nn import functional
 
-from serct.config.models import CnnParams
-from serct.errors import ParamsError
-from serct.models.layers.level import LevelNorm
+from serct.config.section import PositiveInt, Probability
+from serct.models.interface import TorchParams
+from serct.models.layers.baselines import LevelNorm, check_pooling
+
+
+class CnnParams(TorchParams):
+    """Baseline: plain convolutions with pooling and a dense head."""
+
+    architecture: Literal["cnn"]
+    channels: tuple[PositiveInt, ...]
+    kernel_size: PositiveInt
+    pool: PositiveInt
+    num_pooled_steps: PositiveInt
+    hidden: PositiveInt
+    dropout: Probability
+
+    def build(self, num_samples: int, sample_rate_hz: int, num_emotions: int) -> nn.Module:
+        """See `TorchParams.build`."""
+        return Cnn(self, num_samples, sample_rate_hz, num_emotions)
 
 
 class Cnn(nn.Module):
@@ -80,23 +98,3 @@ class Cnn(nn.Module):
         missing = max(0, self.num_samples - waveforms.shape[1])
         logits: Tensor = self.head(self.stages(functional.pad(waveforms, (0, missing))[:, None]))
         return logits
-
-
-def check_pooling(num_samples: int, pool: int, num_stages: int) -> None:
-    """Make sure that something is left after pooling.
-
-    Raises:
-        ParamsError: If fewer than one step remains.
-
-    Example:
-        >>> check_pooling(100, pool=16, num_stages=2)
-        Traceback (most recent call last):
-        ...
-        serct.errors.ParamsError: 2 stages of pool 16 need at least 256 samples, found 100
-    """
-    needed = pool**num_stages
-    if num_samples < needed:
-        raise ParamsError(
-            f"{num_stages} stages of pool {pool} need at least {needed} samples, "
-            f"found {num_samples}"
-        )

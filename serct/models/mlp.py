@@ -4,13 +4,12 @@ Shapes: n rows, N samples, K emotions.
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
-from sklearn.base import clone
-from sklearn.neural_network import MLPClassifier
 
-from serct.config.models import MlpParams
 from serct.config.params import TrainParams
+from serct.config.section import PositiveInt
 from serct.errors import TrainingError
 from serct.models.classical.estimator import (
     Array,
@@ -22,7 +21,20 @@ from serct.models.classical.estimator import (
     fill_up,
 )
 from serct.models.classical.kernel import squared_norms
+from serct.models.interface import ClassicalParams
 from serct.runtime.arrays import Floats, Integers, Probabilities
+
+
+class MlpParams(ClassicalParams):
+    """Baseline: scikit-learn's multi-layer perceptron on the padded series."""
+
+    architecture: Literal["mlp"]
+    pool: PositiveInt
+    hidden: tuple[PositiveInt, ...]
+
+    def build(self, train: TrainParams, seed: int, sample_rate_hz: int) -> ClassicalModel:
+        """See `ClassicalParams.build`."""
+        return Mlp(self, train, seed)
 
 
 class Mlp(ClassicalModel):
@@ -38,7 +50,8 @@ class Mlp(ClassicalModel):
     """
 
     def __init__(self, params: MlpParams, train: TrainParams, seed: int) -> None:
-        """Build it unfitted."""
+        from sklearn.neural_network import MLPClassifier
+
         self._pool = params.pool
         self._epochs = train.epochs
         self._batch_size = train.batch_size
@@ -52,8 +65,8 @@ class Mlp(ClassicalModel):
         )
         self._scale = np.float32(1.0)
 
-    def describe(self, waveforms: Floats, on_progress: Progress | None = None) -> Array:
-        """See `ClassicalModel.describe`: the samples, averaged."""
+    def extract_features(self, waveforms: Floats, on_progress: Progress | None = None) -> Array:
+        """See `ClassicalModel.extract_features`: the samples, averaged."""
         return average_samples(waveforms, self._pool)
 
     def fit(
@@ -61,10 +74,12 @@ class Mlp(ClassicalModel):
         rows: Array,
         labels: Integers,
         on_progress: Progress | None = None,
-        voices: Sequence[str] = (),
+        speakers: Sequence[str] = (),
         num_copies: int = 1,
     ) -> None:
         """See `ClassicalModel.fit`; a part is an epoch."""
+        from sklearn.base import clone
+
         num_emotions = check_labels(labels)
         power = float(squared_norms(rows).sum()) / rows.size
         self._scale = np.float32(1 / np.sqrt(power)) if power > 0 else np.float32(1)
@@ -73,7 +88,7 @@ class Mlp(ClassicalModel):
         self._estimator.batch_size = min(self._batch_size, len(inputs))
         for epoch in range(1, self._epochs + 1):
             try:
-                # Goes on where the last call stopped, optimiser included; `fit` tells no progress.
+                # Continues the last call, optimiser included; `fit` would report no progress.
                 self._estimator.partial_fit(inputs, labels, classes=np.arange(num_emotions))
             except ValueError as error:
                 raise TrainingError(f"mlp, epoch {epoch} of {self._epochs}: {error}") from error
@@ -88,8 +103,8 @@ class Mlp(ClassicalModel):
         for name in ("_optimizer", "_best_coefs", "_best_intercepts"):
             vars(self._estimator).pop(name, None)
 
-    def answer(self, rows: Array) -> Probabilities:
-        """See `ClassicalModel.answer`."""
+    def predict(self, rows: Array) -> Probabilities:
+        """See `ClassicalModel.predict`."""
         inputs = fill_up(rows, self._estimator.n_features_in_) * self._scale
         return np.asarray(self._estimator.predict_proba(inputs), dtype=np.float64)
 

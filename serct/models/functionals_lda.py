@@ -1,17 +1,21 @@
-"""`functionals_lda`: how timbre, pitch, energy and rhythm run over a clip, linearly discriminated.
+"""`functionals_lda`: linear discriminants of timbre, pitch, energy and rhythm over a clip.
 
 Shapes: N samples, T frames, C mel bands, F features.
 """
 
 from itertools import pairwise
-from typing import Any
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
+from pydantic import Field
 
-from serct.config.models import FunctionalsLdaParams
-from serct.models.classical.estimator import Array
-from serct.models.classical.feature_classifier import FeatureClassifier, neutral_clip
-from serct.models.classical.voice_norm import VoiceNorm
+from serct.config.params import TrainParams
+from serct.config.section import Positive
+from serct.models.classical.estimator import Array, ClassicalModel
+from serct.models.classical.feature_classifier import FeatureClassifier
+from serct.models.classical.speaker_normalization import SpeakerNormalization
+from serct.models.interface import ClassicalParams
+from serct.models.layers.neutral import neutral_clip
 from serct.runtime.arrays import Floats
 
 _WINDOW_S, _HOP_S = 0.032, 0.01
@@ -31,19 +35,39 @@ _NUM_MODULATED = 8
 _TINY = 1e-8
 
 
+class FunctionalsLdaParams(ClassicalParams):
+    """Linear discriminant analysis of functionals of timbre, pitch, energy and rhythm."""
+
+    architecture: Literal["functionals_lda"]
+    num_mels: Annotated[int, Field(ge=8)]
+    noise_floor_db: Annotated[float, Field(lt=0)]
+    relevance_factor: Positive | None
+
+    masks_padding: ClassVar[bool] = True
+
+    @property
+    def adapts_to_speaker(self) -> bool:
+        """See `ClassicalParams`."""
+        return self.relevance_factor is not None
+
+    def build(self, train: TrainParams, seed: int, sample_rate_hz: int) -> ClassicalModel:
+        """See `ClassicalParams.build`."""
+        return FunctionalsLda(self, seed, sample_rate_hz)
+
+
 class FunctionalsLda(FeatureClassifier):
     """Functionals of low-level descriptors, and linear discriminant analysis.
 
     Descriptors: log-mel energies, pitch, energy, spectral flux, centroid, roll-off and flatness, of
-    the clip without its easy cues (`neutral_clip`). Functionals: mean, spread, quantiles, range,
-    and how they change from frame to frame; the courses of pitch and energy; stretches of voice
-    and of silence; the modulation of the bands. Pitch is relative to the clip's own median, energy
-    to its loudest frame: how high a voice is tells who speaks more than what is felt.
+    the `neutral_clip`. Functionals: mean, spread, quantiles, range, and how they change from frame
+    to frame; the courses of pitch and energy; voiced stretches and silences; the modulation of the
+    bands. Pitch is relative to the clip's own median, energy to its loudest frame: the height of a
+    voice depends on the speaker more than on the emotion.
 
-    What varies within an emotion, in training above all from voice to voice, counts for little in
-    the direction in which it varies: that is what linear discriminants are, and why they carry
-    over to other voices. Their covariance is drawn towards a multiple of the identity by as much
-    as the number of clips asks for, so nothing is left to be tuned.
+    Linear discriminants give little weight to directions in which an emotion varies, in training
+    above all from speaker to speaker; therefore they carry over to other speakers. Their covariance
+    is drawn towards a multiple of the identity by an amount that follows from the number of clips,
+    so there is nothing to tune.
 
     Source:
         Schuller et al., The INTERSPEECH 2009 emotion challenge, 2009 (functionals of descriptors);
@@ -55,9 +79,9 @@ class FunctionalsLda(FeatureClassifier):
     _decides_by = ("coef_", "intercept_")
 
     def __init__(self, params: FunctionalsLdaParams, seed: int, sample_rate_hz: int) -> None:
-        """Build it unfitted."""
+        """Build the model, not yet fitted."""
         factor = params.relevance_factor
-        super().__init__(seed, VoiceNorm(factor) if factor is not None else None)
+        super().__init__(seed, SpeakerNormalization(factor) if factor is not None else None)
         self._params = params
         self._rate_hz = sample_rate_hz
 
@@ -68,7 +92,7 @@ class FunctionalsLda(FeatureClassifier):
         priors = np.full(num_emotions, 1 / num_emotions)
         return LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto", priors=priors)
 
-    def _describe(self, waveform: Floats) -> Array:
+    def _features(self, waveform: Floats) -> Array:
         import librosa
 
         rate, hop = self._rate_hz, round(_HOP_S * self._rate_hz)
@@ -95,7 +119,7 @@ class FunctionalsLda(FeatureClassifier):
         return np.concatenate([*parts, _rhythm(is_voiced), _modulation(bands)])
 
     def _pitches(self, clip: Array, energies: Array, hop: int) -> tuple[Array, Array]:
-        """Give the pitch in the voiced frames, and which of the T frames these are.
+        """Compute the pitch in the voiced frames, and which of the T frames these are.
 
         In semitones above the clip's median. A clip with hardly any has a constant pitch.
         """
@@ -123,7 +147,7 @@ class FunctionalsLda(FeatureClassifier):
 
 
 def _functionals(contours: Array) -> Array:
-    """Sum up contours over time. [C, T], T >= 1 -> [10 C]."""
+    """Summarise contours over time. [C, T], T >= 1 -> [10 C]."""
     quantiles = np.quantile(contours, _QUANTILES, axis=1)
     steps = np.diff(contours, axis=1, append=contours[:, -1:])
     moments = (contours.mean(axis=1), contours.std(axis=1))
@@ -132,7 +156,7 @@ def _functionals(contours: Array) -> Array:
 
 
 def _course(contour: Array) -> Array:
-    """Give slope, arch and wave of a contour, and how fast it rises and falls. [T] -> [5].
+    """Compute slope, arch and wave of a contour, and how fast it rises and falls. [T] -> [5].
 
     Example:
         >>> (_course(np.linspace(-6, 6, 13)).round(2) + 0).tolist()
@@ -145,7 +169,7 @@ def _course(contour: Array) -> Array:
 
 
 def _rhythm(is_voiced: Array) -> Array:
-    """Give the voiced share, stretches of voice a second, and their mean length and spread. [4]."""
+    """Compute the voiced share, voiced stretches a second, their mean length and spread. [4]."""
     borders = np.flatnonzero(np.diff(is_voiced.astype(int), prepend=0, append=0))
     lengths = np.diff(borders)[::2] * _HOP_S
     seconds = len(is_voiced) * _HOP_S
@@ -157,7 +181,7 @@ def _rhythm(is_voiced: Array) -> Array:
 
 
 def _modulation(bands: Array) -> Array:
-    """Give how strongly groups of bands swell and fade, by speed. [C, T] -> [8 * 5]."""
+    """Compute how strongly groups of bands swell and fade, by speed. [C, T] -> [8 * 5]."""
     groups = [group.mean(axis=0) for group in np.array_split(bands, _NUM_MODULATED)]
     swelling = np.stack(groups) - np.mean(groups, axis=1, keepdims=True)  # [8, T]
     num_frames = swelling.shape[1]

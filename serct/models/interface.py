@@ -1,0 +1,100 @@
+"""What every model file provides: one class of params, which builds the model.
+
+A model is one file, `serct/models/<architecture>.py`. It holds a subclass of `TorchParams` or
+`ClassicalParams` that names its architecture, with the keys of its entry in params.yaml and the
+model's traits, and the model itself.
+"""
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any, TypeAlias, Union
+
+from pydantic import Field, JsonValue, PrivateAttr
+
+from serct.config.params import TrainParams
+from serct.config.section import Section
+from serct.errors import CheckpointError
+from serct.models.classical.estimator import ClassicalModel
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class _ModelSection(Section):
+    """An entry under ``models``: what every model has besides its own keys.
+
+    Attributes:
+        train: Values of `train` for this model alone, so that tuning it retrains no other.
+        architecture: The name of the model's file, in a model `Literal["<name>"]`.
+    """
+
+    train: dict[str, JsonValue] = Field(default_factory=dict)
+    architecture: str
+
+    # The card that the params were read from, if it lacks keys.
+    _card: str = PrivateAttr("")
+
+    # A model overrides what is true of it, as a ClassVar or, where a key decides, as a property.
+
+    @property
+    def masks_padding(self) -> bool:
+        """Whether zeros after a recording cannot change the prediction."""
+        return False
+
+    @property
+    def adapts_to_speaker(self) -> bool:
+        """Whether recordings of a speaker, without labels, improve the predictions for it."""
+        return False
+
+    @property
+    def can_be_exported(self) -> bool:
+        """Whether the model can be written as ONNX."""
+        return False
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Raise an error that names the key, if the model's card lacks it."""
+            if name in type(self).model_fields:
+                raise CheckpointError(
+                    f"{self._card}: architecture.{name} is missing: the model was saved by a "
+                    "version without this key, and this version needs it"
+                )
+            return super().__getattr__(name)
+
+
+class TorchParams(_ModelSection):
+    """Params of a torch model, which the training loop trains step by step."""
+
+    @abstractmethod
+    def build(self, num_samples: int, sample_rate_hz: int, num_emotions: int) -> "nn.Module":
+        """Return the model with random weights, drawn from torch's global generator.
+
+        It takes ``(waveforms [B, M], num_valid [B])`` and returns logits ``[B, K]``.
+
+        Args:
+            num_samples: N, the length of a row.
+            sample_rate_hz: Of the rows.
+            num_emotions: K.
+
+        Raises:
+            ParamsError: If the rows are too short for the architecture.
+        """
+
+
+class ClassicalParams(_ModelSection):
+    """Params of a model that scikit-learn fits as a whole."""
+
+    @abstractmethod
+    def build(self, train: TrainParams, seed: int, sample_rate_hz: int) -> ClassicalModel:
+        """Return the model, not yet fitted. scikit-learn, 2 s, is imported no earlier.
+
+        Args:
+            train: Epochs, batch size, learning rate and weight decay, as far as they apply.
+            seed: Of weights, shuffling and folds.
+            sample_rate_hz: Of the rows.
+        """
+
+
+ModelParams: TypeAlias = TorchParams | ClassicalParams
+# A string, since torch takes 2 s to import.
+Model: TypeAlias = Union["nn.Module", ClassicalModel]

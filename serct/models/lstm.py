@@ -1,0 +1,84 @@
+"""Baseline `lstm`, read over the steps that are not padding.
+
+Shapes: B batch, M samples of a cut row, N of a whole one, T steps, U units, K emotions.
+"""
+
+from typing import ClassVar, Literal
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from serct.config.section import PositiveInt, Probability
+from serct.models.interface import TorchParams
+from serct.models.layers.baselines import LevelNorm, silence_padding
+
+
+class LstmParams(TorchParams):
+    """Baseline: an LSTM over frames of the waveform."""
+
+    architecture: Literal["lstm"]
+    frame_samples: PositiveInt
+    hidden: PositiveInt
+    num_layers: PositiveInt
+    dropout: Probability
+
+    masks_padding: ClassVar[bool] = True
+
+    def build(self, num_samples: int, sample_rate_hz: int, num_emotions: int) -> nn.Module:
+        """See `TorchParams.build`."""
+        return Lstm(self, num_samples, sample_rate_hz, num_emotions)
+
+
+class Lstm(nn.Module):
+    """An LSTM that reads the waveform frame by frame, averaged over its steps.
+
+    Source:
+        Thesis 5.2. Its scripts hand the LSTM all samples as one single step; here a step is a
+        frame of the waveform, and its samples are the step's inputs.
+    """
+
+    def __init__(
+        self, params: LstmParams, num_samples: int, sample_rate_hz: int, num_emotions: int
+    ) -> None:
+        """Build the model with random weights.
+
+        Args:
+            params: The architecture.
+            num_samples: N, the length of a row; longer ones work too.
+            sample_rate_hz: Not used; frames count samples.
+            num_emotions: K.
+        """
+        super().__init__()
+        self.num_samples = num_samples
+        self.frame_samples = params.frame_samples
+        self.level = LevelNorm(num_samples)
+        self.lstm = nn.LSTM(
+            params.frame_samples,
+            params.hidden,
+            params.num_layers,
+            batch_first=True,
+            # PyTorch warns of dropout between layers where there is only one.
+            dropout=params.dropout if params.num_layers > 1 else 0.0,
+        )
+        self.head = nn.Linear(params.hidden, num_emotions)
+
+    def forward(self, waveforms: Tensor, num_valid: Tensor) -> Tensor:
+        """Score waveforms.
+
+        Args:
+            waveforms: In [-1, 1], zero behind each clip; understood to go on with zeros, if
+                shorter than N. float32 [B, M]
+            num_valid: Samples of each that are not padding, 1..N. int64 [B]
+
+        Returns:
+            Logits. [B, K]
+        """
+        samples = silence_padding(self.level(waveforms[:, None]), num_valid)[:, 0]
+        missing = -samples.shape[1] % self.frame_samples
+        frames = functional.pad(samples, (0, missing)).view(len(samples), -1, self.frame_samples)
+        states, _ = self.lstm(frames)  # [B, T, U]
+        # No packing needed: in one direction, padding comes after all that is read.
+        num_steps = (num_valid + self.frame_samples - 1) // self.frame_samples
+        states = silence_padding(states.transpose(1, 2), num_steps)  # [B, U, T]
+        logits: Tensor = self.head(states.sum(dim=2) / num_steps[:, None])
+        return logits
