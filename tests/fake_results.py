@@ -77,7 +77,7 @@ def write_model(data: Path, corpus: str, model: str, **changes: Any) -> None:
 def make_card(corpus: str, model: str) -> dict[str, Any]:
     num_epochs = 1 if model in ("mlp", "svm") else 12
     return {
-        "format_version": 1,
+        "format_version": 3,
         "name": model,
         "architecture": {"architecture": model, "mask_padding": False, "train": {}},
         "corpus": corpus,
@@ -93,6 +93,7 @@ def make_card(corpus: str, model: str) -> dict[str, Any]:
         "num_parameters": int(_chance(corpus, model).integers(1000, 30_000_000)),
         "best_epoch": num_epochs,
         "validation": {"loss": 0.4321, "wa": 0.9, "ua": 0.8765, "wf1": 0.89},
+        "calibration": {"temperature": 1.0, "uncertain_below": 0.0},
         "digests": {"manifest": digest(corpus), "shards": digest(corpus, "shards")},
         "versions": {"serct": "0.1.0", "torch": "2.13.0"},
         "fingerprint": digest(corpus, model),

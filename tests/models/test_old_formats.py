@@ -170,7 +170,9 @@ def test_keys_that_an_architecture_gained_have_the_value_of_before(
 def test_an_unknown_architecture_is_named(old: Path, tmp_path: Path) -> None:
     folder = old / "data" / "models" / "demo_en-cnn"
     gone = rewritten(folder, tmp_path / "m", {"architecture": {"architecture": "functionals_svm"}})
-    with pytest.raises(CheckpointError, match="no architecture 'functionals_svm'"):
+    with pytest.raises(
+        CheckpointError, match=r"architecture is 'functionals_svm', expected one of: cnn"
+    ):
         load_model(gone)
 
 
