@@ -114,7 +114,7 @@ class TrainParams(Section):
     weight_average: Fraction | None
     augment: dict[str, JsonValue] | None
     max_error: Probability
-    select_by: Literal["ua", "wa", "wf1", "loss"]
+    select_by: Name
     device: Literal["auto", "cpu", "cuda", "mps"]
     precision: Literal["auto", "float32", "tf32", "bfloat16"]
     deterministic: bool

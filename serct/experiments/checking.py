@@ -8,6 +8,7 @@ from serct.data.corpora import read_corpus_params
 from serct.errors import ParamsError
 from serct.models import read_model_params
 from serct.training.augmentation import read_augment
+from serct.training.loop import check_select_by
 
 
 def check_params(data: Mapping[str, Any], where: str) -> Params:
@@ -34,6 +35,7 @@ def check_params(data: Mapping[str, Any], where: str) -> Params:
     for name in params.models:
         read_model_params(params, name)
         train = params.train_params(name)
+        check_select_by(train.select_by)
         read_augment(train.augment or {}, where, f"models.{name}.train.augment")
     pipeline = params.pipeline
     named = [

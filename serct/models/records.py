@@ -2,11 +2,11 @@
 
 import csv
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pydantic import JsonValue
+from pydantic import ConfigDict, Field, JsonValue
 
 from serct.config.params import AudioParams, TrainParams
 from serct.config.record import Migration, Record, RecordPart, restore_section, restored
@@ -15,7 +15,13 @@ from serct.models.calibration import Calibration
 
 
 class ValidationScores(RecordPart):
-    """Scores at the chosen epoch on the validation part, 0..1, and the loss in nats."""
+    """Scores at the chosen epoch on the validation part, 0..1, and the loss in nats.
+
+    Metrics that were added later stand beside these by name.
+    """
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, float] = Field(init=False)
 
     loss: float
     wa: float
@@ -145,6 +151,7 @@ class EpochRow:
         train_loss: Mean over the training part, in nats; None if not measured.
         train_wa: Accuracy on the training part while it was learned, 0..1.
         validation_loss: In nats.
+        validation: Every metric on the validation part by name; in the file `validation_<name>`.
         seconds: That the epoch took.
     """
 
@@ -153,10 +160,33 @@ class EpochRow:
     train_loss: float
     train_wa: float
     validation_loss: float
-    validation_wa: float
-    validation_ua: float
-    validation_wf1: float
+    validation: Mapping[str, float]
     seconds: float
+
+    @property
+    def validation_ua(self) -> float:
+        """Unweighted accuracy on the validation part, 0..1."""
+        return self.validation["ua"]
+
+    def columns(self) -> dict[str, float]:
+        """Return the row by column, in the order of the file."""
+        found: dict[str, float] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            by_name = {f"validation_{name}": number for name, number in self.validation.items()}
+            found |= by_name if field.name == "validation" else {field.name: value}
+        return found
+
+    @classmethod
+    def from_columns(cls, columns: Mapping[str, Any]) -> "EpochRow":
+        """Return the row that `columns` came from."""
+        own = {field.name for field in fields(cls)}
+        validation = {
+            name.removeprefix("validation_"): value
+            for name, value in columns.items()
+            if name not in own
+        }
+        return cls(**{k: v for k, v in columns.items() if k in own}, validation=validation)
 
 
 HISTORY = "history.csv"
@@ -165,9 +195,10 @@ HISTORY = "history.csv"
 def write_history(folder: Path, rows: Iterable[EpochRow]) -> None:
     """Write `history.csv` into a model's folder."""
     with (folder / HISTORY).open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, [f.name for f in fields(EpochRow)], lineterminator="\n")
+        lines = [row.columns() for row in rows]
+        writer = csv.DictWriter(file, list(lines[0]), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(asdict(row) for row in rows)
+        writer.writerows(lines)
 
 
 def read_history(

@@ -84,10 +84,10 @@ def fit_classical(
         score(each.emotions, each.labels, probabilities)
         for each, probabilities in zip(sets, (own, validation), strict=True)
     )
+    seconds = time.perf_counter() - started
     row = EpochRow(
-        1, train.learning_rate, learned.loss, learned.wa, found.loss, found.wa, found.ua,
-        found.wf1, seconds=time.perf_counter() - started,
-    )  # fmt: skip
+        1, train.learning_rate, learned.loss, learned.wa, found.loss, found.metrics, seconds
+    )
     on_epoch(row)
     return Fitted(classical, validation, started_at, (row,), 1, "cpu", classical.num_parameters)
 

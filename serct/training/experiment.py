@@ -71,7 +71,7 @@ def _train_and_track(params: Params, name: str, shards: Path, state: Path, out: 
     with tracked(params.tracking, known) as run:
         fitted = fit(
             model, train, params.seed, train_set, validation_set, state,
-            on_epoch=lambda row: run.log_epoch(asdict(row)),
+            on_epoch=lambda row: run.log_epoch(row.columns()),
         )  # fmt: skip
         calibration = calibrate(fitted.validation, validation_set.labels, train.max_error)
         if distributed.rank() > 0:
@@ -90,12 +90,7 @@ def _card(known: dict[str, Any], fitted: Fitted, calibration: Calibration) -> Ca
         **known,
         "num_parameters": fitted.num_parameters,
         "best_epoch": fitted.best_epoch,
-        "validation": {
-            "loss": best.validation_loss,
-            "wa": best.validation_wa,
-            "ua": best.validation_ua,
-            "wf1": best.validation_wf1,
-        },
+        "validation": {"loss": best.validation_loss, **best.validation},
         "calibration": calibration.model_dump(mode="json"),
     }
     return Card.parse(json.dumps(content), "card.json")

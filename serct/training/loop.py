@@ -22,8 +22,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from serct import __version__
 from serct.config.params import TrainParams
 from serct.data.shards import ShardDataset
-from serct.errors import TrainingError
+from serct.errors import ParamsError, TrainingError
 from serct.evaluation.evaluate import TorchClassifier, evaluate, predict
+from serct.evaluation.metrics import METRICS
 from serct.models.interface import ClassicalParams, ModelParams
 from serct.runtime import devices, distributed, log
 from serct.training.augmentation import Augmentation, dump_augment
@@ -88,6 +89,7 @@ def fit(
     Raises:
         TrainingError: If the loss is no longer finite, or the device is not there.
     """
+    check_select_by(train.select_by)
     devices.seed_everything(seed, train.deterministic)
     device = devices.pick_device(train.device)
     if isinstance(model, ClassicalParams):
@@ -112,10 +114,8 @@ def fit(
         train_loss, train_wa, rate = _train_epoch(learner, train, seed, epoch, batches)
         distributed.share_buffers(learner.eval_module)
         scores = evaluate(classifier, validation_set, train.batch_size).scores
-        row = EpochRow(
-            epoch, rate, train_loss, train_wa, scores.loss, scores.wa, scores.ua, scores.wf1,
-            seconds=time.perf_counter() - started,
-        )  # fmt: skip
+        seconds = time.perf_counter() - started
+        row = EpochRow(epoch, rate, train_loss, train_wa, scores.loss, scores.metrics, seconds)
         is_best = is_better(row, state.best_row, train.select_by)
         state.history.append(row)
         if is_best:
@@ -154,12 +154,23 @@ def make_learner(module: nn.Module, train: TrainParams) -> Learner:
     return Learner(module, distributed.synchronised(module), optimizer, averaged)
 
 
+def check_select_by(name: str) -> None:
+    """Check what is to choose the epoch.
+
+    Raises:
+        ParamsError: If it is neither a metric nor "loss".
+    """
+    known = ("loss", *METRICS)
+    if name not in known:
+        raise ParamsError(f"train.select_by is {name!r}, expected one of: {', '.join(known)}")
+
+
 def is_better(row: EpochRow, best: EpochRow | None, select_by: str) -> bool:
     """Check whether an epoch beats the best so far; of equals the lower loss, then the earlier."""
 
     def rank(candidate: EpochRow) -> tuple[float, float]:
-        value = getattr(candidate, f"validation_{select_by}")
-        return (0.0 if select_by == "loss" else value, -candidate.validation_loss)
+        value = 0.0 if select_by == "loss" else candidate.validation[select_by]
+        return (value, -candidate.validation_loss)
 
     return best is None or rank(row) > rank(best)
 

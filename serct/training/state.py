@@ -1,7 +1,7 @@
 """The state of a training between epochs, saved without pickle, and its result."""
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -103,7 +103,7 @@ def save_state(path: Path, state: TrainingState, learner: Learner) -> None:
         "format": FORMAT,
         "fingerprint": state.fingerprint,
         "started_at": state.started_at,
-        "history": json.dumps([asdict(row) for row in state.history]),
+        "history": json.dumps([row.columns() for row in state.history]),
         "best_epoch": str(state.best_epoch),
     }
     with atomic.replacing_file(path) as partial:
@@ -140,7 +140,7 @@ def load_state(path: Path, fingerprint: str, learner: Learner) -> TrainingState 
     return TrainingState(
         fingerprint=fingerprint,
         started_at=metadata["started_at"],
-        history=[EpochRow(**row) for row in json.loads(metadata["history"])],
+        history=[EpochRow.from_columns(row) for row in json.loads(metadata["history"])],
         best_epoch=int(metadata["best_epoch"]),
         best=parts["best"],
     )

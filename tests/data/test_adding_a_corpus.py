@@ -14,6 +14,8 @@ from serct.data.shards import ShardDataset
 from tests.conftest import ROOT
 from tests.recordings import write_recording
 
+pytestmark = pytest.mark.slow
+
 PAGE = (ROOT / "docs" / "how-to" / "add-corpus.md").read_text("utf-8")
 CODE, TEST = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 [ENTRY] = re.findall(r"```yaml\ncorpora:\n(.*?)```", PAGE, re.DOTALL)

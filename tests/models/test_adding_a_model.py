@@ -15,6 +15,8 @@ import yaml
 from serct.config.reader import read_yaml
 from tests.conftest import ROOT, shrink
 
+pytestmark = pytest.mark.slow
+
 HOW_TO = (ROOT / "docs" / "how-to" / "add-model.md").read_text(encoding="utf-8")
 
 

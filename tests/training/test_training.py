@@ -273,7 +273,7 @@ def test_the_kept_weights_are_those_of_the_best_epoch(
 
 
 def row(epoch: int, ua: float, loss: float) -> EpochRow:
-    return EpochRow(epoch, 0.1, 1.0, 0.5, loss, ua, ua, ua, 1.0)
+    return EpochRow(epoch, 0.1, 1.0, 0.5, loss, {"wa": ua, "ua": ua, "wf1": ua}, 1.0)
 
 
 def test_selection_rule() -> None:
