@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--corpus", required=True, help="what the model was trained on")
     parser.add_argument("--on", help="what it is tested on, all of it; its own test part if absent")
     parser.add_argument("--heard", help="hear recordings of this one emotion alone")
-    parser.add_argument("--model", default="voice_lda")
+    parser.add_argument("--model", default="functionals_lda_speaker")
     parser.add_argument("--seed", type=int, default=3, help="of the study, and of the draws")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()

@@ -39,8 +39,8 @@ class CheckpointError(SerctError):
     """A saved model is missing, incomplete, or of a format this version cannot read."""
 
 
-class VoiceError(SerctError):
-    """Recordings of a voice were given to a model that makes no use of them, or none were."""
+class SpeakerError(SerctError):
+    """A model that does not adapt got recordings of a speaker, or one that does got none."""
 
 
 class RecordError(SerctError):

@@ -95,7 +95,7 @@ def prepare_workspace(
         data = merge(data, read_yaml(_profile_path(root, profile)))
     for setting in settings:
         data = merge(data, _parse_setting(setting))
-    data = _with_bases(merge(data, overlay or {}))
+    data = _with_bases(_renamed(merge(data, overlay or {})))
     for corpus in data.get("corpora", {}).values():
         if isinstance(corpus, dict) and corpus.get("reader") == "folder":
             corpus["path"] = str(root / Path(str(corpus.get("path", ""))).expanduser())
@@ -165,6 +165,21 @@ def _completed_entry(name: str, entry: Any, defaults: Mapping[str, Any]) -> Any:
             missing = {k: v for k, v in default.items() if k not in entry and k != "train"}
             return {**entry, **missing}
     return entry
+
+
+# Entries of `models` under the names that they had in version 0.1.
+_RENAMED = {"voice_lda": "functionals_lda_speaker"}
+
+
+def _renamed(data: dict[str, Any]) -> dict[str, Any]:
+    """Replace names of models of version 0.1 that have no entry, with a notice."""
+    pipeline, models = data.get("pipeline", {}), data.get("models", {})
+    for old, new in _RENAMED.items():
+        if old in pipeline.get("models", ()) and old not in models:
+            logger.warning("pipeline.models: %s is now called %s", old, new)
+            names = [new if name == old else name for name in pipeline["models"]]
+            data = {**data, "pipeline": {**pipeline, "models": names}}
+    return data
 
 
 def _with_bases(data: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from serct.config.params import CheckParams
 from serct.data.audio import prepare, read_recording
 from serct.data.shards import stack_clips
-from serct.errors import AudioError, VoiceError
+from serct.errors import AudioError, SpeakerError
 from serct.evaluation.evaluate import AdaptiveClassifier, Classifier, as_classifier
 from serct.inference.onnx_model import MODEL_FILE, OnnxClassifier
 from serct.models.checkpoint import load_card, load_model
@@ -107,16 +107,16 @@ class Predictor:
                 help most; those of one emotion alone may do harm (docs/studies.md).
 
         Raises:
-            VoiceError: If the model makes no use of them, or there are none.
+            SpeakerError: If the model makes no use of them, or there are none.
             AudioError: If one is not usable audio.
         """
         if not isinstance(self.classify, AdaptiveClassifier):
-            raise VoiceError(
+            raise SpeakerError(
                 f"model {self.card.name} answers alike for every voice; one that adapts to a voice "
-                "is a functionals_lda with a relevance_factor, such as voice_lda"
+                "is a functionals_lda with a relevance_factor, such as functionals_lda_speaker"
             )
         if not recordings:
-            raise VoiceError("found no recording of the voice, expected at least one")
+            raise SpeakerError("found no recording of the voice, expected at least one")
         heard = [read_recording(Path(path), CHECKS, mono=True) for path in recordings]
         clips = [self.prepare(each.waveform, each.sample_rate) for each in heard]
         return Predictor(self.classify.adapt_to_speaker(*stack_clips(clips)), self.card)

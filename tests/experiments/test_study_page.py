@@ -62,11 +62,11 @@ def test_probes_stand_below_the_scores() -> None:
 
 
 def test_who_has_heard_a_voice_does_not_compete_with_strangers() -> None:
-    heard = row("voice_lda", (0.6,), hears_voices=True)
+    heard = row("functionals_lda_speaker", (0.6,), hears_voices=True)
     found = study("first", "speaker", (row("cnn", (0.5,)), heard, row("serct", (0.6,))))
     table = scores_table(found, found.tests[0])
     assert [line[0].text for line in table.rows[:3]] == [
-        "cnn", "voice_lda, voices heard first", "serct",
+        "cnn", "functionals_lda_speaker, voices heard first", "serct",
     ]  # fmt: skip
     assert [line[3].is_best for line in table.rows[:3]] == [False, False, True]
     [line] = overview([found]).rows

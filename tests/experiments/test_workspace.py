@@ -69,6 +69,15 @@ def test_params_of_an_older_version_are_completed_and_it_is_said(
     }
 
 
+def test_a_model_under_its_old_name_is_understood(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logger, "propagate", True)
+    _, params = prepare_workspace(tmp_path / "ws", "demo", ['pipeline.models=["voice_lda"]'])
+    assert params.pipeline.models == ("functionals_lda_speaker",)
+    assert "voice_lda is now called functionals_lda_speaker" in caplog.text
+
+
 def test_bad_params_leave_the_old_ones(tmp_path: Path) -> None:
     folder, before = prepare_workspace(tmp_path / "ws", "demo")
     with pytest.raises(ParamsError, match=r"train\.epochs is -1"):

@@ -10,12 +10,13 @@ import torch
 
 from serct import Predictor
 from serct.data.shards import ShardDataset, stack_clips
-from serct.errors import AudioError, CheckpointError, VoiceError
+from serct.errors import AudioError, CheckpointError, SpeakerError
 from serct.evaluation.evaluate import as_classifier, for_strangers, predict
 from serct.models.checkpoint import load_model
 
 NAMES = (
-    "serct", "cnn", "cnn_bilstm", "lstm", "mlp", "svm", "mfcc_svm", "functionals_lda", "voice_lda",
+    "serct", "cnn", "cnn_bilstm", "lstm", "mlp", "svm", "mfcc_svm", "functionals_lda",
+    "functionals_lda_speaker",
 )  # fmt: skip
 
 
@@ -34,7 +35,9 @@ def test_a_file_gets_the_answer_of_its_shard_row(
         }
         for row, answer in zip(dataset.rows, expected, strict=True):
             one = (
-                predictor.adapt_to_speaker(heard[row.speaker]) if name == "voice_lda" else predictor
+                predictor.adapt_to_speaker(heard[row.speaker])
+                if name == "functionals_lda_speaker"
+                else predictor
             )
             found = one.predict_file(tones / f"{row.utterance}.wav")
             assert list(found) == list(card.emotions)
@@ -91,16 +94,16 @@ def test_a_voice_is_heard_only_by_a_model_that_makes_use_of_it(
     trained: dict[str, Path], tones: Path, tmp_path: Path
 ) -> None:
     recordings = sorted(tones.rglob("s1_*.wav"))
-    adaptive = Predictor.load(trained["voice_lda"])
+    adaptive = Predictor.load(trained["functionals_lda_speaker"])
     clip = stack_clips([adaptive.prepare(*soundfile.read(recordings[0]))])
     unheard = adaptive.classify(*clip)
     heard = adaptive.adapt_to_speaker(recordings).classify(*clip)
     assert heard.sum() == pytest.approx(1)
     assert not np.array_equal(heard, unheard)
     np.testing.assert_array_equal(adaptive.classify(*clip), unheard)
-    with pytest.raises(VoiceError, match="answers alike for every voice"):
+    with pytest.raises(SpeakerError, match="answers alike for every voice"):
         Predictor.load(trained["functionals_lda"]).adapt_to_speaker(recordings)
-    with pytest.raises(VoiceError, match="expected at least one"):
+    with pytest.raises(SpeakerError, match="expected at least one"):
         adaptive.adapt_to_speaker([])
     (tmp_path / "broken.wav").write_bytes(b"no audio")
     with pytest.raises(AudioError, match=r"broken\.wav"):
@@ -110,7 +113,7 @@ def test_a_voice_is_heard_only_by_a_model_that_makes_use_of_it(
 def test_for_strangers_each_clip_is_answered_as_alone(
     trained: dict[str, Path], tones: Path, tone_shards: Path
 ) -> None:
-    predictor = Predictor.load(trained["voice_lda"])
+    predictor = Predictor.load(trained["functionals_lda_speaker"])
     dataset = ShardDataset(tone_shards, ["test"], predictor.card.emotions)
     found = predict(for_strangers(predictor.classify), dataset, 16)
     assert not np.array_equal(found, predict(predictor.classify, dataset, 16))

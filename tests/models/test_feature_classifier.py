@@ -69,7 +69,7 @@ def test_any_length_has_features(build: Build, name: str, num_samples: int) -> N
     assert len(sizes) == 1
 
 
-@pytest.mark.parametrize("name", ["mfcc_svm", "functionals_lda", "voice_lda"])
+@pytest.mark.parametrize("name", ["mfcc_svm", "functionals_lda", "functionals_lda_speaker"])
 def test_tells_colours_of_noise_apart(build: Build, name: str) -> None:
     model = build(name)
     rng = np.random.default_rng(0)
@@ -84,7 +84,7 @@ def test_tells_colours_of_noise_apart(build: Build, name: str) -> None:
     assert model.num_features == model.extract_features(rows[:1]).shape[1]
 
 
-@pytest.mark.parametrize("name", ["mfcc_svm", "functionals_lda", "voice_lda"])
+@pytest.mark.parametrize("name", ["mfcc_svm", "functionals_lda", "functionals_lda_speaker"])
 def test_a_saved_one_answers_alike(trained: dict[str, Path], name: str) -> None:
     from serct.models.checkpoint import load_model
 

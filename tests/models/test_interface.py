@@ -20,7 +20,7 @@ from tests.conftest import ROOT
         ("mlp", {"is_classical"}),
         ("mfcc_svm", {"is_classical", "masks_padding"}),
         ("functionals_lda", {"is_classical", "masks_padding"}),
-        ("voice_lda", {"is_classical", "masks_padding", "adapts_to_speaker"}),
+        ("functionals_lda_speaker", {"is_classical", "masks_padding", "adapts_to_speaker"}),
     ],
 )
 def test_traits_of_an_entry(tiny_params, name, traits):

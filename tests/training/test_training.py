@@ -25,7 +25,7 @@ from serct.training.loop import fingerprint, fit, is_better, learning_rate, make
 from serct.training.state import EpochRow, Fitted, Learner, load_state
 
 TORCH_MODELS = ["serct", "cnn", "cnn_bilstm", "lstm"]
-CLASSICAL_MODELS = ["mlp", "svm", "mfcc_svm", "functionals_lda", "voice_lda"]
+CLASSICAL_MODELS = ["mlp", "svm", "mfcc_svm", "functionals_lda", "functionals_lda_speaker"]
 
 
 def fit_tones(
