@@ -1,4 +1,4 @@
-"""What an hour of speech costs in each stage, on this machine: the numbers of docs/scale.md.
+"""What an hour of speech costs in each stage, on this machine: the numbers of docs/how-to/scale.md.
 
     SERCT_MIRROR=DIR python benchmarks/cost.py --out cost.json
 

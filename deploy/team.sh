@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A team's set-up on one machine, from nothing to a champion that another workspace serves:
 # PostgreSQL, a bucket (moto's S3 server stands in for one), MLflow's server over both, and two
-# workspaces that share data, searches and registry through them. docs/team.md explains each step.
+# workspaces that share data, searches and registry through them. docs/how-to/team.md explains each step.
 #
 #   bash deploy/team.sh FOLDER [--set KEY=VALUE...]
 #
