@@ -20,8 +20,8 @@ data = workspace / "data"
 
 def serct(*arguments: str) -> int:
     """Run a command in the workspace and return its exit code."""
-    command = [sys.executable, "-m", "serct.cli", *arguments, "--workspace", str(workspace)]
-    return subprocess.run(command).returncode
+    command = [sys.executable, "-m", "serct.cli", *arguments]
+    return subprocess.run([*command, "--workspace", str(workspace)]).returncode
 
 
 # -- 1. speech and two models
@@ -34,8 +34,8 @@ settings = [
     "audio.num_samples=24000",
     "train.epochs=4",
 ]
-code = serct("repro", "--profile", "demo", *(f"--set={setting}" for setting in settings))
-if code:
+options = [f"--set={setting}" for setting in settings]
+if code := serct("repro", "--profile", "demo", *options):
     sys.exit(code)
 
 # -- 2. compare
@@ -51,10 +51,13 @@ print(compared.sort_values("test_ua", ascending=False).to_string(index=False))
 
 # -- 3. plot
 history = read_history(data / "models" / "demo_en-cnn")
-(workspace / "curves.png").write_bytes(to_png(curves_figure({"cnn": history}, "Training of cnn")))
+figure = curves_figure({"cnn": history}, "Training of cnn")
+(workspace / "curves.png").write_bytes(to_png(figure))
+
 path = data / "reports" / "evaluate" / "demo_en-mfcc_svm" / "confusion.json"
 confusion = Confusion.model_validate_json(path.read_text(encoding="utf-8"))
-figure = confusion_figure(confusion.labels, confusion.counts, "mfcc_svm, test part of demo_en")
+title = "mfcc_svm, test part of demo_en"
+figure = confusion_figure(confusion.labels, confusion.counts, title)
 (workspace / "confusion.png").write_bytes(to_png(figure))
 
 # -- 4. promote
@@ -64,7 +67,7 @@ versions = {
 }
 for row in compared.itertuples():
     code = serct("promote", versions[row.run_id], "--why", "the tutorial")
-    print(f"{row.model}: {'promoted' if code == 0 else 'refused by a gate'}")
+    print(f"{row.model}: {'promoted' if code == 0 else 'not promoted'}")
 
 # -- 5. predict
 champion = mlflow.MlflowClient().get_model_version_by_alias("serct", "champion")

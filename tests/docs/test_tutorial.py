@@ -38,7 +38,8 @@ def test_the_tutorial_trains_compares_promotes_and_predicts(tmp_path: Path) -> N
         assert (workspace / name).read_bytes().startswith(b"\x89PNG")
 
     assert "mfcc_svm: promoted\n" in result.stdout
-    assert "cnn: refused by a gate\n" in result.stdout
+    assert "cnn: not promoted\n" in result.stdout
+    assert re.search(r"^refused: version \d+ \(cnn on demo_en\)", result.stderr, re.M)
     [line] = (workspace / "data" / "promotions.jsonl").read_text().splitlines()
     entry = json.loads(line)
     assert (entry["action"], entry["champion"]["name"]) == ("promote", "mfcc_svm")
