@@ -129,9 +129,7 @@ def inspect_recordings(
     return kept, sorted([*rejections, *doubled], key=lambda r: r.path)
 
 
-def _set_doubles_aside(
-    utterances: Iterable[Utterance],
-) -> tuple[list[Utterance], list[Rejection]]:
+def _set_doubles_aside(utterances: Iterable[Utterance]) -> tuple[list[Utterance], list[Rejection]]:
     """Keep the first of each recording; none if its copies carry different labels."""
     by_digest: dict[str, list[Utterance]] = defaultdict(list)
     for utterance in utterances:

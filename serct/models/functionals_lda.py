@@ -175,9 +175,7 @@ def _rhythm(is_voiced: Array) -> Array:
     seconds = len(is_voiced) * _HOP_S
     if not len(lengths):
         return np.zeros(4)
-    return np.array(
-        [is_voiced.mean(), len(lengths) / seconds, lengths.mean(), lengths.std()],
-    )
+    return np.array([is_voiced.mean(), len(lengths) / seconds, lengths.mean(), lengths.std()])
 
 
 def _modulation(bands: Array) -> Array:

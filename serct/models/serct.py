@@ -115,9 +115,7 @@ class Serct(nn.Module):
         num_frames = self.frontend.num_frames(num_samples)
         channels = self.frontend.num_channels
         self.projection = nn.Sequential(
-            nn.LayerNorm(channels),
-            nn.Linear(channels, params.width),
-            nn.LayerNorm(params.width),
+            nn.LayerNorm(channels), nn.Linear(channels, params.width), nn.LayerNorm(params.width)
         )
         positions = sinusoidal_positions(num_frames, params.width)
         self.register_buffer("positions", positions, persistent=False)

@@ -96,8 +96,7 @@ def _sample_rate(text: str | None) -> int:
     rate = int(text) if text and text.isascii() and text.isdigit() and len(text) < 9 else 0
     if not _MIN_RATE_HZ <= rate <= _MAX_RATE_HZ:
         raise _RefusedError(
-            _POLICY,
-            f"sample_rate is {str(text)[:20]}, expected {_MIN_RATE_HZ} to {_MAX_RATE_HZ}",
+            _POLICY, f"sample_rate is {str(text)[:20]}, expected {_MIN_RATE_HZ} to {_MAX_RATE_HZ}"
         )
     return rate
 

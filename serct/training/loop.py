@@ -195,11 +195,7 @@ def learning_rate(train: TrainParams, progress: float) -> float:
 
 
 def _train_epoch(
-    learner: Learner,
-    train: TrainParams,
-    seed: int,
-    epoch: int,
-    batches: DeviceBatches,
+    learner: Learner, train: TrainParams, seed: int, epoch: int, batches: DeviceBatches
 ) -> tuple[float, float, float]:
     """Train one epoch; return mean loss, accuracy and the last learning rate."""
     torch.manual_seed(seed * 1_000_003 + epoch + distributed.rank() * 1_000_000_007)

@@ -120,9 +120,7 @@ def mel_bands(num_bands: int, fft_size: int, sample_rate_hz: int) -> Tensor:
     highest = sample_rate_hz / 2
     mels = torch.linspace(_mel(_LOWEST_HZ), _mel(highest), num_bands + 2, dtype=torch.float64)
     corners = torch.where(
-        mels < _BREAK_MEL,
-        mels * _HERTZ_A_MEL,
-        _BREAK_HZ * (_LOG_STEP * (mels - _BREAK_MEL)).exp(),
+        mels < _BREAK_MEL, mels * _HERTZ_A_MEL, _BREAK_HZ * (_LOG_STEP * (mels - _BREAK_MEL)).exp()
     )
     hertz = torch.linspace(0, highest, fft_size // 2 + 1, dtype=torch.float64)
     rising = (hertz - corners[:-2, None]) / (corners[1:-1] - corners[:-2])[:, None]
