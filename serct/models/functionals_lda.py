@@ -126,13 +126,9 @@ class FunctionalsLda(FeatureClassifier):
         import librosa
 
         found = librosa.yin(
-            clip,
-            fmin=_LOWEST_PITCH_HZ,
-            fmax=_HIGHEST_PITCH_HZ,
-            sr=self._rate_hz,
-            frame_length=2 * round(_PITCH_WINDOW_S * self._rate_hz / 2),
-            hop_length=hop,
-        )
+            clip, fmin=_LOWEST_PITCH_HZ, fmax=_HIGHEST_PITCH_HZ, sr=self._rate_hz,
+            frame_length=2 * round(_PITCH_WINDOW_S * self._rate_hz / 2), hop_length=hop,
+        )  # fmt: skip
         hertz, energies = found[: len(energies)], energies[: len(found)]
         above, below = _PITCH_MARGIN_HZ
         is_voiced = (

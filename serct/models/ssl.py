@@ -59,14 +59,10 @@ class Ssl(nn.Module):
     ) -> None:
         """Build the head with random weights around the folder's encoder.
 
-        Args:
-            params: The architecture.
-            num_samples: N, the length of a row; any other is read as far as its clips go.
-            sample_rate_hz: Of the rows: 16,000.
-            num_emotions: K.
+        Rows of any length are read as far as their clips go, see `TorchParams.build`.
 
         Raises:
-            ParamsError: If the rate is another, or the folder holds no such encoder.
+            ParamsError: If the rate is not 16,000 Hz, or the folder holds no such encoder.
             BackendUnavailableError: If the package transformers is not installed.
         """
         super().__init__()
@@ -94,15 +90,7 @@ class Ssl(nn.Module):
         return self
 
     def forward(self, waveforms: Tensor, num_valid: Tensor) -> Tensor:
-        """Score waveforms.
-
-        Args:
-            waveforms: In [-1, 1], zero behind each clip. float32 [B, M]
-            num_valid: Samples of each that are not padding, 1..M. int64 [B]
-
-        Returns:
-            Logits. [B, K]
-        """
+        """Score waveforms, see `TorchParams.build`."""
         shortest = self._shortest()
         waveforms = nn.functional.pad(waveforms, (0, max(0, shortest - waveforms.shape[1])))
         steps = torch.arange(waveforms.shape[1], device=waveforms.device)
