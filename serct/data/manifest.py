@@ -112,13 +112,10 @@ def inspect_recordings(
         finally:
             on_progress()
         return replace(
-            utterance,
-            corpus=utterance.corpus or corpus,
-            language=utterance.language or language,
-            duration_s=round(recording.duration_s, 6),
-            sample_rate=recording.sample_rate,
+            utterance, corpus=utterance.corpus or corpus, language=utterance.language or language,
+            duration_s=round(recording.duration_s, 6), sample_rate=recording.sample_rate,
             sha256=recording.digest(),
-        )
+        )  # fmt: skip
 
     # Decoding and hashing release the interpreter lock, so threads use all cores.
     with ThreadPoolExecutor(num_threads()) as pool:

@@ -127,22 +127,15 @@ def write_shards(
         rates = [u.sample_rate for u in ordered]
         rate = plan.audio.sample_rate
         meta = ShardMeta(
-            corpus=plan.corpus,
-            language=common_language(u.language for u in ordered),
-            synthetic=plan.synthetic,
-            protocol=plan.protocol,
-            audio=plan.audio.model_dump(),
+            corpus=plan.corpus, language=common_language(u.language for u in ordered),
+            synthetic=plan.synthetic, protocol=plan.protocol, audio=plan.audio.model_dump(),
             sample_rate_hz=max(set(rates), key=rates.count) if rate == "native" else rate,
-            num_samples=plan.audio.num_samples,
-            pcm_scale=PCM_SCALE,
+            num_samples=plan.audio.num_samples, pcm_scale=PCM_SCALE,
             resampler=resampler_version(plan.audio.resampler),
-            emotions=in_table_order(row.label for row in index),
-            counts=_count(index),
-            rows_per_shard=size,
-            rejections=tuple(asdict(r) for r in rejections),
-            manifest_digest=manifest_digest(ordered),
-            digest=digest.hexdigest(),
-        )
+            emotions=in_table_order(row.label for row in index), counts=_count(index),
+            rows_per_shard=size, rejections=tuple(asdict(r) for r in rejections),
+            manifest_digest=manifest_digest(ordered), digest=digest.hexdigest(),
+        )  # fmt: skip
         (folder / "meta.json").write_text(json.dumps(meta.as_json(), indent=2) + "\n", "utf-8")
     return meta
 
@@ -183,19 +176,12 @@ def _write_shard(root: Path, plan: ShardPlan, block: Block) -> Shard:
         digest.update(row_digest)
         rows.append(
             IndexRow(
-                utterance=utterance.name,
-                corpus=utterance.corpus,
-                language=utterance.language,
-                speaker=utterance.speaker,
-                gender=utterance.gender,
-                text_id=utterance.text_id,
-                split=utterance.split,
-                label=utterance.emotion,
-                shard=-1,
-                row=len(rows),
+                utterance=utterance.name, corpus=utterance.corpus, language=utterance.language,
+                speaker=utterance.speaker, gender=utterance.gender, text_id=utterance.text_id,
+                split=utterance.split, label=utterance.emotion, shard=-1, row=len(rows),
                 num_valid_samples=num_valid,
             )
-        )
+        )  # fmt: skip
     if len(kept) < len(utterances):
         _rewrite(path, np.array(pcm[kept]))
     rejections = [result for result in results if isinstance(result, Rejection)]

@@ -104,15 +104,9 @@ async def predict_timeline(
     by_step = smooth(plan, by_window, audio.frames)
     steps = [_timed(model, each, *plan.step(number)) for number, each in enumerate(by_step)]
     return schemas.Timeline(
-        model=describe(model),
-        file=name,
-        duration_s=audio.duration_s,
-        speech_s=audio.speech_s,
-        window_s=window_s,
-        hop_s=hop_s,
-        segments=_merge(model, plan, by_step),
-        steps=steps,
-    )
+        model=describe(model), file=name, duration_s=audio.duration_s, speech_s=audio.speech_s,
+        window_s=window_s, hop_s=hop_s, segments=_merge(model, plan, by_step), steps=steps,
+    )  # fmt: skip
 
 
 def _merge(

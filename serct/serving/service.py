@@ -38,14 +38,10 @@ def create_service(settings: Settings) -> FastAPI:
     """Build the application; it loads its model when it starts."""
     metrics = ServiceMetrics()
     state = ServiceState(
-        settings,
-        ModelManager(settings),
-        Batcher(settings.limits.max_batch, metrics.batches.observe),
-        metrics,
-        VoiceActivity(),
-        anyio.CapacityLimiter(machine().num_cores or 1),
-        anyio.CapacityLimiter(1),
-    )
+        settings, ModelManager(settings),
+        Batcher(settings.limits.max_batch, metrics.batches.observe), metrics, VoiceActivity(),
+        anyio.CapacityLimiter(machine().num_cores or 1), anyio.CapacityLimiter(1),
+    )  # fmt: skip
     app = FastAPI(
         title="SERCT",
         version=__version__,

@@ -148,10 +148,7 @@ async def _send_prediction(
         (probabilities,) = await predict_waveforms(model, state.batcher, [(window, rate)])
     await socket.send_json(
         {
-            "type": kind,
-            "start_s": round(start_s, 3),
-            "end_s": round(end_s, 3),
-            **decide(model, probabilities).model_dump(),
-            "model": describe(model).model_dump(),
+            "type": kind, "start_s": round(start_s, 3), "end_s": round(end_s, 3),
+            **decide(model, probabilities).model_dump(), "model": describe(model).model_dump(),
         }
-    )
+    )  # fmt: skip
