@@ -56,10 +56,8 @@ def timeline_figure(
     shown = dict.fromkeys(segment["emotion"] for segment in segments)
     figure.legend(
         handles=[Patch(label=each.replace("_", " "), **_fill(styles[each])) for each in shown],
-        loc="outside upper center",
-        ncols=len(shown),
-        frameon=False,
-    )
+        loc="outside upper center", ncols=len(shown), frameon=False,
+    )  # fmt: skip
     top.set_yticks([])
     top.set_ylabel("emotion")
     # Minimum and maximum of each of 2,000 parts: a screen cannot show more.

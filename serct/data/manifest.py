@@ -24,7 +24,7 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 class Utterance:
     """The metadata of one recording: one row of a manifest.
 
-    A corpus' reader sets what the layout tells. `inspect_recordings` adds the rest, which needs the
+    A corpus' reader sets what the layout shows. `inspect_recordings` adds the rest, which needs the
     file itself, and `serct.data.splitting` the split.
 
     Attributes:

@@ -29,7 +29,7 @@ from serct.data.shards import IndexRow, ShardMeta
 from serct.emotions import in_table_order
 from serct.errors import AudioError
 from serct.runtime import atomic
-from serct.runtime.arrays import PCM_SCALE, Pcm
+from serct.runtime.arrays import PCM_SCALE
 from serct.runtime.machine import num_threads
 
 
@@ -183,16 +183,13 @@ def _write_shard(root: Path, plan: ShardPlan, block: Block) -> Shard:
             )
         )  # fmt: skip
     if len(kept) < len(utterances):
-        _rewrite(path, np.array(pcm[kept]))
+        # Close the gaps of rejected files; a shard that lost all its rows is removed.
+        remaining = np.array(pcm[kept])
+        path.unlink()
+        if kept:
+            np.save(path, remaining, allow_pickle=False)
     rejections = [result for result in results if isinstance(result, Rejection)]
     return Shard(rows, rejections, digest.digest())
-
-
-def _rewrite(path: Path, kept: Pcm) -> None:
-    """Close the gaps of rejected files; remove a shard that lost all its rows."""
-    path.unlink()
-    if len(kept):
-        np.save(path, kept, allow_pickle=False)
 
 
 def _write_index(path: Path, index: Sequence[IndexRow]) -> str:

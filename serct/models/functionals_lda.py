@@ -61,8 +61,8 @@ class FunctionalsLda(FeatureClassifier):
     Descriptors: log-mel energies, pitch, energy, spectral flux, centroid, roll-off and flatness, of
     the `neutral_clip`. Functionals: mean, spread, quantiles, range, and how they change from frame
     to frame; the courses of pitch and energy; voiced stretches and silences; the modulation of the
-    bands. Pitch is relative to the clip's own median, energy to its loudest frame: the height of a
-    voice depends on the speaker more than on the emotion.
+    bands. Pitch is relative to the clip's own median, energy to its loudest frame: how high a
+    speaker speaks depends on the speaker more than on the emotion.
 
     Linear discriminants give little weight to directions in which an emotion varies, in training
     above all from speaker to speaker; therefore they carry over to other speakers. Their covariance

@@ -100,8 +100,8 @@ class Ssl(nn.Module):
         centred = (waveforms - waveforms.sum(1, keepdim=True) / lengths) * is_valid
         variance = centred.square().sum(1, keepdim=True) / lengths
         # A clip too short for a frame gets one all the same, from the zeros behind it.
-        num_heard = num_valid.clamp(min=shortest)
-        mask = (steps < num_heard[:, None]).long() if self.takes_mask else None
+        num_read = num_valid.clamp(min=shortest)
+        mask = (steps < num_read[:, None]).long() if self.takes_mask else None
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.is_frozen):
             states = self.encoder(
                 centred * torch.rsqrt(variance + _EPSILON), mask, output_hidden_states=True
@@ -109,7 +109,7 @@ class Ssl(nn.Module):
         layers = torch.stack(states)  # [L, B, T, D]
         weights = self.layer_scores.softmax(dim=0)
         frames = (layers * weights[:, None, None, None]).sum(dim=0)
-        num_frames = self._num_frames(num_heard)
+        num_frames = self._num_frames(num_read)
         places = torch.arange(frames.shape[1], device=frames.device)
         is_frame = (places < num_frames[:, None])[..., None]
         logits: Tensor = self.head((frames * is_frame).sum(dim=1) / num_frames[:, None])

@@ -68,13 +68,11 @@ async def predict_files(
         rate = audio.sample_rate if expected.sample_rate == "native" else expected.sample_rate
         predictions.append(
             schemas.Prediction(
-                **decide(model, next(found) if audio.is_speech else None).model_dump(),
-                file=name,
+                **decide(model, next(found) if audio.is_speech else None).model_dump(), file=name,
                 duration_s=audio.duration_s,
-                heard_s=min(audio.duration_s, expected.num_samples / rate),
-                speech_s=audio.speech_s,
+                heard_s=min(audio.duration_s, expected.num_samples / rate), speech_s=audio.speech_s,
             )
-        )
+        )  # fmt: skip
     return schemas.Predictions(model=describe(model), predictions=predictions)
 
 

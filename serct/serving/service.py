@@ -43,11 +43,9 @@ def create_service(settings: Settings) -> FastAPI:
         anyio.CapacityLimiter(machine().num_cores or 1), anyio.CapacityLimiter(1),
     )  # fmt: skip
     app = FastAPI(
-        title="SERCT",
-        version=__version__,
-        description=_DESCRIPTION,
+        title="SERCT", version=__version__, description=_DESCRIPTION,
         lifespan=lambda app: _lifespan(state),
-    )
+    )  # fmt: skip
     app.add_middleware(RequestLimits, limits=settings.limits, metrics=metrics)
     app.add_exception_handler(AudioError, _respond_with(422))
     timeout = f"no result within {settings.limits.timeout_s:g} s"

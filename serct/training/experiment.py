@@ -80,12 +80,10 @@ def _train_and_track(params: Params, name: str, shards: Path, state: Path, out: 
 def _card(known: dict[str, Any], fitted: Fitted, calibration: Calibration) -> Card:
     best = fitted.best
     content = {
-        **known,
-        "num_parameters": fitted.num_parameters,
-        "best_epoch": fitted.best_epoch,
+        **known, "num_parameters": fitted.num_parameters, "best_epoch": fitted.best_epoch,
         "validation": {"loss": best.validation_loss, **best.validation},
         "calibration": calibration.model_dump(mode="json"),
-    }
+    }  # fmt: skip
     return Card.parse(json.dumps(content), "card.json")
 
 

@@ -39,13 +39,11 @@ class Tess(Corpus):
     num_utterances = 2800
     copies = Copies(
         (
-            "tess",
-            "TESS",
-            "TESS Toronto emotional speech set data",
+            "tess", "TESS", "TESS Toronto emotional speech set data",
             "TESS_Toronto_emotional_speech_set",
         ),
         max_bytes=1 << 30,
-    )
+    )  # fmt: skip
     checksums = "tess"
 
     def fetch(self, destination: Path, search: Search) -> str:

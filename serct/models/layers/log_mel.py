@@ -83,15 +83,11 @@ class LogMel(nn.Module):
             num_frames = -(-waveforms.shape[1] // self.hop)
             before = (self.fft_size - self.hop) // 2
             behind = (num_frames - 1) * self.hop + self.fft_size - before - waveforms.shape[1]
+            padded, window = functional.pad(waveforms, (before, behind)), self.get_buffer("window")
             spectra = torch.stft(
-                functional.pad(waveforms, (before, behind)),
-                self.fft_size,
-                self.hop,
-                len(self.get_buffer("window")),
-                self.get_buffer("window"),
-                center=False,
-                return_complex=True,
-            )  # [B, F, T]
+                padded, self.fft_size, self.hop, len(window), window,
+                center=False, return_complex=True,
+            )  # [B, F, T]  # fmt: skip
             power = spectra.real.square() + spectra.imag.square()
             energies = self.get_buffer("bands") @ power  # [B, C, T]
             valid = self.num_frames(num_valid)[:, None, None]
