@@ -33,11 +33,9 @@ class Client:
     def predict(self, name: str, content: bytes, version: str | None = None) -> dict[str, Any]:
         """Predict the emotion of one file."""
         found: dict[str, Any] = self._request(
-            "POST",
-            "/v1/predict",
-            files={"files": (name, content)},
+            "POST", "/v1/predict", files={"files": (name, content)},
             params={"version": version} if version else {},
-        ).json()
+        ).json()  # fmt: skip
         return found
 
     def segments(self, name: str, content: bytes, version: str | None = None) -> dict[str, Any]:

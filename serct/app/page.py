@@ -129,15 +129,13 @@ def _show(client: Client, name: str, content: bytes, other: str | None) -> None:
         st.dataframe(
             [
                 {
-                    "from, s": each["start_s"],
-                    "to, s": each["end_s"],
-                    "emotion": each["emotion"],
+                    "from, s": each["start_s"], "to, s": each["end_s"], "emotion": each["emotion"],
                     "probability": each["confidence"],
                 }
                 for each in timeline["segments"]
             ],
             hide_index=True,
-        )
+        )  # fmt: skip
 
 
 def _show_prediction(response: dict[str, Any]) -> None:

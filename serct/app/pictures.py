@@ -17,14 +17,9 @@ from serct.runtime.arrays import Floats
 
 # Each emotion has its own hatch as well as its own colour, for readers who see no colours.
 _STYLES = (
-    ("#2f7de1", ""),
-    ("#d9730d", "//"),
-    ("#1a9850", "\\\\"),
-    ("#9b5de5", "xx"),
-    ("#e0457b", ".."),
-    ("#0e9aa7", "--"),
-    ("#a98600", "++"),
-)
+    ("#2f7de1", ""), ("#d9730d", "//"), ("#1a9850", "\\\\"), ("#9b5de5", "xx"), ("#e0457b", ".."),
+    ("#0e9aa7", "--"), ("#a98600", "++"),
+)  # fmt: skip
 _MAX_HZ = 8000
 _MIN_POWER = 1e-12
 _OTHERS = {"uncertain": ("#9aa0a8", "oo"), "no_speech": ("#eceef1", "")}
@@ -61,10 +56,8 @@ def timeline_figure(
     shown = dict.fromkeys(segment["emotion"] for segment in segments)
     figure.legend(
         handles=[Patch(label=each.replace("_", " "), **_fill(styles[each])) for each in shown],
-        loc="outside upper center",
-        ncols=len(shown),
-        frameon=False,
-    )
+        loc="outside upper center", ncols=len(shown), frameon=False,
+    )  # fmt: skip
     top.set_yticks([])
     top.set_ylabel("emotion")
     # Minimum and maximum of each of 2,000 parts: a screen cannot show more.
@@ -79,12 +72,9 @@ def timeline_figure(
     )
     low = hertz <= _MAX_HZ
     bottom.imshow(
-        10 * np.log10(np.maximum(power[low], _MIN_POWER)),
-        origin="lower",
-        aspect="auto",
-        cmap="magma",
-        extent=(0, moments[-1] + moments[0], 0, hertz[low][-1]),
-    )
+        10 * np.log10(np.maximum(power[low], _MIN_POWER)), origin="lower", aspect="auto",
+        cmap="magma", extent=(0, moments[-1] + moments[0], 0, hertz[low][-1]),
+    )  # fmt: skip
     bottom.set_ylabel("Hz")
     bottom.set_xlabel("seconds")
     bottom.set_xlim(0, len(waveform) / rate_hz)

@@ -13,15 +13,7 @@ from typing import Annotated, Any, Generic, Literal, Self, TypeVar, overload
 from pydantic import Field, JsonValue, model_validator
 
 from serct.config.search import SearchParams
-from serct.config.section import (
-    Name,
-    Positive,
-    PositiveInt,
-    Probability,
-    Section,
-    merge,
-    validate,
-)
+from serct.config.section import Name, Positive, PositiveInt, Probability, Section, merge, validate
 from serct.config.serving import ServingParams
 from serct.errors import ParamsError
 

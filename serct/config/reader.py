@@ -1,4 +1,4 @@
-"""Read params.yaml and profiles: the only code that knows their file format."""
+"""Read params.yaml and profiles: the only code that depends on their file format."""
 
 import re
 from pathlib import Path

@@ -68,14 +68,9 @@ def extract(
                 target.parent.mkdir(parents=True, exist_ok=True)
                 num_written += _copy(archive, member, target, max_bytes - num_written)
         except (
-            zipfile.BadZipFile,
-            tarfile.TarError,
-            gzip.BadGzipFile,
-            zlib.error,
-            LZMAError,
-            EOFError,
-            NotImplementedError,
-        ) as error:
+            zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, LZMAError,
+            EOFError, NotImplementedError,
+        ) as error:  # fmt: skip
             raise DownloadError(f"{archive}: damaged or unreadable archive ({error})") from error
 
 

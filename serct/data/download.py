@@ -27,12 +27,10 @@ _LONGEST_PAUSE_S = 60.0
 # A later request may succeed after these; any other refusal is final.
 _PASSING_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 _PERMANENT = (
-    requests.exceptions.InvalidSchema,
-    requests.exceptions.InvalidURL,
-    requests.exceptions.MissingSchema,
-    requests.exceptions.SSLError,
+    requests.exceptions.InvalidSchema, requests.exceptions.InvalidURL,
+    requests.exceptions.MissingSchema, requests.exceptions.SSLError,
     requests.exceptions.TooManyRedirects,
-)
+)  # fmt: skip
 
 
 @contextmanager

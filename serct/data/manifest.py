@@ -24,7 +24,7 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 class Utterance:
     """The metadata of one recording: one row of a manifest.
 
-    A corpus' reader sets what the layout tells. `inspect_recordings` adds the rest, which needs the
+    A corpus' reader sets what the layout shows. `inspect_recordings` adds the rest, which needs the
     file itself, and `serct.data.splitting` the split.
 
     Attributes:
@@ -112,13 +112,10 @@ def inspect_recordings(
         finally:
             on_progress()
         return replace(
-            utterance,
-            corpus=utterance.corpus or corpus,
-            language=utterance.language or language,
-            duration_s=round(recording.duration_s, 6),
-            sample_rate=recording.sample_rate,
+            utterance, corpus=utterance.corpus or corpus, language=utterance.language or language,
+            duration_s=round(recording.duration_s, 6), sample_rate=recording.sample_rate,
             sha256=recording.digest(),
-        )
+        )  # fmt: skip
 
     # Decoding and hashing release the interpreter lock, so threads use all cores.
     with ThreadPoolExecutor(num_threads()) as pool:
@@ -129,9 +126,7 @@ def inspect_recordings(
     return kept, sorted([*rejections, *doubled], key=lambda r: r.path)
 
 
-def _set_doubles_aside(
-    utterances: Iterable[Utterance],
-) -> tuple[list[Utterance], list[Rejection]]:
+def _set_doubles_aside(utterances: Iterable[Utterance]) -> tuple[list[Utterance], list[Rejection]]:
     """Keep the first of each recording; none if its copies carry different labels."""
     by_digest: dict[str, list[Utterance]] = defaultdict(list)
     for utterance in utterances:

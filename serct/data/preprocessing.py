@@ -29,7 +29,7 @@ from serct.data.shards import IndexRow, ShardMeta
 from serct.emotions import in_table_order
 from serct.errors import AudioError
 from serct.runtime import atomic
-from serct.runtime.arrays import PCM_SCALE, Pcm
+from serct.runtime.arrays import PCM_SCALE
 from serct.runtime.machine import num_threads
 
 
@@ -127,22 +127,15 @@ def write_shards(
         rates = [u.sample_rate for u in ordered]
         rate = plan.audio.sample_rate
         meta = ShardMeta(
-            corpus=plan.corpus,
-            language=common_language(u.language for u in ordered),
-            synthetic=plan.synthetic,
-            protocol=plan.protocol,
-            audio=plan.audio.model_dump(),
+            corpus=plan.corpus, language=common_language(u.language for u in ordered),
+            synthetic=plan.synthetic, protocol=plan.protocol, audio=plan.audio.model_dump(),
             sample_rate_hz=max(set(rates), key=rates.count) if rate == "native" else rate,
-            num_samples=plan.audio.num_samples,
-            pcm_scale=PCM_SCALE,
+            num_samples=plan.audio.num_samples, pcm_scale=PCM_SCALE,
             resampler=resampler_version(plan.audio.resampler),
-            emotions=in_table_order(row.label for row in index),
-            counts=_count(index),
-            rows_per_shard=size,
-            rejections=tuple(asdict(r) for r in rejections),
-            manifest_digest=manifest_digest(ordered),
-            digest=digest.hexdigest(),
-        )
+            emotions=in_table_order(row.label for row in index), counts=_count(index),
+            rows_per_shard=size, rejections=tuple(asdict(r) for r in rejections),
+            manifest_digest=manifest_digest(ordered), digest=digest.hexdigest(),
+        )  # fmt: skip
         (folder / "meta.json").write_text(json.dumps(meta.as_json(), indent=2) + "\n", "utf-8")
     return meta
 
@@ -183,30 +176,20 @@ def _write_shard(root: Path, plan: ShardPlan, block: Block) -> Shard:
         digest.update(row_digest)
         rows.append(
             IndexRow(
-                utterance=utterance.name,
-                corpus=utterance.corpus,
-                language=utterance.language,
-                speaker=utterance.speaker,
-                gender=utterance.gender,
-                text_id=utterance.text_id,
-                split=utterance.split,
-                label=utterance.emotion,
-                shard=-1,
-                row=len(rows),
+                utterance=utterance.name, corpus=utterance.corpus, language=utterance.language,
+                speaker=utterance.speaker, gender=utterance.gender, text_id=utterance.text_id,
+                split=utterance.split, label=utterance.emotion, shard=-1, row=len(rows),
                 num_valid_samples=num_valid,
             )
-        )
+        )  # fmt: skip
     if len(kept) < len(utterances):
-        _rewrite(path, np.array(pcm[kept]))
+        # Close the gaps of rejected files; a shard that lost all its rows is removed.
+        remaining = np.array(pcm[kept])
+        path.unlink()
+        if kept:
+            np.save(path, remaining, allow_pickle=False)
     rejections = [result for result in results if isinstance(result, Rejection)]
     return Shard(rows, rejections, digest.digest())
-
-
-def _rewrite(path: Path, kept: Pcm) -> None:
-    """Close the gaps of rejected files; remove a shard that lost all its rows."""
-    path.unlink()
-    if len(kept):
-        np.save(path, kept, allow_pickle=False)
 
 
 def _write_index(path: Path, index: Sequence[IndexRow]) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,8 @@ from serct.emotions import in_table_order
 from serct.errors import SerctError, ShardError
 from serct.runtime.arrays import PCM_SCALE, Floats, Integers, Pcm
 
+Waves = TypeVar("Waves")
+Numbers = TypeVar("Numbers")
 # The columns of index.csv that are numbers.
 _NUMBERS = ("shard", "row", "num_valid_samples")
 
@@ -84,8 +86,8 @@ def read_meta(folder: Path) -> ShardMeta:
 
 
 @dataclass(frozen=True, eq=False)
-class Batch:
-    """Waveforms and labels for a model.
+class Batch(Generic[Waves, Numbers]):
+    """Waveforms and labels for a model, as arrays, or as tensors on a device.
 
     Attributes:
         waveforms: In [-1, 1), with zeros after each. float32 [B, M]
@@ -93,9 +95,9 @@ class Batch:
         labels: Class numbers. int64 [B]
     """
 
-    waveforms: Floats
-    num_valid: Integers
-    labels: Integers
+    waveforms: Waves
+    num_valid: Numbers
+    labels: Numbers
 
 
 class ShardDataset:
@@ -144,7 +146,7 @@ class ShardDataset:
 
     def batch(
         self, indices: Sequence[int] | npt.NDArray[np.integer[Any]], num_samples: int | None = None
-    ) -> Batch:
+    ) -> Batch[Floats, Integers]:
         """Return rows by their positions in this dataset.
 
         Args:

@@ -18,12 +18,9 @@ from serct.errors import ManifestError, list_problems
 # What the test part must not share with the rest. Validation is cut by the first of these of which
 # the rest has several.
 _DISJOINT: dict[str, tuple[str, ...]] = {
-    "random": (),
-    "speaker": ("speaker",),
-    "text": ("text",),
-    "speaker_text": ("speaker", "text"),
+    "random": (), "speaker": ("speaker",), "text": ("text",), "speaker_text": ("speaker", "text"),
     "corpus": ("corpus",),
-}
+}  # fmt: skip
 
 
 def split_utterances(

@@ -66,9 +66,7 @@ def calibrate(
 
 
 def choose_temperature(
-    logits: npt.NDArray[np.float64],
-    labels: npt.NDArray[np.int64],
-    bounds: tuple[float, float],
+    logits: npt.NDArray[np.float64], labels: npt.NDArray[np.int64], bounds: tuple[float, float]
 ) -> float:
     """Return the temperature over which logits give the labels the highest likelihood.
 

@@ -47,17 +47,7 @@ class Cnn(nn.Module):
     def __init__(
         self, params: CnnParams, num_samples: int, sample_rate_hz: int, num_emotions: int
     ) -> None:
-        """Build the model with random weights.
-
-        Args:
-            params: The architecture.
-            num_samples: N, the length of a row. Longer ones work too: any gives P steps.
-            sample_rate_hz: Not used; the layers count samples.
-            num_emotions: K.
-
-        Raises:
-            ParamsError: If pooling leaves nothing of ``num_samples``.
-        """
+        """See `TorchParams.build`; layers count samples, and rows of any length give P steps."""
         super().__init__()
         check_pooling(num_samples, params.pool, len(params.channels))
         self.num_samples = num_samples
@@ -85,16 +75,7 @@ class Cnn(nn.Module):
         )
 
     def forward(self, waveforms: Tensor, num_valid: Tensor) -> Tensor:
-        """Score waveforms.
-
-        Args:
-            waveforms: In [-1, 1], zero behind each clip; understood to go on with zeros, if
-                shorter than N. float32 [B, M]
-            num_valid: Not read: this baseline takes padding as sound, as published. int64 [B]
-
-        Returns:
-            Logits. [B, K]
-        """
+        """Score waveforms, see `TorchParams.build`; padding is taken as sound, as published."""
         missing = max(0, self.num_samples - waveforms.shape[1])
         logits: Tensor = self.head(self.stages(functional.pad(waveforms, (0, missing))[:, None]))
         return logits

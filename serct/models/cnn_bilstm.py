@@ -44,17 +44,7 @@ class CnnBilstm(nn.Module):
     def __init__(
         self, params: CnnBilstmParams, num_samples: int, sample_rate_hz: int, num_emotions: int
     ) -> None:
-        """Build the model with random weights.
-
-        Args:
-            params: The architecture.
-            num_samples: N, the length of a row; longer ones work too.
-            sample_rate_hz: Not used; the layers count samples.
-            num_emotions: K.
-
-        Raises:
-            ParamsError: If pooling leaves nothing of ``num_samples``.
-        """
+        """See `TorchParams.build`; the layers count samples."""
         super().__init__()
         check_pooling(num_samples, params.pool, len(params.channels))
         self.num_samples = num_samples
@@ -71,16 +61,7 @@ class CnnBilstm(nn.Module):
         )
 
     def forward(self, waveforms: Tensor, num_valid: Tensor) -> Tensor:
-        """Score waveforms.
-
-        Args:
-            waveforms: In [-1, 1], zero behind each clip; understood to go on with zeros, if
-                shorter than N. float32 [B, M]
-            num_valid: Samples of each that are not padding, 1..N. int64 [B]
-
-        Returns:
-            Logits. [B, K]
-        """
+        """Score waveforms, see `TorchParams.build`."""
         # What pooling leaves one step of.
         missing = self.pool ** len(self.convolutions) - waveforms.shape[1]
         waveforms = functional.pad(waveforms, (0, max(missing, 0)))

@@ -61,8 +61,8 @@ class FunctionalsLda(FeatureClassifier):
     Descriptors: log-mel energies, pitch, energy, spectral flux, centroid, roll-off and flatness, of
     the `neutral_clip`. Functionals: mean, spread, quantiles, range, and how they change from frame
     to frame; the courses of pitch and energy; voiced stretches and silences; the modulation of the
-    bands. Pitch is relative to the clip's own median, energy to its loudest frame: the height of a
-    voice depends on the speaker more than on the emotion.
+    bands. Pitch is relative to the clip's own median, energy to its loudest frame: how high a
+    speaker speaks depends on the speaker more than on the emotion.
 
     Linear discriminants give little weight to directions in which an emotion varies, in training
     above all from speaker to speaker; therefore they carry over to other speakers. Their covariance
@@ -126,13 +126,9 @@ class FunctionalsLda(FeatureClassifier):
         import librosa
 
         found = librosa.yin(
-            clip,
-            fmin=_LOWEST_PITCH_HZ,
-            fmax=_HIGHEST_PITCH_HZ,
-            sr=self._rate_hz,
-            frame_length=2 * round(_PITCH_WINDOW_S * self._rate_hz / 2),
-            hop_length=hop,
-        )
+            clip, fmin=_LOWEST_PITCH_HZ, fmax=_HIGHEST_PITCH_HZ, sr=self._rate_hz,
+            frame_length=2 * round(_PITCH_WINDOW_S * self._rate_hz / 2), hop_length=hop,
+        )  # fmt: skip
         hertz, energies = found[: len(energies)], energies[: len(found)]
         above, below = _PITCH_MARGIN_HZ
         is_voiced = (
@@ -175,9 +171,7 @@ def _rhythm(is_voiced: Array) -> Array:
     seconds = len(is_voiced) * _HOP_S
     if not len(lengths):
         return np.zeros(4)
-    return np.array(
-        [is_voiced.mean(), len(lengths) / seconds, lengths.mean(), lengths.std()],
-    )
+    return np.array([is_voiced.mean(), len(lengths) / seconds, lengths.mean(), lengths.std()])
 
 
 def _modulation(bands: Array) -> Array:

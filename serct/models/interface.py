@@ -69,10 +69,12 @@ class TorchParams(_ModelSection):
     def build(self, num_samples: int, sample_rate_hz: int, num_emotions: int) -> "nn.Module":
         """Return the model with random weights, drawn from torch's global generator.
 
-        It takes ``(waveforms [B, M], num_valid [B])`` and returns logits ``[B, K]``.
+        It takes ``waveforms``, float32 [B, M] in [-1, 1], zero behind each clip, and understood to
+        go on with zeros if shorter than N; and ``num_valid``, int64 [B], the samples of each that
+        are not padding, 1..M. It returns logits, [B, K].
 
         Args:
-            num_samples: N, the length of a row.
+            num_samples: N, the length of a row; longer ones work too.
             sample_rate_hz: Of the rows.
             num_emotions: K.
 

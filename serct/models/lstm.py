@@ -40,14 +40,7 @@ class Lstm(nn.Module):
     def __init__(
         self, params: LstmParams, num_samples: int, sample_rate_hz: int, num_emotions: int
     ) -> None:
-        """Build the model with random weights.
-
-        Args:
-            params: The architecture.
-            num_samples: N, the length of a row; longer ones work too.
-            sample_rate_hz: Not used; frames count samples.
-            num_emotions: K.
-        """
+        """See `TorchParams.build`; frames count samples."""
         super().__init__()
         self.num_samples = num_samples
         self.frame_samples = params.frame_samples
@@ -63,16 +56,7 @@ class Lstm(nn.Module):
         self.head = nn.Linear(params.hidden, num_emotions)
 
     def forward(self, waveforms: Tensor, num_valid: Tensor) -> Tensor:
-        """Score waveforms.
-
-        Args:
-            waveforms: In [-1, 1], zero behind each clip; understood to go on with zeros, if
-                shorter than N. float32 [B, M]
-            num_valid: Samples of each that are not padding, 1..N. int64 [B]
-
-        Returns:
-            Logits. [B, K]
-        """
+        """Score waveforms, see `TorchParams.build`."""
         samples = silence_padding(self.level(waveforms[:, None]), num_valid)[:, 0]
         missing = -samples.shape[1] % self.frame_samples
         frames = functional.pad(samples, (0, missing)).view(len(samples), -1, self.frame_samples)

@@ -72,26 +72,16 @@ class MelConformer(nn.Module):
     def __init__(
         self, params: MelConformerParams, num_samples: int, sample_rate_hz: int, num_emotions: int
     ) -> None:
-        """Build the model with random weights.
-
-        Args:
-            params: The architecture.
-            num_samples: N, the length of a row; any other is read as far as its clips go.
-            sample_rate_hz: Of the rows.
-            num_emotions: K.
+        """See `TorchParams.build`; rows of any length are read as far as their clips go.
 
         Raises:
             ParamsError: If the sample rate is too low for the spectrogram's bands.
         """
         super().__init__()
         self.spectrogram = LogMel(
-            params.num_mels,
-            params.window_ms,
-            params.hop_ms,
-            params.noise_floor_db,
-            params.remove_average,
-            sample_rate_hz,
-        )
+            params.num_mels, params.window_ms, params.hop_ms, params.noise_floor_db,
+            params.remove_average, sample_rate_hz,
+        )  # fmt: skip
         bands = self.spectrogram.get_buffer("bands")
         if bool((bands.sum(dim=1) == 0).any()):
             raise ParamsError(
@@ -124,15 +114,7 @@ class MelConformer(nn.Module):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, waveforms: Tensor, num_valid: Tensor) -> Tensor:
-        """Score waveforms.
-
-        Args:
-            waveforms: In [-1, 1], zero behind each clip. float32 [B, M]
-            num_valid: Samples of each that are not padding, 1..M. int64 [B]
-
-        Returns:
-            Logits. [B, K]
-        """
+        """Score waveforms, see `TorchParams.build`."""
         num_valid = without_zeros_behind(waveforms, num_valid)
         features = self.spectrogram(waveforms, num_valid)
         num_frames = self.spectrogram.num_frames(num_valid)

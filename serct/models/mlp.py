@@ -56,13 +56,9 @@ class Mlp(ClassicalModel):
         self._epochs = train.epochs
         self._batch_size = train.batch_size
         self._estimator = MLPClassifier(
-            hidden_layer_sizes=params.hidden,
-            alpha=train.weight_decay,
-            batch_size=train.batch_size,
-            learning_rate_init=train.learning_rate,
-            max_iter=train.epochs,
-            random_state=seed,
-        )
+            hidden_layer_sizes=params.hidden, alpha=train.weight_decay, batch_size=train.batch_size,
+            learning_rate_init=train.learning_rate, max_iter=train.epochs, random_state=seed,
+        )  # fmt: skip
         self._scale = np.float32(1.0)
 
     def extract_features(self, waveforms: Floats, on_progress: Progress | None = None) -> Array:

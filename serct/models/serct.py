@@ -88,18 +88,7 @@ class Serct(nn.Module):
     def __init__(
         self, params: SerctParams, num_samples: int, sample_rate_hz: int, num_emotions: int
     ) -> None:
-        """Build the model with random weights.
-
-        Args:
-            params: The architecture.
-            num_samples: N, the length of a row. Longer ones work too, but the windows' first
-                half-widths are right, in ms, for this one.
-            sample_rate_hz: Of those rows.
-            num_emotions: K.
-
-        Raises:
-            ParamsError: If ``num_samples`` is too short for a single frame.
-        """
+        """See `TorchParams.build`; the first half-widths are right, in ms, for rows of N."""
         super().__init__()
         self.mask_padding = params.mask_padding
         self.neutral = (
@@ -115,35 +104,21 @@ class Serct(nn.Module):
         num_frames = self.frontend.num_frames(num_samples)
         channels = self.frontend.num_channels
         self.projection = nn.Sequential(
-            nn.LayerNorm(channels),
-            nn.Linear(channels, params.width),
-            nn.LayerNorm(params.width),
+            nn.LayerNorm(channels), nn.Linear(channels, params.width), nn.LayerNorm(params.width)
         )
         positions = sinusoidal_positions(num_frames, params.width)
         self.register_buffer("positions", positions, persistent=False)
         half_widths = spread_half_widths(
-            params.num_heads,
-            params.half_width_min_ms,
-            params.half_width_max_ms,
-            frame_ms=1000 * self.frontend.hop_samples / sample_rate_hz,
-            num_frames=num_frames,
-        )
+            params.num_heads, params.half_width_min_ms, params.half_width_max_ms,
+            frame_ms=1000 * self.frontend.hop_samples / sample_rate_hz, num_frames=num_frames,
+        )  # fmt: skip
         self.blocks = nn.ModuleList(Block(params, half_widths) for _ in range(params.num_layers))
         self.classifier = _classifier(
             params.width, params.classifier_widths, num_emotions, params.dropout
         )
 
     def forward(self, waveforms: Tensor, num_valid: Tensor) -> Tensor:
-        """Score waveforms.
-
-        Args:
-            waveforms: In [-1, 1], zero behind each clip; understood to go on with zeros, if
-                shorter than N. float32 [B, M]
-            num_valid: Samples of each that are not padding, 1..M. int64 [B]
-
-        Returns:
-            Logits. [B, K]
-        """
+        """Score waveforms, see `TorchParams.build`."""
         if self.neutral is not None:
             num_valid = without_zeros_behind(waveforms, num_valid)
             waveforms = self.neutral(waveforms, num_valid)

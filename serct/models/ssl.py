@@ -59,14 +59,10 @@ class Ssl(nn.Module):
     ) -> None:
         """Build the head with random weights around the folder's encoder.
 
-        Args:
-            params: The architecture.
-            num_samples: N, the length of a row; any other is read as far as its clips go.
-            sample_rate_hz: Of the rows: 16,000.
-            num_emotions: K.
+        Rows of any length are read as far as their clips go, see `TorchParams.build`.
 
         Raises:
-            ParamsError: If the rate is another, or the folder holds no such encoder.
+            ParamsError: If the rate is not 16,000 Hz, or the folder holds no such encoder.
             BackendUnavailableError: If the package transformers is not installed.
         """
         super().__init__()
@@ -94,15 +90,7 @@ class Ssl(nn.Module):
         return self
 
     def forward(self, waveforms: Tensor, num_valid: Tensor) -> Tensor:
-        """Score waveforms.
-
-        Args:
-            waveforms: In [-1, 1], zero behind each clip. float32 [B, M]
-            num_valid: Samples of each that are not padding, 1..M. int64 [B]
-
-        Returns:
-            Logits. [B, K]
-        """
+        """Score waveforms, see `TorchParams.build`."""
         shortest = self._shortest()
         waveforms = nn.functional.pad(waveforms, (0, max(0, shortest - waveforms.shape[1])))
         steps = torch.arange(waveforms.shape[1], device=waveforms.device)
@@ -112,8 +100,8 @@ class Ssl(nn.Module):
         centred = (waveforms - waveforms.sum(1, keepdim=True) / lengths) * is_valid
         variance = centred.square().sum(1, keepdim=True) / lengths
         # A clip too short for a frame gets one all the same, from the zeros behind it.
-        num_heard = num_valid.clamp(min=shortest)
-        mask = (steps < num_heard[:, None]).long() if self.takes_mask else None
+        num_read = num_valid.clamp(min=shortest)
+        mask = (steps < num_read[:, None]).long() if self.takes_mask else None
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.is_frozen):
             states = self.encoder(
                 centred * torch.rsqrt(variance + _EPSILON), mask, output_hidden_states=True
@@ -121,7 +109,7 @@ class Ssl(nn.Module):
         layers = torch.stack(states)  # [L, B, T, D]
         weights = self.layer_scores.softmax(dim=0)
         frames = (layers * weights[:, None, None, None]).sum(dim=0)
-        num_frames = self._num_frames(num_heard)
+        num_frames = self._num_frames(num_read)
         places = torch.arange(frames.shape[1], device=frames.device)
         is_frame = (places < num_frames[:, None])[..., None]
         logits: Tensor = self.head((frames * is_frame).sum(dim=1) / num_frames[:, None])

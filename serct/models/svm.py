@@ -117,11 +117,6 @@ class Svm(ClassicalModel):
         total = sum(int(array.size) for array in arrays)
         return total - self._tensors["columns"].size - 1
 
-    @property
-    def loss_curve(self) -> tuple[float, ...]:
-        """Empty: there are no epochs."""
-        return ()
-
     def state(self) -> ClassicalState:
         """See `ClassicalModel.state`."""
         return ClassicalState(self._machine, self._tensors)

@@ -18,12 +18,9 @@ class ServiceMetrics:
             "serct_requests", "Finished requests.", ("route", "status"), registry=own
         )
         self.seconds = Histogram(
-            "serct_request_seconds",
-            "Time from a request to the end of its response.",
-            ("route",),
-            buckets=_SECONDS,
-            registry=own,
-        )
+            "serct_request_seconds", "Time from a request to the end of its response.", ("route",),
+            buckets=_SECONDS, registry=own,
+        )  # fmt: skip
         self.batches = Histogram(
             "serct_batch_clips", "Clips predicted in one batch.", buckets=_CLIPS, registry=own
         )

@@ -68,13 +68,11 @@ async def predict_files(
         rate = audio.sample_rate if expected.sample_rate == "native" else expected.sample_rate
         predictions.append(
             schemas.Prediction(
-                **decide(model, next(found) if audio.is_speech else None).model_dump(),
-                file=name,
+                **decide(model, next(found) if audio.is_speech else None).model_dump(), file=name,
                 duration_s=audio.duration_s,
-                heard_s=min(audio.duration_s, expected.num_samples / rate),
-                speech_s=audio.speech_s,
+                heard_s=min(audio.duration_s, expected.num_samples / rate), speech_s=audio.speech_s,
             )
-        )
+        )  # fmt: skip
     return schemas.Predictions(model=describe(model), predictions=predictions)
 
 
@@ -104,15 +102,9 @@ async def predict_timeline(
     by_step = smooth(plan, by_window, audio.frames)
     steps = [_timed(model, each, *plan.step(number)) for number, each in enumerate(by_step)]
     return schemas.Timeline(
-        model=describe(model),
-        file=name,
-        duration_s=audio.duration_s,
-        speech_s=audio.speech_s,
-        window_s=window_s,
-        hop_s=hop_s,
-        segments=_merge(model, plan, by_step),
-        steps=steps,
-    )
+        model=describe(model), file=name, duration_s=audio.duration_s, speech_s=audio.speech_s,
+        window_s=window_s, hop_s=hop_s, segments=_merge(model, plan, by_step), steps=steps,
+    )  # fmt: skip
 
 
 def _merge(

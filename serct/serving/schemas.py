@@ -5,12 +5,8 @@ from pydantic.config import JsonDict
 
 _PROBABILITIES: JsonDict = {"angry": 0.02, "happy": 0.91, "neutral": 0.04, "sad": 0.03}
 _MODEL: JsonDict = {
-    "name": "serct",
-    "version": "3",
-    "corpus": "tess",
-    "language": "en",
-    "synthetic": False,
-}
+    "name": "serct", "version": "3", "corpus": "tess", "language": "en", "synthetic": False,
+}  # fmt: skip
 
 
 class Model(BaseModel):
@@ -55,18 +51,14 @@ class Predictions(BaseModel):
                 "model": _MODEL,
                 "predictions": [
                     {
-                        "file": "hello.wav",
-                        "emotion": "happy",
-                        "confidence": 0.91,
-                        "probabilities": _PROBABILITIES,
-                        "duration_s": 2.1,
-                        "heard_s": 2.1,
+                        "file": "hello.wav", "emotion": "happy", "confidence": 0.91,
+                        "probabilities": _PROBABILITIES, "duration_s": 2.1, "heard_s": 2.1,
                         "speech_s": 1.8,
                     }
                 ],
             }
         }
-    )
+    )  # fmt: skip
 
     model: Model
     predictions: list[Prediction]

@@ -38,20 +38,14 @@ def create_service(settings: Settings) -> FastAPI:
     """Build the application; it loads its model when it starts."""
     metrics = ServiceMetrics()
     state = ServiceState(
-        settings,
-        ModelManager(settings),
-        Batcher(settings.limits.max_batch, metrics.batches.observe),
-        metrics,
-        VoiceActivity(),
-        anyio.CapacityLimiter(machine().num_cores or 1),
-        anyio.CapacityLimiter(1),
-    )
+        settings, ModelManager(settings),
+        Batcher(settings.limits.max_batch, metrics.batches.observe), metrics, VoiceActivity(),
+        anyio.CapacityLimiter(machine().num_cores or 1), anyio.CapacityLimiter(1),
+    )  # fmt: skip
     app = FastAPI(
-        title="SERCT",
-        version=__version__,
-        description=_DESCRIPTION,
+        title="SERCT", version=__version__, description=_DESCRIPTION,
         lifespan=lambda app: _lifespan(state),
-    )
+    )  # fmt: skip
     app.add_middleware(RequestLimits, limits=settings.limits, metrics=metrics)
     app.add_exception_handler(AudioError, _respond_with(422))
     timeout = f"no result within {settings.limits.timeout_s:g} s"

@@ -56,9 +56,7 @@ def mean_probabilities(each: Sequence[EmotionProbabilities]) -> EmotionProbabili
 
 
 def smooth(
-    plan: Plan,
-    by_window: Sequence[EmotionProbabilities | None],
-    frames: npt.NDArray[np.bool_],
+    plan: Plan, by_window: Sequence[EmotionProbabilities | None], frames: npt.NDArray[np.bool_]
 ) -> list[EmotionProbabilities | None]:
     """Compute the mean of the windows over each step.
 

@@ -12,18 +12,68 @@ from contextlib import suppress
 from typing import Literal
 
 import anyio
+import numpy as np
 from fastapi import HTTPException, WebSocket, WebSocketDisconnect
 
 from serct.errors import SerctError
 from serct.inference.voice_activity import is_speech
+from serct.runtime.arrays import PCM_SCALE, Floats
 from serct.serving.limits import RETRY_AFTER_S
 from serct.serving.predicting import decide, describe, predict_waveforms
 from serct.serving.state import ServiceState
-from serct.serving.streaming import AudioBuffer
 
+# Every half second, the window of the last three seconds.
+WINDOW_S, HOP_S = 3.0, 0.5
 _MIN_RATE_HZ, _MAX_RATE_HZ = 8000, 192_000
 # Of RFC 6455, section 7.4.1.
 _WRONG_DATA, _POLICY, _TRY_LATER, _FAULT = 1003, 1008, 1013, 1011
+
+
+class AudioBuffer:
+    """The last seconds of a stream of 16-bit samples.
+
+    Attributes:
+        sample_rate: In Hz.
+        num_samples: Samples since the start of the stream.
+    """
+
+    def __init__(self, sample_rate: int) -> None:
+        self.sample_rate = sample_rate
+        self.num_samples = 0
+        self._window = np.empty(0, np.float32)
+        self._half = b""
+        self._next = round(HOP_S * sample_rate)
+
+    @property
+    def now_s(self) -> float:
+        """Length of the stream so far, in seconds."""
+        return self.num_samples / self.sample_rate
+
+    @property
+    def is_due(self) -> bool:
+        """Whether a hop has passed since the last `take`."""
+        return self.num_samples >= self._next
+
+    def add(self, message: bytes) -> None:
+        """Add little-endian samples; one that is split between two messages is joined."""
+        message = self._half + message
+        whole = len(message) // 2 * 2
+        message, self._half = message[:whole], message[whole:]
+        samples = np.frombuffer(message, "<i2").astype(np.float32) / np.float32(PCM_SCALE)
+        self.num_samples += len(samples)
+        length = round(WINDOW_S * self.sample_rate)
+        self._window = np.concatenate((self._window, samples))[-length:]
+
+    def take(self) -> tuple[float, float, Floats]:
+        """Return start and end in seconds, and samples, of the window that ends now.
+
+        If more than one hop has passed, the windows between are skipped, so that a slow model
+        does not fall behind the stream.
+        """
+        hop = round(HOP_S * self.sample_rate)
+        self._next = (self.num_samples // hop + 1) * hop
+        start_s = self.now_s - len(self._window) / self.sample_rate
+        return start_s, self.now_s, self._window
 
 
 class _RefusedError(Exception):
@@ -96,8 +146,7 @@ def _sample_rate(text: str | None) -> int:
     rate = int(text) if text and text.isascii() and text.isdigit() and len(text) < 9 else 0
     if not _MIN_RATE_HZ <= rate <= _MAX_RATE_HZ:
         raise _RefusedError(
-            _POLICY,
-            f"sample_rate is {str(text)[:20]}, expected {_MIN_RATE_HZ} to {_MAX_RATE_HZ}",
+            _POLICY, f"sample_rate is {str(text)[:20]}, expected {_MIN_RATE_HZ} to {_MAX_RATE_HZ}"
         )
     return rate
 
@@ -149,10 +198,7 @@ async def _send_prediction(
         (probabilities,) = await predict_waveforms(model, state.batcher, [(window, rate)])
     await socket.send_json(
         {
-            "type": kind,
-            "start_s": round(start_s, 3),
-            "end_s": round(end_s, 3),
-            **decide(model, probabilities).model_dump(),
-            "model": describe(model).model_dump(),
+            "type": kind, "start_s": round(start_s, 3), "end_s": round(end_s, 3),
+            **decide(model, probabilities).model_dump(), "model": describe(model).model_dump(),
         }
-    )
+    )  # fmt: skip

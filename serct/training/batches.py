@@ -6,19 +6,21 @@ Shapes: B batch, M samples of the longest clip, S all samples of a dataset witho
 import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from serct.data.shards import Batch, ShardDataset
-from serct.runtime.arrays import Integers
+from serct.runtime.arrays import Floats, Integers
 from serct.runtime.log import logger
 
 # Of the memory that is free on a GPU, what a corpus may take; the rest is for the model.
 _SHARE_OF_MEMORY = 0.25
 _BYTES_A_SAMPLE = 2
+
+TensorBatch: TypeAlias = Batch[Tensor, Tensor]
 
 
 def epoch_batches(
@@ -51,21 +53,6 @@ def epoch_batches(
         by_length = clips[np.argsort(num_valid[clips], kind="stable")]
         bucketed += np.split(by_length, np.cumsum([len(batch) for batch in bucket])[:-1])
     return [bucketed[place] for place in generator.permutation(len(bucketed))]
-
-
-@dataclass(frozen=True, eq=False)
-class TensorBatch:
-    """Clips ready for a model.
-
-    Attributes:
-        waveforms: In [-1, 1), zero behind each clip. float32 [B, M]
-        num_valid: Samples that are not padding. int64 [B]
-        labels: Class numbers. int64 [B]
-    """
-
-    waveforms: Tensor
-    num_valid: Tensor
-    labels: Tensor
 
 
 class DeviceBatches:
@@ -110,7 +97,7 @@ class DeviceBatches:
                 if ahead is not None:
                     yield self._tensors(ahead.result())
 
-    def _tensors(self, batch: Batch) -> TensorBatch:
+    def _tensors(self, batch: Batch[Floats, Integers]) -> TensorBatch:
         arrays = (batch.waveforms, batch.num_valid, batch.labels)
         return TensorBatch(*(_upload(torch.from_numpy(array), self.device) for array in arrays))
 

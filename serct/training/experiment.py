@@ -52,22 +52,15 @@ def _train_and_track(params: Params, name: str, shards: Path, state: Path, out: 
     meta = train_set.meta
     mark = fingerprint(model, train, params.seed, meta.digest)
     known = {
-        "name": name,
-        "architecture": model.model_dump(mode="json"),
-        "corpus": meta.corpus,
-        "language": meta.language,
-        "synthetic": meta.synthetic,
-        "protocol": meta.protocol,
-        "audio": meta.audio,
-        "sample_rate_hz": meta.sample_rate_hz,
-        "emotions": train_set.emotions,
+        "name": name, "architecture": model.model_dump(mode="json"), "corpus": meta.corpus,
+        "language": meta.language, "synthetic": meta.synthetic, "protocol": meta.protocol,
+        "audio": meta.audio, "sample_rate_hz": meta.sample_rate_hz, "emotions": train_set.emotions,
         "majority_emotion": train_set.emotions[int(np.bincount(train_set.labels).argmax())],
-        "seed": params.seed,
-        "training": train.model_dump(mode="json"),
+        "seed": params.seed, "training": train.model_dump(mode="json"),
         "digests": {"manifest": meta.manifest_digest, "shards": meta.digest},
         "versions": {"serct": __version__, "torch": torch.__version__, "numpy": np.__version__},
         "fingerprint": mark,
-    }
+    }  # fmt: skip
     with tracked(params.tracking, known) as run:
         fitted = fit(
             model, train, params.seed, train_set, validation_set, state,
@@ -87,25 +80,18 @@ def _train_and_track(params: Params, name: str, shards: Path, state: Path, out: 
 def _card(known: dict[str, Any], fitted: Fitted, calibration: Calibration) -> Card:
     best = fitted.best
     content = {
-        **known,
-        "num_parameters": fitted.num_parameters,
-        "best_epoch": fitted.best_epoch,
+        **known, "num_parameters": fitted.num_parameters, "best_epoch": fitted.best_epoch,
         "validation": {"loss": best.validation_loss, **best.validation},
         "calibration": calibration.model_dump(mode="json"),
-    }
+    }  # fmt: skip
     return Card.parse(json.dumps(content), "card.json")
 
 
 def _run_record(params: Params, mark: str, run_id: str | None, fitted: Fitted) -> RunRecord:
     return RunRecord(
-        run_id=run_id,
-        experiment=params.tracking.experiment,
-        fingerprint=mark,
-        started_at=fitted.started_at,
-        seconds=sum(row.seconds for row in fitted.history),
-        device=fitted.device,
-        processes=distributed.size(),
-        machine=Machine(**asdict(machine.machine())),
-        git_commit=machine.git_commit(),
+        run_id=run_id, experiment=params.tracking.experiment, fingerprint=mark,
+        started_at=fitted.started_at, seconds=sum(row.seconds for row in fitted.history),
+        device=fitted.device, processes=distributed.size(),
+        machine=Machine(**asdict(machine.machine())), git_commit=machine.git_commit(),
         dvc_stage=os.environ.get("DVC_STAGE"),
-    )
+    )  # fmt: skip

@@ -49,11 +49,9 @@ def fingerprint(model: ModelParams, train: TrainParams, seed: int, shards_digest
     """
     content: dict[str, Any] = {
         "model": model.model_dump(mode="json", exclude={"train"}),
-        "train": train.model_dump(mode="json"),
-        "seed": seed,
-        "shards": shards_digest,
+        "train": train.model_dump(mode="json"), "seed": seed, "shards": shards_digest,
         "serct": __version__,
-    }
+    }  # fmt: skip
     if train.augment is not None:
         content["train"]["augment"] = dump_augment(train.augment)
     if distributed.size() > 1:
@@ -142,11 +140,9 @@ def make_learner(module: nn.Module, train: TrainParams) -> Learner:
     """Create a model's optimizer and, with ``train.weight_average``, its running average."""
     device = next(module.parameters()).device
     optimizer = torch.optim.Adam(
-        module.parameters(),
-        lr=train.learning_rate,
-        weight_decay=train.weight_decay,
+        module.parameters(), lr=train.learning_rate, weight_decay=train.weight_decay,
         fused=device.type in {"cpu", "cuda"},
-    )
+    )  # fmt: skip
     averaged = None
     if train.weight_average is not None:
         update = get_ema_multi_avg_fn(train.weight_average)  # type: ignore[no-untyped-call]
@@ -195,11 +191,7 @@ def learning_rate(train: TrainParams, progress: float) -> float:
 
 
 def _train_epoch(
-    learner: Learner,
-    train: TrainParams,
-    seed: int,
-    epoch: int,
-    batches: DeviceBatches,
+    learner: Learner, train: TrainParams, seed: int, epoch: int, batches: DeviceBatches
 ) -> tuple[float, float, float]:
     """Train one epoch; return mean loss, accuracy and the last learning rate."""
     torch.manual_seed(seed * 1_000_003 + epoch + distributed.rank() * 1_000_000_007)

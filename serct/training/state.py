@@ -100,12 +100,10 @@ def save_state(path: Path, state: TrainingState, learner: Learner) -> None:
     for index, values in learner.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in values.items()}
     metadata = {
-        "format": FORMAT,
-        "fingerprint": state.fingerprint,
-        "started_at": state.started_at,
+        "format": FORMAT, "fingerprint": state.fingerprint, "started_at": state.started_at,
         "history": json.dumps([row.columns() for row in state.history]),
         "best_epoch": str(state.best_epoch),
-    }
+    }  # fmt: skip
     with atomic.replacing_file(path) as partial:
         save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, partial, metadata)
 
@@ -138,12 +136,10 @@ def load_state(path: Path, fingerprint: str, learner: Learner) -> TrainingState 
     optimizer = learner.optimizer
     optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
     return TrainingState(
-        fingerprint=fingerprint,
-        started_at=metadata["started_at"],
+        fingerprint=fingerprint, started_at=metadata["started_at"],
         history=[EpochRow.from_columns(row) for row in json.loads(metadata["history"])],
-        best_epoch=int(metadata["best_epoch"]),
-        best=parts["best"],
-    )
+        best_epoch=int(metadata["best_epoch"]), best=parts["best"],
+    )  # fmt: skip
 
 
 def now() -> str:

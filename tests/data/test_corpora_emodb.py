@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 from serct.config.params import CheckParams
-from serct.data.corpora import Sources, emodb, obtain_corpus, scan_corpus
-from serct.data.corpora.emodb import Emodb, EmodbParams
+from serct.data.corpora import CorpusParams, Sources, emodb, obtain_corpus, scan_corpus
+from serct.data.corpora.emodb import Emodb
 from serct.data.download import no_progress
 from serct.data.manifest import inspect_recordings
 from serct.data.reading.verification import read_originals
 from serct.errors import DownloadError
 from tests.recordings import write_recording
 
-EMODB = EmodbParams(reader="emodb")
+EMODB = CorpusParams(reader="emodb")
 CHECKS = CheckParams(silence_peak=0.0001, max_duration_s=600.0, max_rejected=0)
 MIRROR = os.environ.get("SERCT_MIRROR", "")
 needs_mirror = pytest.mark.skipif(

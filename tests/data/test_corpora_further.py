@@ -12,22 +12,26 @@ import numpy as np
 import pytest
 import soundfile
 
-from serct.data.corpora import Sources, build_corpus, crema_d, obtain_corpus, scan_corpus
-from serct.data.corpora.crema_d import CremaD, CremaDParams
-from serct.data.corpora.emovo import EmovoParams
-from serct.data.corpora.iemocap import Iemocap, IemocapParams
-from serct.data.corpora.ravdess import RavdessParams
-from serct.data.corpora.savee import SaveeParams
+from serct.data.corpora import (
+    CorpusParams,
+    Sources,
+    build_corpus,
+    crema_d,
+    obtain_corpus,
+    scan_corpus,
+)
+from serct.data.corpora.crema_d import CremaD
+from serct.data.corpora.iemocap import Iemocap
 from serct.data.download import no_progress
 from serct.data.reading.verification import Original, read_originals
 from serct.errors import CorpusError, DownloadError
 from tests.recordings import write_recording
 
-RAVDESS = RavdessParams(reader="ravdess")
-CREMA_D = CremaDParams(reader="crema_d")
-SAVEE = SaveeParams(reader="savee")
-EMOVO = EmovoParams(reader="emovo")
-IEMOCAP = IemocapParams(reader="iemocap")
+RAVDESS = CorpusParams(reader="ravdess")
+CREMA_D = CorpusParams(reader="crema_d")
+SAVEE = CorpusParams(reader="savee")
+EMOVO = CorpusParams(reader="emovo")
+IEMOCAP = CorpusParams(reader="iemocap")
 
 
 @pytest.mark.parametrize(

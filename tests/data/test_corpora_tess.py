@@ -13,8 +13,8 @@ import pytest
 
 from serct.config.params import CheckParams
 from serct.data.audio import read_recording
-from serct.data.corpora import Sources, obtain_corpus, scan_corpus, tess
-from serct.data.corpora.tess import Tess, TessParams
+from serct.data.corpora import CorpusParams, Sources, obtain_corpus, scan_corpus, tess
+from serct.data.corpora.tess import Tess
 from serct.data.download import no_progress
 from serct.data.manifest import inspect_recordings
 from serct.data.reading import piecewise
@@ -22,7 +22,7 @@ from serct.data.reading.verification import Original, read_originals
 from serct.errors import CorpusError, DownloadError
 from tests.recordings import insert_chunk, write_recording
 
-TESS = TessParams(reader="tess")
+TESS = CorpusParams(reader="tess")
 CHECKS = CheckParams(silence_peak=0.0001, max_duration_s=600.0, max_rejected=0)
 MIRROR = os.environ.get("SERCT_MIRROR", "")
 needs_mirror = pytest.mark.skipif(

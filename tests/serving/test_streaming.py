@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serct.serving.streaming import HOP_S, WINDOW_S, AudioBuffer
+from serct.serving.websocket import HOP_S, WINDOW_S, AudioBuffer
 
 
 @given(st.lists(st.integers(0, 9001), max_size=40), st.integers(0, 1000))

@@ -8,13 +8,12 @@ a recording of another emotion, which their authors' own tables leave out as wel
 import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import Literal
 
 import requests
 
 from serct.data.download import Remote
 from serct.data.manifest import Utterance
-from serct.data.reading.corpus import Corpus, CorpusParams
+from serct.data.reading.corpus import Corpus
 from serct.data.reading.piecewise import fetch_files
 from serct.data.reading.sources import Copies, Search
 from serct.data.reading.tree import is_audio
@@ -45,16 +44,9 @@ _FILE_NAME = re.compile(
 )
 
 
-class CremaDParams(CorpusParams):
-    """The entry of CREMA-D."""
-
-    reader: Literal["crema_d"]
-
-
 class CremaD(Corpus):
     """CREMA-D, large files of a repository."""
 
-    params: CremaDParams
     title = "Crowd-sourced Emotional Multimodal Actors Dataset (CREMA-D)"
     licence = "Open Database License 1.0"
     citation = (
@@ -98,9 +90,6 @@ class CremaD(Corpus):
             return "not a name of CREMA-D, expected one like 1001_DFA_ANG_XX"
         actor, text, emotion = match.groups()
         return Utterance(
-            path=str(path),
-            speaker=actor,
-            gender="f" if int(actor) in _WOMEN else "m",
-            text_id=text,
-            emotion=_EMOTIONS[emotion],
-        )
+            path=str(path), speaker=actor, gender="f" if int(actor) in _WOMEN else "m",
+            text_id=text, emotion=_EMOTIONS[emotion],
+        )  # fmt: skip

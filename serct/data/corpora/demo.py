@@ -25,48 +25,27 @@ from serct.errors import BackendUnavailableError, CorpusError
 # Plain everyday sentences that carry no emotion themselves.
 SENTENCES: dict[str, tuple[str, ...]] = {
     "en": (
-        "The keys are on the kitchen table.",
-        "The bus to town leaves at noon.",
-        "She put the letter into the drawer.",
-        "There are seven chairs in this room.",
-        "The shop opens again on Monday.",
-        "He carried the boxes up the stairs.",
-        "The window faces the old garden.",
-        "We will meet them at the station.",
-        "The lamp stands beside the door.",
-        "They painted the fence last week.",
-        "The paper lies under the blue book.",
-        "I left the bicycle in the yard.",
+        "The keys are on the kitchen table.", "The bus to town leaves at noon.",
+        "She put the letter into the drawer.", "There are seven chairs in this room.",
+        "The shop opens again on Monday.", "He carried the boxes up the stairs.",
+        "The window faces the old garden.", "We will meet them at the station.",
+        "The lamp stands beside the door.", "They painted the fence last week.",
+        "The paper lies under the blue book.", "I left the bicycle in the yard.",
     ),
     "de": (
-        "Die Schlüssel liegen auf dem Tisch.",
-        "Der Bus in die Stadt fährt um zwölf.",
-        "Sie legte den Brief in die Lade.",
-        "In diesem Zimmer stehen sieben Stühle.",
-        "Der Laden öffnet wieder am Montag.",
-        "Er trug die Kisten nach oben.",
-        "Das Fenster geht zum Garten.",
-        "Wir treffen sie am Bahnhof.",
-        "Die Lampe steht neben der Tür.",
-        "Sie haben den Zaun gestrichen.",
-        "Das Papier liegt auf dem Buch.",
-        "Ich ließ das Fahrrad im Hof.",
+        "Die Schlüssel liegen auf dem Tisch.", "Der Bus in die Stadt fährt um zwölf.",
+        "Sie legte den Brief in die Lade.", "In diesem Zimmer stehen sieben Stühle.",
+        "Der Laden öffnet wieder am Montag.", "Er trug die Kisten nach oben.",
+        "Das Fenster geht zum Garten.", "Wir treffen sie am Bahnhof.",
+        "Die Lampe steht neben der Tür.", "Sie haben den Zaun gestrichen.",
+        "Das Papier liegt auf dem Buch.", "Ich ließ das Fahrrad im Hof.",
     ),
     "zh": (
-        "钥匙在桌子上。",
-        "公共汽车中午开。",
-        "她把信放进抽屉。",
-        "房间里有七把椅子。",
-        "商店星期一开门。",
-        "他把箱子搬上楼。",
-        "窗户对着花园。",
-        "我们在车站见面。",
-        "台灯在门的旁边。",
-        "他们上周刷了墙。",
-        "纸在蓝书下面。",
-        "自行车在院子里。",
+        "钥匙在桌子上。", "公共汽车中午开。", "她把信放进抽屉。", "房间里有七把椅子。",
+        "商店星期一开门。", "他把箱子搬上楼。", "窗户对着花园。", "我们在车站见面。",
+        "台灯在门的旁边。", "他们上周刷了墙。", "纸在蓝书下面。", "自行车在院子里。",
     ),
-}
+}  # fmt: skip
 # Variants of eSpeak NG by speaker. Those with breath (f2, f3, f5, ...) differ on every run.
 _VARIANTS = {
     "f1": "f1", "m1": "m1", "f2": "f4", "m2": "m3",
@@ -164,12 +143,9 @@ class Demo(Corpus):
         match path.stem.split("_"):
             case [speaker, text_id, emotion] if speaker in _VARIANTS and emotion in EMOTIONS:
                 return Utterance(
-                    path=str(path),
-                    speaker=speaker,
-                    gender=speaker[0],
-                    text_id=text_id,
+                    path=str(path), speaker=speaker, gender=speaker[0], text_id=text_id,
                     emotion=emotion,
-                )
+                )  # fmt: skip
         return "not a name of the demo corpora"
 
 

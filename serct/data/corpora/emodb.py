@@ -7,11 +7,10 @@ on.
 
 import re
 from pathlib import PurePosixPath
-from typing import Literal
 
 from serct.data.download import Remote
 from serct.data.manifest import Utterance
-from serct.data.reading.corpus import Corpus, CorpusParams
+from serct.data.reading.corpus import Corpus
 from serct.data.reading.sources import Copies
 
 # From the authors' own page; another table on the web has 09, 10, 12 and 13 wrong.
@@ -30,16 +29,9 @@ _FILE_NAME = re.compile(
 )
 
 
-class EmodbParams(CorpusParams):
-    """The entry of EMO-DB."""
-
-    reader: Literal["emodb"]
-
-
 class Emodb(Corpus):
     """EMO-DB, one archive on its authors' page."""
 
-    params: EmodbParams
     title = "Berlin Database of Emotional Speech (EMO-DB)"
     licence = "free for research; cite the authors"
     citation = (
@@ -60,9 +52,6 @@ class Emodb(Corpus):
             return "not a name of EMO-DB, expected one like 03a01Fa"
         speaker, text, emotion, _ = match.groups()
         return Utterance(
-            path=str(path),
-            speaker=speaker,
-            gender=_GENDERS[speaker],
-            text_id=text,
+            path=str(path), speaker=speaker, gender=_GENDERS[speaker], text_id=text,
             emotion=_EMOTIONS[emotion],
-        )
+        )  # fmt: skip

@@ -5,10 +5,9 @@
 
 import re
 from pathlib import PurePosixPath
-from typing import Literal
 
 from serct.data.manifest import Utterance
-from serct.data.reading.corpus import Corpus, CorpusParams
+from serct.data.reading.corpus import Corpus
 from serct.data.reading.sources import Copies
 
 # First letters of the Italian words: disgusto, gioia, neutro, paura, rabbia, sorpresa, tristezza.
@@ -19,16 +18,9 @@ _EMOTIONS = {
 _FILE_NAME = re.compile(rf"({'|'.join(_EMOTIONS)})-([fm][123])-(b[1-3]|l[1-4]|n[1-5]|d[12])", re.I)
 
 
-class EmovoParams(CorpusParams):
-    """The entry of EMOVO."""
-
-    reader: Literal["emovo"]
-
-
 class Emovo(Corpus):
     """EMOVO, which has no lasting address."""
 
-    params: EmovoParams
     title = "EMOVO, an Italian emotional speech database"
     licence = "CC BY-NC-SA, as listed by others; ask the authors"
     citation = (
@@ -48,12 +40,9 @@ class Emovo(Corpus):
             return "not a name of EMOVO, expected one like gio-f1-b2"
         emotion, speaker, text = (part.lower() for part in match.groups())
         return Utterance(
-            path=str(path),
-            speaker=speaker,
-            gender=speaker[0],
-            text_id=text,
+            path=str(path), speaker=speaker, gender=speaker[0], text_id=text,
             emotion=_EMOTIONS[emotion],
-        )
+        )  # fmt: skip
 
     def recording_name(self, path: PurePosixPath) -> str:
         """Return the name in lower case."""

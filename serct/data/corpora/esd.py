@@ -151,9 +151,6 @@ def _utterance(path: PurePosixPath) -> Utterance:
     speaker, number = path.stem.split("_")
     index = int(number) - 1
     return Utterance(
-        path=str(path),
-        speaker=speaker,
-        gender="f" if speaker in _WOMEN else "m",
-        text_id=f"{index % _NUM_TEXTS:03d}",
-        emotion=_EMOTIONS[index // _NUM_TEXTS],
-    )
+        path=str(path), speaker=speaker, gender="f" if speaker in _WOMEN else "m",
+        text_id=f"{index % _NUM_TEXTS:03d}", emotion=_EMOTIONS[index // _NUM_TEXTS],
+    )  # fmt: skip

@@ -9,10 +9,9 @@ session (`speaker` is the session).
 
 import re
 from pathlib import Path, PurePosixPath
-from typing import Literal
 
 from serct.data.manifest import Scan, Utterance
-from serct.data.reading.corpus import Corpus, CorpusParams
+from serct.data.reading.corpus import Corpus
 from serct.data.reading.sources import Copies
 from serct.data.reading.tree import is_audio, list_files, scan_names
 from serct.errors import CorpusError
@@ -24,16 +23,9 @@ _LABEL = re.compile(r"\[[\d. -]+\]\s+(\S+)\s+([a-z]{3})\s+\[")
 _TURN = re.compile(r"Ses0([1-5])[FM]_(?:impro|script)\w+_([FM])[A-Z]*\d+")
 
 
-class IemocapParams(CorpusParams):
-    """The entry of IEMOCAP."""
-
-    reader: Literal["iemocap"]
-
-
 class Iemocap(Corpus):
     """Four classes of IEMOCAP, which needs a signed licence."""
 
-    params: IemocapParams
     title = "Interactive Emotional Dyadic Motion Capture database (IEMOCAP), four classes"
     licence = "research only, under a licence signed with USC"
     citation = (
@@ -83,12 +75,9 @@ class Iemocap(Corpus):
                 return None
             session, gender = match.groups()
             return Utterance(
-                path=str(path),
-                speaker=f"session-{session}",
-                gender=gender.lower(),
-                text_id="",
+                path=str(path), speaker=f"session-{session}", gender=gender.lower(), text_id="",
                 emotion=emotion,
-            )
+            )  # fmt: skip
 
         return scan_names(root, read)
 

@@ -90,10 +90,6 @@ def _as_member(utterance: Utterance, member: Corpus) -> Utterance:
         return f"{member.name}-{word}" if word else ""
 
     return replace(
-        utterance,
-        path=f"{member.name}/{utterance.path}",
-        corpus=member.name,
-        language=member.language,
-        speaker=own(utterance.speaker),
-        text_id=own(utterance.text_id),
-    )
+        utterance, path=f"{member.name}/{utterance.path}", corpus=member.name,
+        language=member.language, speaker=own(utterance.speaker), text_id=own(utterance.text_id),
+    )  # fmt: skip

@@ -8,11 +8,10 @@ which has the same samples as ``03-01-03-01-02-01-07``. Five files are stereo.
 
 import re
 from pathlib import PurePosixPath
-from typing import Literal
 
 from serct.data.download import Remote
 from serct.data.manifest import Utterance
-from serct.data.reading.corpus import Corpus, CorpusParams
+from serct.data.reading.corpus import Corpus
 from serct.data.reading.sources import Copies
 
 _NUM_ACTORS = 24
@@ -22,16 +21,9 @@ _FILE_NAME = re.compile(r"(0[1-3])-(0[12])-(0[1-8])-0[12]-(0[12])-0[12]-([0-2]\d
 _AUDIO_ONLY, _SPEECH = "03", "01"
 
 
-class RavdessParams(CorpusParams):
-    """The entry of RAVDESS."""
-
-    reader: Literal["ravdess"]
-
-
 class Ravdess(Corpus):
     """The speech of RAVDESS, one archive at Zenodo."""
 
-    params: RavdessParams
     title = "Ryerson Audio-Visual Database of Emotional Speech and Song (RAVDESS), speech"
     licence = "CC BY-NC-SA 4.0"
     citation = (
@@ -61,9 +53,6 @@ class Ravdess(Corpus):
         if (modality, channel) != (_AUDIO_ONLY, _SPEECH):
             return None
         return Utterance(
-            path=str(path),
-            speaker=actor,
-            gender="m" if int(actor) % 2 else "f",
-            text_id=sentence,
+            path=str(path), speaker=actor, gender="m" if int(actor) % 2 else "f", text_id=sentence,
             emotion=_EMOTIONS[int(emotion) - 1],
-        )
+        )  # fmt: skip

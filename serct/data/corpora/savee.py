@@ -6,10 +6,9 @@ emotions share is in a table of the corpus, not in the names: the text is unknow
 
 import re
 from pathlib import PurePosixPath
-from typing import Literal
 
 from serct.data.manifest import Utterance
-from serct.data.reading.corpus import Corpus, CorpusParams
+from serct.data.reading.corpus import Corpus
 from serct.data.reading.sources import Copies
 
 _EMOTIONS = {
@@ -20,16 +19,9 @@ _FILE_NAME = re.compile(r"(?:(DC|JE|JK|KL)_)?(a|d|f|h|n|sa|su)([0-3]\d)", re.I)
 _SPEAKERS = ("DC", "JE", "JK", "KL")
 
 
-class SaveeParams(CorpusParams):
-    """The entry of SAVEE."""
-
-    reader: Literal["savee"]
-
-
 class Savee(Corpus):
     """SAVEE, which its authors send to people who register."""
 
-    params: SaveeParams
     title = "Surrey Audio-Visual Expressed Emotion database (SAVEE)"
     licence = "research only, after registration"
     citation = (
@@ -49,12 +41,9 @@ class Savee(Corpus):
         if not match or not speaker:
             return "not a name of SAVEE, expected one like DC/sa03 or DC_sa03"
         return Utterance(
-            path=str(path),
-            speaker=speaker,
-            gender="m",
-            text_id="",
+            path=str(path), speaker=speaker, gender="m", text_id="",
             emotion=_EMOTIONS[match[2].lower()],
-        )
+        )  # fmt: skip
 
     def recording_name(self, path: PurePosixPath) -> str:
         """Return speaker, emotion and number, equal in both layouts."""

@@ -9,13 +9,12 @@ folders.
 import json
 import re
 from pathlib import Path, PurePosixPath
-from typing import Literal
 
 import requests
 
 from serct.data.download import Remote, download
 from serct.data.manifest import Utterance
-from serct.data.reading.corpus import Corpus, CorpusParams
+from serct.data.reading.corpus import Corpus
 from serct.data.reading.piecewise import fetch_files
 from serct.data.reading.sources import Copies, Search
 from serct.emotions import canonical_emotion
@@ -26,16 +25,9 @@ _DOI = "doi:10.5683/SP2/E8H2MF"
 _FILE_NAME = re.compile(r"(OAF?|YAF)_([a-z]+)_(angry|disgust|fear|happy|neutral|ps|sad)", re.I)
 
 
-class TessParams(CorpusParams):
-    """The entry of TESS."""
-
-    reader: Literal["tess"]
-
-
 class Tess(Corpus):
     """TESS, the files of a data set at a Dataverse."""
 
-    params: TessParams
     title = "Toronto Emotional Speech Set (TESS)"
     licence = "CC BY-NC-ND 4.0"
     citation = (
@@ -47,13 +39,11 @@ class Tess(Corpus):
     num_utterances = 2800
     copies = Copies(
         (
-            "tess",
-            "TESS",
-            "TESS Toronto emotional speech set data",
+            "tess", "TESS", "TESS Toronto emotional speech set data",
             "TESS_Toronto_emotional_speech_set",
         ),
         max_bytes=1 << 30,
-    )
+    )  # fmt: skip
     checksums = "tess"
 
     def fetch(self, destination: Path, search: Search) -> str:
@@ -69,12 +59,9 @@ class Tess(Corpus):
             return "not a name of TESS, expected {OAF|YAF}_word_emotion"
         actress, word, emotion = match.groups()
         return Utterance(
-            path=str(path),
-            speaker="YAF" if actress.upper().startswith("Y") else "OAF",
-            gender="f",
-            text_id=word.lower(),
-            emotion=canonical_emotion(emotion),
-        )
+            path=str(path), speaker="YAF" if actress.upper().startswith("Y") else "OAF", gender="f",
+            text_id=word.lower(), emotion=canonical_emotion(emotion),
+        )  # fmt: skip
 
     def recording_name(self, path: PurePosixPath) -> str:
         """Return the name in lower case, with the F that one file lacks."""

@@ -1,4 +1,4 @@
-"""The interface of a corpus: each file of `serct.data.corpora` derives two classes from these."""
+"""The interface of a corpus: each file of `serct.data.corpora` derives its class from `Corpus`."""
 
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -12,7 +12,7 @@ from serct.data.reading.verification import Original, read_originals
 
 
 class CorpusParams(Section):
-    """The keys of a corpus' entry in params.yaml; a corpus with more keys adds them."""
+    """The keys of a corpus' entry in params.yaml; a corpus with more keys derives a class."""
 
     reader: str
 

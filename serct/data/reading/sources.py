@@ -119,10 +119,7 @@ class Search:
         return [place / name for place in places for name in names]
 
     def unpack(
-        self,
-        archive: Path,
-        destination: Path,
-        wanted: Callable[[PurePosixPath], bool] = is_audio,
+        self, archive: Path, destination: Path, wanted: Callable[[PurePosixPath], bool] = is_audio
     ) -> None:
         """Unpack a fresh download; remove it if that fails, so that the next try downloads again.
 

@@ -49,13 +49,11 @@ def read_originals(name: str) -> dict[str, Original]:
     rows = csv.DictReader(io.StringIO(text))
     return {
         PurePosixPath(row["path"]).stem: Original(
-            path=PurePosixPath(row["path"]),
-            num_bytes=int(row["bytes"]),
-            sha256=row["sha256"],
+            path=PurePosixPath(row["path"]), num_bytes=int(row["bytes"]), sha256=row["sha256"],
             audio_sha256=row.get("audio_sha256", ""),
         )
         for row in rows
-    }
+    }  # fmt: skip
 
 
 def verify(

@@ -92,9 +92,9 @@ class ClassicalModel(ABC):
         """How many numbers fitting chose."""
 
     @property
-    @abstractmethod
     def loss_curve(self) -> tuple[float, ...]:
         """Training loss of each epoch; empty for a model without epochs."""
+        return ()
 
     @abstractmethod
     def state(self) -> ClassicalState:

@@ -121,11 +121,6 @@ class FeatureClassifier(ClassicalModel):
         arrays += [scaler.mean_, scaler.scale_, *self.state().tensors.values()]
         return sum(int(array.size) for array in arrays)
 
-    @property
-    def loss_curve(self) -> tuple[float, ...]:
-        """Empty: there are no epochs."""
-        return ()
-
     def state(self) -> ClassicalState:
         """See `ClassicalModel.state`."""
         of_speakers = self._normalization.state() if self._normalization is not None else {}

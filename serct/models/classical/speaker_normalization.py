@@ -1,6 +1,6 @@
 """Features relative to the mean of their speaker.
 
-A high, bright voice is not a happy one. How a speaker sounds on average shows in a few recordings
+A high, bright sound is no sign of joy. How a speaker sounds on average shows in a few recordings
 without labels; an emotion is what departs from it.
 
 Shapes: n clips, F features, k clips of one speaker.

@@ -75,15 +75,11 @@ class Frontend(nn.Module):
         inputs = [1, *(channels for channels, *_ in self.layers[:-1])]
         self.convolutions = nn.ModuleList(
             nn.Conv1d(
-                inputs[index],
-                channels,
-                kernel,
-                stride,
-                padding,
+                inputs[index], channels, kernel, stride, padding,
                 bias=bias and (norm == "layer" or index > 0),
             )
             for index, (channels, kernel, stride, padding) in enumerate(self.layers)
-        )
+        )  # fmt: skip
         for convolution in self.convolutions:
             nn.init.kaiming_normal_(convolution.get_parameter("weight"))
         self.norm = norm

@@ -83,15 +83,11 @@ class LogMel(nn.Module):
             num_frames = -(-waveforms.shape[1] // self.hop)
             before = (self.fft_size - self.hop) // 2
             behind = (num_frames - 1) * self.hop + self.fft_size - before - waveforms.shape[1]
+            padded, window = functional.pad(waveforms, (before, behind)), self.get_buffer("window")
             spectra = torch.stft(
-                functional.pad(waveforms, (before, behind)),
-                self.fft_size,
-                self.hop,
-                len(self.get_buffer("window")),
-                self.get_buffer("window"),
-                center=False,
-                return_complex=True,
-            )  # [B, F, T]
+                padded, self.fft_size, self.hop, len(window), window,
+                center=False, return_complex=True,
+            )  # [B, F, T]  # fmt: skip
             power = spectra.real.square() + spectra.imag.square()
             energies = self.get_buffer("bands") @ power  # [B, C, T]
             valid = self.num_frames(num_valid)[:, None, None]
@@ -120,9 +116,7 @@ def mel_bands(num_bands: int, fft_size: int, sample_rate_hz: int) -> Tensor:
     highest = sample_rate_hz / 2
     mels = torch.linspace(_mel(_LOWEST_HZ), _mel(highest), num_bands + 2, dtype=torch.float64)
     corners = torch.where(
-        mels < _BREAK_MEL,
-        mels * _HERTZ_A_MEL,
-        _BREAK_HZ * (_LOG_STEP * (mels - _BREAK_MEL)).exp(),
+        mels < _BREAK_MEL, mels * _HERTZ_A_MEL, _BREAK_HZ * (_LOG_STEP * (mels - _BREAK_MEL)).exp()
     )
     hertz = torch.linspace(0, highest, fft_size // 2 + 1, dtype=torch.float64)
     rising = (hertz - corners[:-2, None]) / (corners[1:-1] - corners[:-2])[:, None]

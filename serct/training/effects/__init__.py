@@ -9,7 +9,7 @@ import importlib
 import math
 import pkgutil
 from enum import IntEnum
-from typing import Annotated, Any, Protocol, cast
+from typing import Annotated, Any, Protocol, TypeAlias, cast
 
 import torch
 from pydantic import AfterValidator, Field
@@ -18,6 +18,8 @@ from torch import Tensor
 from serct.config.section import Positive
 
 EPSILON = 1e-8
+# Waveforms [B, M] and their valid lengths [B].
+Clips: TypeAlias = tuple[Tensor, Tensor]
 
 
 class Stage(IntEnum):
@@ -43,7 +45,7 @@ class Effect(Protocol):
 
     def apply(
         self, waveforms: Tensor, num_valid: Tensor, params: Any, sample_rate_hz: int
-    ) -> tuple[Tensor, Tensor]:
+    ) -> Clips:
         """Change a batch, with values drawn for each clip from torch's global generator.
 
         Args:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from serct.config.section import Positive, Section
-from serct.training.effects import EPSILON, Share, Stage, cut, draw_within, interpolate, mix
+from serct.training.effects import EPSILON, Clips, Share, Stage, cut, draw_within, interpolate, mix
 
 _WINDOW_S = 0.032
 
@@ -26,9 +26,7 @@ STAGE = Stage.SPEECH
 PARAMS = PitchParams
 
 
-def apply(
-    waveforms: Tensor, num_valid: Tensor, params: PitchParams, sample_rate_hz: int
-) -> tuple[Tensor, Tensor]:
+def apply(waveforms: Tensor, num_valid: Tensor, params: PitchParams, sample_rate_hz: int) -> Clips:
     """Raise or lower some of the clips."""
     factors = 2 ** (draw_within(waveforms, params.semitones) / 12)
     largest = 2 ** (params.semitones / 12)

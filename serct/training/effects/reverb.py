@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from serct.config.section import Section
 from serct.training.effects import (
+    Clips,
     PositiveRange,
     Range,
     Share,
@@ -31,9 +32,7 @@ STAGE = Stage.ROOM
 PARAMS = ReverbParams
 
 
-def apply(
-    waveforms: Tensor, num_valid: Tensor, params: ReverbParams, sample_rate_hz: int
-) -> tuple[Tensor, Tensor]:
+def apply(waveforms: Tensor, num_valid: Tensor, params: ReverbParams, sample_rate_hz: int) -> Clips:
     """Put some of the clips into a room, each into its own."""
     decay_s = draw_between(waveforms, *params.decay_s)
     direct_db = draw_between(waveforms, *params.direct_db)

@@ -5,24 +5,20 @@ from torch import Tensor
 from torch.nn import functional
 
 from serct.config.section import Positive
-from serct.training.effects import Stage
+from serct.training.effects import Clips, Stage
 
 STAGE = Stage.POSITION
 PARAMS = Positive
 
 
-def apply(
-    waveforms: Tensor, num_valid: Tensor, params: float, sample_rate_hz: int
-) -> tuple[Tensor, Tensor]:
+def apply(waveforms: Tensor, num_valid: Tensor, params: float, sample_rate_hz: int) -> Clips:
     """Start clips by up to ``params`` ms later."""
     largest = round(params * sample_rate_hz / 1000)
     shifts = (torch.rand(len(waveforms), device=waveforms.device) * largest).long()
     return delay(waveforms, num_valid, shifts, largest)
 
 
-def delay(
-    waveforms: Tensor, num_valid: Tensor, shifts: Tensor, largest: int
-) -> tuple[Tensor, Tensor]:
+def delay(waveforms: Tensor, num_valid: Tensor, shifts: Tensor, largest: int) -> Clips:
     """Put silence before clips.
 
     Args:

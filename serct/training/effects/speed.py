@@ -7,23 +7,19 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from serct.training.effects import Stage, cut, draw_within, interpolate
+from serct.training.effects import Clips, Stage, cut, draw_within, interpolate
 
 STAGE = Stage.SPEECH
 PARAMS = Annotated[float, Field(gt=0, lt=1)]
 
 
-def apply(
-    waveforms: Tensor, num_valid: Tensor, params: float, sample_rate_hz: int
-) -> tuple[Tensor, Tensor]:
+def apply(waveforms: Tensor, num_valid: Tensor, params: float, sample_rate_hz: int) -> Clips:
     """Play clips by up to the share ``params`` faster or slower."""
     factors = draw_within(waveforms, math.log1p(params)).exp()
     return change_speed(waveforms, num_valid, factors, 1 + params)
 
 
-def change_speed(
-    waveforms: Tensor, num_valid: Tensor, factors: Tensor, largest: float
-) -> tuple[Tensor, Tensor]:
+def change_speed(waveforms: Tensor, num_valid: Tensor, factors: Tensor, largest: float) -> Clips:
     """Play faster or slower.
 
     Args:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from serct.config.section import Section
-from serct.training.effects import EPSILON, Share, Stage, cut, fast_size, mix
+from serct.training.effects import EPSILON, Clips, Share, Stage, cut, fast_size, mix
 
 _BAND_HZ = (300.0, 3400.0)
 # 14-bit speech in 8 bits, as telephone networks send it.
@@ -25,7 +25,7 @@ PARAMS = TelephoneParams
 
 def apply(
     waveforms: Tensor, num_valid: Tensor, params: TelephoneParams, sample_rate_hz: int
-) -> tuple[Tensor, Tensor]:
+) -> Clips:
     """Send some of the clips over a telephone."""
     narrow = send_by_telephone(waveforms, num_valid, sample_rate_hz)
     return mix(waveforms, narrow, params.probability), num_valid
