@@ -1,17 +1,16 @@
-"""Commands that look at corpora."""
+"""Commands that list and verify corpora."""
 
 import typer
 
-from serct.cli.app import app
-from serct.cli.shared import Workspace, print_table, workspace_root
+from serct.cli.shared import Workspace, app, print_table, workspace_root
 
-corpora_app = typer.Typer(help="Look at and verify corpora.", no_args_is_help=True)
+corpora_app = typer.Typer(help="List and verify corpora.", no_args_is_help=True)
 app.add_typer(corpora_app, name="corpora")
 
 
 @corpora_app.command("list")
 def corpora_list(workspace: Workspace = None) -> None:
-    """List the known corpora, their languages and licences."""
+    """List the corpora in params.yaml, their languages and licences."""
     from serct.config.reader import read_params
     from serct.data.corpora import build_corpus, read_corpus_params
 
@@ -33,7 +32,7 @@ def corpora_list(workspace: Workspace = None) -> None:
 
 @corpora_app.command("verify")
 def corpora_verify(name: str, workspace: Workspace = None) -> None:
-    """Check a downloaded corpus' files against counts and known digests."""
+    """Check the files of a downloaded corpus against counts and known digests."""
     from serct.config.reader import read_params
     from serct.data.corpora import read_corpus_params, verify_corpus
 

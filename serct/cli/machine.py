@@ -1,17 +1,16 @@
-"""Commands about this machine: what is missing, and how fast it is."""
+"""Commands that check and measure this machine."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from serct.cli.app import app
-from serct.cli.shared import Workspace, print_table, workspace_root
+from serct.cli.shared import Workspace, app, print_table, workspace_root
 
 
 @app.command()
 def doctor(workspace: Workspace = None) -> None:
-    """Check this machine and explain what is missing."""
+    """Check what this machine lacks, and print what to do about it."""
     from serct.experiments.doctor import examine
 
     findings = examine(workspace_root(workspace))
@@ -27,24 +26,28 @@ def doctor(workspace: Workspace = None) -> None:
 @app.command()
 def bench(
     quick: Annotated[
-        bool, typer.Option("--quick", help="Leave out how time and memory grow with size.")
+        bool, typer.Option("--quick", help="Do not measure how time and memory grow with size.")
     ] = False,
-    as_json: Annotated[Path | None, typer.Option("--json", help="Write all figures here.")] = None,
+    as_json: Annotated[Path | None, typer.Option("--json", help="File for all figures.")] = None,
     model: Annotated[str, typer.Option(help="An entry of architecture serct.")] = "serct",
     params: Annotated[
-        Path | None, typer.Option(help="A params.yaml; the checkout's if left out.")
+        Path | None, typer.Option(help="A params.yaml; if left out, the one of the checkout.")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     repeats: Annotated[int, typer.Option(min=1, help="Rounds of each measurement.")] = 3,
 ) -> None:
-    """Time the model beside its direct formulation; exit code 1 if they are not equal."""
+    """Measure the model's speed beside its direct formulation.
+
+    The exit code is 1 if their results are not equal.
+    """
     from serct.config.reader import read_params
     from serct.experiments.bench.suite import Suite, as_text
+    from serct.experiments.workspace import project_root
     from serct.runtime.atomic import write_json
     from serct.runtime.devices import pick_device
 
     suite = Suite(
-        read_params(params or workspace_root(None) / "params.yaml"),
+        read_params(params or project_root() / "params.yaml"),
         model,
         pick_device(device),
         repeats,
