@@ -5,12 +5,12 @@ Each command imports what it needs itself, so that help and errors appear at onc
 
 import sys
 
-from serct.cli import corpora, inference, machine, pipeline, registry, serving
+from serct.cli import inference, machine, pipeline, registry, serving
 from serct.cli.shared import app
 from serct.errors import SerctError
 
 # Importing a module adds its commands.
-COMMANDS = (pipeline, inference, registry, serving, corpora, machine)
+COMMANDS = (pipeline, inference, registry, serving, machine)
 
 
 def main() -> None:

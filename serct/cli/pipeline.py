@@ -6,19 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from serct.cli.shared import (
-    Profile,
-    Settings,
-    Workspace,
-    app,
-    print_results,
-    print_table,
-    workspace_root,
-)
+from serct.cli.shared import Workspace, app, print_results, print_table, workspace_root
 
 if TYPE_CHECKING:
     from serct.config.params import Params
 
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="One value of params.yaml; repeatable."),
+]
+Profile = Annotated[str | None, typer.Option(help="Overlay on params.yaml, e.g. demo or cpu.")]
 Jobs = Annotated[int, typer.Option(min=1, help="Stages that run at the same time.")]
 
 

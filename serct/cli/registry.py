@@ -7,13 +7,14 @@ import typer
 from serct.cli.shared import (
     Host,
     Port,
-    Why,
     Workspace,
     app,
     print_table,
     workspace_root,
     workspace_store,
 )
+
+Why = Annotated[str, typer.Option(help="Reason, kept in promotions.jsonl.")]
 
 
 @app.command()

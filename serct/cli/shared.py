@@ -24,17 +24,11 @@ Workspace = Annotated[
         "folder, else the checkout."
     ),
 ]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="One value of params.yaml; repeatable."),
-]
-Profile = Annotated[str | None, typer.Option(help="Overlay on params.yaml, e.g. demo or cpu.")]
 Model = Annotated[str, typer.Option(help="A model's folder or a registry address.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Precision = Annotated[str, typer.Option(help="float32, bfloat16 or auto.")]
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
 Port = Annotated[int, typer.Option(help="Port to listen on.")]
-Why = Annotated[str, typer.Option(help="Reason, kept in promotions.jsonl.")]
 
 
 def _show_version(value: bool) -> None:
