@@ -13,6 +13,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from serct.errors import ParamsError
@@ -132,52 +133,46 @@ def _state(graph: Graph, done: set[str], running: Iterable[str]) -> str:
     return f"=== {len(done)} of {len(graph)} stages done" + (f"; running: {now}" if now else "")
 
 
+@dataclass(frozen=True)
 class _Runner:
-    """Runs stages as processes whose output is shown line by line, whole lines only."""
+    """Runs stages as processes and shows their output line by line, whole lines only."""
 
-    def __init__(
-        self,
-        workspace: Path,
-        flags: Sequence[str],
-        environment: Mapping[str, str],
-        show: Callable[[str], object],
-    ) -> None:
-        self._workspace = workspace
-        self._flags = flags
-        self._environment = environment
-        self._show = show
-        self._lock = threading.Lock()
-        self._processes: set[subprocess.Popen[str]] = set()
+    workspace: Path
+    flags: Sequence[str]
+    environment: Mapping[str, str]
+    show: Callable[[str], object]
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    processes: set[subprocess.Popen[str]] = field(default_factory=set)
 
     def run(self, stage: str) -> int:
         """Run one stage and return its exit code; wait while another process holds DVC's lock."""
         command = [
-            sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", *self._flags,
+            sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", *self.flags,
             stage,
         ]  # fmt: skip
         with subprocess.Popen(
             command,
-            cwd=self._workspace,
-            env=self._environment,
+            cwd=self.workspace,
+            env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
         ) as process:
-            with self._lock:
-                self._processes.add(process)
+            with self.lock:
+                self.processes.add(process)
             assert process.stdout is not None  # noqa: S101  asked for above
             for line in process.stdout:
                 if line.strip():
-                    with self._lock:
-                        self._show(f"[{stage}] {line.rstrip()}")
+                    with self.lock:
+                        self.show(f"[{stage}] {line.rstrip()}")
             code = process.wait()
-            with self._lock:
-                self._processes.discard(process)
+            with self.lock:
+                self.processes.discard(process)
             return code
 
     def stop(self) -> None:
         """End the processes that still run."""
-        with self._lock:
-            for process in self._processes:
+        with self.lock:
+            for process in self.processes:
                 process.terminate()
