@@ -1,4 +1,4 @@
-"""How fast one clip is answered, by every way there is, in one process and in turns.
+"""Measures how fast each way of inference predicts for one clip, in one process and in turns.
 
     python benchmarks/inference.py --out build/inference.json
 
@@ -48,8 +48,8 @@ def main() -> None:
             "ONNX Runtime, int8": OnnxClassifier(small, torch.get_num_threads()),
         }
     inputs = (work.waveforms.numpy(), work.num_valid.numpy())
-    answers = {name: classify(*inputs) for name, classify in classifiers.items()}
-    expected = answers["direct formulation, float32"]
+    outputs = {name: classify(*inputs) for name, classify in classifiers.items()}
+    expected = outputs["direct formulation, float32"]
     timings = interleave(
         {name: lambda c=classify: c(*inputs) for name, classify in classifiers.items()},
         arguments.repeats,
@@ -61,7 +61,7 @@ def main() -> None:
             "by": name,
             **vars(timing),
             "faster": slowest / timing.median_s,
-            "largest_difference": float(np.abs(answers[name] - expected).max()),
+            "largest_difference": float(np.abs(outputs[name] - expected).max()),
         }
         for name, timing in timings.items()
     ]

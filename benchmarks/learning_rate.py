@@ -1,7 +1,7 @@
 """Which learning rate trains the full-size SERCT: the thesis' text or its scripts?
 
-Both trainings take turns, a step each, on the same batches, for as long as is given, so that a
-machine without a GPU answers as well as it can. Run after the corpus has been preprocessed:
+Both trainings take turns, a step each, on the same batches, for a given time, so that a
+machine without a GPU can compare them too. Run after the corpus has been preprocessed:
 
     serct repro --target preprocess@tess
     python benchmarks/learning_rate.py --shards data/shards/tess --minutes 60 --out rates.json
@@ -79,11 +79,11 @@ def main() -> None:
     }
     for name, (module, _) in trainings.items():
         classify = TorchClassifier(module, device)
-        answers = [
+        outputs = [
             classify(held_out.waveforms[i : i + 8], held_out.num_valid[i : i + 8])
             for i in range(0, len(some), 8)
         ]
-        scores = score(validation.emotions, held_out.labels, np.concatenate(answers))
+        scores = score(validation.emotions, held_out.labels, np.concatenate(outputs))
         usable = len(losses[name]) // STEPS_PER_MEAN * STEPS_PER_MEAN
         means = np.array(losses[name][:usable]).reshape(-1, STEPS_PER_MEAN).mean(axis=1)
         report["rates"][name] = {

@@ -3,7 +3,7 @@
     python benchmarks/serving.py --workspace build/demo --clip hello.wav --other 7 --out FILE
 
 The workspace needs a champion, a second version that passes the gates (`--other`), and one that
-does not (`--bad`). Each part runs a server of its own, on a free port, and asks it over sockets.
+does not (`--bad`). Each part starts a server on a free port and sends requests over sockets.
 """
 
 import argparse
@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def compare(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Ask both servers in turns, three rounds each, both running all the time."""
+    """Send requests to both servers in turns, three rounds each, both running all the time."""
     content = arguments.clip.read_bytes()
     rows = {"dataframe_records": [{"audio": base64.b64encode(content).decode()}]}
     found: dict[str, list[dict[str, float]]] = {"serct serve": [], "mlflow models serve": []}
@@ -232,7 +232,7 @@ async def saturate(
     seconds: float,
     answers: list[tuple[int, dict[str, Any]]] | None = None,
 ) -> dict[str, float]:
-    """Let each client ask again as soon as it is answered."""
+    """Let each client send its next request as soon as it has a response."""
     took: list[float] = []
     failed = 0
     until = time.perf_counter() + seconds

@@ -1,9 +1,9 @@
-"""How much it helps a model that adapts to voices to have heard one, by number of recordings.
+"""Measures the gain of speaker enrolment, by number of enrolled recordings.
 
 python benchmarks/voices.py --study build/studies/emodb_speaker_classical --corpus emodb
 python benchmarks/voices.py --study build/studies/tess_random_classical --corpus tess --on emodb
 
-Each clip is answered by a model that heard so many other recordings of its voice, drawn at random,
+A model predicts each clip after enrolment with so many recordings of its speaker, drawn at random,
 never the clip itself, and no label. Clips of all folds are put together before UA is computed.
 """
 
@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--study", type=Path, required=True, help="folder of a study that was run")
     parser.add_argument("--corpus", required=True, help="what the model was trained on")
     parser.add_argument("--on", help="what it is tested on, all of it; its own test part if absent")
-    parser.add_argument("--heard", help="hear recordings of this one emotion alone")
+    parser.add_argument("--heard", help="enrol recordings of this one emotion alone")
     parser.add_argument("--model", default="functionals_lda_speaker")
     parser.add_argument("--seed", type=int, default=3, help="of the study, and of the draws")
     parser.add_argument("--out", type=Path)
@@ -73,16 +73,16 @@ def main() -> None:
 def answer_cell(
     cell: Path, arguments: argparse.Namespace
 ) -> Iterator[tuple[str, dict[int | None, str]]]:
-    """Give each clip's emotion and, by number of recordings heard, what it is taken for."""
+    """Yield each clip's emotion and the prediction by number of enrolled recordings."""
     model, card = load_model(cell / "data" / "models" / f"{arguments.corpus}-{arguments.model}")
     classifier = as_classifier(model, torch.device("cpu"))
     if not isinstance(classifier, AdaptiveClassifier):
-        raise SystemExit(f"{arguments.model} does not adapt to voices")
+        raise SystemExit(f"{arguments.model} has no speaker enrolment")
     shards = cell / "data" / "shards" / (arguments.on or arguments.corpus)
     dataset = ShardDataset(shards, SPLITS if arguments.on else ["test"], card.emotions)
     batch = dataset.batch(np.arange(len(dataset)))
     features = classifier.extract_features(batch.waveforms, batch.num_valid)
-    # On another corpus only emotions that it has may be answered.
+    # On another corpus only its own emotions may be predicted.
     asked = in_table_order({row.label for row in dataset.rows})
     columns = [card.emotions.index(emotion) for emotion in asked]
     rng = np.random.default_rng(arguments.seed)

@@ -1,14 +1,16 @@
-"""Obtain a corpus, verified, into its own folder; synthetic corpora are made here."""
+"""Download and verify a corpus, or make a synthetic one, in a folder of its own."""
 
-from pipeline.stage import Arguments, run
+from pathlib import Path
+
+from pipeline.stage import run
 from serct.config.params import Params
 from serct.data.corpora import obtain_corpus, read_corpus_params
 
 
-def download(params: Params, arguments: Arguments) -> None:
-    """Fill ``--out`` with the corpus as its authors lay it out."""
-    obtain_corpus(arguments.corpus, read_corpus_params(params, arguments.corpus), arguments.out)
+def download(params: Params, corpus: str, out: Path) -> None:
+    """Write the corpus to ``--out``, as its authors lay it out."""
+    obtain_corpus(corpus, read_corpus_params(params, corpus), out)
 
 
 if __name__ == "__main__":
-    run(__doc__, download, names={"corpus": "an entry of corpora"}, paths={"out": "folder to make"})
+    run(__doc__, download)

@@ -1,6 +1,8 @@
 """Score a trained model on the test part of its corpus."""
 
-from pipeline.stage import Arguments, run
+from pathlib import Path
+
+from pipeline.stage import run
 from serct.config.params import Params
 from serct.data.corpora import build_corpus, read_corpus_params
 from serct.data.shards import ShardDataset
@@ -15,32 +17,23 @@ from serct.runtime.log import progress
 from serct.tracking.run_logger import add_to_run
 
 
-def evaluate_model(params: Params, arguments: Arguments) -> None:
+def evaluate_model(params: Params, model: Path, shards: Path, out: Path) -> None:
     """Write scores, confusion, predictions and the model card to ``--out``."""
-    model, card = load_model(arguments.model)
-    dataset = ShardDataset(arguments.shards, ["test"], card.emotions)
-    classifier = as_classifier(model, pick_device(params.train.device))
+    trained, card = load_model(model)
+    dataset = ShardDataset(shards, ["test"], card.emotions)
+    classifier = as_classifier(trained, pick_device(params.train.device))
     with progress(len(dataset), f"testing {card.name}", "clips") as advance:
         found = evaluate(classifier, dataset, params.evaluate.batch_size, advance)
-    probes = probe_corpus(ShardDataset(arguments.shards, ["train"], card.emotions), dataset)
+    probes = probe_corpus(ShardDataset(shards, ["train"], card.emotions), dataset)
     metrics = summarise_test(card, dataset, found, probes)
     licence = build_corpus(card.corpus, read_corpus_params(params, card.corpus)).licence
-    with atomic.replacing_folder(arguments.out) as folder:
+    with atomic.replacing_folder(out) as folder:
         atomic.write_json(folder / "metrics.json", metrics.as_json())
         write_confusion(folder / "confusion.json", found.scores)
         write_predictions(folder / "predictions.csv", dataset, card.emotions, found.probabilities)
-        text = model_card(card, metrics, licence=licence)
-        atomic.write_text(folder / "model_card.md", text)
-    add_to_run(params.tracking, arguments.model, arguments.out)
+        atomic.write_text(folder / "model_card.md", model_card(card, metrics, licence=licence))
+    add_to_run(params.tracking, model, out)
 
 
 if __name__ == "__main__":
-    run(
-        __doc__,
-        evaluate_model,
-        paths={
-            "model": "folder of the trained model",
-            "shards": "the corpus it was trained on",
-            "out": "folder of results to make",
-        },
-    )
+    run(__doc__, evaluate_model)

@@ -1,6 +1,8 @@
-"""Scan and check a corpus, divide it, and write its manifest."""
+"""Scan and check a corpus, split it, and write its manifest."""
 
-from pipeline.stage import Arguments, run
+from pathlib import Path
+
+from pipeline.stage import run
 from serct.config.params import Params
 from serct.data.corpora import build_corpus, read_corpus_params, scan_corpus
 from serct.data.manifest import check_rejections, inspect_recordings, write_manifest
@@ -8,25 +10,20 @@ from serct.data.splitting import split_utterances
 from serct.runtime.log import logger, progress
 
 
-def manifest(params: Params, arguments: Arguments) -> None:
-    """Write ``--out``: one row an utterance, each on one side."""
-    corpus = read_corpus_params(params, arguments.corpus)
-    language = build_corpus(arguments.corpus, corpus).language
-    scan = scan_corpus(corpus, arguments.raw)
-    with progress(len(scan.utterances), f"checking {arguments.corpus}", "files") as advance:
+def manifest(params: Params, corpus: str, raw: Path, out: Path) -> None:
+    """Write ``--out``: one row an utterance, each in one split."""
+    section = read_corpus_params(params, corpus)
+    language = build_corpus(corpus, section).language
+    scan = scan_corpus(section, raw)
+    with progress(len(scan.utterances), f"checking {corpus}", "files") as advance:
         utterances, rejections = inspect_recordings(
-            arguments.raw, scan, arguments.corpus, language, params.checks, advance
+            raw, scan, corpus, language, params.checks, advance
         )
-    check_rejections(arguments.corpus, rejections, params.checks.max_rejected)
+    check_rejections(corpus, rejections, params.checks.max_rejected)
     for rejection in rejections:
         logger.warning("left out: %s: %s", rejection.path, rejection.reason)
-    write_manifest(arguments.out, split_utterances(utterances, params.split, params.seed))
+    write_manifest(out, split_utterances(utterances, params.split, params.seed))
 
 
 if __name__ == "__main__":
-    run(
-        __doc__,
-        manifest,
-        names={"corpus": "an entry of corpora"},
-        paths={"raw": "the corpus' folder", "out": "manifest to write"},
-    )
+    run(__doc__, manifest)

@@ -1,48 +1,53 @@
-"""What all stages share: paths come as arguments, params from a file, problems as one message."""
+"""What all stages share: options for names and paths, params from a file, one-line errors."""
 
 import argparse
+import inspect
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from serct.config.params import Params
 from serct.config.reader import read_params
 from serct.errors import SerctError
 from serct.runtime.log import setup_logging
 from serct.runtime.machine import keep_freed_memory
 
-Arguments = argparse.Namespace
+_HELP = {
+    str: {"corpus": "an entry of corpora", "model": "an entry of models"},
+    Path: {
+        "raw": "folder of the corpus as its authors lay it out",
+        "manifest": "manifest of the corpus",
+        "shards": "folder of one corpus' shards, or of all corpora's",
+        "sets": "list of the zero-shot corpora",
+        "state": "where an unfinished training is kept",
+        "model": "folder of the trained model",
+        "data": "folder of all artefacts",
+        "out": "folder or file to write",
+    },
+}
 
 
-def run(
-    description: str | None,
-    work: Callable[[Params, Arguments], object],
-    names: Mapping[str, str] | None = None,
-    paths: Mapping[str, str] | None = None,
-) -> None:
+def run(description: str | None, work: Callable[..., object]) -> None:
     """Run a stage as a program.
 
     Args:
         description: Shown by ``--help``.
-        work: The stage; gets the params and the parsed arguments.
-        names: Required text arguments and their help.
-        paths: Required path arguments and their help.
+        work: The stage. It takes the params first; each further parameter, a ``str`` or a ``Path``,
+            becomes a required option of the same name.
     """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
-    for name, text in (names or {}).items():
-        parser.add_argument(f"--{name}", required=True, help=text)
-    for name, text in (paths or {}).items():
-        parser.add_argument(f"--{name}", type=Path, required=True, help=text)
-    arguments = parser.parse_args()
+    for name, parameter in list(inspect.signature(work).parameters.items())[1:]:
+        kind = parameter.annotation
+        parser.add_argument(f"--{name}", type=kind, required=True, help=_HELP[kind][name])
+    arguments = vars(parser.parse_args())
     setup_logging()
     keep_freed_memory()
-    # Ending by exception lets temporary files go and runs be closed.
+    # An exception, so that temporary files are removed and runs are closed.
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        work(read_params(arguments.params), arguments)
+        work(read_params(arguments.pop("params")), **arguments)
     except SerctError as error:
         sys.exit(f"error: {error}")
 

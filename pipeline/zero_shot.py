@@ -1,8 +1,9 @@
-"""Score a trained model on corpora it has never seen, over the emotions both have."""
+"""Score a trained model on corpora that it was not trained on, over the emotions both have."""
 
 import json
+from pathlib import Path
 
-from pipeline.stage import Arguments, run
+from pipeline.stage import run
 from serct.config.params import Params
 from serct.data.shards import read_meta
 from serct.evaluation.evaluate import (
@@ -20,44 +21,31 @@ from serct.runtime.log import progress
 from serct.tracking.run_logger import add_to_run
 
 
-def zero_shot(params: Params, arguments: Arguments) -> None:
+def zero_shot(params: Params, model: Path, shards: Path, sets: Path, out: Path) -> None:
     """Write scores and predictions on every other corpus to ``--out``."""
-    model, card = load_model(arguments.model)
-    classifier = as_classifier(model, pick_device(params.train.device))
+    trained, card = load_model(model)
+    classifier = as_classifier(trained, pick_device(params.train.device))
     batch_size, emotions = params.evaluate.batch_size, card.emotions
-    names = [name for name in json.loads(arguments.sets.read_text()) if name != card.corpus]
+    names = [name for name in json.loads(sets.read_text()) if name != card.corpus]
     targets = {}
-    with atomic.replacing_folder(arguments.out) as folder:
+    with atomic.replacing_folder(out) as folder:
         for name in names:
-            shards = arguments.shards / name
-            counts = read_meta(shards).counts
+            counts = read_meta(shards / name).counts
             total = sum(sum(each.values()) for each in counts.values())
             with progress(total, f"{card.name} on {name}", "clips") as advance:
                 found = evaluate_zero_shot(
-                    classifier, emotions, shards, tuple(counts), batch_size, advance
+                    classifier, emotions, shards / name, tuple(counts), batch_size, advance
                 )
             targets[name] = summarise_zero_shot(found)
             write_confusion(folder / f"confusion-{name}.json", found.masked)
             path = folder / f"predictions-{name}.csv"
             write_predictions(path, found.dataset, emotions, found.probabilities)
         metrics = ZeroShotMetrics(
-            model=card.name,
-            corpus=card.corpus,
-            fingerprint=card.fingerprint,
-            targets=targets,
+            model=card.name, corpus=card.corpus, fingerprint=card.fingerprint, targets=targets
         )
         atomic.write_json(folder / "metrics.json", metrics.as_json())
-    add_to_run(params.tracking, arguments.model, arguments.out)
+    add_to_run(params.tracking, model, out)
 
 
 if __name__ == "__main__":
-    run(
-        __doc__,
-        zero_shot,
-        paths={
-            "model": "folder of the trained model",
-            "shards": "folder of all corpora's shards",
-            "sets": "list of the zero-shot corpora",
-            "out": "folder of results to make",
-        },
-    )
+    run(__doc__, zero_shot)

@@ -1,24 +1,22 @@
-"""Note which corpora zero-shot evaluation uses, and their digests.
+"""Write which corpora zero-shot evaluation uses, and their digests.
 
 DVC cannot make a stage depend on a list of folders from params.yaml; depending on this file,
 zero-shot evaluation reruns exactly when the list or one of its corpora changes.
 """
 
-from pipeline.stage import Arguments, run
+from pathlib import Path
+
+from pipeline.stage import run
 from serct.config.params import Params
 from serct.data.shards import read_meta
 from serct.runtime.atomic import write_json
 
 
-def zero_shot_sets(params: Params, arguments: Arguments) -> None:
+def zero_shot_sets(params: Params, shards: Path, out: Path) -> None:
     """Write name and digest of each zero-shot corpus to ``--out``."""
     names = params.pipeline.zero_shot_corpora
-    write_json(arguments.out, {name: read_meta(arguments.shards / name).digest for name in names})
+    write_json(out, {name: read_meta(shards / name).digest for name in names})
 
 
 if __name__ == "__main__":
-    run(
-        __doc__,
-        zero_shot_sets,
-        paths={"shards": "folder of all corpora's shards", "out": "list to write"},
-    )
+    run(__doc__, zero_shot_sets)

@@ -1,20 +1,20 @@
 """The command line: `serct --help`.
 
-Imports stand inside the commands, so that help and errors come at once.
+Each command imports what it needs itself, so that help and errors appear at once.
 """
 
 import sys
 
-from serct.cli import corpora, inference, machine, pipeline, registry, serving
-from serct.cli.app import app
+from serct.cli import inference, machine, pipeline, registry, serving
+from serct.cli.shared import app
 from serct.errors import SerctError
 
-# Their import adds the commands.
-COMMANDS = (pipeline, inference, registry, serving, corpora, machine)
+# Importing a module adds its commands.
+COMMANDS = (pipeline, inference, registry, serving, machine)
 
 
 def main() -> None:
-    """Run the command line; a problem the user can mend is one line, not a traceback."""
+    """Run the command line; an error that the user can correct is one line, not a traceback."""
     try:
         app()
     except SerctError as error:

@@ -1,4 +1,4 @@
-"""Commands that ask a model."""
+"""Commands that predict with a model, score it, or export it."""
 
 import json
 from pathlib import Path
@@ -6,34 +6,35 @@ from typing import Annotated, Any
 
 import typer
 
-from serct.cli.app import app
-from serct.cli.shared import Workspace, workspace_root
+from serct.cli.shared import Device, Model, Precision, Workspace, app, model_folder, workspace_root
 from serct.errors import SerctError
 
 
 @app.command()
 def predict(
     files: Annotated[list[Path], typer.Argument(help="Audio files of any usual format.")],
-    model: Annotated[
-        str, typer.Option(help="A model's folder or a registry address.")
-    ] = "models:/serct@challenger",
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "cpu",
-    precision: Annotated[str, typer.Option(help="float32, bfloat16 or auto.")] = "float32",
+    model: Model = "models:/serct@challenger",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+    device: Device = "cpu",
+    precision: Precision = "float32",
     speaker: Annotated[
         Path | None,
         typer.Option(
             help="Folder with other recordings of the speaker in several emotions, for a model "
-            "that adapts to a speaker."
+            "with speaker enrolment."
         ),
     ] = None,
     voice: Annotated[Path | None, typer.Option(hidden=True)] = None,
+    workspace: Workspace = None,
 ) -> None:
-    """Tell the emotion of audio files; exit code 1 if one of them is unusable."""
+    """Predict the emotion of audio files.
+
+    The exit code is 1 if a file is not usable.
+    """
     from serct.data.reading.tree import list_files
     from serct.inference.predictor import Predictor
 
-    predictor = Predictor.load(model, device, precision)
+    predictor = Predictor.load(model_folder(model, workspace), device, precision)
     if voice is not None:
         typer.echo("note: --voice is now --speaker; the next version removes --voice", err=True)
         speaker = speaker or voice
@@ -44,37 +45,36 @@ def predict(
     num_failed = 0
     for path in files:
         result: dict[str, Any] = {"file": str(path)}
-        is_good = True
         try:
-            answer = predictor.predict_file(path)
-            told = predictor.decide(answer)
-            result |= {"emotion": told, "probabilities": answer}
-            best = max(answer, key=answer.__getitem__)
-            guess = told if told == best else f"{told}, perhaps {best}"
-            line = f"{path}: {guess} ({answer[best]:.1%})"
+            probabilities = predictor.predict_file(path)
+            emotion = predictor.decide(probabilities)
+            result |= {"emotion": emotion, "probabilities": probabilities}
+            best = max(probabilities, key=probabilities.__getitem__)
+            text = emotion if emotion == best else f"{emotion}, perhaps {best}"
+            line = f"{path}: {text} ({probabilities[best]:.1%})"
         except SerctError as error:
-            is_good = False
             num_failed += 1
             result |= {"error": str(error)}
             line = f"error: {error}"
-        typer.echo(json.dumps(result) if as_json else line, err=not (as_json or is_good))
+        typer.echo(json.dumps(result) if as_json else line, err=not as_json and "error" in result)
     if num_failed:
         raise typer.Exit(1)
 
 
 @app.command()
 def score(
-    recordings: Annotated[Path, typer.Argument(help="Folder; all below it is answered for.")],
-    out: Annotated[Path, typer.Option(help="Folder of CSV parts; goes on if cut off.")],
-    model: Annotated[
-        str, typer.Option(help="A model's folder or a registry address.")
-    ] = "models:/serct@champion",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "cpu",
-    precision: Annotated[str, typer.Option(help="float32, bfloat16 or auto.")] = "float32",
-    part_size: Annotated[int, typer.Option(min=1, help="Recordings of a part.")] = 256,
+    recordings: Annotated[Path, typer.Argument(help="Folder; every file below it is scored.")],
+    out: Annotated[Path, typer.Option(help="Folder for CSV parts; a second call goes on there.")],
+    model: Model = "models:/serct@champion",
+    device: Device = "cpu",
+    precision: Precision = "float32",
+    part_size: Annotated[int, typer.Option(min=1, help="Recordings in one part.")] = 256,
     workspace: Workspace = None,
 ) -> None:
-    """Tell the emotion of every recording of a large folder, where params.yaml's executor says."""
+    """Predict the emotion of every recording in a large folder.
+
+    The work runs on the executor that params.yaml names.
+    """
     from serct.config.reader import read_params
     from serct.inference.scoring import score_folder
     from serct.runtime.executors import open_executor
@@ -93,31 +93,35 @@ def score(
     for emotion, count in found.emotions.most_common():
         typer.echo(f"{count:8d} {emotion}")
     if found.num_unusable:
-        typer.echo(f"{found.num_unusable:8d} unusable, each row says why")
-    typer.echo(f"{found.seconds / 3600:.2f} h of speech; the rows: {out}/part-*.csv")
+        typer.echo(f"{found.num_unusable:8d} unusable; the rows have the reasons")
+    typer.echo(f"{found.seconds / 3600:.2f} h of speech; rows: {out}/part-*.csv")
 
 
 @app.command()
 def evaluate(
-    model: Annotated[str, typer.Option(help="A model's folder or a registry address.")],
+    model: Model,
     shards: Annotated[Path, typer.Option(help="Folder of a corpus' shards.")],
     split: Annotated[str, typer.Option(help="train, validation, test or all.")] = "test",
-    precision: Annotated[str, typer.Option(help="float32, bfloat16 or auto.")] = "float32",
+    precision: Precision = "float32",
     probes: Annotated[
         bool,
         typer.Option(
             "--probes",
-            help="Also what duration or level alone tell, and what level, "
-            "zeros, a constant or a telephone band change.",
+            help="Also predict from duration or level alone, and with the level changed, zeros or "
+            "a constant added, or a telephone band.",
         ),
     ] = False,
+    workspace: Workspace = None,
 ) -> None:
-    """Score a model on any corpus' shards, over the emotions both know; JSON on stdout."""
+    """Compute a model's scores on the shards of any corpus.
+
+    Only emotions that both have count. The output is JSON.
+    """
     from serct.data.manifest import SPLITS
     from serct.evaluation.evaluate import evaluate_zero_shot
     from serct.inference.predictor import load_classifier
 
-    classifier, card = load_classifier(model, "auto", precision)
+    classifier, card = load_classifier(model_folder(model, workspace), "auto", precision)
     splits = SPLITS if split == "all" else (split,)
     result = evaluate_zero_shot(classifier, card.emotions, shards, splits, batch_size=16)
     found: dict[str, Any] = {
@@ -139,20 +143,26 @@ def evaluate(
 @app.command()
 def export(
     model: Annotated[str, typer.Argument(help="A model's folder or a registry address.")],
-    out: Annotated[Path, typer.Option(help="Folder to make.")],
-    int8: Annotated[bool, typer.Option("--int8", help="Matrix products in 8 bits.")] = False,
+    out: Annotated[Path, typer.Option(help="Folder to write.")],
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Compute matrix products in 8 bits.")
+    ] = False,
     shards: Annotated[
-        Path | None, typer.Option(help="Compare accuracy on the test part of these shards.")
+        Path | None, typer.Option(help="Shards whose test part the accuracies are compared on.")
     ] = None,
     max_loss_points: Annotated[
-        float, typer.Option(help="Percentage points of accuracy that may be lost there.")
+        float, typer.Option(help="Percentage points of accuracy that the export may lose there.")
     ] = 0.2,
+    workspace: Workspace = None,
 ) -> None:
-    """Write a model as ONNX, checked against the original; prints what was found."""
+    """Write a model as ONNX, checked against the original."""
     from serct.inference.exporting import export_onnx
-    from serct.tracking import find_model
 
     note = export_onnx(
-        find_model(model), out, int8=int8, shards=shards, max_loss_points=max_loss_points
+        model_folder(model, workspace),
+        out,
+        int8=int8,
+        shards=shards,
+        max_loss_points=max_loss_points,
     )
     typer.echo(note.model_dump_json(indent=2))

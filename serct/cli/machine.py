@@ -1,17 +1,16 @@
-"""Commands about this machine: what is missing, and how fast it is."""
+"""Commands that check this machine and its corpora, and measure its speed."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from serct.cli.app import app
-from serct.cli.shared import Workspace, print_table, workspace_root
+from serct.cli.shared import Workspace, app, print_table, workspace_root
 
 
 @app.command()
 def doctor(workspace: Workspace = None) -> None:
-    """Check this machine and explain what is missing."""
+    """Check what this machine lacks, and print what to do about it."""
     from serct.experiments.doctor import examine
 
     findings = examine(workspace_root(workspace))
@@ -27,24 +26,28 @@ def doctor(workspace: Workspace = None) -> None:
 @app.command()
 def bench(
     quick: Annotated[
-        bool, typer.Option("--quick", help="Leave out how time and memory grow with size.")
+        bool, typer.Option("--quick", help="Do not measure how time and memory grow with size.")
     ] = False,
-    as_json: Annotated[Path | None, typer.Option("--json", help="Write all figures here.")] = None,
+    as_json: Annotated[Path | None, typer.Option("--json", help="File for all figures.")] = None,
     model: Annotated[str, typer.Option(help="An entry of architecture serct.")] = "serct",
     params: Annotated[
-        Path | None, typer.Option(help="A params.yaml; the checkout's if left out.")
+        Path | None, typer.Option(help="A params.yaml; if left out, the one of the checkout.")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     repeats: Annotated[int, typer.Option(min=1, help="Rounds of each measurement.")] = 3,
 ) -> None:
-    """Time the model beside its direct formulation; exit code 1 if they are not equal."""
+    """Measure the model's speed beside its direct formulation.
+
+    The exit code is 1 if their results are not equal.
+    """
     from serct.config.reader import read_params
     from serct.experiments.bench.suite import Suite, as_text
+    from serct.experiments.workspace import project_root
     from serct.runtime.atomic import write_json
     from serct.runtime.devices import pick_device
 
     suite = Suite(
-        read_params(params or workspace_root(None) / "params.yaml"),
+        read_params(params or project_root() / "params.yaml"),
         model,
         pick_device(device),
         repeats,
@@ -56,3 +59,41 @@ def bench(
     typer.echo(as_text(benchmark))
     if not benchmark.is_equal:
         raise typer.Exit(1)
+
+
+corpora_app = typer.Typer(help="List and verify corpora.", no_args_is_help=True)
+app.add_typer(corpora_app, name="corpora")
+
+
+@corpora_app.command("list")
+def corpora_list(workspace: Workspace = None) -> None:
+    """List the corpora in params.yaml, their languages and licences."""
+    from serct.config.reader import read_params
+    from serct.data.corpora import build_corpus, read_corpus_params
+
+    params = read_params(workspace_root(workspace) / "params.yaml")
+    rows = []
+    for name in params.corpora:
+        corpus = build_corpus(name, read_corpus_params(params, name))
+        rows.append(
+            {
+                "name": name,
+                "corpus": corpus.title,
+                "language": corpus.language,
+                "synthetic": "yes" if corpus.is_synthetic else "no",
+                "licence": corpus.licence,
+            }
+        )
+    print_table("Corpora", rows)
+
+
+@corpora_app.command("verify")
+def corpora_verify(name: str, workspace: Workspace = None) -> None:
+    """Check the files of a downloaded corpus against counts and known digests."""
+    from serct.config.reader import read_params
+    from serct.data.corpora import read_corpus_params, verify_corpus
+
+    root = workspace_root(workspace)
+    params = read_params(root / "params.yaml")
+    corpus = read_corpus_params(params, name)
+    typer.echo(verify_corpus(name, corpus, root / "data" / "raw" / name))

@@ -1,14 +1,38 @@
-"""Commands that run the pipeline and show what it made."""
+"""Commands that run the pipeline and print its results."""
 
+import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from serct.cli.app import app
-from serct.cli.shared import Profile, Settings, Workspace, print_results, workspace_root
+from serct.cli.shared import Workspace, app, print_results, print_table, workspace_root
 
-Jobs = Annotated[int, typer.Option(min=1, help="Stages that may run at the same time.")]
+if TYPE_CHECKING:
+    from serct.config.params import Params
+
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="One value of params.yaml; repeatable."),
+]
+Profile = Annotated[str | None, typer.Option(help="Overlay on params.yaml, e.g. demo or cpu.")]
+Jobs = Annotated[int, typer.Option(min=1, help="Stages that run at the same time.")]
+
+
+def _prepare(
+    workspace: Path | None, profile: str | None, settings: list[str] | None
+) -> tuple[Path, "Params"]:
+    """Make a workspace ready to run in and return its params; messages appear on stderr."""
+    from serct.experiments.workspace import find_workspace, prepare_workspace, project_root
+    from serct.runtime.log import setup_logging
+
+    setup_logging()
+    if not (workspace or profile or settings):
+        found = find_workspace(Path.cwd())
+        workspace = None if found == project_root() else found
+    folder, params = prepare_workspace(workspace, profile, settings or [])
+    typer.echo(f"workspace: {folder}", err=True)
+    return folder, params
 
 
 @app.command()
@@ -17,61 +41,61 @@ def repro(
     workspace: Workspace = None,
     settings: Settings = None,
     target: Annotated[
-        list[str] | None, typer.Option(help="Only up to this stage, e.g. train@serct-tess.")
+        list[str] | None, typer.Option(help="Only this stage and what it needs, e.g. train@serct.")
     ] = None,
     force: Annotated[bool, typer.Option(help="Run stages even if nothing changed.")] = False,
     jobs: Jobs = 1,
-) -> None:
-    """Rebuild whatever changed, then show the results."""
+) -> Path:
+    """Rebuild whatever changed, then print the results."""
     from serct.experiments.parallel import rebuild
-    from serct.experiments.workspace import prepare_workspace
 
-    folder, _ = prepare_workspace(workspace, profile, settings or [])
-    flags = ["--force"] if force else []
-    code = rebuild(folder, jobs, target or [], flags, typer.echo)
-    if code:
+    folder, _ = _prepare(workspace, profile, settings)
+    if code := rebuild(folder, jobs, target or [], ["--force"] if force else [], typer.echo):
         raise typer.Exit(code)
     if not target:
         print_results(folder)
+    return folder
 
 
 @app.command()
 def demo(workspace: Workspace = None) -> None:
     """Run the whole pipeline on synthetic speech, in minutes."""
-    repro(profile="demo", workspace=workspace, settings=None, target=None, force=False, jobs=1)
-    folder = workspace or Path("build/demo")
-    typer.echo(
-        f"""
-Next:
-  open {folder}/data/reports/index.html             the report
-  serct ui --workspace {folder}                     compare the runs in MLflow
-  serct predict --model {folder}/data/models/demo_en-serct FILE...
-  serct promote 1 --workspace {folder}            make it the champion, if its gates let it pass
-  serct app --workspace {folder}                  hear it answer, on a page
-  SERCT_MIRROR=DIR serct repro --profile cpu           the same on real recordings
-"""
-    )
+    made = repro(profile="demo", workspace=workspace, settings=None, target=None, jobs=1)
+    folder = workspace or Path(os.path.relpath(made))
+    steps = {
+        f"open {folder}/data/reports/index.html": "read the report",
+        f"serct ui --workspace {folder}": "compare the runs in MLflow",
+        f"serct predict --model {folder}/data/models/demo_en-serct FILE...": "predict emotions",
+        f"serct promote 1 --workspace {folder}": "make version 1 the champion, if gates allow it",
+        f"serct app --workspace {folder}": "use the champion on a page",
+        "SERCT_MIRROR=DIR serct repro --profile cpu": "run the same on real recordings",
+    }
+    width = max(map(len, steps))
+    typer.echo("\nNext:")
+    for command, purpose in steps.items():
+        typer.echo(f"  {command:{width}}  {purpose}")
 
 
 @app.command()
 def study(
     name: Annotated[
-        str | None, typer.Argument(help="One of studies/; left out: list them.")
+        str | None, typer.Argument(help="A file in studies/; if left out, all are listed.")
     ] = None,
     folder: Annotated[
-        Path | None, typer.Option(help="Where its workspaces lie; build/studies/NAME if left out.")
+        Path | None, typer.Option(help="Folder of its workspaces; if left out, build/studies/NAME.")
     ] = None,
     jobs: Jobs = 1,
 ) -> None:
-    """Run a study: folds, seeds or variants, pooled into one table."""
-    from serct.cli.shared import print_table
+    """Run a study: its folds, seeds and models, pooled into one table."""
     from serct.experiments.studies.page import scores_table
     from serct.experiments.studies.run import list_studies, run_study
+    from serct.runtime.log import setup_logging
 
     if name is None:
-        rows = [{"study": each, "asks": text} for each, text in list_studies().items()]
+        rows = [{"study": each, "question": text} for each, text in list_studies().items()]
         print_table("Studies", rows)
         return
+    setup_logging()
     found, result = run_study(name, folder, jobs, lambda cell: typer.echo(f"--- {cell}", err=True))
     for test in result.tests:
         table = scores_table(result, test)
@@ -86,7 +110,7 @@ def study(
 
 @app.command()
 def search(
-    trials: Annotated[int, typer.Option(min=1, help="Ended trials, all processes together.")],
+    trials: Annotated[int, typer.Option(min=1, help="Ended trials, of all processes together.")],
     profile: Profile = None,
     workspace: Workspace = None,
     settings: Settings = None,
@@ -94,22 +118,20 @@ def search(
         str | None,
         typer.Option(
             envvar="SERCT_SEARCH_STORAGE",
-            help="Database for many machines, e.g. postgresql://...; else a journal.",
+            help="Database that several machines share, e.g. postgresql://...; else a file.",
         ),
     ] = None,
 ) -> None:
-    """Search hyperparameters on the validation part; goes on where an earlier one stopped."""
-    from serct.cli.shared import print_table
+    """Search hyperparameters on the validation split.
+
+    A second call goes on where the first one stopped.
+    """
     from serct.experiments.search.run import run_search
-    from serct.experiments.workspace import prepare_workspace, run_dvc
-    from serct.runtime.log import setup_logging
+    from serct.experiments.workspace import run_dvc
 
-    folder, params = prepare_workspace(workspace, profile, settings or [])
-    code = run_dvc(folder, ["repro", f"preprocess@{params.search.corpus}"])
-    if code:
+    folder, params = _prepare(workspace, profile, settings)
+    if code := run_dvc(folder, ["repro", f"preprocess@{params.search.corpus}"]):
         raise typer.Exit(code)
-
-    setup_logging()
     found = run_search(folder, params, trials, storage)
     ranked = sorted(found.trials, key=lambda row: -(row["validation_ua"] or 0))
     shown = [
@@ -120,11 +142,11 @@ def search(
     for key, share in found.importance.items():
         typer.echo(f"{key} explains {share:.0%} of how validation UA varies")
     best = found.folder / "best.yaml"
-    typer.echo(f"\nHow it went: {found.folder / 'index.html'}")
+    typer.echo(f"\nAll trials: {found.folder / 'index.html'}")
     typer.echo(f"Train and test the best: serct repro --profile {best} --workspace DIR")
 
 
 @app.command()
 def report(workspace: Workspace = None) -> None:
-    """Show the results of a workspace."""
+    """Print the results of a workspace."""
     print_results(workspace_root(workspace))

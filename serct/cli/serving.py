@@ -1,22 +1,22 @@
-"""Commands that serve a model to others."""
+"""Commands that start the service and the demonstrator."""
 
 import inspect
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from serct.cli.app import app
-from serct.cli.shared import Workspace, workspace_root
+from serct.cli.shared import Device, Host, Port, Precision, Workspace, app, root_for_model
 from serct.config.serving import ServingParams
-from serct.errors import ParamsError, SerctError
+from serct.errors import ParamsError
 
 ModelAddress = Annotated[
-    str, typer.Option(help="A registry address, followed while it runs, or a model's folder.")
+    str,
+    typer.Option(
+        help="A model's folder, or a registry address, which the service goes on to follow."
+    ),
 ]
-Host = Annotated[str, typer.Option(help="Address to listen on.")]
 
 
 def _with_limits(command: Callable[..., None]) -> Callable[..., None]:
@@ -43,13 +43,7 @@ def _limits(
     """Return the workspace to serve from, and the limits with the options that were given."""
     from serct.serving.settings import read_limits
 
-    try:
-        root = workspace_root(workspace)
-    except SerctError:
-        # A model's folder, or a registry on a server, needs no workspace.
-        if model.startswith("models:/") and not os.environ.get("MLFLOW_TRACKING_URI"):
-            raise
-        root = (workspace or Path()).resolve()
+    root = root_for_model(model, workspace)
     given = {name: value for name, value in options.items() if value is not None}
     return root, read_limits(root, given)
 
@@ -60,20 +54,25 @@ def serve(
     model: ModelAddress = "models:/serct@champion",
     host: Host = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 for any free one.")] = 8000,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "cpu",
-    precision: Annotated[str, typer.Option(help="float32, bfloat16 or auto.")] = "float32",
+    device: Device = "cpu",
+    precision: Precision = "float32",
     api_key: Annotated[
         str | None,
         typer.Option(envvar="SERCT_API_KEY", help="Key that clients must send as X-API-Key."),
     ] = None,
     replicas: Annotated[
         int | None,
-        typer.Option(min=1, help="Copies on the Ray cluster that params.yaml's executor names."),
+        typer.Option(
+            min=1, help="Copies on the Ray cluster that params.yaml names under executor."
+        ),
     ] = None,
     workspace: Workspace = None,
     **options: Any,
 ) -> None:
-    """Serve predictions over HTTP and WebSocket; the service describes its routes under /docs."""
+    """Serve predictions over HTTP and WebSocket.
+
+    The page /docs of the service describes its routes.
+    """
     from serct.serving.settings import Settings
 
     root, limits = _limits(model, workspace, options)
@@ -106,11 +105,14 @@ def open_app(
     ] = None,
     model: ModelAddress = "models:/serct@champion",
     host: Host = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8501,
+    port: Port = 8501,
     workspace: Workspace = None,
     **options: Any,
 ) -> None:
-    """Open the demonstrator, a page that uses the service; stop it with Ctrl-C."""
+    """Open the demonstrator, a page that uses the service.
+
+    Ctrl-C stops it.
+    """
     from serct.app.launch import launch
 
     if service is None:

@@ -1,4 +1,4 @@
-"""The whole of a params.yaml checked at once, before anything is built from it."""
+"""Checks a whole params.yaml at once, before anything uses it."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,11 +16,11 @@ def check_params(data: Mapping[str, Any], where: str) -> Params:
 
     Args:
         data: The content.
-        where: What errors call it.
+        where: Its name in error messages.
 
     Raises:
-        ParamsError: If a key is unknown, missing, ill-typed, out of range, or names a corpus or
-            model that has no entry.
+        ParamsError: If a key is unknown, missing, of a wrong type or out of range, or names a
+            corpus or model without an entry.
     """
     params = Params(data, where)
     if unknown := [name for name in data if name not in Params.sections()]:

@@ -1,4 +1,4 @@
-"""What `serct doctor` looks at: is this machine able to run everything, and if not, why."""
+"""The checks of `serct doctor`: can this machine run everything, and if not, why."""
 
 import importlib
 import os
@@ -17,7 +17,7 @@ from serct.tracking import artifact_place, store_problems
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at."""
+    """The result of one check."""
 
     check: str
     is_good: bool
@@ -25,14 +25,14 @@ class Finding:
 
 
 def examine(root: Path) -> list[Finding]:
-    """Look at interpreter, packages, devices, disk and each connection of a workspace."""
-    looks: dict[str, Callable[[], str]] = {
+    """Check interpreter, packages, devices, disk and each connection of a workspace."""
+    checks: dict[str, Callable[[], str]] = {
         "python": lambda: sys.version.split()[0],
         "torch": _torch,
         "device": _device,
         "audio": lambda: _version("soundfile"),
         "resampler": lambda: _version("soxr"),
-        "speech synthesis": lambda: _import("espeakng_loader"),
+        "speech synthesis": lambda: _version("espeakng_loader"),
         "torchaudio (optional)": _torchaudio,
         "disk": lambda: _disk(root),
         "mirror": _mirror,
@@ -43,21 +43,16 @@ def examine(root: Path) -> list[Finding]:
         "executor": lambda: _executor(root),
     }
     findings = []
-    for check, look in looks.items():
+    for check, function in checks.items():
         try:
-            findings.append(Finding(check, True, look()))
+            findings.append(Finding(check, True, function()))
         except (ImportError, OSError, RuntimeError, SerctError) as error:
             findings.append(Finding(check, False, str(error)))
     return findings
 
 
-def _import(name: str) -> str:
-    importlib.import_module(name)
-    return "there"
-
-
 def _version(name: str) -> str:
-    return str(importlib.import_module(name).__version__)
+    return str(getattr(importlib.import_module(name), "__version__", "installed"))
 
 
 def _torch() -> str:
@@ -80,7 +75,7 @@ def _torchaudio() -> str:
     except ImportError:
         return "not installed: only needed for audio.resampler: torchaudio"
     except (OSError, RuntimeError) as error:
-        # Installed for another CUDA than torch: worth knowing, but nothing depends on it.
+        # Installed for another CUDA than torch; nothing depends on it.
         return f"not usable ({error}): only needed for audio.resampler: torchaudio"
 
 
@@ -119,14 +114,14 @@ def _data_remote(root: Path) -> str:
 
     try:
         with warnings.catch_warnings():
-            # DVC's own parts warn of each other.
+            # Parts of DVC use what other parts deprecate.
             warnings.simplefilter("ignore", DeprecationWarning)
             with Repo(str(root)) as repo:
                 name = repo.config["core"].get("remote")
                 if not name:
-                    return "none: data stays on this machine (docs/team.md tells how to share it)"
+                    return "none: data stays on this machine (docs/team.md says how to share it)"
                 remote = repo.cloud.get_remote(name)
-                # What nobody has pushed to yet is not there, but the bucket or disk is.
+                # Before the first push there is only the bucket or the disk.
                 first = Path(remote.path).parts[0]
                 if not (remote.fs.exists(remote.path) or remote.fs.exists(first)):
                     raise SerctError(f"{name}, {remote.path}: not there")
@@ -136,7 +131,7 @@ def _data_remote(root: Path) -> str:
     except DvcException as error:
         raise SerctError(str(error)) from error
     except Exception as error:
-        # Each kind of storage has a library of its own, which raises classes of its own.
+        # Each kind of storage has a library with error classes of its own.
         raise SerctError(
             f"{name}, {remote.path}: {error}; `dvc remote list` shows its address, docs/team.md "
             "what must be set"

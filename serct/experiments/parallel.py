@@ -1,4 +1,4 @@
-"""Independent stages of the pipeline side by side, with the result of `dvc repro`.
+"""Runs independent stages of the pipeline side by side, with the result of `dvc repro`.
 
 DVC itself runs one stage after the other. Each stage here is a `dvc repro` of its own, started when
 all that it needs is done, so that locking, caching and dvc.lock stay DVC's. The entries of the lock
@@ -10,8 +10,10 @@ import subprocess
 import sys
 import threading
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from serct.errors import ParamsError
@@ -21,12 +23,12 @@ Graph = Mapping[str, frozenset[str]]
 
 
 def read_graph(workspace: Path) -> Graph:
-    """Give each stage of a workspace with the stages that it needs."""
+    """Return each stage of a workspace with the stages that it needs."""
     # DVC takes a second to import.
     from dvc.repo import Repo
 
     with warnings.catch_warnings():
-        # DVC's own parts warn of each other.
+        # Parts of DVC use what other parts deprecate.
         warnings.simplefilter("ignore", DeprecationWarning)
         with Repo(str(workspace)) as repo:
             graph = repo.index.graph
@@ -37,7 +39,7 @@ def read_graph(workspace: Path) -> Graph:
 
 
 def only(graph: Graph, targets: Sequence[str]) -> Graph:
-    """Keep the targets and all that they need; everything without targets.
+    """Return the targets and all that they need; the whole graph without targets.
 
     Args:
         graph: From `read_graph`.
@@ -70,7 +72,7 @@ def rebuild(
     flags: Sequence[str] = (),
     show: Callable[[str], object] = print,
 ) -> int:
-    """Rebuild whatever changed, up to ``jobs`` stages at once; a single one is DVC's own way.
+    """Run the stages that changed, up to ``jobs`` at once; with one job DVC runs them itself.
 
     When a stage fails no new one is started; those running end first.
 
@@ -79,7 +81,8 @@ def rebuild(
         jobs: At least 1. Each gets its share of the cores, unless OMP_NUM_THREADS is set.
         targets: Only these and what they need.
         flags: More of `dvc repro`'s options.
-        show: Is given each line of output, with its stage in front, and each change of state.
+        show: Called with each line of output, after the name of its stage, and each change of
+            state.
 
     Returns:
         The exit code of the first stage that failed, 0 if none did.
@@ -93,6 +96,9 @@ def rebuild(
     environment = stage_environment(os.environ)
     environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // jobs)))
     runner = _Runner(workspace, flags, environment, show)
+    # Those first that most others need.
+    num_waiting = Counter(needed for needs in graph.values() for needed in needs)
+    order = sorted(graph, key=lambda stage: -num_waiting[stage])
     done: set[str] = set()
     running: dict[Future[int], str] = {}
     failed = 0
@@ -101,7 +107,8 @@ def rebuild(
             while len(done) < len(graph):
                 if not failed:
                     started = {*running.values(), *done}
-                    for stage in _ready(graph, done, started)[: jobs - len(running)]:
+                    ready = [s for s in order if s not in started and graph[s] <= done]
+                    for stage in ready[: jobs - len(running)]:
                         running[pool.submit(runner.run, stage)] = stage
                         show(_state(graph, done, running.values()))
                 if not running:
@@ -121,67 +128,51 @@ def rebuild(
     return failed
 
 
-def _ready(graph: Graph, done: set[str], started: set[str]) -> list[str]:
-    """List stages whose needs are done, those first on which most others wait."""
-    waiting: dict[str, int] = dict.fromkeys(graph, 0)
-    for needed in graph.values():
-        for stage in needed:
-            waiting[stage] = waiting.get(stage, 0) + 1
-    ready = [stage for stage in graph if stage not in started and graph[stage] <= done]
-    return sorted(ready, key=lambda stage: (-waiting[stage], list(graph).index(stage)))
-
-
 def _state(graph: Graph, done: set[str], running: Iterable[str]) -> str:
     now = ", ".join(running)
     return f"=== {len(done)} of {len(graph)} stages done" + (f"; running: {now}" if now else "")
 
 
+@dataclass(frozen=True)
 class _Runner:
-    """Runs stages as processes whose output is shown line by line, whole lines only."""
+    """Runs stages as processes and shows their output line by line, whole lines only."""
 
-    def __init__(
-        self,
-        workspace: Path,
-        flags: Sequence[str],
-        environment: Mapping[str, str],
-        show: Callable[[str], object],
-    ) -> None:
-        self._workspace = workspace
-        self._flags = flags
-        self._environment = environment
-        self._show = show
-        self._lock = threading.Lock()
-        self._processes: set[subprocess.Popen[str]] = set()
+    workspace: Path
+    flags: Sequence[str]
+    environment: Mapping[str, str]
+    show: Callable[[str], object]
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    processes: set[subprocess.Popen[str]] = field(default_factory=set)
 
     def run(self, stage: str) -> int:
-        """Run one stage, waiting for DVC's lock where another holds it; give its exit code."""
+        """Run one stage and return its exit code; wait while another process holds DVC's lock."""
         command = [
-            sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", *self._flags,
+            sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", *self.flags,
             stage,
         ]  # fmt: skip
         with subprocess.Popen(
             command,
-            cwd=self._workspace,
-            env=self._environment,
+            cwd=self.workspace,
+            env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
         ) as process:
-            with self._lock:
-                self._processes.add(process)
+            with self.lock:
+                self.processes.add(process)
             assert process.stdout is not None  # noqa: S101  asked for above
             for line in process.stdout:
                 if line.strip():
-                    with self._lock:
-                        self._show(f"[{stage}] {line.rstrip()}")
+                    with self.lock:
+                        self.show(f"[{stage}] {line.rstrip()}")
             code = process.wait()
-            with self._lock:
-                self._processes.discard(process)
+            with self.lock:
+                self.processes.discard(process)
             return code
 
     def stop(self) -> None:
-        """End what still runs."""
-        with self._lock:
-            for process in self._processes:
+        """End the processes that still run."""
+        with self.lock:
+            for process in self.processes:
                 process.terminate()

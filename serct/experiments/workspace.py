@@ -1,6 +1,6 @@
-"""Workspaces: a folder in which the pipeline runs with its own params, data and tracking.
+"""Workspaces: folders in which the pipeline runs with its own params, data and tracking.
 
-The checkout is one; a profile gets another, so that trying things out never touches what a bare
+The checkout is one. A profile gets another, so that an experiment never changes what a bare
 `dvc repro` has built. A workspace holds links to the code and its own params.yaml.
 """
 
@@ -22,13 +22,13 @@ from serct.experiments.checking import check_params
 from serct.runtime import atomic
 from serct.runtime.log import logger
 
-# DVC asks nothing over the network: no usage statistics, no check for new versions.
+# DVC sends nothing over the network: no usage statistics, no check for new versions.
 _DVC_CONFIG = "[core]\n    no_scm = True\n    analytics = false\n    check_update = false\n"
 _CODE = ("dvc.yaml", ".dvcignore", "pipeline", "serct")
 
 
 def project_root() -> Path:
-    """The checkout that this code runs from.
+    """Return the checkout that this code runs from.
 
     Raises:
         SerctError: If the package was installed without the pipeline around it.
@@ -42,8 +42,17 @@ def project_root() -> Path:
     return root
 
 
+def find_workspace(start: Path) -> Path | None:
+    """Return the workspace that a folder lies in, the nearest one; None if there is none."""
+    for folder in (start, *start.parents):
+        is_dvc = (folder / "dvc.yaml").exists() or (folder / ".dvc").exists()
+        if is_dvc and (folder / "params.yaml").exists():
+            return folder.resolve()
+    return None
+
+
 def list_profiles() -> list[str]:
-    """Names of the profiles in `profiles/`."""
+    """Return the names of the profiles in `profiles/`."""
     return sorted(path.stem for path in (project_root() / "profiles").glob("*.yaml"))
 
 
@@ -55,10 +64,10 @@ def prepare_workspace(
     overlay: Mapping[str, Any] | None = None,
     cache: Path | None = None,
 ) -> tuple[Path, Params]:
-    """Make a folder ready to run the pipeline in.
+    """Write into a folder what the pipeline needs to run there.
 
     Args:
-        folder: The workspace; the checkout itself if None and there is nothing to lay over its
+        folder: The workspace; the checkout itself if None and there is nothing to change in its
             params, else ``build/<profile>`` in it.
         profile: A name in `profiles/` or a path to such a file.
         settings: Single values on top, as "train.epochs=3".
@@ -85,6 +94,8 @@ def prepare_workspace(
         raise SerctError(f"{folder} is the checkout itself: choose another --workspace")
     if folder.exists() and not (folder / ".dvc").exists() and any(folder.iterdir()):
         raise SerctError(f"{folder} is not empty and not a workspace: choose another --workspace")
+    if any((folder / name).exists() and not (folder / name).is_symlink() for name in _CODE):
+        raise SerctError(f"{folder} is another checkout: run the serct that is installed there")
     data = read_yaml(root / "params.yaml")
     kept = folder / "params.yaml"
     is_untouched = profile is None and not settings and not overlay
@@ -183,7 +194,7 @@ def _renamed(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _with_bases(data: dict[str, Any]) -> dict[str, Any]:
-    """Write out the entries under ``models`` that name a base."""
+    """Replace each entry under ``models`` that names a base by the whole entry."""
     models = dict(data.get("models", {}))
     for name, entry in models.items():
         if not isinstance(entry, dict) or "base" not in entry:
@@ -219,13 +230,13 @@ def _parse_setting(setting: str) -> dict[str, Any]:
 
 
 def run_dvc(workspace: Path, arguments: Sequence[str]) -> int:
-    """Run DVC in a workspace with this interpreter for the stages; give its exit code."""
+    """Run DVC in a workspace, its stages with this interpreter; return the exit code."""
     command = [sys.executable, "-m", "dvc", *arguments]
     return subprocess.run(command, cwd=workspace, env=stage_environment(os.environ)).returncode
 
 
 def stage_environment(inherited: Mapping[str, str]) -> dict[str, str]:
-    """Give the environment that stages run in: this interpreter, and paths that hold anywhere."""
+    """Return the environment that stages run in: this interpreter first, paths absolute."""
     environment = dict(inherited)
     # The stages' `python` is this one, whether or not its environment is activated.
     environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), inherited["PATH"]])

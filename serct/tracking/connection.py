@@ -89,7 +89,7 @@ def database_path(uri: str) -> Path | None:
 
 
 def exists(uri: str) -> bool:
-    """Return whether the store's database is made; of a server, which is not asked, True."""
+    """Return whether the store's database is made; True for a server, which is not contacted."""
     path = database_path(uri)
     return path is None or path.exists()
 

@@ -39,12 +39,8 @@ def log_model(client: "MlflowClient", run_id: str, folder: ModelFolder) -> str:
         model_type=str(card["name"]),
     )
     model_id = str(logged.model_id)
-    description = Model(
-        artifact_path=logged.artifact_location,
-        model_uuid=model_id,
-        run_id=run_id,
-        model_id=model_id,
-    )
+    place = logged.artifact_location
+    description = Model(place, run_id=run_id, model_uuid=model_id, model_id=model_id)
     try:
         with tempfile.TemporaryDirectory() as scratch:
             path = str(Path(scratch) / "model")
@@ -125,7 +121,7 @@ def predict_with_mlflow(
 
 @contextmanager
 def as_global(uri: str) -> Iterator[None]:
-    """Make a store MLflow's global one for a moment."""
+    """Make a store MLflow's global one for the time of the block."""
     import mlflow
 
     # MLflow sets the environment's variable along with its own.
@@ -139,12 +135,11 @@ def as_global(uri: str) -> Iterator[None]:
 
 @contextmanager
 def _environment(name: str, value: str) -> Iterator[None]:
-    """Set an environment variable for a moment."""
+    """Set an environment variable for the time of the block."""
     previous = os.environ.get(name)
     os.environ[name] = value
     try:
         yield
     finally:
         os.environ.pop(name, None)
-        if previous is not None:
-            os.environ[name] = previous
+        os.environ.update({} if previous is None else {name: previous})

@@ -2,7 +2,7 @@
 
 MLflow runs this file when it loads a model ("models from code"), so nothing is unpickled: it
 works with MLFLOW_ALLOW_PICKLE_DESERIALIZATION=false. The code is that of the installed serct;
-the model's card says which format it needs.
+the model's card holds the format it needs.
 """
 
 import io
@@ -33,7 +33,7 @@ class EmotionModel(PythonModel):
 
     # Without type hints: MLflow would take them for the signature, and a frame cannot be one.
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
-        """Answer for audio files.
+        """Predict for audio files.
 
         Args:
             context: Unused.
@@ -47,15 +47,17 @@ class EmotionModel(PythonModel):
         Raises:
             MlflowException: If a file is not usable audio; HTTP clients get status 400.
         """
-        rows = [self._answer(number, audio) for number, audio in enumerate(model_input["audio"])]
+        rows = [
+            self._predict_one(number, audio) for number, audio in enumerate(model_input["audio"])
+        ]
         return pd.DataFrame(rows, columns=[*self.predictor.card.emotions, "emotion"])
 
-    def _answer(self, number: int, audio: bytes) -> dict[str, Any]:
+    def _predict_one(self, number: int, audio: bytes) -> dict[str, Any]:
         try:
-            answer = self.predictor.predict_file(io.BytesIO(audio))
+            probabilities = self.predictor.predict_file(io.BytesIO(audio))
         except SerctError as error:
             raise MlflowException.invalid_parameter_value(f"row {number}: {error}") from error
-        return {**answer, "emotion": max(answer, key=answer.__getitem__)}
+        return {**probabilities, "emotion": max(probabilities, key=probabilities.__getitem__)}
 
 
 mlflow.models.set_model(EmotionModel())

@@ -1,4 +1,4 @@
-"""The registry: every trained model is a version; aliases say which to use."""
+"""The registry: every trained model is a version; aliases name those to use."""
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 CHALLENGER, CHAMPION, PREVIOUS = "challenger", "champion", "previous"
 _MODEL_DESCRIPTION = "Speech emotion recognition: audio in, probability of each emotion out."
+# Tags that are a `Version`'s attributes as they are.
+_TEXTS = ("model", "corpus", "manifest_digest", "fingerprint", "weights")
 _DESCRIPTION_WIDTH = 5000  # of MLflow's column, in characters
 
 
@@ -33,7 +35,7 @@ class Version:
     """A registered version, for people to choose from.
 
     Attributes:
-        version: Its number, as text: MLflow gives an int or text, depending on the store.
+        version: Its number, as text: MLflow returns an int or text, depending on the store.
         aliases: Names that point to it, sorted.
         validation_ua: Unweighted accuracy on the validation part, 0..1.
         test_ua: The same on the test part, None before the evaluation.
@@ -85,7 +87,7 @@ class Registry:
         """Return a version by "3" or "@challenger".
 
         Raises:
-            TrackingError: If there is none; says what there is.
+            TrackingError: If there is none; the message lists the known ones.
         """
         with self.errors(f"find version {which}"):
             found = self._find(which)
@@ -124,7 +126,7 @@ class Registry:
             if not (versions or self.client.search_registered_models(f"name = '{name}'")):
                 self.client.create_registered_model(name, description=_MODEL_DESCRIPTION)
             model_id = log_model(self.client, run_id, folder)
-            with as_global(self.uri):  # the registry asks the global store for the model
+            with as_global(self.uri):  # the registry looks the model up in the global store
                 made = self.client.create_model_version(
                     name,
                     f"models:/{model_id}",
@@ -209,19 +211,16 @@ class Registry:
         self.client.set_registered_model_alias(self.registered_model, alias, version)
 
     def _as_version(self, found: "ModelVersion", aliases: Mapping[str, str]) -> Version:
-        number, run_id = str(found.version), str(found.run_id)
+        number, run_id, tags = str(found.version), str(found.run_id), found.tags
+        texts = {key: tags[key] for key in _TEXTS}
         return Version(
             version=number,
             aliases=tuple(sorted(alias for alias, held in aliases.items() if held == number)),
-            model=found.tags["model"],
-            corpus=found.tags["corpus"],
-            synthetic=found.tags["synthetic"] == "true",
-            validation_ua=float(found.tags["validation.ua"]),
+            synthetic=tags["synthetic"] == "true",
+            validation_ua=float(tags["validation.ua"]),
             test_ua=self.client.get_run(run_id).data.metrics.get("test/ua"),
-            manifest_digest=found.tags["manifest_digest"],
-            fingerprint=found.tags["fingerprint"],
-            weights=found.tags["weights"],
             run_id=run_id,
+            **texts,
         )
 
 

@@ -133,11 +133,7 @@ def relocate(root: Path, experiment: str) -> int:
         )
     if not exists(uri):
         raise TrackingError(f"{database}: no such database; nothing to relocate")
-    with (
-        store_lock(uri, root),
-        closing(sqlite3.connect(database)) as connection,
-        connection,
-    ):
+    with store_lock(uri, root), closing(sqlite3.connect(database)) as connection, connection:
         try:
             row = connection.execute(
                 "SELECT artifact_location FROM experiments WHERE name = ?", (experiment,)

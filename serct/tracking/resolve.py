@@ -27,7 +27,7 @@ def find_model(source: str | Path, root: Path | None = None) -> Path:
         root: The workspace, None for the current directory.
 
     Raises:
-        TrackingError: If there is no store, or no such model in it; says what there is.
+        TrackingError: If there is no store, or no such model in it; the message lists its models.
     """
     address = str(source)
     if not address.startswith(("models:/", "runs:/")):

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic_core import to_jsonable_python
+
 from serct.reports import thesis
 from serct.tracking.folders import ModelFolder, ResultsFolder
 
@@ -29,7 +31,7 @@ def now_ms() -> int:
 
 
 def training_tags(card: Mapping[str, Any]) -> dict[str, str]:
-    """Return as tags what is known of a model when its training begins."""
+    """Return the tags of a run whose training begins, from the model card."""
     model, corpus = str(card["name"]), str(card["corpus"])
     return {
         FINGERPRINT: str(card["fingerprint"]),
@@ -44,7 +46,7 @@ def training_tags(card: Mapping[str, Any]) -> dict[str, str]:
 
 
 def source_tags(git_commit: str | None, dvc_stage: str | None) -> dict[str, str | None]:
-    """Return the tags that say which code and which stage a run comes from."""
+    """Return the tags for the code and the stage that a run comes from."""
     return {
         "serct.git_commit": git_commit,
         "mlflow.source.git.commit": git_commit,
@@ -64,12 +66,7 @@ def training_params(card: Mapping[str, Any]) -> dict[str, str]:
     """Return all parameters of a training, those of nested sections by dotted names."""
     sections = {key: card[key] for key in ("seed", "corpus", "emotions", "training", "audio")}
     # A card that is not written yet may hold pydantic models.
-    plain = json.loads(
-        json.dumps(
-            {**sections, "model": card["architecture"]},
-            default=lambda found: found.model_dump(mode="json"),
-        )
-    )
+    plain = to_jsonable_python({**sections, "model": card["architecture"]})
     # The model's overrides of `train` are within the training's own parameters already.
     plain["model"].pop("train", None)
     return dict(_flatten("", plain))
@@ -147,7 +144,7 @@ def log_folder(client: "MlflowClient", run_id: str, folder: ModelFolder) -> None
     machine: Mapping[str, Any] = folder.run.get("machine") or {}
     tags = {f"serct.machine.{key}": str(value) for key, value in machine.items() if value}
     set_tags(client, run_id, {**tags, "serct.device": folder.run.get("device")})
-    # The weights' digest says that all this is done, so it is set last.
+    # The weights' digest marks the run as complete, so it is set last.
     set_tags(client, run_id, {WEIGHTS: folder.weights_digest})
 
 
@@ -180,7 +177,7 @@ def _datasets(folder: ModelFolder) -> "list[DatasetInput]":
     inputs = []
     for split in ("train", "validation", "test"):
         emotions = counts.get(split, Counter())
-        profile = {"num_rows": sum(emotions.values()), "emotions": dict(emotions)}
+        profile = {"num_rows": emotions.total(), "emotions": dict(emotions)}
         dataset = Dataset(
             name=f"{corpus}/{split}",
             digest=digest[:36],  # MLflow's column is that wide
@@ -217,7 +214,7 @@ def log_results(
         client.log_figure(run_id, figure, f"{kind}/{name}.png")
     for target in targets:
         set_tags(client, run_id, _thesis_tags(f"thesis.zero_shot.{target}", target, model))
-    # The digest says that all this is done, so it is set last.
+    # The digest marks the results as complete, so it is set last.
     set_tags(client, run_id, {f"serct.{kind}": results.digest})
 
 

@@ -1,7 +1,7 @@
-"""What stages use to log a run: a lost server costs a warning, never a result.
+"""Logs the run of a stage; without a server there is a warning, and the results stay.
 
-Files are written first and are the truth. If MLflow is out of reach, a warning says so, and
-`serct sync` builds the run from the files later.
+Files are written first and are the truth. If MLflow cannot be reached, a warning is
+logged, and `serct sync` builds the run from the files later.
 """
 
 import os
@@ -93,16 +93,13 @@ def tracked(tracking: TrackingParams, card: dict[str, Any]) -> Iterator[RunLogge
 
     Args:
         tracking: Names in MLflow.
-        card: What is known of the model before it is trained, with the keys of `card.json`.
+        card: Keys of `card.json` that are set before training.
     """
-    run = RunLogger()
     if distributed.rank() > 0:
         # Of the processes that train together only the first one logs.
-        yield run
+        yield RunLogger()
         return
-    with _only_warn(_NOT_TRACKED):
-        store = _open(tracking, _stage_root())
-        run = RunLogger(store, store.begin(card))
+    run = _begin(tracking, _stage_root(), lambda store: store.begin(card))
     with run, run.system_metrics(tracking.system_metrics):
         yield run
 
@@ -126,9 +123,7 @@ class Trials:
         """Open a run around one trial; ``card`` as for `tracked`."""
         run = RunLogger()
         if self.parent is not None:
-            with _only_warn(_NOT_TRACKED):
-                store = _open(self.tracking, self.root)
-                run = RunLogger(store, store.begin(card, self.parent))
+            run = _begin(self.tracking, self.root, lambda store: store.begin(card, self.parent))
         with run:
             yield run
         run.end()
@@ -143,10 +138,7 @@ def tracked_search(tracking: TrackingParams, name: str, root: Path) -> Iterator[
         name: Of the search, the same for all that take part.
         root: The workspace.
     """
-    run = RunLogger()
-    with _only_warn(_NOT_TRACKED):
-        store = _open(tracking, root)
-        run = RunLogger(store, store.begin_search(name))
+    run = _begin(tracking, root, lambda store: store.begin_search(name))
     with run:
         yield Trials(tracking, root, run.id)
     run.end()
@@ -159,8 +151,16 @@ def add_to_run(tracking: TrackingParams, model: Path, results: Path) -> None:
         store.log_results(ModelFolder.read(model), ResultsFolder.read(results))
 
 
+def _begin(tracking: TrackingParams, root: Path, begin: Callable[[Store], str]) -> RunLogger:
+    """Open the store and a run in it; without them the result logs nothing."""
+    with _only_warn(_NOT_TRACKED):
+        store = _open(tracking, root)
+        return RunLogger(store, begin(store))
+    return RunLogger()
+
+
 def _stage_root() -> Path:
-    # DVC says where the workspace is; a temporary experiment still tracks in the real one.
+    # DVC sets DVC_ROOT; a temporary experiment still tracks in the real workspace.
     return Path(os.environ.get("DVC_ROOT", ".")).resolve()
 
 

@@ -47,7 +47,7 @@ class Store(Registry):
         """Open the run of a training that begins now, or go on with the one that was cut off.
 
         Args:
-            card: What is known of the model card before training.
+            card: Keys of the model card that are set before training.
             parent: The run of the search it is a trial of, None for a training of its own.
 
         Returns:
@@ -89,7 +89,7 @@ class Store(Registry):
             self.client.set_terminated(run_id, status)
 
     def reap(self) -> list[str]:
-        """End the runs whose process on this machine is dead, as of their last sign of life.
+        """End the runs whose process on this machine is dead, at the time of their last metric.
 
         Returns:
             Ids of the runs that are now KILLED.
@@ -176,7 +176,7 @@ class Store(Registry):
             self.client.set_terminated(run_id, "FINISHED", max(end_ms, run.info.start_time))
 
     def _create(self, card: Mapping[str, Any], start_ms: int) -> str:
-        """Make a run with what is known when a training begins, and return its id."""
+        """Make a run with tags and parameters of a training, and return its id."""
         from mlflow.entities import Param
 
         run = self.client.create_run(

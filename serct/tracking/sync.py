@@ -1,4 +1,4 @@
-"""Rebuilding what MLflow shows from the files: after a lost database, a pull, a cache hit."""
+"""Rebuilds what MLflow shows from the files: after a lost database, a pull, a cache hit."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from serct.tracking.runs import Store
 
 @dataclass(frozen=True)
 class SyncReport:
-    """What a sync did.
+    """The result of a sync.
 
     Attributes:
         models: How many model folders there are.
@@ -79,7 +79,7 @@ def _sync_model(store: Store, data: Path, folder: ModelFolder) -> list[str]:
 
 
 def _restore_champion(store: Store, data: Path) -> list[str]:
-    """Set the aliases as the workspace's record of promotions says, unless there is a champion.
+    """Set the aliases as recorded in the workspace's promotions, unless there is a champion.
 
     One is left as it is: where a team shares a registry, another workspace may have promoted it.
     """

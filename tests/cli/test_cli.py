@@ -6,6 +6,9 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
+
+from serct.experiments.workspace import prepare_workspace
 
 
 def serct(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -88,3 +91,30 @@ def test_version_and_corpora() -> None:
     listing = serct("corpora", "list").stdout
     assert "emodb" in listing
     assert "CC BY-NC-ND" in listing
+
+
+def test_the_workspace_around_the_current_folder_is_used_and_named(tmp_path: Path) -> None:
+    mine = 'corpora.mine={"reader": "folder", "path": "recordings", "language": "en"}'
+    workspace, _ = prepare_workspace(tmp_path / "ws", "demo", [mine])
+    inside = workspace / "data" / "raw"
+    inside.mkdir(parents=True)
+    for arguments, cwd in (([], inside), (["--workspace", str(workspace)], tmp_path)):
+        listed = serct("corpora", "list", *arguments, cwd=cwd)
+        assert "mine" in listed.stdout
+        assert listed.stderr == f"workspace: {workspace}\n"
+    listed = serct("corpora", "list", cwd=tmp_path)
+    assert "mine" not in listed.stdout
+    assert listed.stderr == ""
+
+
+def test_repro_names_the_keys_that_it_adds_once_before_dvc_starts(tmp_path: Path) -> None:
+    workspace, _ = prepare_workspace(tmp_path / "ws", "demo")
+    params = yaml.safe_load((workspace / "params.yaml").read_text())
+    del params["promotion"]
+    (workspace / "params.yaml").write_text(yaml.safe_dump(params))
+    line = f"{workspace}/params.yaml: added promotion, which an older version did not have"
+    first = serct("repro", "--target", "no_such_stage", cwd=workspace)
+    assert first.stderr.count(line) == 1
+    assert first.stderr.index(line) < first.stderr.index("no_such_stage")
+    assert first.returncode == 255  # DVC's
+    assert line not in serct("repro", "--target", "no_such_stage", cwd=workspace).stderr

@@ -147,7 +147,7 @@ def test_a_trial_cut_off_by_kill_9_is_taken_up(tmp_path: Path, tone_shards: Path
 def test_wrong_sections_are_named(tmp_path: Path, tone_shards: Path) -> None:
     space = {"train.learning_rates": {"low": 0.1, "high": 0.2}}
     params = make_workspace(tmp_path / "a", tone_shards, space=space)
-    with pytest.raises(ParamsError, match=r"train\.learning_rates is no key of models\.serct"):
+    with pytest.raises(ParamsError, match=r"train\.learning_rates is not a key of models\.serct"):
         run_search(tmp_path / "a", params, 1)
     params = make_workspace(tmp_path / "b", tone_shards, model="serkt")
     with pytest.raises(ParamsError, match=r"search\.model is 'serkt', expected one of: .*serct"):
@@ -164,7 +164,7 @@ def test_values_that_do_not_go_together_end_a_trial_and_are_told(
 ) -> None:
     space = {"num_heads": {"choices": [3, 5]}, "dropout": {"low": 0.0, "high": 0.1}}
     params = make_workspace(tmp_path, tone_shards, space=space)
-    with pytest.raises(SerctError, match=r"no trial came to its end.*multiple of num_heads"):
+    with pytest.raises(SerctError, match=r"no trial is complete.*multiple of num_heads"):
         run_search(tmp_path, params, 2)
 
 

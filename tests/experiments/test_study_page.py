@@ -61,17 +61,17 @@ def test_probes_stand_below_the_scores() -> None:
     assert table.rows[0][-1].text == "10.0 min"
 
 
-def test_who_has_heard_a_voice_does_not_compete_with_strangers() -> None:
-    heard = row("functionals_lda_speaker", (0.6,), hears_voices=True)
-    found = study("first", "speaker", (row("cnn", (0.5,)), heard, row("serct", (0.6,))))
+def test_enrolment_does_not_compete_with_models_without_it() -> None:
+    enrolled = row("functionals_lda_speaker", (0.6,), hears_voices=True)
+    found = study("first", "speaker", (row("cnn", (0.5,)), enrolled, row("serct", (0.6,))))
     table = scores_table(found, found.tests[0])
     assert [line[0].text for line in table.rows[:3]] == [
-        "cnn", "functionals_lda_speaker, voices heard first", "serct",
+        "cnn", "functionals_lda_speaker, with speaker enrolment", "serct",
     ]  # fmt: skip
     assert [line[3].is_best for line in table.rows[:3]] == [False, False, True]
     [line] = overview([found]).rows
     assert [cell.is_best for cell in line] == [False, False, False, True, False]
-    alone = study("second", "speaker", (heard,))
+    alone = study("second", "speaker", (enrolled,))
     assert not any(cell.is_best for line in overview([alone]).rows for cell in line)
 
 

@@ -1,4 +1,4 @@
-"""The direct formulation of the thesis' model: what `Serct` does, without its ways around work.
+"""The direct formulation of the thesis' model: the computation of `Serct` without its shortcuts.
 
 Shapes: B batch, M samples of a cut row, N of a whole one, T frames, D width, H heads, K emotions.
 """
@@ -18,8 +18,8 @@ class DirectSerct(nn.Module):
 
     Every row is convolved over all of its N samples, and attention weighs all pairs of frames:
     a mask for the window, and one for each of the four frames whose logits are weighted. The
-    published code works the same way; this is plain PyTorch, written to be read, that takes no
-    detour either. It shares no computation with `Serct`, so equal results are evidence.
+    published code works the same way; this is plain PyTorch, written to be read. It shares no
+    computation with `Serct`, so equal results are evidence.
 
     Source:
         Thesis 4.3 and 4.4; Chen et al., DST: Deformable Speech Transformer, ICASSP 2023.
@@ -29,7 +29,7 @@ class DirectSerct(nn.Module):
         """Share the weights of a model.
 
         Raises:
-            ValueError: If it keeps padding out, which the published form does not.
+            ValueError: If it masks padding, which the published form does not.
         """
         super().__init__()
         if model.mask_padding:

@@ -1,4 +1,4 @@
-"""Measuring: interleaved times, peak memory, floating point operations, the machine's limit."""
+"""Measurements: interleaved times, peak memory, floating point operations, peak of the machine."""
 
 import multiprocessing
 import statistics
@@ -16,7 +16,7 @@ from serct.experiments.bench.workload import Size, Workload
 
 @dataclass(frozen=True)
 class Timing:
-    """How long one thing took, in seconds."""
+    """Durations of one function, in seconds."""
 
     median_s: float
     min_s: float
@@ -30,13 +30,13 @@ def interleave(
     device: torch.device,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Timing]:
-    """Time functions in turns, so that what else the machine does meets them all.
+    """Measure functions in turns, so that other load on the machine affects all of them.
 
     Args:
         functions: By name; each has run before, so that everything is loaded.
         repeats: Rounds, at least 1.
-        device: What is waited for before each reading of the clock.
-        clock: Gives seconds.
+        device: Work on it ends before each reading of the clock.
+        clock: Returns seconds.
     """
     seconds: dict[str, list[float]] = {name: [] for name in functions}
     for _ in range(repeats):
@@ -60,8 +60,8 @@ def _wait_for(device: torch.device) -> None:
 def count_flops(function: Callable[[], object]) -> int:
     """Count the floating point operations of matrix products and convolutions.
 
-    One multiplication and one addition count as two. What works value by value, such as GELU,
-    is not counted.
+    One multiplication and one addition count as two. Operations on single values, such as GELU,
+    are not counted.
     """
     with FlopCounterMode(display=False) as counter:
         function()
@@ -80,8 +80,8 @@ def peak_flops(precision: torch.dtype, device: torch.device) -> float:
 def peak_memory(params: Params, name: str, size: Size, form: str, device: torch.device) -> int:
     """Measure the memory that one step of training needs beyond the model and its optimizer.
 
-    On CUDA that is what PyTorch's allocator says. Elsewhere it is the growth of a fresh process'
-    largest resident set: what the system had to provide, whoever allocated it.
+    On CUDA that is the peak of PyTorch's allocator. Elsewhere it is the growth of the largest
+    resident set of a fresh process, which includes all libraries.
 
     Returns:
         Bytes.
@@ -120,7 +120,7 @@ def _resident_growth(params: Params, name: str, size: Size, form: str) -> int:
 def _peak_resident() -> int:
     """Read the largest resident set of this process, in bytes.
 
-    Not `ru_maxrss` where Linux tells it otherwise: a new process begins with that of its parent.
+    Not `ru_maxrss` on Linux: there a new process begins with the value of its parent.
     """
     try:
         status = Path("/proc/self/status").read_text(encoding="utf-8")
@@ -134,7 +134,7 @@ def _peak_resident() -> int:
 
 @dataclass(frozen=True)
 class Difference:
-    """How far two computations of the same lie apart, as a part of the result.
+    """The relative difference of two computations of the same.
 
     Attributes:
         logits: Largest difference over the largest logit.

@@ -1,4 +1,4 @@
-"""What `serct bench` measures, in which order, and what it says of it."""
+"""The measurements of `serct bench`, their order, and the report of them."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ from serct.runtime import devices, machine
 # Relative. In float64 both are the same formula; in float32 a bound of a window may fall on the
 # other side of a frame, where the formula itself jumps.
 LIMITS = {"float32": (1e-4, 1e-3), "float64": (1e-10, 1e-10)}
-# Windows stay between frames for the comparison in float32.
+# For the comparison in float32, windows stay between frames.
 _STILL_FRAMES = 0.005
 _GROWTH = (
     *(Size(batch, clip_s=3.0) for batch in (1, 4, 16)),
@@ -35,11 +35,11 @@ _GROWTH = (
 
 @dataclass(frozen=True)
 class Figure:
-    """One row of the table: a thing that both formulations do.
+    """One row of the table: a task that both formulations do.
 
     Attributes:
-        task: What is done.
-        size: On what.
+        task: Its name.
+        size: Of the batch.
         precision: Of ours; the direct formulation computes in float32.
         ours: Its time.
         direct: Its time.
@@ -65,7 +65,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Memory:
-    """What a step of training needs beyond the model and its optimizer's state, in bytes."""
+    """The memory of one training step beyond the model and its optimizer's state, in bytes."""
 
     size: Size
     ours: int
@@ -74,7 +74,7 @@ class Memory:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """All that was measured."""
+    """All measurements."""
 
     about: dict[str, Any]
     differences: dict[str, Difference]
@@ -83,20 +83,20 @@ class Benchmark:
 
     @property
     def is_equal(self) -> bool:
-        """Whether both formulations give the same, within `LIMITS`."""
+        """Whether the results of both formulations agree within `LIMITS`."""
         return all(
             found.logits <= LIMITS[precision][0] and found.gradients <= LIMITS[precision][1]
             for precision, found in self.differences.items()
         )
 
     def as_json(self) -> dict[str, Any]:
-        """Give everything, and the ratios."""
+        """Return all measurements with the speedups."""
         figures = [asdict(figure) | {"speedup": figure.speedup} for figure in self.figures]
         return asdict(self) | {"is_equal": self.is_equal, "figures": figures}
 
 
 class Suite:
-    """Measures one model entry on one device."""
+    """Measures one entry of ``models`` on one device."""
 
     def __init__(
         self,
@@ -113,7 +113,7 @@ class Suite:
             self.precisions.append(torch.bfloat16)
 
     def run(self, is_quick: bool) -> Benchmark:
-        """Measure everything; quickly: without how time and memory grow."""
+        """Measure everything; if quick, without the growth of time and memory."""
         with devices.tensor_float32(is_allowed=False):
             return self._run(is_quick)
 
@@ -139,7 +139,7 @@ class Suite:
         workload = self._workload(size)
         workload.place_windows(_STILL_FRAMES)
         found = {"float32": difference(workload)}
-        # Two clips tell as much, in less time.
+        # Two clips are enough, and take less time.
         found["float64"] = difference(self._workload(Size(min(2, size.batch_size))).double())
         return found
 
@@ -190,7 +190,7 @@ class Suite:
 
 
 def describe(size: Size) -> str:
-    """Say how large the work is, e.g. "16 clips as in TESS"."""
+    """Return a size in words, e.g. "16 clips as in TESS"."""
     clips = f"{size.batch_size} clip" + "s" * (size.batch_size > 1)
     length = "as in TESS" if size.clip_s is None else f"of {size.clip_s:g} s"
     layers = "" if size.num_layers is None else f", {size.num_layers} layers"
@@ -198,7 +198,7 @@ def describe(size: Size) -> str:
 
 
 def as_text(benchmark: Benchmark) -> str:
-    """Give the tables and the verdict on equality, in Markdown."""
+    """Return the tables and whether results are equal, in Markdown."""
     about = benchmark.about
     machine = about["machine"]
     peaks = ", ".join(f"{peak / 1e9:,.0f} in {name}" for name, peak in about["peak_flops"].items())

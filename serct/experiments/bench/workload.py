@@ -1,4 +1,4 @@
-"""What is timed: a model, its direct formulation, and a batch as it comes from a corpus.
+"""What is measured: a model, its direct formulation, and a batch with a corpus' durations.
 
 Shapes: B batch, M samples of the longest clip.
 """
@@ -23,7 +23,7 @@ NUM_EMOTIONS = 7
 # TESS (Dupuis & Pichora-Fuller, 2010) holds clips of 1.25 to 2.985 s, 2.05 s on average.
 _SHORTEST_S, _MEAN_S, _LONGEST_S = 1.25, 2.05, 2.985
 FORMS = ("ours", "direct")
-# In a trained model the windows have left their first places.
+# In a trained model the windows have moved from their first places.
 WANDERING_FRAMES = 10.0
 
 
@@ -33,8 +33,8 @@ class Size:
 
     Attributes:
         batch_size: Clips.
-        clip_s: Duration of each, in seconds; None: as they come in TESS.
-        num_layers: Of the transformer; None: as the params say.
+        clip_s: Duration of each, in seconds; None: as in TESS.
+        num_layers: Of the transformer; None: as in the params.
     """
 
     batch_size: int
@@ -53,7 +53,7 @@ class Workload:
     """
 
     def __init__(self, params: Params, name: str, size: Size, device: torch.device) -> None:
-        """Build it, always the same for the same arguments.
+        """Build model and batch, always the same for the same arguments.
 
         Raises:
             ParamsError: If the entry is not of the published form of `serct`.
@@ -98,7 +98,7 @@ class Workload:
         )
 
     def place_windows(self, wandering_frames: float) -> None:
-        """Let the queries move their windows, about that far, from where they are at first.
+        """Set the weights so that queries move their windows about that far from the first places.
 
         Bounds and anchor end up between two frames: at a whole one the formulas themselves jump.
         """
@@ -117,11 +117,11 @@ class Workload:
                 weight.normal_(std=spread)
 
     def form(self, name: str) -> nn.Module:
-        """Give one of `FORMS`."""
+        """Return one of `FORMS`."""
         return self.ours if name == "ours" else self.direct
 
     def forward(self, form: str, precision: torch.dtype) -> Callable[[], Tensor]:
-        """Give what answers for the batch, in evaluation."""
+        """Return a function that computes the batch's logits in evaluation mode."""
 
         def run() -> Tensor:
             self.ours.eval()
@@ -132,7 +132,7 @@ class Workload:
         return run
 
     def step(self, form: str, precision: torch.dtype) -> Callable[[], None]:
-        """Give what takes one step of training: forward, loss, backward, Adam."""
+        """Return a function that does one training step: forward, loss, backward, Adam."""
 
         def run() -> None:
             self.ours.train()
@@ -143,7 +143,7 @@ class Workload:
         return run
 
     def gradients(self, form: str) -> tuple[Tensor, dict[str, Tensor]]:
-        """Give logits and the gradient of each weight, without dropout, in the model's type."""
+        """Return logits and each weight's gradient, without dropout, in the model's precision."""
         self.ours.eval()
         self.ours.zero_grad(set_to_none=True)
         logits: Tensor = self.form(form)(self.waveforms, self.num_valid)
@@ -152,7 +152,7 @@ class Workload:
         return logits.detach(), {name: grad for name, grad in found.items() if grad is not None}
 
     def double(self) -> "Workload":
-        """Turn all of it to float64."""
+        """Convert model and batch to float64."""
         self.ours.double()
         self.waveforms = self.waveforms.double()
         return self

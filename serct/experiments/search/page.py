@@ -1,4 +1,4 @@
-"""The page of a search: how it went, what mattered, every trial."""
+"""The page of a search: its course, each parameter's importance, every trial."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from serct.reports.table import Cell, Table
 
 @dataclass(frozen=True)
 class Search:
-    """Where a search stands.
+    """The state of a search.
 
     Attributes:
         folder: Holds its files.
@@ -33,7 +33,7 @@ class Search:
 
 
 def search_page(section: SearchParams, search: Search) -> str:
-    """Give the page as HTML, with all it shows inside."""
+    """Return the page as one HTML file, figures included."""
     name = search.folder.name
     figures = [plots.search_figure(search.trials, f"Trials of {name}")]
     if search.importance:
@@ -60,15 +60,8 @@ def _trials_table(search: Search) -> Table:
         shown = Cell("–") if ua is None else Cell(f"{ua:.4f}", share=ua, is_best=is_best)
         parameters = (Cell(_as_text(row[key])) for key in search.best)
         state = "complete" if row["state"] == "complete" else "ended early"
-        rows.append(
-            (
-                Cell(f"trial {row['trial']}"),
-                Cell(state),
-                shown,
-                Cell(str(row["epochs"])),
-                *parameters,
-            )
-        )
+        names = (Cell(f"trial {row['trial']}"), Cell(state))
+        rows.append((*names, shown, Cell(str(row["epochs"])), *parameters))
     return Table(
         caption="Every ended trial, the best on validation first",
         header=("trial", "state", "validation UA", "epochs", *search.best),

@@ -1,8 +1,8 @@
 """Hyperparameter search with Optuna: proposes, trains with the one loop, ends poor trials early.
 
-Only the training and validation parts are read. All that is known lies in a journal on disk, or in
-a database for many machines: any number of processes may work on one search, and a trial that was
-cut off is taken up where its last epoch ended.
+Only the training and validation splits are read. The state is a journal on disk, or a database for
+many machines: any number of processes may work on one search, and a trial that was cut off goes on
+after its last epoch.
 """
 
 import hashlib
@@ -35,7 +35,7 @@ from serct.training.loop import fingerprint, fit
 from serct.training.state import EpochRow
 
 _ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
-# A trial's own notes.
+# Attributes of a trial.
 _PROCESS, _EPOCH, _PROBLEM = "process", "best_epoch", "problem"
 
 
@@ -45,23 +45,23 @@ def run_search(
     num_trials: int,
     storage: str | None = None,
 ) -> Search:
-    """Take part in a search until it has so many ended trials, each told in the log.
+    """Run trials of a search until it has so many ended ones; log each.
 
     Args:
         workspace: Holds the preprocessed corpus; the search's files go into data/search.
-        params: All parameters; ``params.search`` tells what to vary, ``params.executor`` where
+        params: All parameters; ``params.search`` holds what to vary, ``params.executor`` where
             trials run.
         num_trials: Ended trials, of all processes and times together.
         storage: URL of a database shared with other machines; a journal in the folder if None.
 
     Returns:
-        Where the search stands; ``best.yaml``, ``trials.json`` and ``index.html`` are written in
+        The state of the search; ``best.yaml``, ``trials.json`` and ``index.html`` are written in
         its folder.
 
     Raises:
-        ParamsError: If the section names no such model or corpus, or a key that is none.
+        ParamsError: If the section names no such model or corpus, or an unknown key.
         ShardError: If the corpus is not preprocessed.
-        SerctError: If no trial came to its end; if there is no cluster.
+        SerctError: If no trial is complete, or there is no cluster.
     """
     search = params.search
     for kind, name, known in (
@@ -105,7 +105,7 @@ def _open_study(params: Params, folder: Path, storage: str | None) -> optuna.Stu
 def _take_part(
     params: Params, num_trials: int, storage: str | None, shards: Path, folder: Path, trials: Trials
 ) -> None:
-    """Run one trial, in whichever process of whichever machine; none if enough are under way."""
+    """Run one trial, in any process of any machine; none if enough are running."""
     study = _open_study(params, folder, storage)
     _take_up(study)
     trial = _ask(study, num_trials, params.seed)
@@ -120,16 +120,16 @@ def _take_part(
 
 
 def _ask(study: optuna.Study, num_trials: int, seed: int) -> optuna.Trial | None:
-    """Propose a trial, None if enough have ended or are under way."""
+    """Return a new trial, None if enough have ended or are running."""
     if _num_counted(study, math.inf) >= num_trials:
         return None
     trial = study.ask()
     if _num_counted(study, trial.number) >= num_trials:
-        # Another process asked at the same time, and came first.
+        # Another process proposed one at the same time, with a lower number.
         study.tell(trial, state=TrialState.FAIL)
         return None
-    # Each trial has a seed of its own, by its number, which the storage gives out once: processes
-    # that start together must not propose the same.
+    # The seed depends on the trial's number, which is unique: processes that start together must
+    # not propose the same values.
     study.sampler = optuna.samplers.TPESampler(seed=seed + trial.number, constant_liar=True)
     return trial
 
@@ -147,7 +147,7 @@ def _run_trial(
     folder: Path,
     trials: Trials,
 ) -> None:
-    """Train one proposal; tell the study how it ended."""
+    """Train one proposal and write its outcome into the study."""
     search, (train_set, validation_set) = params.search, sets
     trial.set_user_attr(_PROCESS, process_tags())
     values = {key: suggest(trial, key, space) for key, space in search.space.items()}
@@ -197,7 +197,7 @@ def _run_trial(
 
 
 def _take_up(study: optuna.Study) -> None:
-    """Propose anew, first of all, what processes of this machine were at when they died."""
+    """Put the trials of dead processes of this machine first in the queue again."""
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         tags = trial.user_attrs.get(_PROCESS, {})
         if tags.get(HOST) == socket.gethostname() and not is_alive(tags):
@@ -206,7 +206,7 @@ def _take_up(study: optuna.Study) -> None:
 
 
 def _digest(params: Params, shards_digest: str) -> str:
-    """Digest of all that makes results of trials comparable."""
+    """Return the digest of everything that must agree between comparable trials."""
     content = {
         "search": params.search.model_dump(mode="json"),
         "model": read_model_params(params, params.search.model).model_dump(mode="json"),
@@ -225,12 +225,12 @@ def open_storage(url: str) -> BaseStorage:
     """Open the database of searches.
 
     Raises:
-        SerctError: If it does not answer.
+        SerctError: If there is no connection.
     """
     try:
         return RDBStorage(url)
     except Exception as error:
-        # SQLAlchemy and each database driver raise classes of their own.
+        # SQLAlchemy and each database driver have error classes of their own.
         raise SerctError(f"the search's database cannot be opened: {error}") from error
 
 
@@ -240,7 +240,7 @@ def _conclude(study: optuna.Study, params: Params, folder: Path) -> Search:
     complete = [trial for trial in ended if trial.state == TrialState.COMPLETE]
     if not complete:
         problems = {trial.user_attrs[_PROBLEM] for trial in ended if _PROBLEM in trial.user_attrs}
-        raise SerctError(f"{folder}: no trial came to its end. {'; '.join(sorted(problems))}")
+        raise SerctError(f"{folder}: no trial is complete. {'; '.join(sorted(problems))}")
     best = study.best_trial
     values = {key: value_of(best, key, space) for key, space in search.space.items()}
     rows = tuple(
@@ -272,5 +272,5 @@ def _importance(study: optuna.Study, search: SearchParams) -> Mapping[str, float
     try:
         return optuna.importance.get_param_importances(study, evaluator=evaluator)
     except (RuntimeError, ValueError):
-        # Fewer than two complete trials, or all equally good: nothing can be told.
+        # Fewer than two complete trials, or all equally good.
         return {}

@@ -1,4 +1,4 @@
-"""What a search varies: from Optuna's proposals to parameters, and back."""
+"""The space of a search: from Optuna's proposals to parameters, and back."""
 
 import json
 from collections.abc import Mapping
@@ -15,9 +15,9 @@ from serct.experiments.checking import check_params
 
 
 def suggest(trial: optuna.Trial, key: str, space: Any) -> Any:
-    """Let a trial propose a value for a key."""
+    """Return the value that a trial proposes for a key."""
     if isinstance(space, Choices):
-        # Optuna stores plain values only: a list is chosen by its text.
+        # Optuna stores plain values only, so a list is chosen by its text.
         texts = [json.dumps(choice) for choice in space.choices]
         return json.loads(trial.suggest_categorical(key, texts))
     if isinstance(space, Integers):
@@ -26,14 +26,14 @@ def suggest(trial: optuna.Trial, key: str, space: Any) -> Any:
 
 
 def with_values(params: Params, values: Mapping[str, Any]) -> Params:
-    """Lay values over the model's entry; checked as params.yaml is."""
+    """Return params with these values in the model's entry, checked as params.yaml is."""
     search = params.search
     overlay = merge({"train": {"epochs": search.epochs}}, as_entry(values))
     return check_params(merge(params.data, {"models": {search.model: overlay}}), "search")
 
 
 def as_entry(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Give values by dotted keys as part of a model's entry.
+    """Return values by dotted keys as part of a model's entry.
 
     Example:
         >>> as_entry({"train.epochs": 3, "width": 8})
@@ -48,7 +48,7 @@ def as_entry(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_space(params: Params) -> None:
-    """Find keys that are none before anything is trained.
+    """Check before any training that each key exists.
 
     Raises:
         ParamsError: Naming the key.
@@ -60,13 +60,13 @@ def check_space(params: Params) -> None:
         for part in key.split("."):
             if not isinstance(found, dict) or part not in found:
                 raise ParamsError(
-                    f"search.space: {key} is no key of models.{search.model}; expected one of its "
-                    "own, or train. and a key of train"
+                    f"search.space: {key} is not a key of models.{search.model}; expected one of "
+                    "its own, or train. and a key of train"
                 )
             found = found[part]
 
 
 def value_of(trial: FrozenTrial, key: str, space: Any) -> Any:
-    """Give what a trial had for a key, None if it proposed nothing."""
+    """Return a trial's value of a key, None if it proposed none."""
     value = trial.params.get(key)
     return json.loads(value) if isinstance(space, Choices) and value is not None else value

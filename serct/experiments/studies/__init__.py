@@ -1,1 +1,1 @@
-"""Studies: one question asked of many workspaces: folds, seeds and variants."""
+"""Studies: one question, tested with folds, seeds and models."""

@@ -1,4 +1,4 @@
-"""The page of studies: what each asked, what was found, and where every number comes from."""
+"""The page of studies: question, results, and the source of every number."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from serct.reports.table import DASH, MAJORITY, Cell, Table, as_cells, bar, dura
 
 
 def studies_page(studies: Sequence[StudyResult]) -> str:
-    """Give the page as HTML, with all it shows inside."""
+    """Return the page as one HTML file, figures included."""
     return render(
         "experiments/studies/studies.html.j2",
         overview=overview(studies),
@@ -32,7 +32,7 @@ def studies_page(studies: Sequence[StudyResult]) -> str:
 
 
 def overview(studies: Sequence[StudyResult]) -> Table:
-    """UA of every model in every test: what a model loses when voices, words or rooms are new."""
+    """Return the table of each model's UA in each test: what new speakers, words or rooms cost."""
     tests = [(study, test) for study in studies for test in study.tests]
     models = list(dict.fromkeys(_name(row) for _, test in tests for row in test.rows))
     rows = []
@@ -44,14 +44,14 @@ def overview(studies: Sequence[StudyResult]) -> Table:
         cells = (found.get(model, Cell(DASH)) for model in models)
         rows.append((Cell(name), *cells, bar(test.majority_ua)))
     return Table(
-        caption="UA of every model in every test, the mean over seeds, the best of each row bold",
+        caption="UA of every model in every test: mean over seeds; the best of each row is bold",
         header=("test", *models, MAJORITY),
         rows=tuple(rows),
     )
 
 
 def scores_table(study: StudyResult, test: Comparison) -> Table:
-    """One test of a study, and what can be told there without listening."""
+    """Return the table of one test of a study, with the baselines that use no speech content."""
     rows = [_scores(row, test) for row in test.rows]
     baselines = [(MAJORITY, f"{test.majority_wa:.3f}", test.majority_ua)]
     baselines += [(PROBES.get(name, name), DASH, ua) for name, ua in test.probes.items()]
@@ -59,7 +59,7 @@ def scores_table(study: StudyResult, test: Comparison) -> Table:
         rows.append((Cell(name), Cell(DASH), Cell(wa), bar(ua), *[Cell(DASH)] * 5))
     where = _protocol(study)
     if test.is_zero_shot:
-        where = f"tested on {test.tested_on}, never heard"
+        where = f"tested zero-shot on {test.tested_on}"
     seeds = "seed" if len(study.seeds) == 1 else "seeds"
     return Table(
         caption=f"Trained on {test.corpus}, {where}: {test.n} utterances, "
@@ -70,17 +70,17 @@ def scores_table(study: StudyResult, test: Comparison) -> Table:
             "WA",
             "UA",
             "95 % (first seed)",
-            "over the first model, 95 %",
+            "gain over the first model, 95 %",
             "UA of each fold (first seed)",
             "parameters",
-            "training time, of a cell",
+            "training time of one cell",
         ),
         rows=tuple(rows),
     )
 
 
 def origin_table(study: StudyResult) -> Table:
-    """The run and the manifest behind each number."""
+    """Return the table of the run and the manifest behind each number."""
     rows = [
         (row.model, test.corpus, each.cell, each.run or DASH, each.manifest[:12])
         for test in study.tests
@@ -97,7 +97,7 @@ def origin_table(study: StudyResult) -> Table:
 
 
 def spread(values: Sequence[float]) -> str:
-    """Give a score, or the mean and standard deviation of several.
+    """Return a score as text, or the mean and standard deviation of several.
 
     Example:
         >>> spread([0.5]), spread([0.5, 0.7])
@@ -146,14 +146,14 @@ def _figures(study: StudyResult) -> list[str]:
 
 
 def _name(row: Row) -> str:
-    return f"{row.model}, voices heard first" if row.hears_voices else row.model
+    return f"{row.model}, with speaker enrolment" if row.hears_voices else row.model
 
 
 def _ua(row: Row, test: Comparison) -> Cell:
-    """The best is the best of strangers: to have heard a voice is another protocol."""
-    strangers = [statistics.mean(each.ua) for each in test.rows if not each.hears_voices]
+    """Return the UA; the best one is marked among models without enrolment, another protocol."""
+    others = [statistics.mean(each.ua) for each in test.rows if not each.hears_voices]
     ua = statistics.mean(row.ua)
-    return bar(ua, is_best=not row.hears_voices and ua == max(strangers))
+    return bar(ua, is_best=not row.hears_voices and ua == max(others))
 
 
 def _protocol(study: StudyResult) -> str:

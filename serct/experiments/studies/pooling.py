@@ -1,6 +1,5 @@
-"""The answers of a study's cells, put together before anything is scored."""
+"""The predictions of a study's cells, put together before anything is scored."""
 
-import csv
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from serct.config.params import Params
 from serct.emotions import in_table_order
@@ -34,23 +34,28 @@ def pool(name: str, asks: str, params: Params, cells: list[tuple[int, Path]]) ->
     for corpus in pipeline.train_corpora:
         for tested_on in dict.fromkeys((corpus, *pipeline.zero_shot_corpora)):
             tested = {
-                model: _Cells.read(cells, model, corpus, tested_on) for model in pipeline.models
+                model: [_Cell.read(*cell, f"{corpus}-{model}", tested_on) for cell in cells]
+                for model in pipeline.models
             }
             first = tested[pipeline.models[0]]
-            answers = next(iter(first.pooled.values()))
-            counts = Counter(answers.actual)
+            counts = Counter(_pooled(first)[first[0].seed]["emotion"])
+            probes = [cell.metrics.probes for cell in first] if tested_on == corpus else [{}]
+            models = cells[0][1] / "data" / "models"
             tests.append(
                 Comparison(
                     corpus=corpus,
                     tested_on=tested_on,
-                    n=len(answers.actual),
-                    majority_wa=max(counts.values()) / len(answers.actual),
+                    n=counts.total(),
+                    majority_wa=max(counts.values()) / counts.total(),
                     majority_ua=1 / len(counts),
                     probes={
-                        probe: statistics.mean(each[probe] for each in first.probes)
-                        for probe in first.probes[0]
+                        probe: statistics.mean(each[probe] for each in probes)
+                        for probe in probes[0]
                     },
-                    rows=tuple(_as_row(model, tested[model], first) for model in tested),
+                    rows=tuple(
+                        _as_row(model, own, first, read_history(models / f"{corpus}-{model}"))
+                        for model, own in tested.items()
+                    ),
                 )
             )
     return StudyResult(
@@ -64,125 +69,87 @@ def pool(name: str, asks: str, params: Params, cells: list[tuple[int, Path]]) ->
 
 
 @dataclass(frozen=True, eq=False)
-class _Answers:
-    """What one or more cells answered, all of one length n."""
+class _Cell:
+    """What the stages wrote about one model in one cell; ``predictions`` has a row an utterance."""
 
-    actual: list[str]
-    predicted: list[str]
-    speakers: list[str]
-
-    @classmethod
-    def read(cls, path: Path, is_masked: bool) -> "_Answers":
-        """Read predictions; masked, only emotions that are asked for can be answered."""
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-        actual = [row["emotion"] for row in rows]
-        predicted = [row["predicted"] for row in rows]
-        if is_masked:
-            asked = in_table_order(actual)
-            predicted = [max(asked, key=lambda emotion: float(row[f"p_{emotion}"])) for row in rows]
-        return cls(actual, predicted, [row["speaker"] for row in rows])
+    seed: int
+    predictions: pd.DataFrame
+    metrics: EvaluationMetrics
+    card: Card
+    run: RunRecord
+    source: CellRun
 
     @classmethod
-    def together(cls, parts: list["_Answers"]) -> "_Answers":
-        """Put folds together."""
-        return cls(
-            [each for part in parts for each in part.actual],
-            [each for part in parts for each in part.predicted],
-            [each for part in parts for each in part.speakers],
-        )
-
-    @property
-    def scores(self) -> Scores:
-        """WA, UA and so on."""
-        return score_names(self.actual, self.predicted)
-
-    @property
-    def is_right(self) -> npt.NDArray[np.bool_]:
-        """Where the answer is right. bool [n]."""
-        return np.asarray(np.array(self.actual) == np.array(self.predicted), dtype=np.bool_)
+    def read(cls, seed: int, folder: Path, name: str, tested_on: str) -> "_Cell":
+        """Read a cell's files of a model, with its predictions on one corpus."""
+        reports, trained = folder / "data" / "reports", folder / "data" / "models" / name
+        metrics = EvaluationMetrics.read(reports / "evaluate" / name / "metrics.json")
+        card, run = Card.read(trained / "card.json"), RunRecord.read(trained / "run.json")
+        if tested_on == card.corpus:
+            predictions = _read_predictions(reports / "evaluate" / name / "predictions.csv")
+        else:
+            path = reports / "zero_shot" / name / f"predictions-{tested_on}.csv"
+            predictions = _masked(_read_predictions(path))
+        source = CellRun(cell=folder.name, run=run.run_id, manifest=metrics.manifest_digest)
+        return cls(seed, predictions, metrics, card, run, source)
 
 
-@dataclass(frozen=True, eq=False)
-class _Cells:
-    """All cells of one model on one corpus: answers by seed, then fold."""
-
-    answers: dict[int, list[_Answers]]
-    validation_ua: dict[int, list[float]]
-    runs: list[CellRun]
-    seconds: list[float]
-    probes: list[Mapping[str, float]]
-    num_parameters: int
-    hears_voices: bool
-    history: Sequence[Mapping[str, float]]
-
-    @classmethod
-    def read(
-        cls, cells: list[tuple[int, Path]], model: str, corpus: str, tested_on: str
-    ) -> "_Cells":
-        """Read what the stages wrote in each cell."""
-        name = f"{corpus}-{model}"
-        answers: dict[int, list[_Answers]] = {}
-        validation_ua: dict[int, list[float]] = {}
-        runs, seconds = [], []
-        probes: list[Mapping[str, float]] = []
-        for seed, cell in cells:
-            reports, trained = cell / "data" / "reports", cell / "data" / "models" / name
-            metrics = EvaluationMetrics.read(reports / "evaluate" / name / "metrics.json")
-            if tested_on == corpus:
-                path = reports / "evaluate" / name / "predictions.csv"
-            else:
-                path = reports / "zero_shot" / name / f"predictions-{tested_on}.csv"
-            found = _Answers.read(path, is_masked=tested_on != corpus)
-            answers.setdefault(seed, []).append(found)
-            run = RunRecord.read(trained / "run.json")
-            card = Card.read(trained / "card.json")
-            validation_ua.setdefault(seed, []).append(card.validation.ua)
-            seconds.append(run.seconds)
-            probes.append(metrics.probes if tested_on == corpus else {})
-            runs.append(CellRun(cell=cell.name, run=run.run_id, manifest=metrics.manifest_digest))
-        history = [
-            {key: row[key] for key in ("epoch", *CURVES)}
-            for row in read_history(cells[0][1] / "data" / "models" / name)
-        ]
-        return cls(
-            answers=answers,
-            validation_ua=validation_ua,
-            runs=runs,
-            seconds=seconds,
-            probes=probes,
-            num_parameters=card.num_parameters,
-            hears_voices=restore_model_params(card.architecture, name).adapts_to_speaker,
-            history=history,
-        )
-
-    @property
-    def pooled(self) -> dict[int, _Answers]:
-        """The answers of each seed."""
-        return {seed: _Answers.together(folds) for seed, folds in self.answers.items()}
+def _read_predictions(path: Path) -> pd.DataFrame:
+    names = {"emotion": str, "predicted": str, "speaker": str}
+    return pd.read_csv(path, dtype=names, keep_default_na=False)
 
 
-def _as_row(model: str, tested: _Cells, first: _Cells) -> Row:
-    pooled = tested.pooled
-    scores = [answers.scores for answers in pooled.values()]
-    seed = next(iter(pooled))
-    own, other = pooled[seed], first.pooled[seed]
-    actual = np.array(own.actual)
+def _masked(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Return predictions with the most probable of those emotions that the corpus has."""
+    emotions = in_table_order(list(predictions["emotion"]))
+    probabilities = predictions[[f"p_{emotion}" for emotion in emotions]].to_numpy()
+    return predictions.assign(predicted=np.array(emotions)[probabilities.argmax(axis=1)])
+
+
+def _pooled(cells: Sequence[_Cell]) -> dict[int, pd.DataFrame]:
+    """Return the predictions of each seed, its folds put together."""
+    return {
+        seed: pd.concat([cell.predictions for cell in cells if cell.seed == seed])
+        for seed in dict.fromkeys(cell.seed for cell in cells)
+    }
+
+
+def _scores(predictions: pd.DataFrame) -> Scores:
+    return score_names(list(predictions["emotion"]), list(predictions["predicted"]))
+
+
+def _is_right(predictions: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    """Return where the prediction is right. bool [n]."""
+    return np.asarray(predictions["emotion"] == predictions["predicted"], dtype=np.bool_)
+
+
+def _as_row(
+    model: str,
+    cells: Sequence[_Cell],
+    first: Sequence[_Cell],
+    history: Sequence[Mapping[str, float]],
+) -> Row:
+    pooled, seed, card = _pooled(cells), cells[0].seed, cells[0].card
+    own, scores = pooled[seed], [_scores(each) for each in pooled.values()]
+    actual = np.array(list(own["emotion"]))
     gain = None
-    if tested is not first:
+    if cells is not first:
         labels = np.unique(actual, return_inverse=True)[1]
-        gain = ua_difference(labels, own.is_right, other.is_right)
+        gain = ua_difference(labels, _is_right(own), _is_right(_pooled(first)[seed]))
     return Row(
         model=model,
-        hears_voices=tested.hears_voices,
-        num_parameters=tested.num_parameters,
-        seconds=statistics.mean(tested.seconds),
-        validation_ua=tuple(statistics.mean(folds) for folds in tested.validation_ua.values()),
+        hears_voices=restore_model_params(card.architecture, model).adapts_to_speaker,
+        num_parameters=card.num_parameters,
+        seconds=statistics.mean(cell.run.seconds for cell in cells),
+        validation_ua=tuple(
+            statistics.mean(cell.card.validation.ua for cell in cells if cell.seed == each)
+            for each in pooled
+        ),
         wa=statistics.mean(each.wa for each in scores),
         ua=tuple(each.ua for each in scores),
-        interval=ua_interval(actual, own.is_right, np.array(own.speakers)),
+        interval=ua_interval(actual, _is_right(own), np.array(list(own["speaker"]))),
         gain=gain,
-        folds=tuple(answers.scores.ua for answers in tested.answers[seed]),
-        runs=tuple(tested.runs),
-        history=tuple(tested.history),
+        folds=tuple(_scores(cell.predictions).ua for cell in cells if cell.seed == seed),
+        runs=tuple(cell.source for cell in cells),
+        history=tuple({key: row[key] for key in ("epoch", *CURVES)} for row in history),
     )

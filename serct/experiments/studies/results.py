@@ -1,4 +1,4 @@
-"""What a study found, as `study.json` holds it."""
+"""The results of a study: the schema of `study.json`."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,16 +10,16 @@ from serct.errors import ReportError
 from serct.evaluation.significance import Interval
 
 STUDY_FILE = "study.json"
-# What is kept of each epoch.
+# The columns of the history that are kept.
 CURVES = ("train_loss", "validation_loss", "validation_ua")
 
 
 class CellRun(Section):
-    """Where one number comes from.
+    """The source of one number.
 
     Attributes:
         cell: Folder of the workspace.
-        run: MLflow's.
+        run: Id of MLflow's run.
         manifest: Digest of the manifest.
     """
 
@@ -32,11 +32,11 @@ class Row(Section):
     """One model in a test.
 
     Attributes:
-        hears_voices: Whether it heard a voice's recordings, unlabelled, before it answered for one:
+        hears_voices: Whether it adapts to a speaker with unlabelled recordings (speaker enrolment),
             a protocol of its own.
         num_parameters: Of the model.
         seconds: To train it, the mean over cells.
-        validation_ua: Of each seed, the mean over its folds: what choices may be made by.
+        validation_ua: Of each seed, the mean over its folds; choices may use it.
         wa: Weighted accuracy, the mean over seeds.
         ua: Unweighted accuracy of each seed, its folds pooled before it is computed.
         interval: Of the first seed's UA, 95 %.
@@ -65,13 +65,13 @@ class Comparison(Section):
 
     Attributes:
         corpus: What they were trained on.
-        tested_on: The same, or a corpus they had never heard: then all of its emotions that they
-            know, the others' answers masked.
+        tested_on: The same, or a corpus that they were not trained on: then with the emotions that
+            both have, the other probabilities masked.
         n: Utterances tested with one seed: all folds together, or each fold's model on all.
-        majority_wa: Of always naming the most frequent emotion.
+        majority_wa: Of always predicting the most frequent emotion.
         majority_ua: The same.
-        probes: UA without listening, see `serct.evaluation.probes`, the mean over cells; empty
-            for a corpus never heard.
+        probes: UA of the probes, see `serct.evaluation.probes`, the mean over cells; empty if
+            zero-shot.
         rows: In the order of the study.
     """
 
@@ -85,18 +85,18 @@ class Comparison(Section):
 
     @property
     def is_zero_shot(self) -> bool:
-        """Whether the models had never heard the corpus."""
+        """Whether the models were trained on another corpus."""
         return self.tested_on != self.corpus
 
 
 class StudyResult(Section):
-    """What `study.json` holds.
+    """The content of `study.json`.
 
     Attributes:
         name: Its file in `studies/`.
-        asks: Its question.
-        protocol: What test shares with training, see params.yaml's ``split``.
-        num_folds: 1 if it is not divided into folds.
+        asks: The question.
+        protocol: How the test split differs from training, see ``split`` in params.yaml.
+        num_folds: 1 if there are no folds.
         seeds: Each a repetition of all folds.
     """
 
@@ -109,10 +109,10 @@ class StudyResult(Section):
 
 
 def read_studies(folder: Path) -> tuple[StudyResult, ...]:
-    """Read all studies that ended below a folder, by name.
+    """Read all finished studies below a folder, by name.
 
     Raises:
-        ReportError: If one is not what this version writes.
+        ReportError: If a file has another format than this version's.
     """
     found = []
     for path in sorted(folder.glob(f"*/{STUDY_FILE}")):

@@ -1,7 +1,7 @@
-"""Studies: one question asked of many workspaces: folds, seeds and variants, pooled into a table.
+"""Studies: one question, tested with folds, seeds and models, pooled into a table.
 
-A study is a file in `studies/`. Each of its cells, a seed and a fold, is a workspace of its own
-that the one pipeline runs in; DVC's cache is shared between them, so that nothing is made twice.
+A study is a file in `studies/`. Each of its cells, a seed and a fold, is a workspace in which the
+pipeline runs; the cells share DVC's cache, so that nothing is computed twice.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,10 +22,10 @@ from serct.runtime import atomic
 
 
 class Study(Section):
-    """What a study's file holds.
+    """The content of a study's file.
 
     Attributes:
-        profile: Laid over params.yaml, then ``settings``.
+        profile: Overlay on params.yaml; ``settings`` go on top.
         settings: ``set`` in the file.
         seeds: Each is a repetition of all folds.
     """
@@ -36,7 +36,7 @@ class Study(Section):
 
 
 def list_studies() -> dict[str, str]:
-    """Names of the studies in `studies/`, and their first line."""
+    """Return the names of the studies in `studies/`, each with its first line."""
     found = sorted((project_root() / "studies").glob("*.yaml"))
     return {path.stem: path.read_text("utf-8").splitlines()[0].lstrip("# ") for path in found}
 
@@ -47,20 +47,20 @@ def run_study(
     jobs: int = 1,
     on_cell: Callable[[str], object] = lambda cell: None,
 ) -> tuple[Path, StudyResult]:
-    """Run what is missing of a study and pool it.
+    """Run the missing cells of a study and pool all.
 
     Args:
         name: A file in `studies/`.
-        folder: Where its workspaces lie; ``build/studies/<name>`` in the checkout if None.
-        jobs: Stages of a cell that may run at the same time.
+        folder: Of its workspaces; ``build/studies/<name>`` in the checkout if None.
+        jobs: Stages of a cell that run at the same time.
         on_cell: Called with the name of each cell before it runs.
 
     Returns:
-        The folder, where study.json was written, and what stands there. Beside the folder the
-        page of all studies there, index.html, was written anew.
+        The folder, where study.json was written, and its content. The page of all studies,
+        index.html beside the folder, is written again.
 
     Raises:
-        ParamsError: If there is no such study, or it does not check.
+        ParamsError: If there is no such study, or its file is not valid.
         SerctError: If a cell fails.
     """
     study = _read(name)
@@ -75,7 +75,7 @@ def run_study(
                 cell, study.profile, overlay={**settings, "seed": seed}, cache=folder / "cache"
             )
             if rebuild(cell, jobs):
-                raise SerctError(f"{cell}: the pipeline failed; what it said stands above")
+                raise SerctError(f"{cell}: the pipeline failed; its messages are above")
             cells.append((seed, cell))
     if params is None:
         raise ParamsError(f"studies/{name}.yaml: seeds is empty, expected at least one")
