@@ -80,7 +80,7 @@ def score_folder(
         device: "auto", "cpu", "cuda" or "mps".
         precision: See `serct.Predictor.load`.
         part_size: Recordings of a part.
-        progress: Shows how far it is.
+        progress: Shows the progress.
 
     Raises:
         CorpusError: If there is no such folder.
@@ -160,7 +160,7 @@ def _score_part(recordings: Path, out: Path, device: str, precision: str, part: 
     )
     for first in range(0, len(usable), _BATCH_SIZE):
         batch = usable[first : first + _BATCH_SIZE]
-        predictions = predictor.answer([clip for _, clip in batch])
+        predictions = predictor.predict_prepared([clip for _, clip in batch])
         for (row, _), prediction in zip(batch, predictions, strict=True):
             row["told"] = predictor.decide(prediction)
             row |= {emotion: f"{share:.6f}" for emotion, share in prediction.items()}

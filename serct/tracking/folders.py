@@ -74,7 +74,7 @@ class ModelFolder:
 
     @cached_property
     def weights_digest(self) -> str:
-        """SHA-256 of the weights: tells a training from its repetition with the same settings."""
+        """SHA-256 of the weights: differs between two trainings with the same fingerprint."""
         digest = hashlib.sha256()
         for name in _WEIGHTS:
             if (self.path / name).exists():
@@ -129,7 +129,7 @@ class ResultsFolder:
         return "targets" in self.metrics
 
     def confusions(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """Give each confusion matrix with the name of its file, without the suffix."""
+        """Yield each confusion matrix with the name of its file, without the suffix."""
         for path in sorted(self.path.glob("confusion*.json")):
             yield path.stem, read_json(path)
 
