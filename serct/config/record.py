@@ -5,8 +5,9 @@ of a newer format is refused with the version of serct that reads it. Settings t
 how something was made are kept as they were written and never decide whether a file is usable.
 """
 
+import csv
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self, TypeVar, cast
 
@@ -117,6 +118,40 @@ class Record(RecordPart):
         return about | content
 
 
+def read_rows(
+    path: Path,
+    needed: Sequence[str],
+    hint: str = "",
+    error: type[SerctError] = RecordError,
+) -> list[dict[str, str]]:
+    """Read a CSV file with a header.
+
+    Args:
+        path: The file.
+        needed: Columns that it must have.
+        hint: What errors add, e.g. which stage writes the file.
+        error: What to raise.
+
+    Raises:
+        SerctError: If it is missing, not readable, empty, or lacks a column.
+    """
+    more = f"; {hint}" if hint else ""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file)
+            rows = list(reader)
+            columns = reader.fieldnames or ()
+    except FileNotFoundError as problem:
+        raise error(f"{path}: no such file{more}") from problem
+    except (OSError, ValueError, csv.Error) as problem:
+        raise error(f"{path}: not readable as CSV: {problem}{more}") from problem
+    if lacking := [column for column in needed if column not in columns]:
+        raise error(f"{path}: no column {', '.join(lacking)}{more}")
+    if not rows:
+        raise error(f"{path}: no rows{more}")
+    return rows
+
+
 def restored(kind: type[S]) -> Any:
     """Return an annotation for settings that a record keeps: they stay usable when `kind` changes.
 
@@ -169,9 +204,8 @@ def restore_section(kind: type[S], content: Mapping[str, Any], skip_invalid: boo
 
 def _written_by(content: Mapping[str, Any]) -> str | None:
     versions = content.get("versions")
-    found = content.get("written_by") or (
-        versions.get("serct") if isinstance(versions, dict) else ""
-    )
+    by_version = versions.get("serct") if isinstance(versions, dict) else None
+    found = content.get("written_by") or by_version
     return str(found) if found else None
 
 
@@ -182,12 +216,8 @@ def _problems(error: ValidationError, written_by: str | None) -> str:
         if item["type"] == "missing":
             texts.append(f"{key} is missing")
         elif item["type"] == "extra_forbidden":
-            by = (
-                f", written by serct {written_by}; this is serct {__version__}"
-                if written_by
-                else ""
-            )
-            texts.append(f"{key} is not a known key{by}")
+            by = f", written by serct {written_by}; this is serct {__version__}"
+            texts.append(f"{key} is not a known key{by if written_by else ''}")
         else:
             texts.append(f"{key}: {item['msg']}")
     return "; ".join(texts)

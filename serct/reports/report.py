@@ -1,4 +1,4 @@
-"""The report: every result the pipeline made, beside the thesis' and the majority baseline's.
+"""The report: all results of the pipeline, beside the thesis' and the majority baseline's.
 
 It is a projection of the files that the stages wrote: it measures nothing, and the same files
 give the same bytes.
@@ -7,20 +7,20 @@ give the same bytes.
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, fields
 from itertools import groupby
 from pathlib import Path
 
 from markupsafe import Markup
 
 from serct.config.params import PipelineParams
+from serct.evaluation.metrics import METRICS
 from serct.reports import plots
 from serct.reports.model_card import CONDUCT
-from serct.reports.page import render
-from serct.reports.results import Result, TrainedModel, line_up, read_results
-from serct.reports.table import Table
+from serct.reports.page import Table, render
+from serct.reports.results import Result, TrainedModel, label, line_up, read_results
 from serct.reports.tables import (
     in_domain_tables,
-    label,
     origin_table,
     overview,
     time_table,
@@ -28,7 +28,7 @@ from serct.reports.tables import (
     zero_shot_tables,
 )
 from serct.reports.terminal_table import terminal_table
-from serct.reports.thesis import FAULTS
+from serct.reports.thesis import FAULTS, Published
 from serct.runtime import atomic
 
 __all__ = ["results_table", "write_report"]
@@ -38,16 +38,16 @@ _LEGEND = (
     "WA is accuracy, UA the mean of the emotions' recalls, WF1 the F1 weighted by how often each "
     "emotion occurs. WA's interval is for the size of the test part (Wilson), UA's a bootstrap of "
     "speakers where there are eight, else over utterances; neither is for another training.",
-    "The rows below the models tell how far one gets without listening: a random forest that is "
-    "given only the duration, or only how the recording was made.",
-    "McNemar: how likely so unequal a share of utterances that only one of two models knew would "
-    "be, were both equally good. Below 0.05 the best one is probably better.",
-    "Under the random protocol the test part shares its voices and sentences with training: read "
+    "The rows below the models show UA from duration or level alone: a random forest predicts from "
+    "only the duration, or only the level, noise floor, DC and edges of the recording.",
+    "McNemar: if both models were equally good, the probability of so unequal a split of the "
+    "utterances that only one of them predicted right. Below 0.05 the best is probably better.",
+    "Under the random protocol the test part shares its speakers and sentences with training: read "
     "such scores beside those of the speaker protocol (docs/studies.md).",
     "The epoch of each model was chosen on the validation part; the test part was scored once. "
-    "Models without epochs learn the validation part too, once it was scored.",
-    "Zero-shot: the model never heard the corpus. Only utterances of emotions that both know are "
-    "scored; masked means that only these emotions may be answered, unmasked that any may.",
+    "Models without epochs are trained on the validation part too, after it was scored.",
+    "Zero-shot: the model was not trained on the corpus. Only utterances of emotions that both "
+    "have are scored; masked: only these emotions may be predicted; unmasked: any may.",
     "The thesis' scores are as published; the difference in parentheses is ours minus the thesis'. "
     "It does not say whether its zero-shot scores are masked: they stand beside the masked ones.",
 )
@@ -66,11 +66,11 @@ def write_report(data: Path, destination: Path, pipeline: PipelineParams) -> tup
 
     Args:
         data: The folder that holds ``models`` and ``reports``.
-        destination: Where the report goes, made if missing.
-        pipeline: Which models and corpora; nothing else is looked at.
+        destination: The report's folder, made if missing.
+        pipeline: Which models and corpora; nothing else is read.
 
     Returns:
-        What results.csv holds.
+        The rows of results.csv.
 
     Raises:
         ReportError: If a result is missing, unreadable, or of another training.
@@ -101,7 +101,7 @@ def write_report(data: Path, destination: Path, pipeline: PipelineParams) -> tup
 
 
 def results_table(data: Path, pipeline: PipelineParams, width: int = 100) -> str:
-    """Give the results as one table for a terminal.
+    """Return the results as one table for a terminal.
 
     Args:
         data: The folder that holds ``models`` and ``reports``.
@@ -115,9 +115,18 @@ def results_table(data: Path, pipeline: PipelineParams, width: int = 100) -> str
 
 
 def _flat(result: Result) -> dict[str, str]:
-    """One row of results.csv; what is not known is empty."""
-    model, thesis = result.trained, result.thesis
-    low, high = result.wa_interval
+    """Return one row of results.csv; a missing value is empty."""
+    model, scores = result.trained, result.scores
+    thesis = asdict(result.thesis) if result.thesis else {}
+    printed = [field.name for field in fields(Published)]
+    intervals: dict[str, dict[str, object]] = {
+        "wa": dict(zip(("wa_low", "wa_high"), result.wa_interval, strict=True)),
+        "ua": {
+            "ua_low": result.ua_interval and result.ua_interval.low,
+            "ua_high": result.ua_interval and result.ua_interval.high,
+            "ua_interval_over": result.ua_interval and result.ua_interval.over,
+        },
+    }
     row: dict[str, object] = {
         "model": model.name,
         "trained_on": model.corpus,
@@ -126,24 +135,15 @@ def _flat(result: Result) -> dict[str, str]:
         "synthetic": str(result.synthetic).lower(),
         "n": result.n,
         "dropped": result.dropped,
-        "wa": result.scores.wa,
-        "wa_low": low,
-        "wa_high": high,
-        "ua": result.scores.ua,
-        "ua_low": result.ua_interval and result.ua_interval.low,
-        "ua_high": result.ua_interval and result.ua_interval.high,
-        "ua_interval_over": result.ua_interval and result.ua_interval.over,
-        "wf1": result.scores.wf1,
-        "loss": result.scores.loss,
-        "majority_wa": result.majority.wa,
-        "majority_ua": result.majority.ua,
-        "majority_wf1": result.majority.wf1,
-        "thesis_wa": thesis and thesis.wa,
-        "thesis_ua": thesis and thesis.ua,
-        "thesis_wf1": thesis and thesis.wf1,
-        "wa_minus_thesis": thesis and result.scores.wa - thesis.wa,
-        "ua_minus_thesis": thesis and result.scores.ua - thesis.ua,
-        "wf1_minus_thesis": thesis and result.scores.wf1 - thesis.wf1,
+        **{
+            key: value
+            for name in METRICS
+            for key, value in {name: scores.metrics.get(name), **intervals.get(name, {})}.items()
+        },
+        "loss": scores.loss,
+        **{f"majority_{name}": result.majority.metrics.get(name) for name in METRICS},
+        **{f"thesis_{name}": thesis.get(name) for name in printed},
+        **{f"{k}_minus_thesis": scores[k] - thesis[k] if thesis else None for k in printed},
         "protocol": model.card.protocol,
         "seed": model.card.seed,
         "best_epoch": model.card.best_epoch,
@@ -167,7 +167,7 @@ def _flat(result: Result) -> dict[str, str]:
 
 
 def _csv(rows: Iterable[Mapping[str, str | float]]) -> str:
-    """Give rows as CSV; a column that only some rows have is empty in the others."""
+    """Return rows as CSV; a column that only some rows have is empty in the others."""
     listed = list(rows)
     columns = list(dict.fromkeys(key for row in listed for key in row))
     buffer = io.StringIO()
@@ -184,8 +184,8 @@ def _sections(
     return [
         ("At a glance", [overview(results)]),
         ("On the corpus trained on", in_domain_tables(results)),
-        *([("On corpora never heard", zero_shot)] if zero_shot else []),
-        ("Whether to trust them", [trust_table(models)]),
+        *([("Zero-shot: on corpora not trained on", zero_shot)] if zero_shot else []),
+        ("Reliability", [trust_table(models)]),
         ("Training", [time_table(models), origin_table(models)]),
     ]
 
@@ -223,12 +223,11 @@ def _html(models: Sequence[TrainedModel], results: Sequence[Result]) -> str:
 
 def _curves(models: Sequence[TrainedModel]) -> list[Markup]:
     figures = []
-    for corpus, group in groupby(models, key=lambda model: model.corpus):
+    for _, group in groupby(models, key=lambda model: model.corpus):
         trained = list(group)
-        histories = {model.name: list(model.history) for model in trained}
-        name = label(corpus, trained[0].card.synthetic)
+        histories = {model.name: model.history for model in trained}
         for key in _CURVE_KEYS:
-            title = f"{plots.CURVES[key]}, trained on {name}"
+            title = f"{plots.curve_name(key)}, trained on {trained[0].trained_on}"
             figure = plots.curves_figure(histories, title, keys=[key])
             figures.append(Markup(plots.to_svg(figure)))  # noqa: S704
     return figures
@@ -237,11 +236,10 @@ def _curves(models: Sequence[TrainedModel]) -> list[Markup]:
 def _confusions(models: Sequence[TrainedModel]) -> list[tuple[str, list[Markup]]]:
     groups: dict[str, list[Markup]] = {}
     for model in models:
-        trained = label(model.corpus, model.card.synthetic)
-        matrices = {f"Test part of {trained}": model.confusion}
+        matrices = {f"Test part of {model.trained_on}": model.confusion}
         for target, confusion in model.zero_shot_confusions.items():
             name = label(target, model.targets[target].synthetic)
-            matrices[f"{name}, zero-shot from {trained}, masked"] = confusion
+            matrices[f"{name}, zero-shot from {model.trained_on}, masked"] = confusion
         for title, matrix in matrices.items():
             figure = plots.confusion_figure(matrix.labels, matrix.counts, f"{model.name}: {title}")
             groups.setdefault(title, []).append(Markup(plots.to_svg(figure)))  # noqa: S704

@@ -1,6 +1,6 @@
-"""The numbers printed in the thesis, and what is known to be wrong with them.
+"""The numbers printed in the thesis, and their known faults.
 
-They stand beside ours in the report, as published. They are not a pass mark: `FAULTS` says why.
+The report shows them beside ours, as published. They are not a pass mark: `FAULTS` says why.
 
 Source:
     Zheng, "SERCT: End-to-End Speech Emotion Recognition based on CNN-Transformer", University of
@@ -85,19 +85,19 @@ FAULTS: tuple[str, ...] = (
     "Some values cannot be fractions of the test's size: the LSTM's 0.1311 on TESS (280 "
     "utterances) and 0.2677 on EMO-DB (454), the MLP's 0.2320 on EMO-DB and the vanilla "
     "transformer's 0.9612 on TESS.",
-    "The published zero-shot script loads a checkpoint whose name tells of 50 epochs on an "
+    "The published zero-shot script loads a checkpoint named after 50 epochs on an "
     "undisclosed mix of corpora, not the 20-epoch model that the text describes.",
     "The MLP's zero-shot rows for EMO-DB and ESD-zh are swapped against its log.",
     "The ablation row without a transformer repeats the CNN baseline, another network.",
     "Several published baselines are broken: the LSTM sees a single time step, the CNN-BiLSTM "
-    "reads the last padded step, and the LSTM, MLP and SVM hear only the first 8,000 samples.",
+    "reads the last padded step, and the LSTM, MLP and SVM read only the first 8,000 samples.",
     "The random split puts the same speakers and sentences on both sides, and each number is one "
     "run with one seed.",
 )
 
 
 def published(test: str, model: str) -> Published | None:
-    """Give the thesis' scores of a model on a test corpus, or None where it has none.
+    """Return the thesis' scores of a model on a test corpus, or None where it has none.
 
     Args:
         test: The corpus tested on: tess, esd_en (trained on the same), emodb, esd_zh (zero-shot).

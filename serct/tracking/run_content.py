@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from serct.evaluation.metrics import METRICS
 from serct.reports import thesis
 from serct.tracking.folders import ModelFolder, ResultsFolder
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from mlflow.entities import DatasetInput, Metric
 
 FINGERPRINT, WEIGHTS = "serct.fingerprint", "serct.weights"
-_SCORES = ("wa", "ua", "wf1", "loss")
+_SCORES = (*METRICS, "loss")
 
 
 def now_ms() -> int:
