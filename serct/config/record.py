@@ -6,8 +6,9 @@ how something was made are kept as they were written and never decide whether a 
 """
 
 import csv
+import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self, TypeVar, cast
 
@@ -64,17 +65,11 @@ class Record(RecordPart):
                 a key.
         """
         kind = error or cls.ERROR
-        more = f"; {hint}" if hint else ""
-        try:
-            text = path.read_text(encoding="utf-8")
-        except FileNotFoundError as problem:
-            raise kind(f"{path}: no such file{more}") from problem
-        except (OSError, UnicodeDecodeError) as problem:
-            raise kind(f"{path}: not readable: {problem}{more}") from problem
+        text = read_text(path, hint, kind)
         try:
             return cls.parse(text, str(path))
         except RecordError as problem:
-            raise kind(f"{problem}{more}") from problem
+            raise kind(f"{problem}{_more(hint)}") from problem
 
     @classmethod
     def parse(cls, text: str, where: str) -> Self:
@@ -118,6 +113,24 @@ class Record(RecordPart):
         return about | content
 
 
+def read_text(path: Path, hint: str, error: type[SerctError]) -> str:
+    """Read a text file; ``hint`` and ``error`` as in `read_rows`.
+
+    Raises:
+        SerctError: If it is missing or not readable.
+    """
+    try:
+        return path.read_bytes().decode()
+    except FileNotFoundError as problem:
+        raise error(f"{path}: no such file{_more(hint)}") from problem
+    except (OSError, UnicodeDecodeError) as problem:
+        raise error(f"{path}: not readable: {problem}{_more(hint)}") from problem
+
+
+def _more(hint: str) -> str:
+    return f"; {hint}" if hint else ""
+
+
 def read_rows(
     path: Path,
     needed: Sequence[str],
@@ -135,21 +148,32 @@ def read_rows(
     Raises:
         SerctError: If it is missing, not readable, empty, or lacks a column.
     """
-    more = f"; {hint}" if hint else ""
+    reader = csv.DictReader(io.StringIO(read_text(path, hint, error), newline=""))
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            rows = list(reader)
-            columns = reader.fieldnames or ()
-    except FileNotFoundError as problem:
-        raise error(f"{path}: no such file{more}") from problem
-    except (OSError, ValueError, csv.Error) as problem:
-        raise error(f"{path}: not readable as CSV: {problem}{more}") from problem
+        rows, columns = list(reader), reader.fieldnames or ()
+    except csv.Error as problem:
+        raise error(f"{path}: not readable as CSV: {problem}{_more(hint)}") from problem
     if lacking := [column for column in needed if column not in columns]:
-        raise error(f"{path}: no column {', '.join(lacking)}{more}")
+        raise error(f"{path}: no column {', '.join(lacking)}{_more(hint)}")
     if not rows:
-        raise error(f"{path}: no rows{more}")
+        raise error(f"{path}: no rows{_more(hint)}")
     return rows
+
+
+def as_csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str] | None = None) -> str:
+    """Return rows as CSV with a header.
+
+    Args:
+        rows: By column; a column that only some rows have is empty in the others.
+        columns: In the order wanted; None for all, in the order of their first use.
+    """
+    listed = list(rows)
+    buffer = io.StringIO()
+    found = columns or list(dict.fromkeys(key for row in listed for key in row))
+    writer = csv.DictWriter(buffer, found, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(listed)
+    return buffer.getvalue()
 
 
 def restored(kind: type[S]) -> Any:

@@ -1,6 +1,5 @@
 """Evaluation: the one place where models predict, for training, scoring and use alike."""
 
-import csv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from serct.config.record import as_csv
 from serct.data.shards import ShardDataset
 from serct.emotions import in_table_order
 from serct.errors import ShardError
@@ -18,7 +18,6 @@ from serct.models.classical.feature_classifier import FeatureClassifier
 from serct.models.interface import Model
 from serct.runtime import atomic, devices, distributed
 from serct.runtime.arrays import Features, Floats, Integers, Probabilities
-from serct.runtime.atomic import write_json
 
 
 class Classifier(Protocol):
@@ -76,24 +75,20 @@ class AdaptiveClassifier:
     """
 
     def __init__(self, model: FeatureClassifier) -> None:
-        self._model = model
+        self.model = model
         self.num_features = model.num_features
 
     def __call__(self, waveforms: Floats, num_valid: Integers) -> Probabilities:
         """See `Classifier`."""
-        return self._model.predict_proba(waveforms)
+        return self.model.predict_proba(waveforms)
 
     def extract_features(self, waveforms: Floats, num_valid: Integers) -> Features:
         """Compute the features of a batch. float64 [B, F]."""
-        return self._model.extract_features(waveforms)
+        return self.model.extract_features(waveforms)
 
     def predict(self, features: Features, enrolled: Features) -> Probabilities:
         """Predict clips of one speaker, adapted to other recordings. [n, F], [k, F] -> [n, K]."""
-        return self._model.predict(features, enrolled)
-
-    def predict_by_speaker(self, features: Features, speakers: Sequence[str]) -> Probabilities:
-        """Predict each clip, adapted to all clips of its speaker. [n, F], n names -> [n, K]."""
-        return self._model.predict_by_speaker(features, speakers)
+        return self.model.predict(features, enrolled)
 
     def adapt_to_speaker(self, waveforms: Floats, num_valid: Integers) -> Classifier:
         """Return a classifier for the speaker of these recordings. [k, M], [k]."""
@@ -139,7 +134,7 @@ def predict(
     features = _in_batches(
         classifier.extract_features, classifier.num_features, dataset, batch_size, on_progress
     )
-    return classifier.predict_by_speaker(features, dataset.speakers)
+    return classifier.model.predict_by_speaker(features, dataset.speakers)
 
 
 def _in_batches(
@@ -274,20 +269,16 @@ def write_predictions(
     path: Path, dataset: ShardDataset, emotions: Sequence[str], probabilities: Probabilities
 ) -> None:
     """Write a row per utterance: speaker, actual and predicted emotion, all probabilities."""
-    header = ["utterance", "speaker", "emotion", "predicted", *(f"p_{e}" for e in emotions)]
-    with (
-        atomic.replacing_file(path) as partial,
-        partial.open("w", encoding="utf-8", newline="") as file,
-    ):
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        for row, values in zip(dataset.rows, probabilities, strict=True):
-            best = emotions[int(values.argmax())]
-            # Six digits, not decimals: where some emotions are masked, small probabilities decide.
-            shown = (f"{p:.6g}" for p in values)
-            writer.writerow([row.utterance, row.speaker, row.label, best, *shown])
+    columns = ["utterance", "speaker", "emotion", "predicted", *(f"p_{e}" for e in emotions)]
+    rows = []
+    for row, values in zip(dataset.rows, probabilities, strict=True):
+        best = emotions[int(values.argmax())]
+        # Six digits, not decimals: where some emotions are masked, small probabilities decide.
+        cells = (row.utterance, row.speaker, row.label, best, *(f"{p:.6g}" for p in values))
+        rows.append(dict(zip(columns, cells, strict=True)))
+    atomic.write_text(path, as_csv(rows, columns))
 
 
 def write_confusion(path: Path, scores: Scores) -> None:
     """Write the confusion matrix with its labels."""
-    write_json(path, {"labels": scores.labels, "counts": scores.confusion.tolist()})
+    atomic.write_json(path, {"labels": scores.labels, "counts": scores.confusion.tolist()})

@@ -1,6 +1,5 @@
 """The files of a model's folder besides weights: `card.json`, `run.json` and `history.csv`."""
 
-import csv
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -13,6 +12,7 @@ from serct.config.record import (
     Migration,
     Record,
     RecordPart,
+    as_csv,
     read_rows,
     restore_section,
     restored,
@@ -171,10 +171,8 @@ HISTORY = "history.csv"
 
 def write_history(folder: Path, rows: Iterable[EpochRow]) -> None:
     """Write `history.csv` into a model's folder."""
-    with (folder / HISTORY).open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, [f.name for f in fields(EpochRow)], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(asdict(row) for row in rows)
+    text = as_csv(map(asdict, rows), [field.name for field in fields(EpochRow)])
+    (folder / HISTORY).write_text(text, encoding="utf-8", newline="\n")
 
 
 def read_history(

@@ -5,7 +5,7 @@ Source:
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from serct.evaluation.metrics import METRICS
@@ -39,6 +39,10 @@ _NAMES: Mapping[str, str] = {"wa": "WA (accuracy)", "ua": "UA (mean recall)"}
 _SYNTHETIC = (
     "**Synthetic speech.** This model was trained on speech made by a synthesiser, to show that "
     "the pipeline works. Its scores say nothing about people."
+)
+_NOT_TESTED = (
+    "The scores on the test part and on corpora never trained on are measured afterwards, by "
+    "evaluation: the report and the model's version in the registry show them."
 )
 _NON_COMMERCIAL = " forbids commercial use of the recordings; treat the model alike."
 _PROTOCOL_LIMITS = {
@@ -107,37 +111,32 @@ def model_card(
         ("split", f"{card.protocol} protocol"),
         *((f"{name} digest", f"`{value}`") for name, value in sorted(card.digests)),
     ]
-    lines = [
+    blocks = [
         f"# {card.name}, trained on {card.corpus}",
-        "",
-        *([_SYNTHETIC, ""] if card.synthetic else []),
+        *([_SYNTHETIC] if card.synthetic else []),
         "SERCT names the emotion in a recording of speech, straight from its waveform.",
-        "",
-        *_table("model", facts),
+        _table("model", facts),
         "## Data",
-        "",
-        *_table("training data", data),
-        *([f"{licence}{_NON_COMMERCIAL}", ""] if re.search(r"\bNC\b", licence) else []),
+        _table("training data", data),
+        *([f"{licence}{_NON_COMMERCIAL}"] if re.search(r"\bNC\b", licence) else []),
         "## Scores",
-        "",
-        *_table("validation part", _scores(card.validation)),
+        _table("validation part", _scores(card.validation)),
         "The validation part chose the epoch, so these scores are optimistic.",
-        "",
-        *_test_scores(metrics),
+        *([_NOT_TESTED] if metrics is None else _test_scores(metrics)),
         "## Intended use",
-        "",
         "Research and teaching: comparing models, repeating the thesis, studying how far acted "
         "emotions carry over to other speakers and languages.",
-        "",
         "## Prohibited and out of scope",
-        "",
-        *(f"- {sentence}" for sentence in CONDUCT),
-        "",
+        bullets(CONDUCT),
         "## Known limits",
-        "",
-        *(f"- {sentence}" for sentence in _limits(card)),
+        bullets(_limits(card)),
     ]
-    return "\n".join(lines) + "\n"
+    return "\n\n".join(blocks) + "\n"
+
+
+def bullets(sentences: Iterable[str]) -> str:
+    """Return a Markdown list."""
+    return "\n".join(f"- {sentence}" for sentence in sentences)
 
 
 def _scores(scores: ValidationScores | ScoreSet) -> list[tuple[str, str]]:
@@ -148,48 +147,38 @@ def _scores(scores: ValidationScores | ScoreSet) -> list[tuple[str, str]]:
     ]
 
 
-def _test_scores(metrics: EvaluationMetrics | None) -> list[str]:
-    if metrics is None:
-        return [
-            "The scores on the test part and on corpora never trained on are measured afterwards, "
-            "by evaluation: the report and the model's version in the registry show them.",
-            "",
-        ]
-    baseline = ("always the most frequent emotion", f"UA {metrics.majority.ua:.4f}")
+def _test_scores(metrics: EvaluationMetrics) -> list[str]:
     interval = metrics.ua_interval
-    bounds = (
-        "not measured"
-        if interval is None
-        else f"{interval.low:.4f} to {interval.high:.4f}, drawn over {interval.over}"
-    )
-    recall = [(f"recall of {emotion}", f"{r:.4f}") for emotion, r in metrics.recall.items()]
-    return [
-        *_table(
-            f"test part, {metrics.n} utterances",
-            [*_scores(metrics), ("UA, 95 % interval", bounds), baseline, *recall],
+    scores = [
+        *_scores(metrics),
+        (
+            "UA, 95 % interval",
+            f"{interval.low:.4f} to {interval.high:.4f}, drawn over {interval.over}"
+            if interval
+            else "not measured",
         ),
-        "The test part was scored once and chose nothing. The report has the scores on corpora "
-        "never trained on.",
-        "",
-        *_table(
-            "UA from duration or level alone",
-            [(f"UA from {PROBES.get(k, k)}", f"{ua:.4f}") for k, ua in metrics.probes.items()],
-        ),
-        *_trust(metrics),
+        ("always the most frequent emotion", f"UA {metrics.majority.ua:.4f}"),
+        *((f"recall of {emotion}", f"{r:.4f}") for emotion, r in metrics.recall.items()),
     ]
-
-
-def _trust(metrics: EvaluationMetrics) -> list[str]:
-    rows: list[tuple[str, str]] = []
+    probes = [(f"UA from {PROBES.get(k, k)}", f"{ua:.4f}") for k, ua in metrics.probes.items()]
+    reliability: list[tuple[str, str]] = []
     if metrics.calibration is not None:
-        rows.append(("expected calibration error", f"{metrics.calibration.ece:.4f}"))
-        rows += [
+        reliability.append(("expected calibration error", f"{metrics.calibration.ece:.4f}"))
+        reliability += [
             (f"wrong among the most confident {share}", f"{risk:.4f}")
             for share, risk in metrics.calibration.risk_at_coverage.items()
         ]
-    for kind, name, group in metrics.worst_groups():
-        rows.append((f"{kind} with the lowest WA", f"{name}: WA {group.wa:.4f} of {group.n}"))
-    return _table("reliability", rows) if rows else []
+    reliability += [
+        (f"{kind} with the lowest WA", f"{name}: WA {group.wa:.4f} of {group.n}")
+        for kind, name, group in metrics.worst_groups()
+    ]
+    return [
+        _table(f"test part, {metrics.n} utterances", scores),
+        "The test part was scored once and chose nothing. The report has the scores on corpora "
+        "never trained on.",
+        _table("UA from duration or level alone", probes),
+        *([_table("reliability", reliability)] if reliability else []),
+    ]
 
 
 def _limits(card: Card) -> list[str]:
@@ -222,6 +211,6 @@ def _limits(card: Card) -> list[str]:
     return limits
 
 
-def _table(title: str, rows: Sequence[tuple[str, Any]]) -> list[str]:
+def _table(title: str, rows: Iterable[tuple[str, Any]]) -> str:
     body = [f"| {name} | {str(value).replace('|', '/')} |" for name, value in rows]
-    return [f"| {title} | |", "|---|---|", *body, ""]
+    return "\n".join([f"| {title} | |", "|---|---|", *body])

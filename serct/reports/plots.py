@@ -249,16 +249,6 @@ def to_svg(figure: Figure) -> str:
     return text.replace("<svg ", '<svg role="img" ', 1)
 
 
-def to_png(figure: Figure, dots_per_inch: int = 144) -> bytes:
-    """Return the figure as a PNG on white."""
-    buffer = io.BytesIO()
-    with mpl.rc_context(_STYLE):
-        figure.savefig(
-            buffer, format="png", dpi=dots_per_inch, facecolor="white", metadata={"Software": None}
-        )
-    return buffer.getvalue()
-
-
 def _blank(
     title: str, num_panels: int, size_inches: tuple[float, float]
 ) -> tuple[Figure, list[Axes]]:

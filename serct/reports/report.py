@@ -4,9 +4,7 @@ It is a projection of the files that the stages wrote: it measures nothing, and 
 give the same bytes.
 """
 
-import csv
-import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, fields
 from itertools import groupby
 from pathlib import Path
@@ -14,9 +12,10 @@ from pathlib import Path
 from markupsafe import Markup
 
 from serct.config.params import PipelineParams
+from serct.config.record import as_csv
 from serct.evaluation.metrics import METRICS
 from serct.reports import plots
-from serct.reports.model_card import CONDUCT
+from serct.reports.model_card import CONDUCT, bullets
 from serct.reports.page import Table, render
 from serct.reports.results import Result, TrainedModel, label, line_up, read_results
 from serct.reports.tables import (
@@ -27,7 +26,7 @@ from serct.reports.tables import (
     trust_table,
     zero_shot_tables,
 )
-from serct.reports.terminal_table import terminal_table
+from serct.reports.terminal_table import results_table
 from serct.reports.thesis import FAULTS, Published
 from serct.runtime import atomic
 
@@ -78,14 +77,14 @@ def write_report(data: Path, destination: Path, pipeline: PipelineParams) -> tup
     models = read_results(data, pipeline)
     results = line_up(models)
     files = {
-        "results.csv": _csv(_flat(result) for result in results),
+        "results.csv": as_csv(_flat(result) for result in results),
         "report.md": _markdown(models, results),
         "index.html": _html(models, results),
     }
     plots_of = {
-        "curves": {f"{m.corpus}-{m.name}.csv": _csv(m.history) for m in models},
+        "curves": {f"{m.corpus}-{m.name}.csv": as_csv(m.history) for m in models},
         "confusion": {
-            f"{m.corpus}-{m.name}.csv": _csv(
+            f"{m.corpus}-{m.name}.csv": as_csv(
                 {"actual": actual, "predicted": predicted} for actual, predicted in m.predictions
             )
             for m in models
@@ -98,20 +97,6 @@ def write_report(data: Path, destination: Path, pipeline: PipelineParams) -> tup
             for name, text in contents.items():
                 (partial / name).write_text(text, encoding="utf-8", newline="\n")
     return results
-
-
-def results_table(data: Path, pipeline: PipelineParams, width: int = 100) -> str:
-    """Return the results as one table for a terminal.
-
-    Args:
-        data: The folder that holds ``models`` and ``reports``.
-        pipeline: Which models and corpora.
-        width: Columns of the terminal, at least 90.
-
-    Raises:
-        ReportError: If a result is missing, unreadable, or of another training.
-    """
-    return terminal_table(line_up(read_results(data, pipeline)), width)
 
 
 def _flat(result: Result) -> dict[str, str]:
@@ -166,17 +151,6 @@ def _flat(result: Result) -> dict[str, str]:
     }
 
 
-def _csv(rows: Iterable[Mapping[str, str | float]]) -> str:
-    """Return rows as CSV; a column that only some rows have is empty in the others."""
-    listed = list(rows)
-    columns = list(dict.fromkeys(key for row in listed for key in row))
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(listed)
-    return buffer.getvalue()
-
-
 def _sections(
     models: Sequence[TrainedModel], results: Sequence[Result]
 ) -> list[tuple[str, list[Table]]]:
@@ -194,16 +168,12 @@ def _markdown(models: Sequence[TrainedModel], results: Sequence[Result]) -> str:
     parts = ["# Speech emotion recognition: results\n"]
     if any(result.synthetic for result in results):
         parts.append(f"**{_SYNTHETIC}**\n")
-    parts.append(_bullets(_LEGEND))
+    parts.append(f"{bullets(_LEGEND)}\n")
     for title, tables in _sections(models, results):
         parts += [f"## {title}\n", *(table.to_markdown() for table in tables)]
-    parts += ["## What is wrong with the thesis' numbers\n", _bullets(FAULTS)]
-    parts += ["## Conduct\n", _bullets(CONDUCT)]
+    parts += ["## What is wrong with the thesis' numbers\n", f"{bullets(FAULTS)}\n"]
+    parts += ["## Conduct\n", f"{bullets(CONDUCT)}\n"]
     return "\n".join(parts)
-
-
-def _bullets(sentences: Iterable[str]) -> str:
-    return "\n".join(f"- {sentence}" for sentence in sentences) + "\n"
 
 
 def _html(models: Sequence[TrainedModel], results: Sequence[Result]) -> str:

@@ -1,10 +1,12 @@
 """The results as one table that fits a terminal."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
+from serct.config.params import PipelineParams
 from serct.evaluation.metrics import METRICS
 from serct.reports.page import DASH
-from serct.reports.results import Result
+from serct.reports.results import Result, line_up, read_results
 
 _NUM_NAMES = 4
 _NUM_CUT = 3  # leading columns that may be cut
@@ -13,16 +15,20 @@ _ZERO_SHOT = "zero-shot: a corpus not trained on; only emotions that both have m
 _SYNTHETIC = "* synthetic speech: it shows that the pipeline works and says nothing about people."
 
 
-def terminal_table(results: Sequence[Result], width: int = 100) -> str:
+def results_table(data: Path, pipeline: PipelineParams, width: int = 100) -> str:
     """Return all results as one Markdown table with notes below.
 
     Zero-shot rows are the masked ones. Names too long for the width are cut.
 
     Args:
-        results: In the order wanted; they are brought together by test.
+        data: The folder that holds ``models`` and ``reports``.
+        pipeline: Which models and corpora.
         width: Columns of the terminal, at least 90.
+
+    Raises:
+        ReportError: If a result is missing, unreadable, or of another training.
     """
-    shown = [result for result in results if result.kind != "unmasked"]
+    shown = [r for r in line_up(read_results(data, pipeline)) if r.kind != "unmasked"]
     places = list(dict.fromkeys((r.trained.corpus, r.test) for r in shown))
     shown.sort(key=lambda r: places.index((r.trained.corpus, r.test)))
     metrics = (name.upper() for name in METRICS)
