@@ -106,11 +106,9 @@ class Record(RecordPart):
 
     def as_json(self) -> dict[str, Any]:
         """Return the content as a file of today's format holds it."""
-        about: dict[str, Any] = {"format_version": self.FORMAT}
-        if self.SAYS_WRITER:
-            about["written_by"] = __version__
+        writer = {"written_by": __version__} if self.SAYS_WRITER else {}
         content: dict[str, Any] = json.loads(self.model_dump_json())
-        return about | content
+        return {"format_version": self.FORMAT, **writer, **content}
 
 
 def read_text(path: Path, hint: str, error: type[SerctError]) -> str:
@@ -132,10 +130,7 @@ def _more(hint: str) -> str:
 
 
 def read_rows(
-    path: Path,
-    needed: Sequence[str],
-    hint: str = "",
-    error: type[SerctError] = RecordError,
+    path: Path, needed: Sequence[str], hint: str = "", error: type[SerctError] = RecordError
 ) -> list[dict[str, str]]:
     """Read a CSV file with a header.
 

@@ -40,10 +40,7 @@ class TorchClassifier:
     """A torch model in evaluation mode; in float32 by default, for equal scores everywhere."""
 
     def __init__(
-        self,
-        module: torch.nn.Module,
-        device: torch.device,
-        precision: torch.dtype = torch.float32,
+        self, module: torch.nn.Module, device: torch.device, precision: torch.dtype = torch.float32
     ) -> None:
         self.module = module.to(device)
         self.device = device
@@ -69,7 +66,7 @@ class TorchClassifier:
 
 
 class AdaptiveClassifier:
-    """A model that predicts better for a speaker of whom it has recordings, with any emotions.
+    """A model that predicts better for a speaker with enrolled recordings, of any emotions.
 
     Called for a batch, it predicts as for speakers without recordings.
     """

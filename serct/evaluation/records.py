@@ -21,14 +21,6 @@ class _Named(ByMetric, RecordPart):
     model_config = ConfigDict(frozen=True, extra="allow", strict=True)
     __pydantic_extra__: dict[str, float] = Field(init=False)
 
-    def __getitem__(self, metric: str) -> float:
-        """Return a metric.
-
-        Raises:
-            KeyError: If the file does not hold it.
-        """
-        return self.metrics[metric]
-
     @property
     def metrics(self) -> Mapping[str, float]:
         """Metrics by name."""

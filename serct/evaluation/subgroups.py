@@ -1,7 +1,5 @@
 """Scores by group of utterances, and how well confidence agrees with accuracy."""
 
-from collections.abc import Mapping, Sequence
-
 import numpy as np
 import numpy.typing as npt
 
@@ -64,7 +62,7 @@ def by_group(dataset: ShardDataset, probabilities: Probabilities) -> dict[str, G
     A group of fewer than ten utterances is never the worst.
     """
     rate = dataset.meta.sample_rate_hz
-    kinds: Mapping[str, Sequence[str]] = {
+    kinds = {
         "speaker": [row.speaker for row in dataset.rows],
         "gender": [row.gender for row in dataset.rows],
         "language": [row.language for row in dataset.rows],

@@ -69,12 +69,7 @@ _PROTOCOL_LIMITS = {
 }
 
 
-def model_card(
-    card: Card,
-    metrics: EvaluationMetrics | None = None,
-    *,
-    licence: str = "",
-) -> str:
+def model_card(card: Card, metrics: EvaluationMetrics | None = None, *, licence: str = "") -> str:
     """Write the card of a trained model as Markdown.
 
     Args:
@@ -85,6 +80,7 @@ def model_card(
     """
     audio = card.audio
     duration_s = audio.num_samples / card.sample_rate_hz
+    num_epochs = card.training.get("epochs")
     own_rate = " (the corpus' own)" if audio.sample_rate == "native" else ""
     facts = [
         ("architecture", card.architecture["architecture"]),
@@ -96,10 +92,7 @@ def model_card(
             f"({duration_s:.3g} s); shorter recordings are padded with zeros, longer ones cut",
         ),
         ("output", "a probability for each emotion; they sum to 1"),
-        (
-            "epoch",
-            f"{card.best_epoch} of {card.training.get('epochs')}, chosen on the validation part",
-        ),
+        ("epoch", f"{card.best_epoch} of {num_epochs}, chosen on the validation part"),
         ("seed", card.seed),
         ("versions", ", ".join(f"{k} {v}" for k, v in sorted(card.versions.items()))),
         ("fingerprint", f"`{card.fingerprint}`"),

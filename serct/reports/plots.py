@@ -58,9 +58,7 @@ def curve_name(column: str) -> str:
 
 
 def confusion_figure(
-    labels: Sequence[str],
-    counts: Sequence[Sequence[int]] | npt.NDArray[np.int64],
-    title: str,
+    labels: Sequence[str], counts: Sequence[Sequence[int]] | npt.NDArray[np.int64], title: str
 ) -> Figure:
     """Draw a confusion matrix: how often each emotion was predicted as each.
 
@@ -165,9 +163,8 @@ def scores_figure(
     colour, _, marker = _LINES[0]
     for place, own, (low, high) in zip(places, scores, intervals, strict=True):
         left.plot([low, high], [place, place], color=colour, linewidth=2.4, alpha=_STRONGEST)
-        left.plot(
-            own, [place] * len(own), linestyle="none", marker=marker, color=_INK, markersize=4
-        )
+        marks: Any = {"linestyle": "none", "marker": marker, "color": _INK, "markersize": 4}
+        left.plot(own, [place] * len(own), **marks)
     left.set_yticks(places, names)
     left.set_ylim(len(names) - 0.4, -0.6)
     left.set_xlim(0, 1)

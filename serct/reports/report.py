@@ -48,7 +48,8 @@ _LEGEND = (
     "Zero-shot: the model was not trained on the corpus. Only utterances of emotions that both "
     "have are scored; masked: only these emotions may be predicted; unmasked: any may.",
     "The thesis' scores are as published; the difference in parentheses is ours minus the thesis'. "
-    "It does not say whether its zero-shot scores are masked: they stand beside the masked ones.",
+    "It does not say whether its zero-shot scores are masked; the tables show them beside the "
+    "masked ones.",
 )
 _SYNTHETIC = (
     "Results marked “synthetic speech” come from a speech synthesiser. They show that the "
@@ -101,7 +102,7 @@ def write_report(data: Path, destination: Path, pipeline: PipelineParams) -> tup
 
 def _flat(result: Result) -> dict[str, str]:
     """Return one row of results.csv; a missing value is empty."""
-    model, scores = result.trained, result.scores
+    model, metrics = result.trained, result.scores.metrics
     thesis = asdict(result.thesis) if result.thesis else {}
     printed = [field.name for field in fields(Published)]
     intervals: dict[str, dict[str, object]] = {
@@ -123,21 +124,19 @@ def _flat(result: Result) -> dict[str, str]:
         **{
             key: value
             for name in METRICS
-            for key, value in {name: scores.metrics.get(name), **intervals.get(name, {})}.items()
+            for key, value in {name: metrics.get(name), **intervals.get(name, {})}.items()
         },
-        "loss": scores.loss,
+        "loss": result.scores.loss,
         **{f"majority_{name}": result.majority.metrics.get(name) for name in METRICS},
         **{f"thesis_{name}": thesis.get(name) for name in printed},
-        **{f"{k}_minus_thesis": scores[k] - thesis[k] if thesis else None for k in printed},
+        **{f"{k}_minus_thesis": metrics[k] - thesis[k] if thesis else None for k in printed},
         "protocol": model.card.protocol,
         "seed": model.card.seed,
         "best_epoch": model.card.best_epoch,
         "num_epochs": len(model.history),
         "training_seconds": model.run.seconds,
         "device": model.run.device,
-        "cpu": model.run.machine.cpu,
-        "num_cores": model.run.machine.num_cores,
-        "gpu": model.run.machine.gpu,
+        **model.run.machine.model_dump(),
         "num_parameters": model.card.num_parameters,
         "started_at": model.run.started_at,
         "run_id": model.run.run_id,

@@ -1,7 +1,7 @@
 """The report's tables."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from itertools import groupby
 
 from serct.evaluation.metrics import METRICS, ByMetric
@@ -25,20 +25,20 @@ def overview(results: Sequence[Result]) -> Table:
     }
     by_place = {(r.trained.name, r.trained.corpus, r.test): r for r in shown}
     names = list(dict.fromkeys(r.trained.name for r in shown))
-    rows = [
-        (Cell(name), *(bar(by_place[name, *test].scores.ua) for test in tests)) for name in names
-    ]
+    rows = [[by_place[name, *test].scores.ua for test in tests] for name in names]
+    best = [max(column) for column in zip(*rows, strict=True)]
+    cells = [tuple(bar(ua, ua == top) for ua, top in zip(row, best, strict=True)) for row in rows]
     first = [by_place[names[0], *test] for test in tests]
     baselines = [(Cell(MAJORITY), *(bar(result.majority.ua) for result in first))]
     for probe in shown[0].trained.metrics.probes:
         found = [r.trained.metrics.probes.get(probe) if r.kind == "test" else None for r in first]
-        cells = (Cell(DASH) if ua is None else bar(ua) for ua in found)
-        baselines.append((Cell(PROBES.get(probe, probe)), *cells))
+        alone = (Cell(DASH) if ua is None else bar(ua) for ua in found)
+        baselines.append((Cell(PROBES.get(probe, probe)), *alone))
     return Table(
         caption="UA (mean recall) of every model on every test, the best of each column bold; then "
         "UA from duration or level alone",
         header=("model", *tests.values()),
-        rows=(*_mark_best(rows), *baselines),
+        rows=(*((Cell(name), *row) for name, row in zip(names, cells, strict=True)), *baselines),
     )
 
 
@@ -206,21 +206,11 @@ def _thesis(result: Result) -> dict[str, str]:
     """Return the cells of the thesis' scores, each with the difference of ours from it."""
     if result.thesis is None:
         return {}
+    ours = result.scores.metrics
     return {
-        f"thesis {name.upper()} (difference)": f"{theirs:.4f} ({result.scores[name] - theirs:+.4f})"
+        f"thesis {name.upper()} (difference)": f"{theirs:.4f} ({ours[name] - theirs:+.4f})"
         for name, theirs in asdict(result.thesis).items()
     }
-
-
-def _mark_best(rows: Sequence[tuple[Cell, ...]]) -> list[tuple[Cell, ...]]:
-    best = [max((c.share or 0.0) for c in column) for column in zip(*rows, strict=True)]
-    return [
-        tuple(
-            replace(cell, is_best=cell.share is not None and cell.share == best[i])
-            for i, cell in enumerate(row)
-        )
-        for row in rows
-    ]
 
 
 def _score(score: float | None) -> str:

@@ -55,8 +55,9 @@ class ModelFolder:
             raise TrackingError(
                 f"{path / 'run.json'}: started_at is {run.started_at!r}, expected ISO 8601"
             ) from error
-        history = read_history(path, error=TrackingError)
-        return cls(path, card.as_json(), run.as_json(), tuple(map(_finite, history)))
+        rows = read_history(path, error=TrackingError)
+        history = tuple({k: v for k, v in row.items() if math.isfinite(v)} for row in rows)
+        return cls(path, card.as_json(), run.as_json(), history)
 
     @property
     def fingerprint(self) -> str:
@@ -144,8 +145,3 @@ class ResultsFolder:
                 digest.update(f"{path.relative_to(self.path)}\n".encode())
                 digest.update(hashlib.sha256(path.read_bytes()).digest())
         return digest.hexdigest()
-
-
-def _finite(row: Mapping[str, float]) -> Mapping[str, float]:
-    """Return a row of a history without numbers that are not finite."""
-    return {key: number for key, number in row.items() if math.isfinite(number)}

@@ -110,8 +110,8 @@ def test_results_csv_holds_what_the_files_hold(data: Path, results: tuple[Result
         assert (row["model"], row["trained_on"]) == (result.trained.name, "tess")
         assert (row["test"], row["kind"]) == (result.test, result.kind)
         for key in ("wa", "ua", "wf1"):
-            assert float(row[key]) == pytest.approx(result.scores[key], abs=1e-6)
-            assert float(row[f"majority_{key}"]) == result.majority[key]
+            assert float(row[key]) == pytest.approx(result.scores.metrics[key], abs=1e-6)
+            assert float(row[f"majority_{key}"]) == result.majority.metrics[key]
         assert int(row["n"]) == result.n
         assert int(row["dropped"]) == (0 if result.kind == "test" else 81)
         assert row["run_id"] == result.trained.run.run_id
