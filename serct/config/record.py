@@ -5,8 +5,10 @@ of a newer format is refused with the version of serct that reads it. Settings t
 how something was made are kept as they were written and never decide whether a file is usable.
 """
 
+import csv
+import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self, TypeVar, cast
 
@@ -63,17 +65,11 @@ class Record(RecordPart):
                 a key.
         """
         kind = error or cls.ERROR
-        more = f"; {hint}" if hint else ""
-        try:
-            text = path.read_text(encoding="utf-8")
-        except FileNotFoundError as problem:
-            raise kind(f"{path}: no such file{more}") from problem
-        except (OSError, UnicodeDecodeError) as problem:
-            raise kind(f"{path}: not readable: {problem}{more}") from problem
+        text = read_text(path, hint, kind)
         try:
             return cls.parse(text, str(path))
         except RecordError as problem:
-            raise kind(f"{problem}{more}") from problem
+            raise kind(f"{problem}{_more(hint)}") from problem
 
     @classmethod
     def parse(cls, text: str, where: str) -> Self:
@@ -110,11 +106,69 @@ class Record(RecordPart):
 
     def as_json(self) -> dict[str, Any]:
         """Return the content as a file of today's format holds it."""
-        about: dict[str, Any] = {"format_version": self.FORMAT}
-        if self.SAYS_WRITER:
-            about["written_by"] = __version__
+        writer = {"written_by": __version__} if self.SAYS_WRITER else {}
         content: dict[str, Any] = json.loads(self.model_dump_json())
-        return about | content
+        return {"format_version": self.FORMAT, **writer, **content}
+
+
+def read_text(path: Path, hint: str, error: type[SerctError]) -> str:
+    """Read a text file; ``hint`` and ``error`` as in `read_rows`.
+
+    Raises:
+        SerctError: If it is missing or not readable.
+    """
+    try:
+        return path.read_bytes().decode()
+    except FileNotFoundError as problem:
+        raise error(f"{path}: no such file{_more(hint)}") from problem
+    except (OSError, UnicodeDecodeError) as problem:
+        raise error(f"{path}: not readable: {problem}{_more(hint)}") from problem
+
+
+def _more(hint: str) -> str:
+    return f"; {hint}" if hint else ""
+
+
+def read_rows(
+    path: Path, needed: Sequence[str], hint: str = "", error: type[SerctError] = RecordError
+) -> list[dict[str, str]]:
+    """Read a CSV file with a header.
+
+    Args:
+        path: The file.
+        needed: Columns that it must have.
+        hint: What errors add, e.g. which stage writes the file.
+        error: What to raise.
+
+    Raises:
+        SerctError: If it is missing, not readable, empty, or lacks a column.
+    """
+    reader = csv.DictReader(io.StringIO(read_text(path, hint, error), newline=""))
+    try:
+        rows, columns = list(reader), reader.fieldnames or ()
+    except csv.Error as problem:
+        raise error(f"{path}: not readable as CSV: {problem}{_more(hint)}") from problem
+    if lacking := [column for column in needed if column not in columns]:
+        raise error(f"{path}: no column {', '.join(lacking)}{_more(hint)}")
+    if not rows:
+        raise error(f"{path}: no rows{_more(hint)}")
+    return rows
+
+
+def as_csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str] | None = None) -> str:
+    """Return rows as CSV with a header.
+
+    Args:
+        rows: By column; a column that only some rows have is empty in the others.
+        columns: In the order wanted; None for all, in the order of their first use.
+    """
+    listed = list(rows)
+    buffer = io.StringIO()
+    found = columns or list(dict.fromkeys(key for row in listed for key in row))
+    writer = csv.DictWriter(buffer, found, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(listed)
+    return buffer.getvalue()
 
 
 def restored(kind: type[S]) -> Any:
@@ -169,9 +223,8 @@ def restore_section(kind: type[S], content: Mapping[str, Any], skip_invalid: boo
 
 def _written_by(content: Mapping[str, Any]) -> str | None:
     versions = content.get("versions")
-    found = content.get("written_by") or (
-        versions.get("serct") if isinstance(versions, dict) else ""
-    )
+    by_version = versions.get("serct") if isinstance(versions, dict) else None
+    found = content.get("written_by") or by_version
     return str(found) if found else None
 
 
@@ -182,12 +235,8 @@ def _problems(error: ValidationError, written_by: str | None) -> str:
         if item["type"] == "missing":
             texts.append(f"{key} is missing")
         elif item["type"] == "extra_forbidden":
-            by = (
-                f", written by serct {written_by}; this is serct {__version__}"
-                if written_by
-                else ""
-            )
-            texts.append(f"{key} is not a known key{by}")
+            by = f", written by serct {written_by}; this is serct {__version__}"
+            texts.append(f"{key} is not a known key{by if written_by else ''}")
         else:
             texts.append(f"{key}: {item['msg']}")
     return "; ".join(texts)

@@ -1,6 +1,5 @@
-"""Evaluation: the one place where models answer, for training, scoring and use alike."""
+"""Evaluation: the one place where models predict, for training, scoring and use alike."""
 
-import csv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from serct.config.record import as_csv
 from serct.data.shards import ShardDataset
 from serct.emotions import in_table_order
 from serct.errors import ShardError
@@ -18,14 +18,13 @@ from serct.models.classical.feature_classifier import FeatureClassifier
 from serct.models.interface import Model
 from serct.runtime import atomic, devices, distributed
 from serct.runtime.arrays import Features, Floats, Integers, Probabilities
-from serct.runtime.atomic import write_json
 
 
 class Classifier(Protocol):
     """Anything that turns waveforms into probabilities."""
 
     def __call__(self, waveforms: Floats, num_valid: Integers) -> Probabilities:
-        """Answer for a batch.
+        """Predict a batch.
 
         Args:
             waveforms: In [-1, 1), zero behind each clip, cut anywhere there. float32 [B, M]
@@ -38,13 +37,10 @@ class Classifier(Protocol):
 
 
 class TorchClassifier:
-    """A torch model in evaluation mode; in float32 unless told otherwise, for equal scores."""
+    """A torch model in evaluation mode; in float32 by default, for equal scores everywhere."""
 
     def __init__(
-        self,
-        module: torch.nn.Module,
-        device: torch.device,
-        precision: torch.dtype = torch.float32,
+        self, module: torch.nn.Module, device: torch.device, precision: torch.dtype = torch.float32
     ) -> None:
         self.module = module.to(device)
         self.device = device
@@ -70,30 +66,26 @@ class TorchClassifier:
 
 
 class AdaptiveClassifier:
-    """A model that predicts better for a speaker of whom it has recordings, with any emotions.
+    """A model that predicts better for a speaker with enrolled recordings, of any emotions.
 
     Called for a batch, it predicts as for speakers without recordings.
     """
 
     def __init__(self, model: FeatureClassifier) -> None:
-        self._model = model
+        self.model = model
         self.num_features = model.num_features
 
     def __call__(self, waveforms: Floats, num_valid: Integers) -> Probabilities:
         """See `Classifier`."""
-        return self._model.predict_proba(waveforms)
+        return self.model.predict_proba(waveforms)
 
     def extract_features(self, waveforms: Floats, num_valid: Integers) -> Features:
         """Compute the features of a batch. float64 [B, F]."""
-        return self._model.extract_features(waveforms)
+        return self.model.extract_features(waveforms)
 
     def predict(self, features: Features, enrolled: Features) -> Probabilities:
         """Predict clips of one speaker, adapted to other recordings. [n, F], [k, F] -> [n, K]."""
-        return self._model.predict(features, enrolled)
-
-    def predict_by_speaker(self, features: Features, speakers: Sequence[str]) -> Probabilities:
-        """Predict each clip, adapted to all clips of its speaker. [n, F], n names -> [n, K]."""
-        return self._model.predict_by_speaker(features, speakers)
+        return self.model.predict(features, enrolled)
 
     def adapt_to_speaker(self, waveforms: Floats, num_valid: Integers) -> Classifier:
         """Return a classifier for the speaker of these recordings. [k, M], [k]."""
@@ -103,15 +95,15 @@ class AdaptiveClassifier:
         )
 
 
-def for_strangers(classifier: Classifier) -> Classifier:
-    """Give what answers for clips of voices never heard, as a service must."""
+def without_enrolment(classifier: Classifier) -> Classifier:
+    """Return a classifier that adapts to no speaker, as a service predicts."""
     return classifier.__call__ if isinstance(classifier, AdaptiveClassifier) else classifier
 
 
 def as_classifier(
     model: Model, device: torch.device, precision: torch.dtype = torch.float32
 ) -> Classifier:
-    """Give a model of either kind the one interface; ``precision`` is for torch models."""
+    """Return a classifier for a model of any kind; ``precision`` is for torch models."""
     if isinstance(model, torch.nn.Module):
         return TorchClassifier(model, device, precision)
     if isinstance(model, FeatureClassifier) and model.adapts_to_speaker:
@@ -139,19 +131,19 @@ def predict(
     features = _in_batches(
         classifier.extract_features, classifier.num_features, dataset, batch_size, on_progress
     )
-    return classifier.predict_by_speaker(features, dataset.speakers)
+    return classifier.model.predict_by_speaker(features, dataset.speakers)
 
 
 def _in_batches(
-    give: Callable[[Floats, Integers], Features],
+    compute: Callable[[Floats, Integers], Features],
     width: int,
     dataset: ShardDataset,
     batch_size: int,
     on_progress: Callable[[int], object],
 ) -> Features:
-    """Give ``width`` numbers for every clip of a dataset, in its order. float64 [n, width].
+    """Compute ``width`` numbers for each clip of a dataset, in its order. float64 [n, width].
 
-    Clips of like length go together, so that none waits for a much longer one.
+    Clips of similar length share a batch, so that little is padded.
     """
     by_length = np.argsort(dataset.num_valid, kind="stable")
     found = np.zeros((len(dataset), width))
@@ -159,15 +151,15 @@ def _in_batches(
     for start in range(first, len(dataset), step):
         indices = by_length[start : start + batch_size]
         batch = dataset.batch(indices)
-        found[indices] = give(batch.waveforms, batch.num_valid)
+        found[indices] = compute(batch.waveforms, batch.num_valid)
         on_progress(len(indices))
-    # A row is found once and zero elsewhere: the sum is exact.
+    # One process computes a row, and it is zero in all others: the sum is exact.
     return distributed.total_array(found)
 
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Answers on a dataset and how good they are.
+    """Predictions on a dataset and their scores.
 
     Attributes:
         probabilities: float64 [n, K]
@@ -190,7 +182,7 @@ def evaluate(
         classifier: What to score.
         dataset: Rows whose ``emotions`` are the classifier's classes.
         batch_size: Rows at once.
-        on_progress: Called with the number of rows just answered.
+        on_progress: Called with the number of rows just predicted.
     """
     probabilities = predict(classifier, dataset, batch_size, on_progress)
     return Evaluation(probabilities, score(dataset.emotions, dataset.labels, probabilities))
@@ -198,16 +190,16 @@ def evaluate(
 
 @dataclass(frozen=True, eq=False)
 class ZeroShot:
-    """Answers on a corpus that the model was not trained on, scored on the shared emotions.
+    """Predictions on a corpus without training on it, scored on the shared emotions.
 
     Attributes:
         dataset: The rows with a shared emotion.
-        shared: Emotions that both the model and the corpus know.
+        shared: Emotions that both the model and the corpus have.
         probabilities: Over the model's classes. float64 [n, K]
-        unmasked: Any of the model's classes may be answered.
-        masked: Only shared classes may be answered; the rest is renormalised.
-        is_right: Where the masked answer is right. bool [n]
-        majority: Always naming the most frequent shared emotion of the corpus.
+        unmasked: Where any of the model's classes may be predicted.
+        masked: Where only shared classes may be predicted; their probabilities are renormalised.
+        is_right: Where the masked prediction is right. bool [n]
+        majority: Of always predicting the most frequent shared emotion of the corpus.
     """
 
     dataset: ShardDataset
@@ -227,15 +219,15 @@ def evaluate_zero_shot(
     batch_size: int,
     on_progress: Callable[[int], object] = lambda count: None,
 ) -> ZeroShot:
-    """Score a classifier on another corpus, over the emotions both know.
+    """Score a classifier on another corpus, over the emotions that both have.
 
     Args:
-        classifier: Answers over ``emotions``.
+        classifier: Predicts ``emotions``.
         emotions: The classifier's classes, in its order.
         shards: The other corpus.
         splits: Which parts of it to score; all, since none was trained on.
         batch_size: Rows at once.
-        on_progress: Called with the number of rows just answered.
+        on_progress: Called with the number of rows just predicted.
 
     Raises:
         ShardError: If the two share fewer than two emotions.
@@ -249,7 +241,7 @@ def evaluate_zero_shot(
     if len(shared) < 2:
         raise ShardError(
             f"{shards}: shares {len(shared)} emotions with the model, expected at least 2; the "
-            f"model knows {', '.join(emotions)}, the corpus {', '.join(dataset.meta.emotions)}"
+            f"model has {', '.join(emotions)}, the corpus {', '.join(dataset.meta.emotions)}"
         )
     probabilities = predict(classifier, dataset, batch_size, on_progress)
     columns = [list(emotions).index(emotion) for emotion in shared]
@@ -273,21 +265,17 @@ def evaluate_zero_shot(
 def write_predictions(
     path: Path, dataset: ShardDataset, emotions: Sequence[str], probabilities: Probabilities
 ) -> None:
-    """Write one row an utterance: who, what it is, what was answered, all probabilities."""
-    header = ["utterance", "speaker", "emotion", "predicted", *(f"p_{e}" for e in emotions)]
-    with (
-        atomic.replacing_file(path) as partial,
-        partial.open("w", encoding="utf-8", newline="") as file,
-    ):
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        for row, answer in zip(dataset.rows, probabilities, strict=True):
-            best = emotions[int(answer.argmax())]
-            # Not so many decimals but digits: where only some may be answered, small ones decide.
-            shown = (f"{p:.6g}" for p in answer)
-            writer.writerow([row.utterance, row.speaker, row.label, best, *shown])
+    """Write a row per utterance: speaker, actual and predicted emotion, all probabilities."""
+    columns = ["utterance", "speaker", "emotion", "predicted", *(f"p_{e}" for e in emotions)]
+    rows = []
+    for row, values in zip(dataset.rows, probabilities, strict=True):
+        best = emotions[int(values.argmax())]
+        # Six digits, not decimals: where some emotions are masked, small probabilities decide.
+        cells = (row.utterance, row.speaker, row.label, best, *(f"{p:.6g}" for p in values))
+        rows.append(dict(zip(columns, cells, strict=True)))
+    atomic.write_text(path, as_csv(rows, columns))
 
 
 def write_confusion(path: Path, scores: Scores) -> None:
     """Write the confusion matrix with its labels."""
-    write_json(path, {"labels": scores.labels, "counts": scores.confusion.tolist()})
+    atomic.write_json(path, {"labels": scores.labels, "counts": scores.confusion.tolist()})

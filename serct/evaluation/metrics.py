@@ -5,7 +5,8 @@ Source:
     what the field calls weighted accuracy, is plain accuracy, so that is what WA is here.
 """
 
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,8 +15,6 @@ import numpy as np
 import numpy.typing as npt
 
 Counts = npt.NDArray[np.int64]
-
-
 Metric = Callable[[Counts], float]
 # Every metric by name, in the order of tables: filled by `metric`.
 METRICS: dict[str, Metric] = {}
@@ -54,9 +53,33 @@ def wf1(confusion: Counts) -> float:
     return float((f1 * actual).sum() / confusion.sum())
 
 
+class ByMetric(ABC):
+    """Values by the names of metrics; those of the thesis are also properties."""
+
+    @property
+    @abstractmethod
+    def metrics(self) -> Mapping[str, float]:
+        """Values by name."""
+
+    @property
+    def wa(self) -> float:
+        """Weighted accuracy, 0..1."""
+        return self.metrics["wa"]
+
+    @property
+    def ua(self) -> float:
+        """Unweighted accuracy, 0..1."""
+        return self.metrics["ua"]
+
+    @property
+    def wf1(self) -> float:
+        """Weighted F1, 0..1."""
+        return self.metrics["wf1"]
+
+
 @dataclass(frozen=True, eq=False)
-class Scores:
-    """How well predictions agree with labels.
+class Scores(ByMetric):
+    """Scores of predictions against labels.
 
     Attributes:
         labels: Names of the K classes, in the order of the matrix.
@@ -75,7 +98,7 @@ class Scores:
 
     @property
     def recall(self) -> dict[str, float]:
-        """Share found of each class that occurs."""
+        """The recall of each class that occurs, 0..1."""
         actual = self.confusion.sum(axis=1)
         hits = np.diag(self.confusion)
         return {
@@ -87,21 +110,6 @@ class Scores:
         """Every metric of `METRICS` by name."""
         return {name: each(self.confusion) for name, each in METRICS.items()}
 
-    @property
-    def wa(self) -> float:
-        """See `wa`."""
-        return self.metrics["wa"]
-
-    @property
-    def ua(self) -> float:
-        """See `ua`."""
-        return self.metrics["ua"]
-
-    @property
-    def wf1(self) -> float:
-        """See `wf1`."""
-        return self.metrics["wf1"]
-
     def summary(self) -> dict[str, Any]:
         """Return the numbers alone, for JSON."""
         return {"n": self.n, **self.metrics, "loss": self.loss, "recall": self.recall}
@@ -109,11 +117,8 @@ class Scores:
 
 def score_names(actual: Sequence[str], predicted: Sequence[str]) -> Scores:
     """Score predictions given by name; classes are all that occur on either side."""
-    labels = sorted({*actual, *predicted})
-    confusion = np.zeros((len(labels), len(labels)), dtype=np.int64)
-    for one, other in zip(actual, predicted, strict=True):
-        confusion[labels.index(one), labels.index(other)] += 1
-    return Scores(tuple(labels), confusion)
+    labels, numbers = np.unique([actual, predicted], return_inverse=True)
+    return Scores(tuple(labels.tolist()), _confusion(len(labels), *numbers))
 
 
 def score(
@@ -121,7 +126,7 @@ def score(
     actual: npt.NDArray[np.integer[Any]],
     probabilities: npt.NDArray[np.floating[Any]],
 ) -> Scores:
-    """Score probabilities against labels; the highest probability is the answer.
+    """Score probabilities against labels; the most probable class is the prediction.
 
     Args:
         labels: Names of the K classes.
@@ -130,7 +135,7 @@ def score(
     """
     predicted = probabilities.argmax(axis=1)
     chosen = np.take_along_axis(probabilities, actual[:, None], axis=1)[:, 0]
-    # The floor keeps a certain and wrong answer from making the mean infinite.
+    # The floor keeps a certain and wrong prediction from making the mean infinite.
     loss = float(-np.log(np.maximum(chosen, np.finfo(np.float64).tiny)).mean())
     return Scores(tuple(labels), _confusion(len(labels), actual, predicted), loss)
 
@@ -138,13 +143,13 @@ def score(
 def majority(
     labels: Sequence[str], actual: npt.NDArray[np.integer[Any]], majority_class: int
 ) -> Scores:
-    """Score of always answering ``majority_class``.
+    """Score the prediction of always the same class, ``majority_class``.
 
     Args:
         labels: Names of the K classes.
         actual: Class numbers, 0..K-1. int [n]
-        majority_class: Take it from training, never from the rows scored here, if there was a
-            training on this corpus.
+        majority_class: If there was a training on this corpus, take it from the training part,
+            never from the rows scored here.
     """
     predicted = np.full(len(actual), majority_class)
     return Scores(tuple(labels), _confusion(len(labels), actual, predicted))

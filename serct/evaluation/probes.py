@@ -1,6 +1,6 @@
-"""What can be told without listening: probes for shortcuts in a corpus and in a model.
+"""Probes for shortcuts in a corpus and in a model: UA from duration or level alone.
 
-A model is worth what it adds to them: a score that duration or the studio's noise floor alone
+Only what a model adds to them counts: a score that duration or the studio's noise floor alone
 reaches shows nothing about speech.
 """
 
@@ -25,12 +25,12 @@ _BATCH = 16
 
 
 def duration(waveform: Floats, rate_hz: int) -> Array:
-    """Give the duration in seconds. [N] -> [1]."""
+    """Return the duration in seconds. [N] -> [1]."""
     return np.array([len(waveform) / rate_hz])
 
 
 def recording(waveform: Floats, rate_hz: int) -> Array:
-    """Give what a recording's level tells: RMS, peak, noise floor, DC and quiet edges. [N] -> [6].
+    """Compute RMS, peak, noise floor, DC and the lengths of both quiet edges. [N] -> [6].
 
     In dB of full scale and in seconds; the noise floor is the level below which 2 % of the frames
     of 20 ms lie.
@@ -60,11 +60,11 @@ PROBES: Mapping[str, Callable[[Floats, int], Array]] = {
 
 
 def probe_corpus(train: ShardDataset, test: ShardDataset) -> dict[str, float]:
-    """Give the UA that each of `PROBES` reaches by itself, 0..1.
+    """Compute the UA that each of `PROBES` reaches by itself, 0..1.
 
     Args:
-        train: What a random forest learns from.
-        test: What it is asked; with the same emotions.
+        train: What a random forest is trained on.
+        test: What it predicts; with the same emotions.
     """
     from sklearn.ensemble import RandomForestClassifier
 
@@ -73,35 +73,35 @@ def probe_corpus(train: ShardDataset, test: ShardDataset) -> dict[str, float]:
         forest = RandomForestClassifier(
             200, min_samples_leaf=3, class_weight="balanced", random_state=0
         ).fit(_features(train, feature), train.labels)
-        told = np.zeros((len(test), len(test.emotions)))
-        told[:, forest.classes_] = forest.predict_proba(_features(test, feature))
-        found[name] = score(test.emotions, test.labels, told).ua
+        predicted = np.zeros((len(test), len(test.emotions)))
+        predicted[:, forest.classes_] = forest.predict_proba(_features(test, feature))
+        found[name] = score(test.emotions, test.labels, predicted).ua
     return found
 
 
 def probe_model(
     classify: Classifier, test: ShardDataset, changes: Iterable[str] | None = None
 ) -> dict[str, dict[str, float]]:
-    """Give UA, and the share of clips whose emotion changes, under changes that should not matter.
+    """Compute UA, and the share of changed predictions, under changes that should not matter.
 
     Args:
         classify: The model, over the emotions of ``test``.
-        test: Rows with the right answers.
+        test: Rows with their labels.
         changes: Names in `CHANGES`; all if None.
 
     Returns:
         By change, and for "none": ``ua`` and ``changed``, both 0..1.
     """
-    answers = {"none": _answers(classify, test, lambda waveform, rate_hz: waveform)}
+    found = {"none": _predict(classify, test, lambda waveform, rate_hz: waveform)}
     for name in CHANGES if changes is None else changes:
-        answers[name] = _answers(classify, test, CHANGES[name])
-    before = answers["none"].argmax(axis=1)
+        found[name] = _predict(classify, test, CHANGES[name])
+    before = found["none"].argmax(axis=1)
     return {
         name: {
             "ua": score(test.emotions, test.labels, after).ua,
             "changed": float((after.argmax(axis=1) != before).mean()),
         }
-        for name, after in answers.items()
+        for name, after in found.items()
     }
 
 
@@ -118,7 +118,7 @@ CHANGES: Mapping[str, Callable[[Floats, int], Floats]] = {
 }
 
 
-def _answers(
+def _predict(
     classify: Classifier, test: ShardDataset, change: Callable[[Floats, int], Floats]
 ) -> Probabilities:
     rate = test.meta.sample_rate_hz

@@ -1,51 +1,30 @@
-"""What evaluation leaves on disk: `metrics.json` of the test part and of zero-shot tests.
+"""The files that evaluation writes: `metrics.json` of the test part and of zero-shot tests.
 
 Scores stand in both by the names of `serct.evaluation.metrics`; a file may hold metrics that this
 version does not compute.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
 from pydantic import ConfigDict, Field
 
 from serct.config.record import Record, RecordPart
 from serct.errors import ReportError, SerctError
+from serct.evaluation.metrics import ByMetric
+from serct.evaluation.significance import Interval
 
 
-class _Named(RecordPart):
+class _Named(ByMetric, RecordPart):
     """Keys of its own, and metrics by name."""
 
     model_config = ConfigDict(frozen=True, extra="allow", strict=True)
     __pydantic_extra__: dict[str, float] = Field(init=False)
 
-    def __getitem__(self, metric: str) -> float:
-        """Return a metric.
-
-        Raises:
-            KeyError: If the file does not hold it.
-        """
-        return self.metrics[metric]
-
     @property
     def metrics(self) -> Mapping[str, float]:
         """Metrics by name."""
         return self.__pydantic_extra__
-
-    @property
-    def wa(self) -> float:
-        """Weighted accuracy, 0..1."""
-        return self["wa"]
-
-    @property
-    def ua(self) -> float:
-        """Unweighted accuracy, 0..1."""
-        return self["ua"]
-
-    @property
-    def wf1(self) -> float:
-        """Weighted F1, 0..1."""
-        return self["wf1"]
 
 
 class Baseline(_Named):
@@ -60,16 +39,8 @@ class ScoreSet(_Named):
     recall: dict[str, float] = Field(default_factory=dict)
 
 
-class UaInterval(RecordPart):
-    """Where UA lies with 95 % confidence, were other speakers or utterances drawn."""
-
-    low: float
-    high: float
-    over: str
-
-
 class CalibrationScores(RecordPart):
-    """Whether confidence can be believed: expected calibration error, and errors by coverage."""
+    """Expected calibration error with and without the temperature, and errors by coverage."""
 
     ece: float
     ece_before: float
@@ -77,7 +48,7 @@ class CalibrationScores(RecordPart):
 
 
 class Group(_Named):
-    """Scores of those utterances that have something in common."""
+    """Scores of utterances with a common speaker, gender, language, corpus or length."""
 
     n: int
 
@@ -102,7 +73,7 @@ class EvaluationMetrics(ScoreSet, Record):
     synthetic: bool
     protocol: str
     n: int
-    ua_interval: UaInterval | None = None
+    ua_interval: Interval | None = None
     majority: Baseline
     probes: dict[str, float] = Field(default_factory=dict)
     calibration: CalibrationScores | None = None
@@ -110,9 +81,15 @@ class EvaluationMetrics(ScoreSet, Record):
     fingerprint: str
     manifest_digest: str
 
+    def worst_groups(self) -> Iterator[tuple[str, str, Group]]:
+        """Yield kind, name and scores of the group with the lowest WA among several of a kind."""
+        for kind, found in self.groups.items():
+            if found.worst is not None and len(found.groups) > 1:
+                yield kind, found.worst, found.groups[found.worst]
+
 
 class Target(RecordPart):
-    """Scores on one corpus that the model has never seen.
+    """Scores on one corpus that the model was not trained on.
 
     Attributes:
         dropped: Utterances left out by emotion, since the model does not have it.
@@ -127,7 +104,7 @@ class Target(RecordPart):
     shared: tuple[str, ...]
     majority: Baseline
     masked: ScoreSet
-    ua_interval: UaInterval | None = None
+    ua_interval: Interval | None = None
     unmasked: ScoreSet
     manifest_digest: str = ""
 
@@ -144,8 +121,11 @@ class ZeroShotMetrics(Record):
     targets: dict[str, Target]
 
 
-class Confusion(RecordPart):
+class Confusion(Record):
     """Counts by actual (rows) and predicted (columns) emotion: `confusion*.json`."""
+
+    FORMAT: ClassVar[int] = 1
+    ERROR: ClassVar[type[SerctError]] = ReportError
 
     labels: tuple[str, ...]
     counts: tuple[tuple[int, ...], ...]

@@ -1,13 +1,14 @@
-"""How sure a score is, and whether one model is better than another on the same utterances."""
+"""Intervals of scores, and tests whether one model is better than another on the same rows."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import ConfigDict
 
 _RESAMPLES = 20_000
 _DRAWS = 4000
-# With fewer than these, draws of whole speakers are too coarse to tell anything.
+# With fewer speakers than these, draws of whole speakers are too coarse.
 _ENOUGH_SPEAKERS = 8
 
 
@@ -17,14 +18,14 @@ def ua_difference_bound(
     was_right: npt.NDArray[np.bool_],
     confidence: float,
 ) -> float:
-    """Give the lower bound of how much UA one model gains over another.
+    """Compute the lower bound of how much UA one model gains over another.
 
-    A paired bootstrap: utterances are drawn anew within each emotion, each with what both models
-    made of it, so that what is hard for both cancels out.
+    A paired bootstrap: utterances are drawn anew within each emotion, each with the predictions of
+    both models, so that utterances that are hard for both cancel out.
 
     Args:
         labels: Class of each utterance. int64 [n]
-        is_right: Whether the one model knew it. bool [n]
+        is_right: Whether the one model predicted it. bool [n]
         was_right: Whether the other did.
         confidence: One-sided, 0..1.
 
@@ -55,25 +56,19 @@ def ua_difference(
     is_right: npt.NDArray[np.bool_],
     was_right: npt.NDArray[np.bool_],
 ) -> tuple[float, float]:
-    """Give the 95 % interval of how much UA one model gains over another, paired.
-
-    Args:
-        labels: As for `ua_difference_bound`.
-        is_right: As there.
-        was_right: As there.
-    """
+    """Compute the 95 % interval of the UA gain, paired as in `ua_difference_bound`."""
     low = ua_difference_bound(labels, is_right, was_right, 0.975)
     high = -ua_difference_bound(labels, was_right, is_right, 0.975)
     return low, high
 
 
 def mcnemar(is_right: npt.NDArray[np.bool_], was_right: npt.NDArray[np.bool_]) -> float:
-    """Give the probability of so unequal a share of the utterances that only one model knew.
+    """Compute the probability, 0..1, of a split at least as unequal if both were equally good.
 
-    Exact and two-sided, if both models were equally good, 0..1.
+    Exact and two-sided, over the utterances that only one of both models predicted right.
 
     Args:
-        is_right: Whether the one model knew each utterance. bool [n]
+        is_right: Whether the one model predicted each utterance. bool [n]
         was_right: Whether the other did.
 
     Source:
@@ -83,7 +78,7 @@ def mcnemar(is_right: npt.NDArray[np.bool_], was_right: npt.NDArray[np.bool_]) -
         >>> mcnemar(np.array([True] * 5), np.array([False] * 5))
         0.0625
     """
-    # SciPy is slow to import, and only the report asks.
+    # SciPy is slow to import, and only the report needs it.
     from scipy.stats import binomtest
 
     gained, lost = int((is_right & ~was_right).sum()), int((was_right & ~is_right).sum())
@@ -92,11 +87,13 @@ def mcnemar(is_right: npt.NDArray[np.bool_], was_right: npt.NDArray[np.bool_]) -
 
 @dataclass(frozen=True)
 class Interval:
-    """Where a score lies, were other utterances drawn.
+    """The range of a score, 0..1, over random draws of speakers or utterances.
 
     Attributes:
         over: What was drawn anew: "speakers" where there are enough, else "utterances".
     """
+
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)  # records hold intervals
 
     low: float
     high: float
@@ -109,14 +106,14 @@ def ua_interval(
     speakers: npt.NDArray[np.str_],
     confidence: float = 0.95,
 ) -> Interval:
-    """Give the bootstrap interval of UA, with whole speakers drawn where there are enough.
+    """Compute the bootstrap interval of UA, with whole speakers drawn where there are enough.
 
-    Utterances of one voice are alike: drawn one by one they promise more than they hold.
+    Utterances of one speaker are alike: drawn one by one, they make the interval too narrow.
 
     Args:
         emotions: The actual emotion of each utterance. str [n]
-        is_right: Whether it was recognised. bool [n]
-        speakers: Who speaks. str [n]
+        is_right: Whether the model predicted it. bool [n]
+        speakers: The speaker of each. str [n]
         confidence: Two-sided, 0..1.
 
     Source:

@@ -1,25 +1,23 @@
-"""Behind a single score: who is served worse, and whether confidence can be believed."""
-
-from collections.abc import Mapping, Sequence
-from typing import Any
+"""Scores by group of utterances, and how well confidence agrees with accuracy."""
 
 import numpy as np
 import numpy.typing as npt
 
 from serct.data.shards import ShardDataset
 from serct.evaluation.metrics import score
+from serct.evaluation.records import Group, Groups
 from serct.evaluation.significance import Interval, ua_interval
 from serct.runtime.arrays import Integers, Probabilities
 
 _BINS = 15
 # Of clips, in seconds.
 _LENGTHS_S = (1.5, 2.5, 4.0)
-# Smaller groups say nothing.
+# In a smaller group, a score is chance.
 _LEAST = 10
 
 
 def expected_calibration_error(probabilities: Probabilities, labels: Integers) -> float:
-    """Give the mean distance between confidence and accuracy over 15 equal bins, 0..1.
+    """Compute the mean distance between confidence and accuracy over 15 equal bins, 0..1.
 
     Source:
         Guo et al., On calibration of modern neural networks, 2017, equation 3.
@@ -38,7 +36,7 @@ def expected_calibration_error(probabilities: Probabilities, labels: Integers) -
 
 
 def risk_coverage(probabilities: Probabilities, labels: Integers) -> dict[str, float]:
-    """Give the share of wrong answers among the most confident 50, 70, 80, 90 and 100 %.
+    """Compute the share of wrong predictions among the most confident 50, 70, 80, 90 and 100 %.
 
     Source:
         El-Yaniv & Wiener, On the foundations of noise-free selective classification, 2010.
@@ -53,34 +51,34 @@ def risk_coverage(probabilities: Probabilities, labels: Integers) -> dict[str, f
 
 
 def interval_of_ua(dataset: ShardDataset, is_right: npt.NDArray[np.bool_]) -> Interval:
-    """Give the 95 % interval of UA over a dataset's speakers or utterances. bool [n]."""
+    """Compute the 95 % interval of UA over a dataset's speakers or utterances. bool [n]."""
     emotions = np.array([row.label for row in dataset.rows])
     return ua_interval(emotions, is_right, np.array([row.speaker for row in dataset.rows]))
 
 
-def by_group(dataset: ShardDataset, probabilities: Probabilities) -> dict[str, Any]:
-    """Give n, WA and UA by speaker, gender, language, corpus and length, and the worst of each.
+def by_group(dataset: ShardDataset, probabilities: Probabilities) -> dict[str, Groups]:
+    """Compute n, WA and UA by speaker, gender, language, corpus and length, and the worst of each.
 
-    Groups of fewer than ten utterances are counted but never called the worst.
+    A group of fewer than ten utterances is never the worst.
     """
     rate = dataset.meta.sample_rate_hz
-    kinds: Mapping[str, Sequence[str]] = {
+    kinds = {
         "speaker": [row.speaker for row in dataset.rows],
         "gender": [row.gender for row in dataset.rows],
         "language": [row.language for row in dataset.rows],
         "corpus": [row.corpus for row in dataset.rows],
         "length": [_length(row.num_valid_samples / rate) for row in dataset.rows],
     }
-    found: dict[str, Any] = {}
+    found: dict[str, Groups] = {}
     for kind, names in kinds.items():
-        groups = {}
+        groups: dict[str, Group] = {}
         for name in sorted(set(names) - {""}):
             chosen = np.array([each == name for each in names])
             scores = score(dataset.emotions, dataset.labels[chosen], probabilities[chosen])
-            groups[name] = {"n": scores.n, "wa": scores.wa, "ua": scores.ua}
-        known = {name: group for name, group in groups.items() if group["n"] >= _LEAST}
-        worst = min(known, key=lambda name: known[name]["wa"]) if known else None
-        found[kind] = {"groups": groups, "worst": worst}
+            groups[name] = Group.model_validate({"n": scores.n, "wa": scores.wa, "ua": scores.ua})
+        large = [name for name, group in groups.items() if group.n >= _LEAST]
+        worst = min(large, key=lambda name: groups[name].wa, default=None)
+        found[kind] = Groups(groups=groups, worst=worst)
     return found
 
 

@@ -6,6 +6,7 @@ Shapes: B batch, M samples of a cut row.
 import logging
 import tempfile
 import warnings
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,8 @@ from serct.inference.onnx_model import (
     Comparison,
     ExportNote,
     OnnxClassifier,
+    file_digest,
 )
-from serct.inference.onnx_model import digest as file_digest
 from serct.models import restore_model_params
 from serct.models.checkpoint import load_model
 from serct.models.records import Card
@@ -35,6 +36,7 @@ _LARGEST_WEIGHT = 2**28  # bytes
 _NARROWEST_INT8 = 64
 # Largest difference of a logit that rounding may cause in float32.
 _TOLERANCE = 1e-3
+_EXPORTERS = ("torch", "onnx", "onnxruntime")
 _CHECKED = ((1, 1), (2, 1000), (1, 16_000), (3, 40_000))  # clips, samples
 
 
@@ -100,7 +102,7 @@ def export_onnx(
             sha256=file_digest(kept),
             difference=difference,
             comparison=comparison,
-            versions=_versions(),
+            versions={name: import_module(name).__version__ for name in _EXPORTERS},
         )
         atomic.write_json(folder / "card.json", card.as_json())
         atomic.write_json(folder / NOTE_FILE, note.model_dump(mode="json"))
@@ -131,7 +133,7 @@ def trace(model: torch.nn.Module, num_samples: int, path: Path) -> None:
             verbose=False,
         )
     if program is None:
-        raise CheckpointError("the exporter gave no model")
+        raise CheckpointError("the exporter returned no model")
     # All that depends on weights alone is computed now, once; the exporter skips large arrays.
     optimizer.optimize_ir(
         program.model, input_size_limit=_LARGEST_WEIGHT, output_size_limit=_LARGEST_WEIGHT
@@ -190,14 +192,3 @@ def _compare(model: torch.nn.Module, exported: Classifier, card: Card, shards: P
         accuracy_after=after.scores.wa,
         largest_difference=float(np.abs(before.probabilities - after.probabilities).max()),
     )
-
-
-def _versions() -> dict[str, str]:
-    import onnx
-    import onnxruntime
-
-    return {
-        "torch": torch.__version__,
-        "onnx": onnx.__version__,
-        "onnxruntime": onnxruntime.__version__,
-    }

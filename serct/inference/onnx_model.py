@@ -58,7 +58,7 @@ class OnnxClassifier:
 
         Args:
             model: A `model.onnx`.
-            num_threads: At most; None: one a core.
+            num_threads: The most threads; None for one per core.
 
         Raises:
             CheckpointError: If ONNX Runtime is not installed or cannot read the file.
@@ -90,7 +90,7 @@ class OnnxClassifier:
         """
         try:
             note = ExportNote.model_validate_json((folder / NOTE_FILE).read_text("utf-8"))
-            found = digest(folder / MODEL_FILE)
+            found = file_digest(folder / MODEL_FILE)
         except (OSError, ValidationError) as error:
             raise CheckpointError(f"{folder}: not a whole export: {error}") from error
         if found != note.sha256:
@@ -109,12 +109,11 @@ class OnnxClassifier:
     def logits(self, waveforms: Floats, num_valid: Integers) -> Floats:
         """Compute logits. float32 [B, M], int64 [B] -> float32 [B, K]."""
         values = dict(zip(INPUTS, (waveforms, num_valid.astype(np.int64)), strict=True))
-        used = {name: value for name, value in values.items() if name in self._inputs}
-        logits: Floats = self._session.run(None, used)[0]
+        logits: Floats = self._session.run(None, {name: values[name] for name in self._inputs})[0]
         return logits
 
 
-def digest(path: Path) -> str:
+def file_digest(path: Path) -> str:
     """Compute a file's SHA-256, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

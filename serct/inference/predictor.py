@@ -19,7 +19,7 @@ from serct.runtime.arrays import Floats, Pcm
 from serct.runtime.devices import pick_device, pick_precision
 from serct.tracking import find_model
 
-# What a user's file may be; silence is refused since no emotion can be heard in it. Not checked,
+# What a user's file may be; silence is refused since it holds no emotion. Not checked,
 # so that a key which the section gains does not stop every prediction.
 CHECKS = CheckParams.model_construct(silence_peak=1e-4, max_duration_s=600.0, max_rejected=0)
 
@@ -52,19 +52,19 @@ class Predictor:
 
         Args:
             source: A model's folder, a registry address such as "models:/serct@challenger", or
-                the folder of an export, which ONNX Runtime answers for.
+                the folder of an export, which ONNX Runtime runs.
             device: "auto", "cpu", "cuda" or "mps".
             precision: Of a torch model: "float32"; "bfloat16", faster where the processor
                 computes it, with probabilities that differ in the third digit; or "auto".
 
         Raises:
             CheckpointError: If the folder holds no usable model.
-            TrackingError: If the registry does not know the address.
+            TrackingError: If the registry does not hold the address.
         """
         return cls(*load_classifier(source, device, precision))
 
     def predict(self, waveform: npt.ArrayLike, sample_rate: int) -> EmotionProbabilities:
-        """Give the probability of each emotion in one waveform.
+        """Compute the probability of each emotion in one waveform.
 
         Args:
             waveform: Mono samples in [-1, 1]. float [N], N > 0
@@ -78,26 +78,23 @@ class Predictor:
     def predict_batch(
         self, waveforms: Sequence[npt.ArrayLike], sample_rate: int
     ) -> list[EmotionProbabilities]:
-        """Give the probability of each emotion in each waveform; as `predict` one by one."""
+        """Compute the probability of each emotion in each waveform; as `predict` one by one."""
         if not waveforms:
             return []
-        return self.answer([self.prepare(each, sample_rate) for each in waveforms])
+        return self.predict_prepared([self.prepare(each, sample_rate) for each in waveforms])
 
     def prepare(self, waveform: npt.ArrayLike, sample_rate: int) -> Pcm:
-        """Make what the model sees of a waveform; what exceeds its rows is cut off.
+        """Convert a waveform into the model's input; what exceeds its rows is cut off.
 
         Raises:
             AudioError: As `predict`.
         """
         return prepare(_checked(waveform), sample_rate, self.card.audio)
 
-    def answer(self, clips: Sequence[Pcm]) -> list[EmotionProbabilities]:
-        """Give the calibrated probability of each emotion in each of one or more prepared clips."""
+    def predict_prepared(self, clips: Sequence[Pcm]) -> list[EmotionProbabilities]:
+        """Compute the calibrated probabilities of one or more clips made by `prepare`."""
         probabilities = self.card.calibration.apply(self.classify(*stack_clips(clips)))
-        return [
-            dict(zip(self.card.emotions, map(float, answer), strict=True))
-            for answer in probabilities
-        ]
+        return [dict(zip(self.card.emotions, row, strict=True)) for row in probabilities.tolist()]
 
     def adapt_to_speaker(self, recordings: Sequence[str | Path]) -> "Predictor":
         """Return a predictor for one speaker, adapted to recordings of that speaker.
@@ -112,29 +109,29 @@ class Predictor:
         """
         if not isinstance(self.classify, AdaptiveClassifier):
             raise SpeakerError(
-                f"model {self.card.name} answers alike for every voice; one that adapts to a voice "
-                "is a functionals_lda with a relevance_factor, such as functionals_lda_speaker"
+                f"model {self.card.name} does not adapt to a speaker; one that does is a "
+                "functionals_lda with a relevance_factor, such as functionals_lda_speaker"
             )
         if not recordings:
-            raise SpeakerError("found no recording of the voice, expected at least one")
-        heard = [read_recording(Path(path), CHECKS, mono=True) for path in recordings]
-        clips = [self.prepare(each.waveform, each.sample_rate) for each in heard]
+            raise SpeakerError("found no recording of the speaker, expected at least one")
+        decoded = [read_recording(Path(path), CHECKS, mono=True) for path in recordings]
+        clips = [self.prepare(each.waveform, each.sample_rate) for each in decoded]
         return Predictor(self.classify.adapt_to_speaker(*stack_clips(clips)), self.card)
 
-    def decide(self, answer: EmotionProbabilities) -> str:
-        """Name the most probable emotion, or `UNCERTAIN` if it is not probable enough."""
-        emotion = max(answer, key=answer.__getitem__)
-        is_certain = answer[emotion] >= self.card.calibration.uncertain_below
+    def decide(self, probabilities: EmotionProbabilities) -> str:
+        """Return the most probable emotion, or `UNCERTAIN` if it is not probable enough."""
+        emotion = max(probabilities, key=probabilities.__getitem__)
+        is_certain = probabilities[emotion] >= self.card.calibration.uncertain_below
         return emotion if is_certain else UNCERTAIN
 
     def predict_file(
         self, source: str | Path | BinaryIO, name: str | None = None
     ) -> EmotionProbabilities:
-        """Give the probability of each emotion in an audio file of any usual format.
+        """Compute the probability of each emotion in an audio file of any usual format.
 
         Args:
             source: A path, or an open binary file that can seek.
-            name: What errors call the source.
+            name: Of the source in error messages.
 
         Raises:
             AudioError: If the file is not usable audio.
@@ -147,7 +144,7 @@ class Predictor:
 def load_classifier(
     source: str | Path, device: str = "cpu", precision: str = "float32"
 ) -> tuple[Classifier, Card]:
-    """Load what answers, and its card; see `Predictor.load`."""
+    """Load a classifier and its card; see `Predictor.load`."""
     folder = find_model(source)
     if (folder / MODEL_FILE).exists():
         card = load_card(folder)

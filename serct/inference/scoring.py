@@ -4,7 +4,6 @@ Each part is a file of its own, written whole or not at all. So a run that was c
 with the missing parts, and any machine may make a part.
 """
 
-import csv
 import hashlib
 import json
 import shutil
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 
+from serct.config.record import as_csv, read_rows
 from serct.data.audio import read_recording
 from serct.data.download import Progress, no_progress
 from serct.data.reading.tree import is_recording, list_files
@@ -80,7 +80,7 @@ def score_folder(
         device: "auto", "cpu", "cuda" or "mps".
         precision: See `serct.Predictor.load`.
         part_size: Recordings of a part.
-        progress: Shows how far it is.
+        progress: Shows the progress.
 
     Raises:
         CorpusError: If there is no such folder.
@@ -160,18 +160,12 @@ def _score_part(recordings: Path, out: Path, device: str, precision: str, part: 
     )
     for first in range(0, len(usable), _BATCH_SIZE):
         batch = usable[first : first + _BATCH_SIZE]
-        predictions = predictor.answer([clip for _, clip in batch])
+        predictions = predictor.predict_prepared([clip for _, clip in batch])
         for (row, _), prediction in zip(batch, predictions, strict=True):
             row["told"] = predictor.decide(prediction)
             row |= {emotion: f"{share:.6f}" for emotion, share in prediction.items()}
     fields = ["file", "seconds", "told", *predictor.card.emotions, "problem"]
-    with (
-        atomic.replacing_file(_part_path(out, part)) as path,
-        path.open("w", encoding="utf-8", newline="") as file,
-    ):
-        writer = csv.DictWriter(file, fields, restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(row for row, _ in rows)
+    atomic.write_text(_part_path(out, part), as_csv((row for row, _ in rows), fields))
     return len(part.names)
 
 
@@ -179,11 +173,10 @@ def _sum_up(paths: Iterable[Path]) -> Scored:
     emotions: Counter[str] = Counter()
     num_unusable, seconds = 0, 0.0
     for path in paths:
-        with path.open(encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file):
-                if row["problem"]:
-                    num_unusable += 1
-                else:
-                    emotions[row["told"]] += 1
-                    seconds += float(row["seconds"])
+        for row in read_rows(path, ("seconds", "told", "problem"), error=ReportError):
+            if row["problem"]:
+                num_unusable += 1
+            else:
+                emotions[row["told"]] += 1
+                seconds += float(row["seconds"])
     return Scored(emotions, num_unusable, seconds)

@@ -25,7 +25,7 @@ class VoiceActivity:
     """
 
     def __call__(self, waveform: Floats, sample_rate: int) -> npt.NDArray[np.bool_]:
-        """Decide for each 32 ms whether somebody speaks.
+        """Compute for each 32 ms whether somebody speaks.
 
         Args:
             waveform: Mono, in [-1, 1]. float32 [N]
@@ -57,7 +57,7 @@ class VoiceActivity:
             return load_silero_vad(sequence=True)
         except ImportError as error:
             raise BackendUnavailableError(
-                f"telling speech from silence needs a package: {error}: pip install 'serct[serve]'"
+                f"voice activity needs a package: {error}: pip install 'serct[serve]'"
             ) from error
         finally:
             torch.set_num_threads(num_threads)  # the package sets it to one, for all

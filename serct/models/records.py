@@ -1,6 +1,5 @@
-"""What a model's folder holds besides weights: `card.json`, `run.json` and `history.csv`."""
+"""The files of a model's folder besides weights: `card.json`, `run.json` and `history.csv`."""
 
-import csv
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -9,7 +8,15 @@ from typing import Any, ClassVar
 from pydantic import ConfigDict, Field, JsonValue
 
 from serct.config.params import AudioParams, TrainParams
-from serct.config.record import Migration, Record, RecordPart, restore_section, restored
+from serct.config.record import (
+    Migration,
+    Record,
+    RecordPart,
+    as_csv,
+    read_rows,
+    restore_section,
+    restored,
+)
 from serct.errors import CheckpointError, SerctError
 from serct.models.calibration import Calibration
 
@@ -30,18 +37,18 @@ class ValidationScores(RecordPart):
 
 
 class Digests(RecordPart):
-    """Which data a model comes from."""
+    """Digests of the data that a model was trained on."""
 
     manifest: str
     shards: str
 
 
 def _card_2(card: dict[str, Any]) -> dict[str, Any]:
-    """Calibrate a model of version 1 as what it is: not calibrated, never uncertain."""
+    """Return a card of version 1 as one of a model that is not calibrated and never uncertain."""
     return {"calibration": {"temperature": 1.0, "uncertain_below": 0.0}, **card}
 
 
-# Keys that an architecture gained while cards had version 2, with what models before did.
+# Keys that an architecture gained while cards had version 2, with the values of models before.
 _GAINED: dict[str, dict[str, Any]] = {
     "serct": {"attention": "deformable", "neutral_input": False, "noise_floor_db": -45.0},
     "mel_conformer": {"remove_average": True},
@@ -49,7 +56,7 @@ _GAINED: dict[str, dict[str, Any]] = {
 
 
 def _card_3(card: dict[str, Any]) -> dict[str, Any]:
-    """Write out what models of version 2 did without saying so."""
+    """Return a card of version 2 with the values that its architecture used without naming them."""
     architecture = card.get("architecture")
     if not isinstance(architecture, dict):
         return card
@@ -59,16 +66,16 @@ def _card_3(card: dict[str, Any]) -> dict[str, Any]:
 
 
 class Card(Record):
-    """Everything needed to use a model and to say where it came from (`card.json`).
+    """Everything needed to use a model, and its origin (`card.json`).
 
     Attributes:
         name: Its entry under ``models`` in params.yaml.
         architecture: That entry, from which `serct.models.restore_model_params` builds the model.
-        audio: How recordings become rows.
+        audio: The form of rows, see `serct.config.params.AudioParams`.
         sample_rate_hz: Rate of the rows it was trained on.
         emotions: Its classes, in the order of its outputs.
         majority_emotion: The most frequent emotion of its training part.
-        training: How it was trained, as params.yaml said: a record that nothing depends on.
+        training: The settings of training in params.yaml: a record that nothing depends on.
         fingerprint: Digest of parameters, data and seed; equal for a repetition.
     """
 
@@ -99,12 +106,12 @@ class Card(Record):
 
     @property
     def train_params(self) -> TrainParams:
-        """How it was trained, as far as this version still has the keys."""
+        """The settings of training that this version still has."""
         return restore_section(TrainParams, self.training, skip_invalid=True)
 
 
 class Machine(RecordPart):
-    """What a model was trained on."""
+    """The machine that trained a model."""
 
     cpu: str | None = None
     num_cores: int | None = None
@@ -112,7 +119,7 @@ class Machine(RecordPart):
 
 
 class RunRecord(Record):
-    """One training as it went (`run.json`); `history.csv` beside it has the same version.
+    """The record of one training (`run.json`); `history.csv` beside it has the same version.
 
     Attributes:
         run_id: Of the run in MLflow, None if none was made.
@@ -120,8 +127,8 @@ class RunRecord(Record):
         fingerprint: That of the card.
         started_at: ISO 8601, UTC.
         seconds: Of all epochs.
-        processes: That trained together.
-        git_commit: Of the code, None if not known.
+        processes: Number that trained together.
+        git_commit: Of the code, None if unknown.
         dvc_stage: That trained it, None outside DVC.
     """
 
@@ -149,7 +156,7 @@ class EpochRow:
         epoch: Counts from 1.
         learning_rate: Of its last step.
         train_loss: Mean over the training part, in nats; None if not measured.
-        train_wa: Accuracy on the training part while it was learned, 0..1.
+        train_wa: Accuracy on the training part during the epoch, 0..1.
         validation_loss: In nats.
         validation: Every metric on the validation part by name; in the file `validation_<name>`.
         seconds: That the epoch took.
@@ -194,11 +201,8 @@ HISTORY = "history.csv"
 
 def write_history(folder: Path, rows: Iterable[EpochRow]) -> None:
     """Write `history.csv` into a model's folder."""
-    with (folder / HISTORY).open("w", encoding="utf-8", newline="") as file:
-        lines = [row.columns() for row in rows]
-        writer = csv.DictWriter(file, list(lines[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(lines)
+    lines = [row.columns() for row in rows]
+    (folder / HISTORY).write_text(as_csv(lines, list(lines[0])), encoding="utf-8", newline="\n")
 
 
 def read_history(
@@ -215,27 +219,18 @@ def read_history(
         SerctError: If it is missing, empty, lacks epochs, or a cell is no number.
     """
     path, more = folder / HISTORY, f"; {hint}" if hint else ""
+    lines = read_rows(path, ("epoch",), hint, error)
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            lines = list(reader)
-            columns = tuple(reader.fieldnames or ())
         rows = tuple(
             {key: _number(cell) for key, cell in row.items() if key and cell} for row in lines
         )
-    except FileNotFoundError as problem:
-        raise error(f"{path}: no such file{more}") from problem
-    except (OSError, TypeError, ValueError) as problem:
+    except ValueError as problem:
         raise error(f"{path}: not readable as a training history: {problem}{more}") from problem
-    if "epoch" not in columns:
-        raise error(f"{path}: no column epoch{more}")
-    if not rows:
-        raise error(f"{path}: no rows{more}")
     if not all("epoch" in row for row in rows):
         raise error(f"{path}: a row has no epoch{more}")
     return rows
 
 
 def _number(cell: str) -> float:
-    """Return a cell as it was written: a whole number stays one."""
+    """Return a cell as a number: a whole number stays an int."""
     return int(cell) if cell.isdecimal() else float(cell)

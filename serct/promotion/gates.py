@@ -15,7 +15,7 @@ import numpy.typing as npt
 from serct.config.params import Params
 from serct.data.shards import ShardDataset, read_meta
 from serct.errors import SerctError
-from serct.evaluation.evaluate import evaluate, evaluate_zero_shot, for_strangers
+from serct.evaluation.evaluate import evaluate, evaluate_zero_shot, without_enrolment
 from serct.evaluation.probes import probe_model
 from serct.evaluation.significance import ua_difference_bound
 from serct.inference.predictor import Predictor
@@ -100,7 +100,7 @@ def _tested(
 ) -> Iterator[Gate]:
     """Check the scores on the test part of the candidate's own corpus."""
     bounds = params.promotion
-    scored = evaluate(for_strangers(predictor.classify), test, params.evaluate.batch_size)
+    scored = evaluate(without_enrolment(predictor.classify), test, params.evaluate.batch_size)
     ua, least = scored.scores.ua, bounds.min_test_ua
     found = f"{ua:.4f}, n = {scored.scores.n}"
     yield _gate(f"UA on {predictor.card.corpus}", found, f">= {least:g}", ua >= least)
@@ -133,7 +133,7 @@ def _compared(
     ):
         # Its training data may contain the test data here.
         return Gate(name, "the champion is of other data", expected, "skipped")
-    scored = evaluate(for_strangers(other.classify), test, params.evaluate.batch_size)
+    scored = evaluate(without_enrolment(other.classify), test, params.evaluate.batch_size)
     was_right = scored.probabilities.argmax(axis=1) == test.labels
     lost = -ua_difference_bound(test.labels, is_right, was_right, bounds.confidence)
     found = f"<= {max(lost, 0.0):.4f} (its UA: {scored.scores.ua:.4f})"
@@ -145,7 +145,7 @@ def _zero_shot(params: Params, predictor: Predictor, corpus: str, shards: Path) 
     try:
         splits = tuple(read_meta(shards).counts)
         found = evaluate_zero_shot(
-            for_strangers(predictor.classify),
+            without_enrolment(predictor.classify),
             predictor.card.emotions,
             shards,
             splits,

@@ -5,45 +5,54 @@ Source:
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from serct.evaluation.metrics import METRICS
 from serct.evaluation.records import EvaluationMetrics, ScoreSet
 from serct.models import restore_model_params
 from serct.models.records import Card, ValidationScores
 
-# How this software and its models may be used; README, report and cards all show these words.
+# How this software and its models may be used: the sentences of docs/project/conduct.md.
 CONDUCT: tuple[str, ...] = (
-    "Not at work and not in education: the EU AI Act (Regulation (EU) 2024/1689, Article 5(1)(f)) "
+    "Not at work and not in education. The EU AI Act (Regulation (EU) 2024/1689, Article 5(1)(f)) "
     "prohibits inferring people's emotions there, except for medical or safety reasons.",
-    "Elsewhere in the EU, recognising emotions is a high-risk use (Annex III), and the people "
-    "exposed to it must be told (Article 50(3)). Tell them everywhere.",
-    "The models hear acted or synthetic studio speech. They name the emotion that a voice plays; "
-    "they claim nothing about what anyone feels, thinks or intends.",
-    "Let no score decide anything about a person. Voices, languages, microphones and rooms that a "
-    "model was not trained on are often misread; zero-shot scores show how often.",
-    "The recordings' licences bind the models' users too. TESS is CC BY-NC-ND 4.0 "
-    "(non-commercial), ESD is for research under a signed licence.",
+    "Tell people. Elsewhere in the EU, recognising emotions is a high-risk use (Annex III), and "
+    "the people exposed to it must be told (Article 50(3)). Tell them everywhere.",
+    "It is acted speech. The models were trained on acted or synthetic studio speech. They name "
+    "the emotion that a speaker plays; they claim nothing about what anyone feels, thinks or "
+    "intends.",
+    "Let no score decide anything about a person. Speakers, languages, microphones and rooms on "
+    "which a model was not trained are often misread; zero-shot scores show how often.",
+    "Licences bind users too. The recordings' licences bind the users of the models. TESS is "
+    "CC BY-NC-ND 4.0 (non-commercial), ESD is for research under a signed licence.",
     "This is not legal advice.",
 )
 
-# What people call the probes of `serct.evaluation.probes`.
+# The probes of `serct.evaluation.probes` in words.
 PROBES: Mapping[str, str] = {
     "duration": "the duration alone",
     "recording": "level, noise floor, DC and edges alone",
 }
+# Metrics that have a second name in the field; others are shown by their own.
+_NAMES: Mapping[str, str] = {"wa": "WA (accuracy)", "ua": "UA (mean recall)"}
 _SYNTHETIC = (
     "**Synthetic speech.** This model was trained on speech made by a synthesiser, to show that "
     "the pipeline works. Its scores say nothing about people."
 )
+_NOT_TESTED = (
+    "The scores on the test part and on corpora never trained on are measured afterwards, by "
+    "evaluation: the report and the model's version in the registry show them."
+)
+_NON_COMMERCIAL = " forbids commercial use of the recordings; treat the model alike."
 _PROTOCOL_LIMITS = {
     "random": (
         "The random protocol puts the same speakers and sentences into training and test: "
-        "scores under it overrate how the model does on a new voice."
+        "scores under it are higher than those on a new speaker."
     ),
     "speaker": (
         "No speaker of the test part was trained on; sentences may occur on both sides, which "
-        "still helps."
+        "still raises scores."
     ),
     "speaker_text": (
         "Neither a speaker nor a sentence of the test part was trained on; the studio and the way "
@@ -54,42 +63,36 @@ _PROTOCOL_LIMITS = {
         "those of another studio, of other speakers and often of another language."
     ),
     "text": (
-        "No sentence of the test part was trained on; the speakers may occur on both sides, which "
-        "overrates how the model does on a new voice."
+        "No sentence of the test part was trained on; the speakers may occur on both sides, so "
+        "scores are higher than those on a new speaker."
     ),
 }
 
 
-def model_card(
-    card: Card,
-    metrics: EvaluationMetrics | None = None,
-    *,
-    licence: str = "",
-) -> str:
+def model_card(card: Card, metrics: EvaluationMetrics | None = None, *, licence: str = "") -> str:
     """Write the card of a trained model as Markdown.
 
     Args:
         card: Of the model.
         metrics: On the test part; None before the evaluate stage has run.
         licence: The name of the corpus' licence, for example "CC BY-NC-ND 4.0"; "" where it is
-            not known, as for anyone's own recordings.
+            not known, as for recordings of your own.
     """
     audio = card.audio
     duration_s = audio.num_samples / card.sample_rate_hz
+    num_epochs = card.training.get("epochs")
+    own_rate = " (the corpus' own)" if audio.sample_rate == "native" else ""
     facts = [
         ("architecture", card.architecture["architecture"]),
         ("parameters", f"{card.num_parameters:,}"),
         ("emotions", ", ".join(card.emotions)),
         (
             "input",
-            f"one channel, {_rate(card)}, {audio.num_samples:,} samples ({duration_s:.3g} s); "
-            "shorter recordings are padded with zeros, longer ones cut",
+            f"one channel, {card.sample_rate_hz:,} Hz{own_rate}, {audio.num_samples:,} samples "
+            f"({duration_s:.3g} s); shorter recordings are padded with zeros, longer ones cut",
         ),
         ("output", "a probability for each emotion; they sum to 1"),
-        (
-            "epoch",
-            f"{card.best_epoch} of {card.training.get('epochs')}, chosen on the validation part",
-        ),
+        ("epoch", f"{card.best_epoch} of {num_epochs}, chosen on the validation part"),
         ("seed", card.seed),
         ("versions", ", ".join(f"{k} {v}" for k, v in sorted(card.versions.items()))),
         ("fingerprint", f"`{card.fingerprint}`"),
@@ -101,120 +104,99 @@ def model_card(
         ("split", f"{card.protocol} protocol"),
         *((f"{name} digest", f"`{value}`") for name, value in sorted(card.digests)),
     ]
-    lines = [
+    blocks = [
         f"# {card.name}, trained on {card.corpus}",
-        "",
-        *([_SYNTHETIC, ""] if card.synthetic else []),
+        *([_SYNTHETIC] if card.synthetic else []),
         "SERCT names the emotion in a recording of speech, straight from its waveform.",
-        "",
-        *_table("model", facts),
+        _table("model", facts),
         "## Data",
-        "",
-        *_table("training data", data),
-        *([_non_commercial(licence), ""] if re.search(r"\bNC\b", licence) else []),
+        _table("training data", data),
+        *([f"{licence}{_NON_COMMERCIAL}"] if re.search(r"\bNC\b", licence) else []),
         "## Scores",
-        "",
-        *_table("validation part", _scores(card.validation)),
-        "The validation part chose the epoch, so these scores are on the bright side.",
-        "",
-        *_test_scores(metrics),
+        _table("validation part", _scores(card.validation)),
+        "The validation part chose the epoch, so these scores are optimistic.",
+        *([_NOT_TESTED] if metrics is None else _test_scores(metrics)),
         "## Intended use",
-        "",
         "Research and teaching: comparing models, repeating the thesis, studying how far acted "
-        "emotions carry over to other voices and languages.",
-        "",
+        "emotions carry over to other speakers and languages.",
         "## Prohibited and out of scope",
-        "",
-        *(f"- {sentence}" for sentence in CONDUCT),
-        "",
+        bullets(CONDUCT),
         "## Known limits",
-        "",
-        *(f"- {sentence}" for sentence in _limits(card)),
+        bullets(_limits(card)),
     ]
-    return "\n".join(lines) + "\n"
+    return "\n\n".join(blocks) + "\n"
+
+
+def bullets(sentences: Iterable[str]) -> str:
+    """Return a Markdown list."""
+    return "\n".join(f"- {sentence}" for sentence in sentences)
 
 
 def _scores(scores: ValidationScores | ScoreSet) -> list[tuple[str, str]]:
+    found = scores.model_dump()
     return [
-        ("WA (accuracy)", f"{scores.wa:.4f}"),
-        ("UA (mean recall)", f"{scores.ua:.4f}"),
-        ("WF1", f"{scores.wf1:.4f}"),
+        *((_NAMES.get(k, k.upper()), f"{found[k]:.4f}") for k in METRICS if k in found),
         ("loss", "not measured" if scores.loss is None else f"{scores.loss:.4f}"),
     ]
 
 
-def _test_scores(metrics: EvaluationMetrics | None) -> list[str]:
-    if metrics is None:
-        return [
-            "The scores on the test part and on corpora never trained on are measured afterwards, "
-            "by evaluation: they stand in the report and beside the model's version in the "
-            "registry.",
-            "",
-        ]
-    baseline = ("always the most frequent emotion", f"UA {metrics.majority.ua:.4f}")
+def _test_scores(metrics: EvaluationMetrics) -> list[str]:
     interval = metrics.ua_interval
-    bounds = (
-        "not measured"
-        if interval is None
-        else f"{interval.low:.4f} to {interval.high:.4f}, drawn over {interval.over}"
-    )
-    recall = [(f"recall of {emotion}", f"{r:.4f}") for emotion, r in metrics.recall.items()]
-    return [
-        *_table(
-            f"test part, {metrics.n} utterances",
-            [*_scores(metrics), ("UA, 95 % interval", bounds), baseline, *recall],
+    scores = [
+        *_scores(metrics),
+        (
+            "UA, 95 % interval",
+            f"{interval.low:.4f} to {interval.high:.4f}, drawn over {interval.over}"
+            if interval
+            else "not measured",
         ),
-        "The test part was scored once and chose nothing. Scores on corpora never trained on "
-        "stand in the report.",
-        "",
-        *_table(
-            "what can be told without listening",
-            [(f"UA from {PROBES.get(k, k)}", f"{ua:.4f}") for k, ua in metrics.probes.items()],
-        ),
-        *_trust(metrics),
+        ("always the most frequent emotion", f"UA {metrics.majority.ua:.4f}"),
+        *((f"recall of {emotion}", f"{r:.4f}") for emotion, r in metrics.recall.items()),
     ]
-
-
-def _trust(metrics: EvaluationMetrics) -> list[str]:
-    rows: list[tuple[str, str]] = []
+    probes = [(f"UA from {PROBES.get(k, k)}", f"{ua:.4f}") for k, ua in metrics.probes.items()]
+    reliability: list[tuple[str, str]] = []
     if metrics.calibration is not None:
-        rows.append(("expected calibration error", f"{metrics.calibration.ece:.4f}"))
-        rows += [
+        reliability.append(("expected calibration error", f"{metrics.calibration.ece:.4f}"))
+        reliability += [
             (f"wrong among the most confident {share}", f"{risk:.4f}")
             for share, risk in metrics.calibration.risk_at_coverage.items()
         ]
-    for kind, found in metrics.groups.items():
-        if found.worst is not None and len(found.groups) > 1:
-            worst = found.groups[found.worst]
-            rows.append((f"{kind} served worst", f"{found.worst}: WA {worst.wa:.4f} of {worst.n}"))
-    return _table("whether to trust it", rows) if rows else []
+    reliability += [
+        (f"{kind} with the lowest WA", f"{name}: WA {group.wa:.4f} of {group.n}")
+        for kind, name, group in metrics.worst_groups()
+    ]
+    return [
+        _table(f"test part, {metrics.n} utterances", scores),
+        "The test part was scored once and chose nothing. The report has the scores on corpora "
+        "never trained on.",
+        _table("UA from duration or level alone", probes),
+        *([_table("reliability", reliability)] if reliability else []),
+    ]
 
 
 def _limits(card: Card) -> list[str]:
-    limits = []
-    if card.protocol in _PROTOCOL_LIMITS:
-        limits.append(_PROTOCOL_LIMITS[card.protocol])
+    limits = [_PROTOCOL_LIMITS[card.protocol]] if card.protocol in _PROTOCOL_LIMITS else []
     limits.append(
-        f"It knows {len(card.emotions)} emotions and has no name for mixed feelings or any "
-        "other; below a confidence chosen on validation its answer is marked as uncertain."
+        f"It has {len(card.emotions)} emotions and no name for mixed feelings or any other; a "
+        "prediction below a confidence chosen on validation is marked as uncertain."
     )
     params = restore_model_params(card.architecture, card.name)
     if not params.masks_padding:
-        limits.append("Padding is not hidden from it, so a recording's length can sway it.")
+        limits.append("Padding is not masked, so a recording's length can change its prediction.")
     if params.adapts_to_speaker:
         limits.append(
-            "Before it was scored it heard all recordings of each voice in the scored part, labels "
-            "unseen. A voice of which it heard nothing is taken for the average one, and read "
-            "worse."
+            "These are scores with speaker enrolment: before the prediction, it adapted to all "
+            "recordings of each speaker in the scored part, without labels. For a speaker without "
+            "recordings it uses the average of all speakers, and its predictions are worse."
         )
     if card.audio.sample_rate == "native":
         limits.append(
-            "Files are not resampled: a file of another rate is heard at another speed and pitch."
+            "Files are not resampled: a file of another rate is read at another speed and pitch."
         )
     limits += [
-        "A recording's level, microphone and background noise can sway it: "
-        "`serct evaluate --probes` tells how far.",
-        f"It heard few voices ({card.language}) in clean recordings.",
+        "A recording's level, microphone and background noise can change its prediction: "
+        "`serct evaluate --probes` shows how often.",
+        f"It was trained on few speakers ({card.language}) in clean recordings.",
         "One training with one seed: another seed gives other scores.",
         "Probabilities are calibrated on recordings like those it was trained on: on others, 0.9 "
         "does not mean right nine times in ten.",
@@ -222,17 +204,6 @@ def _limits(card: Card) -> list[str]:
     return limits
 
 
-def _rate(card: Card) -> str:
-    rate = f"{card.sample_rate_hz:,} Hz"
-    if card.audio.sample_rate == "native":
-        return f"{rate} (the corpus' own)"
-    return rate
-
-
-def _non_commercial(licence: str) -> str:
-    return f"{licence} forbids commercial use of the recordings; treat the model alike."
-
-
-def _table(title: str, rows: Sequence[tuple[str, Any]]) -> list[str]:
+def _table(title: str, rows: Iterable[tuple[str, Any]]) -> str:
     body = [f"| {name} | {str(value).replace('|', '/')} |" for name, value in rows]
-    return [f"| {title} | |", "|---|---|", *body, ""]
+    return "\n".join([f"| {title} | |", "|---|---|", *body])

@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-# Stands for the page's text colour in an SVG; near black in a PNG.
+# Replaced by the page's text colour in an SVG; near black in a PNG.
 _INK = "#1b1d21"
 _FILL = "#2f6fde"
 # The strongest fill leaves dark text readable on white paper and light text on a dark page.
@@ -37,25 +37,30 @@ _LINES = (
     ("#0e9aa7", (0, (1, 1)), "X"),
     ("#a98600", (0, (7, 2, 2, 2)), "*"),
 )
-# What the columns of a history are called in words.
-CURVES = {
-    "train_loss": "training loss",
-    "validation_loss": "validation loss",
-    "train_wa": "training WA",
-    "validation_wa": "validation WA",
-    "validation_ua": "validation UA",
-    "validation_wf1": "validation WF1",
-}
 # matplotlib types the keys of its settings as one literal of 300 names.
+_GRID: Any = {"alpha": 0.25, "linewidth": 0.6, "color": _INK}
+_LEGEND: Any = {"loc": "outside lower center", "ncols": 3, "frameon": False, "labelcolor": _INK}
 _STYLE: Any = {"font.size": 9.0, "svg.fonttype": "none", "svg.hashsalt": "serct"}
 
 
+def curve_name(column: str) -> str:
+    """Return a column of a history in words.
+
+    Example:
+        >>> curve_name("train_loss"), curve_name("validation_ua")
+        ('training loss', 'validation UA')
+    """
+    split, _, score = column.partition("_")
+    if split not in ("train", "validation"):
+        return column
+    split = "training" if split == "train" else split
+    return f"{split} {score if score == 'loss' else score.upper()}"
+
+
 def confusion_figure(
-    labels: Sequence[str],
-    counts: Sequence[Sequence[int]] | npt.NDArray[np.int64],
-    title: str,
+    labels: Sequence[str], counts: Sequence[Sequence[int]] | npt.NDArray[np.int64], title: str
 ) -> Figure:
-    """Draw a confusion matrix: how often each emotion was taken for each.
+    """Draw a confusion matrix: how often each emotion was predicted as each.
 
     A cell holds its count and, from 1 % up, its share of the row in percent; the fill follows
     the share, so that rare and common emotions compare.
@@ -63,18 +68,16 @@ def confusion_figure(
     Args:
         labels: The K emotions, in the matrix' order.
         counts: Utterances by actual (rows) and predicted (columns) emotion. int [K, K]
-        title: What the figure shows; also read out by screen readers from the SVG.
+        title: Of the figure; screen readers read it out from the SVG.
 
     Raises:
         ValueError: If ``counts`` is not K by K.
     """
-    matrix = np.asarray(counts)
-    num_labels = len(labels)
+    matrix, num_labels = np.asarray(counts), len(labels)
     if matrix.shape != (num_labels, num_labels):
         raise ValueError(f"counts are {matrix.shape}, expected {(num_labels, num_labels)}")
     side = 1.6 + 0.55 * num_labels
-    figure, axes = _blank(title, 1, (side + 0.2, side))
-    axis = axes[0]
+    figure, [axis] = _blank(title, 1, (side + 0.2, side))
     row_totals = matrix.sum(axis=1)
     for row, column in np.ndindex(num_labels, num_labels):
         count = int(matrix[row, column])
@@ -84,9 +87,8 @@ def confusion_figure(
         )
         if count:
             note = f"{count}\n{share:.0%}" if share >= 0.01 else str(count)
-            axis.text(
-                column + 0.5, row + 0.5, note, color=_INK, ha="center", va="center", fontsize=8
-            )
+            centre: Any = {"color": _INK, "ha": "center", "va": "center", "fontsize": 8}
+            axis.text(column + 0.5, row + 0.5, note, **centre)
     axis.set_xlim(0, num_labels)
     axis.set_ylim(num_labels, 0)  # the first row on top, as in the table
     axis.set_aspect("equal")
@@ -111,7 +113,7 @@ def curves_figure(
 
     Args:
         histories: Name of each model -> its epochs; a row holds ``epoch`` (from 1) and the keys.
-        title: What the figure shows; also read out by screen readers from the SVG.
+        title: Of the figure; screen readers read it out from the SVG.
         keys: Columns to draw, for example ``train_loss``.
 
     Raises:
@@ -121,31 +123,22 @@ def curves_figure(
         raise ValueError("keys is empty: name at least one column to draw")
     figure, axes = _blank(title, len(keys), (4.2 * len(keys), 3.6))
     for axis, key in zip(axes, keys, strict=True):
-        for (name, rows), (colour, line_style, marker) in zip(
+        for (name, rows), (colour, line, marker) in zip(
             histories.items(), cycle(_LINES), strict=False
         ):
-            values = [float(row.get(key, math.nan)) for row in rows]
-            axis.plot(
-                [row["epoch"] for row in rows],
-                [value if math.isfinite(value) else math.nan for value in values],
-                color=colour,
-                linestyle=line_style,
-                marker=marker,
-                markersize=4,
-                linewidth=1.4,
-                label=name,
-            )
+            values = np.array([row.get(key, math.nan) for row in rows], dtype=float)
+            values[~np.isfinite(values)] = math.nan
+            style: Any = {"color": colour, "linestyle": line, "marker": marker, "label": name}
+            axis.plot([row["epoch"] for row in rows], values, markersize=4, linewidth=1.4, **style)
         axis.set_xlabel("epoch")
-        axis.set_ylabel(CURVES.get(key, key))
+        axis.set_ylabel(curve_name(key))
         axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         if not key.endswith("loss"):
             axis.set_ylim(-0.02, 1.02)
-        axis.grid(alpha=0.25, linewidth=0.6, color=_INK)
+        axis.grid(**_GRID)
     handles, names = axes[0].get_legend_handles_labels()
     if handles:
-        figure.legend(
-            handles, names, loc="outside lower center", ncols=3, frameon=False, labelcolor=_INK
-        )
+        figure.legend(handles, names, **_LEGEND)
     return _laid_out(figure)
 
 
@@ -163,21 +156,20 @@ def scores_figure(
         scores: UA of each seed, 0..1, of each model; a mark each.
         intervals: Of the first seed's.
         seconds: Training time of each model.
-        title: What the figure shows; also read out by screen readers from the SVG.
+        title: Of the figure; screen readers read it out from the SVG.
     """
     figure, [left, right] = _blank(title, 2, (6.4, 1.3 + 0.34 * len(names)))
     places = np.arange(len(names))
     colour, _, marker = _LINES[0]
     for place, own, (low, high) in zip(places, scores, intervals, strict=True):
         left.plot([low, high], [place, place], color=colour, linewidth=2.4, alpha=_STRONGEST)
-        left.plot(
-            own, [place] * len(own), linestyle="none", marker=marker, color=_INK, markersize=4
-        )
+        marks: Any = {"linestyle": "none", "marker": marker, "color": _INK, "markersize": 4}
+        left.plot(own, [place] * len(own), **marks)
     left.set_yticks(places, names)
     left.set_ylim(len(names) - 0.4, -0.6)
     left.set_xlim(0, 1)
     left.set_xlabel("UA of each seed; 95 % of the first")
-    left.grid(axis="x", alpha=0.25, linewidth=0.6, color=_INK)
+    left.grid(axis="x", **_GRID)
     bars = right.barh(places, [each / 60 for each in seconds], color=_FILL, alpha=_STRONGEST)
     right.bar_label(bars, fmt="{:.1f}", padding=3, color=_INK)
     right.set_yticks([])
@@ -188,12 +180,12 @@ def scores_figure(
 
 
 def search_figure(trials: Sequence[Mapping[str, Any]], title: str) -> Figure:
-    """Draw how a search went: each trial's validation UA, and the best so far as a line.
+    """Draw a search: each trial's validation UA, and the best so far as a line.
 
     Args:
         trials: Rows with ``trial``, ``state`` ("complete" or "pruned") and ``validation_ua``, which
             may be None; in the order of their numbers.
-        title: What the figure shows; also read out by screen readers from the SVG.
+        title: Of the figure; screen readers read it out from the SVG.
     """
     figure, [axis] = _blank(title, 1, (6.4, 3.6))
     scored = [row for row in trials if row["validation_ua"] is not None]
@@ -206,20 +198,13 @@ def search_figure(trials: Sequence[Mapping[str, Any]], title: str) -> Figure:
         axis.plot(*places, linestyle="none", marker=mark, markersize=5, color=colour, label=name)
     complete = [row for row in scored if row["state"] == "complete"]
     best = np.maximum.accumulate([row["validation_ua"] for row in complete])
-    axis.step(
-        [row["trial"] for row in complete],
-        best,
-        where="post",
-        color=_LINES[1][0],
-        linestyle="--",
-        linewidth=1.4,
-        label="best so far",
-    )
+    style: Any = {"color": _LINES[1][0], "linestyle": "--", "label": "best so far"}
+    axis.step([row["trial"] for row in complete], best, where="post", linewidth=1.4, **style)
     axis.set_xlabel("trial")
-    axis.set_ylabel(CURVES["validation_ua"])
+    axis.set_ylabel(curve_name("validation_ua"))
     axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    axis.grid(alpha=0.25, linewidth=0.6, color=_INK)
-    figure.legend(loc="outside lower center", ncols=3, frameon=False, labelcolor=_INK)
+    axis.grid(**_GRID)
+    figure.legend(**_LEGEND)
     return _laid_out(figure)
 
 
@@ -228,7 +213,7 @@ def importance_figure(importance: Mapping[str, float], title: str) -> Figure:
 
     Args:
         importance: Shares, 0..1, by the parameter's name; not empty.
-        title: What the figure shows; also read out by screen readers from the SVG.
+        title: Of the figure; screen readers read it out from the SVG.
     """
     figure, [axis] = _blank(title, 1, (6.4, 1.2 + 0.4 * len(importance)))
     names = sorted(importance, key=importance.__getitem__)
@@ -240,7 +225,7 @@ def importance_figure(importance: Mapping[str, float], title: str) -> Figure:
 
 
 def to_svg(figure: Figure) -> str:
-    """Give the figure as one ``<svg>`` element, to stand in a page or alone in a file.
+    """Return the figure as one ``<svg>`` element, for a page or a file of its own.
 
     The same figure gives the same text: no date, no version, no random names. Names inside start
     with the figure's title, so that several figures can share a page.
@@ -248,12 +233,8 @@ def to_svg(figure: Figure) -> str:
     title = figure.get_suptitle()
     buffer = io.StringIO()
     with mpl.rc_context(_STYLE):
-        figure.savefig(
-            buffer,
-            format="svg",
-            transparent=True,
-            metadata={"Date": None, "Creator": None, "Title": title},
-        )
+        about = {"Date": None, "Creator": None, "Title": title}
+        figure.savefig(buffer, format="svg", transparent=True, metadata=about)
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"\s*<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
@@ -261,18 +242,8 @@ def to_svg(figure: Figure) -> str:
     text = re.sub(r'\bid="', f'id="{prefix}-', text)
     text = re.sub(r'(href="|url\()#', rf"\g<1>#{prefix}-", text)
     text = text.replace(_INK, "currentColor")
-    # What draws a picture is one picture to a screen reader, named by its title.
+    # For a screen reader, the element is one picture, named by its title.
     return text.replace("<svg ", '<svg role="img" ', 1)
-
-
-def to_png(figure: Figure, dots_per_inch: int = 144) -> bytes:
-    """Give the figure as a PNG on white."""
-    buffer = io.BytesIO()
-    with mpl.rc_context(_STYLE):
-        figure.savefig(
-            buffer, format="png", dpi=dots_per_inch, facecolor="white", metadata={"Software": None}
-        )
-    return buffer.getvalue()
 
 
 def _blank(
@@ -293,7 +264,7 @@ def _blank(
 
 
 def _laid_out(figure: Figure) -> Figure:
-    """Place everything once and for all: otherwise each rendering moves it a little."""
+    """Fix the layout: otherwise each rendering moves it a little."""
     with mpl.rc_context(_STYLE):
         figure.draw_without_rendering()
     figure.set_layout_engine("none")

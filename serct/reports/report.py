@@ -1,34 +1,33 @@
-"""The report: every result the pipeline made, beside the thesis' and the majority baseline's.
+"""The report: all results of the pipeline, beside the thesis' and the majority baseline's.
 
 It is a projection of the files that the stages wrote: it measures nothing, and the same files
 give the same bytes.
 """
 
-import csv
-import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict, fields
 from itertools import groupby
 from pathlib import Path
 
 from markupsafe import Markup
 
 from serct.config.params import PipelineParams
+from serct.config.record import as_csv
+from serct.evaluation.metrics import METRICS
 from serct.reports import plots
-from serct.reports.model_card import CONDUCT
-from serct.reports.page import render
-from serct.reports.results import Result, TrainedModel, line_up, read_results
-from serct.reports.table import Table
+from serct.reports.model_card import CONDUCT, bullets
+from serct.reports.page import Table, render
+from serct.reports.results import Result, TrainedModel, label, line_up, read_results
 from serct.reports.tables import (
     in_domain_tables,
-    label,
     origin_table,
     overview,
     time_table,
     trust_table,
     zero_shot_tables,
 )
-from serct.reports.terminal_table import terminal_table
-from serct.reports.thesis import FAULTS
+from serct.reports.terminal_table import results_table
+from serct.reports.thesis import FAULTS, Published
 from serct.runtime import atomic
 
 __all__ = ["results_table", "write_report"]
@@ -38,18 +37,19 @@ _LEGEND = (
     "WA is accuracy, UA the mean of the emotions' recalls, WF1 the F1 weighted by how often each "
     "emotion occurs. WA's interval is for the size of the test part (Wilson), UA's a bootstrap of "
     "speakers where there are eight, else over utterances; neither is for another training.",
-    "The rows below the models tell how far one gets without listening: a random forest that is "
-    "given only the duration, or only how the recording was made.",
-    "McNemar: how likely so unequal a share of utterances that only one of two models knew would "
-    "be, were both equally good. Below 0.05 the best one is probably better.",
-    "Under the random protocol the test part shares its voices and sentences with training: read "
+    "The rows below the models show UA from duration or level alone: a random forest predicts from "
+    "only the duration, or only the level, noise floor, DC and edges of the recording.",
+    "McNemar: if both models were equally good, the probability of so unequal a split of the "
+    "utterances that only one of them predicted right. Below 0.05 the best is probably better.",
+    "Under the random protocol the test part shares its speakers and sentences with training: read "
     "such scores beside those of the speaker protocol (docs/studies.md).",
     "The epoch of each model was chosen on the validation part; the test part was scored once. "
-    "Models without epochs learn the validation part too, once it was scored.",
-    "Zero-shot: the model never heard the corpus. Only utterances of emotions that both know are "
-    "scored; masked means that only these emotions may be answered, unmasked that any may.",
+    "Models without epochs are trained on the validation part too, after it was scored.",
+    "Zero-shot: the model was not trained on the corpus. Only utterances of emotions that both "
+    "have are scored; masked: only these emotions may be predicted; unmasked: any may.",
     "The thesis' scores are as published; the difference in parentheses is ours minus the thesis'. "
-    "It does not say whether its zero-shot scores are masked: they stand beside the masked ones.",
+    "It does not say whether its zero-shot scores are masked; the tables show them beside the "
+    "masked ones.",
 )
 _SYNTHETIC = (
     "Results marked “synthetic speech” come from a speech synthesiser. They show that the "
@@ -66,11 +66,11 @@ def write_report(data: Path, destination: Path, pipeline: PipelineParams) -> tup
 
     Args:
         data: The folder that holds ``models`` and ``reports``.
-        destination: Where the report goes, made if missing.
-        pipeline: Which models and corpora; nothing else is looked at.
+        destination: The report's folder, made if missing.
+        pipeline: Which models and corpora; nothing else is read.
 
     Returns:
-        What results.csv holds.
+        The rows of results.csv.
 
     Raises:
         ReportError: If a result is missing, unreadable, or of another training.
@@ -78,14 +78,14 @@ def write_report(data: Path, destination: Path, pipeline: PipelineParams) -> tup
     models = read_results(data, pipeline)
     results = line_up(models)
     files = {
-        "results.csv": _csv(_flat(result) for result in results),
+        "results.csv": as_csv(_flat(result) for result in results),
         "report.md": _markdown(models, results),
         "index.html": _html(models, results),
     }
     plots_of = {
-        "curves": {f"{m.corpus}-{m.name}.csv": _csv(m.history) for m in models},
+        "curves": {f"{m.corpus}-{m.name}.csv": as_csv(m.history) for m in models},
         "confusion": {
-            f"{m.corpus}-{m.name}.csv": _csv(
+            f"{m.corpus}-{m.name}.csv": as_csv(
                 {"actual": actual, "predicted": predicted} for actual, predicted in m.predictions
             )
             for m in models
@@ -100,24 +100,19 @@ def write_report(data: Path, destination: Path, pipeline: PipelineParams) -> tup
     return results
 
 
-def results_table(data: Path, pipeline: PipelineParams, width: int = 100) -> str:
-    """Give the results as one table for a terminal.
-
-    Args:
-        data: The folder that holds ``models`` and ``reports``.
-        pipeline: Which models and corpora.
-        width: Columns of the terminal, at least 90.
-
-    Raises:
-        ReportError: If a result is missing, unreadable, or of another training.
-    """
-    return terminal_table(line_up(read_results(data, pipeline)), width)
-
-
 def _flat(result: Result) -> dict[str, str]:
-    """One row of results.csv; what is not known is empty."""
-    model, thesis = result.trained, result.thesis
-    low, high = result.wa_interval
+    """Return one row of results.csv; a missing value is empty."""
+    model, metrics = result.trained, result.scores.metrics
+    thesis = asdict(result.thesis) if result.thesis else {}
+    printed = [field.name for field in fields(Published)]
+    intervals: dict[str, dict[str, object]] = {
+        "wa": dict(zip(("wa_low", "wa_high"), result.wa_interval, strict=True)),
+        "ua": {
+            "ua_low": result.ua_interval and result.ua_interval.low,
+            "ua_high": result.ua_interval and result.ua_interval.high,
+            "ua_interval_over": result.ua_interval and result.ua_interval.over,
+        },
+    }
     row: dict[str, object] = {
         "model": model.name,
         "trained_on": model.corpus,
@@ -126,33 +121,22 @@ def _flat(result: Result) -> dict[str, str]:
         "synthetic": str(result.synthetic).lower(),
         "n": result.n,
         "dropped": result.dropped,
-        "wa": result.scores.wa,
-        "wa_low": low,
-        "wa_high": high,
-        "ua": result.scores.ua,
-        "ua_low": result.ua_interval and result.ua_interval.low,
-        "ua_high": result.ua_interval and result.ua_interval.high,
-        "ua_interval_over": result.ua_interval and result.ua_interval.over,
-        "wf1": result.scores.wf1,
+        **{
+            key: value
+            for name in METRICS
+            for key, value in {name: metrics.get(name), **intervals.get(name, {})}.items()
+        },
         "loss": result.scores.loss,
-        "majority_wa": result.majority.wa,
-        "majority_ua": result.majority.ua,
-        "majority_wf1": result.majority.wf1,
-        "thesis_wa": thesis and thesis.wa,
-        "thesis_ua": thesis and thesis.ua,
-        "thesis_wf1": thesis and thesis.wf1,
-        "wa_minus_thesis": thesis and result.scores.wa - thesis.wa,
-        "ua_minus_thesis": thesis and result.scores.ua - thesis.ua,
-        "wf1_minus_thesis": thesis and result.scores.wf1 - thesis.wf1,
+        **{f"majority_{name}": result.majority.metrics.get(name) for name in METRICS},
+        **{f"thesis_{name}": thesis.get(name) for name in printed},
+        **{f"{k}_minus_thesis": metrics[k] - thesis[k] if thesis else None for k in printed},
         "protocol": model.card.protocol,
         "seed": model.card.seed,
         "best_epoch": model.card.best_epoch,
         "num_epochs": len(model.history),
         "training_seconds": model.run.seconds,
         "device": model.run.device,
-        "cpu": model.run.machine.cpu,
-        "num_cores": model.run.machine.num_cores,
-        "gpu": model.run.machine.gpu,
+        **model.run.machine.model_dump(),
         "num_parameters": model.card.num_parameters,
         "started_at": model.run.started_at,
         "run_id": model.run.run_id,
@@ -166,17 +150,6 @@ def _flat(result: Result) -> dict[str, str]:
     }
 
 
-def _csv(rows: Iterable[Mapping[str, str | float]]) -> str:
-    """Give rows as CSV; a column that only some rows have is empty in the others."""
-    listed = list(rows)
-    columns = list(dict.fromkeys(key for row in listed for key in row))
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(listed)
-    return buffer.getvalue()
-
-
 def _sections(
     models: Sequence[TrainedModel], results: Sequence[Result]
 ) -> list[tuple[str, list[Table]]]:
@@ -184,8 +157,8 @@ def _sections(
     return [
         ("At a glance", [overview(results)]),
         ("On the corpus trained on", in_domain_tables(results)),
-        *([("On corpora never heard", zero_shot)] if zero_shot else []),
-        ("Whether to trust them", [trust_table(models)]),
+        *([("Zero-shot: on corpora not trained on", zero_shot)] if zero_shot else []),
+        ("Reliability", [trust_table(models)]),
         ("Training", [time_table(models), origin_table(models)]),
     ]
 
@@ -194,16 +167,12 @@ def _markdown(models: Sequence[TrainedModel], results: Sequence[Result]) -> str:
     parts = ["# Speech emotion recognition: results\n"]
     if any(result.synthetic for result in results):
         parts.append(f"**{_SYNTHETIC}**\n")
-    parts.append(_bullets(_LEGEND))
+    parts.append(f"{bullets(_LEGEND)}\n")
     for title, tables in _sections(models, results):
         parts += [f"## {title}\n", *(table.to_markdown() for table in tables)]
-    parts += ["## What is wrong with the thesis' numbers\n", _bullets(FAULTS)]
-    parts += ["## Conduct\n", _bullets(CONDUCT)]
+    parts += ["## What is wrong with the thesis' numbers\n", f"{bullets(FAULTS)}\n"]
+    parts += ["## Conduct\n", f"{bullets(CONDUCT)}\n"]
     return "\n".join(parts)
-
-
-def _bullets(sentences: Iterable[str]) -> str:
-    return "\n".join(f"- {sentence}" for sentence in sentences) + "\n"
 
 
 def _html(models: Sequence[TrainedModel], results: Sequence[Result]) -> str:
@@ -223,12 +192,11 @@ def _html(models: Sequence[TrainedModel], results: Sequence[Result]) -> str:
 
 def _curves(models: Sequence[TrainedModel]) -> list[Markup]:
     figures = []
-    for corpus, group in groupby(models, key=lambda model: model.corpus):
+    for _, group in groupby(models, key=lambda model: model.corpus):
         trained = list(group)
-        histories = {model.name: list(model.history) for model in trained}
-        name = label(corpus, trained[0].card.synthetic)
+        histories = {model.name: model.history for model in trained}
         for key in _CURVE_KEYS:
-            title = f"{plots.CURVES[key]}, trained on {name}"
+            title = f"{plots.curve_name(key)}, trained on {trained[0].trained_on}"
             figure = plots.curves_figure(histories, title, keys=[key])
             figures.append(Markup(plots.to_svg(figure)))  # noqa: S704
     return figures
@@ -237,11 +205,10 @@ def _curves(models: Sequence[TrainedModel]) -> list[Markup]:
 def _confusions(models: Sequence[TrainedModel]) -> list[tuple[str, list[Markup]]]:
     groups: dict[str, list[Markup]] = {}
     for model in models:
-        trained = label(model.corpus, model.card.synthetic)
-        matrices = {f"Test part of {trained}": model.confusion}
+        matrices = {f"Test part of {model.trained_on}": model.confusion}
         for target, confusion in model.zero_shot_confusions.items():
             name = label(target, model.targets[target].synthetic)
-            matrices[f"{name}, zero-shot from {trained}, masked"] = confusion
+            matrices[f"{name}, zero-shot from {model.trained_on}, masked"] = confusion
         for title, matrix in matrices.items():
             figure = plots.confusion_figure(matrix.labels, matrix.counts, f"{model.name}: {title}")
             groups.setdefault(title, []).append(Markup(plots.to_svg(figure)))  # noqa: S704

@@ -1,11 +1,11 @@
-"""Results: what training and scoring left on disk, read back, checked and lined up.
+"""Results: the files of training and evaluation, read back, checked and lined up.
 
 Only what the pipeline's parameters name is read, so a folder left over from another experiment
 never gets into a report.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serct.config.params import PipelineParams
+from serct.config.record import read_rows
 from serct.errors import ReportError
 from serct.evaluation.records import (
     Baseline,
@@ -21,11 +22,10 @@ from serct.evaluation.records import (
     EvaluationMetrics,
     ScoreSet,
     Target,
-    UaInterval,
     ZeroShotMetrics,
 )
+from serct.evaluation.significance import Interval
 from serct.models.records import Card, RunRecord, read_history
-from serct.reports.result_files import read_confusion, read_table
 from serct.reports.thesis import Published, published
 
 Kind = Literal["test", "masked", "unmasked"]
@@ -36,9 +36,14 @@ _ZERO_SHOT_IN_THESIS = ("emodb", "esd_zh")
 _Z = 1.959964
 
 
+def label(corpus: str, synthetic: bool) -> str:
+    """Return the name of a corpus, marked if its speech is synthetic."""
+    return f"{corpus} (synthetic speech)" if synthetic else corpus
+
+
 @dataclass(frozen=True)
 class TrainedModel:
-    """One model trained on one corpus, with all that is known of it.
+    """One model trained on one corpus, with its records and results.
 
     Attributes:
         history: Rows of history.csv, without empty cells.
@@ -58,6 +63,11 @@ class TrainedModel:
     targets: Mapping[str, Target]
     zero_shot_confusions: Mapping[str, Confusion]
 
+    @property
+    def trained_on(self) -> str:
+        """The corpus, marked if its speech is synthetic."""
+        return label(self.corpus, self.card.synthetic)
+
 
 @dataclass(frozen=True)
 class Result:
@@ -66,10 +76,10 @@ class Result:
     Attributes:
         test: The corpus tested on.
         kind: test: the test part of the corpus trained on. masked, unmasked: a corpus never
-            trained on, where only the shared emotions (any emotion) may be answered.
+            trained on, where only the shared emotions (any emotion) may be predicted.
         synthetic: Whether the test is synthetic speech.
         n: Utterances scored.
-        dropped: Utterances left out since the model does not know their emotion.
+        dropped: Utterances left out since the model does not have their emotion.
         ua_interval: None for unmasked scores.
     """
 
@@ -81,13 +91,18 @@ class Result:
     dropped: int
     scores: ScoreSet
     majority: Baseline
-    ua_interval: UaInterval | None
+    ua_interval: Interval | None
+
+    @property
+    def tested_on(self) -> str:
+        """The corpus tested on, marked if its speech is synthetic."""
+        return label(self.test, self.synthetic)
 
     @property
     def thesis(self) -> Published | None:
-        """What the thesis prints for this model on this test; None where it has nothing."""
-        known = _TRAINED_IN_THESIS if self.kind == "test" else _ZERO_SHOT_IN_THESIS
-        if self.test not in known or self.trained.corpus not in _TRAINED_IN_THESIS:
+        """The thesis' scores of this model on this test; None where it has none."""
+        tests = _TRAINED_IN_THESIS if self.kind == "test" else _ZERO_SHOT_IN_THESIS
+        if self.test not in tests or self.trained.corpus not in _TRAINED_IN_THESIS:
             return None
         return published(self.test, self.trained.name)
 
@@ -98,7 +113,7 @@ class Result:
 
     @property
     def wa_interval(self) -> tuple[float, float]:
-        """Where WA lies with 95 % confidence, given n; says nothing of other trainings.
+        """The 95 % interval of WA, given n; not over other trainings.
 
         Source:
             Wilson, "Probable inference, the law of succession, and statistical inference", 1927.
@@ -137,54 +152,29 @@ def read_results(data: Path, pipeline: PipelineParams) -> tuple[TrainedModel, ..
 
 
 def line_up(models: Sequence[TrainedModel]) -> tuple[Result, ...]:
-    """Give one result for each trained model, test and way of scoring."""
-    results: list[Result] = []
-    for model in models:
-        own = model.metrics
-        results.append(
-            Result(
-                model,
-                model.corpus,
-                "test",
-                own.synthetic,
-                own.n,
-                0,
-                own,
-                own.majority,
-                own.ua_interval,
-            )
-        )
-        for test, target in model.targets.items():
-            dropped = sum(target.dropped.values())
-            kinds: tuple[tuple[Kind, ScoreSet], ...] = (
-                ("masked", target.masked),
-                ("unmasked", target.unmasked),
-            )
-            results += [
-                Result(
-                    model,
-                    test,
-                    kind,
-                    target.synthetic,
-                    target.n,
-                    dropped,
-                    scores,
-                    target.majority,
-                    target.ua_interval if kind == "masked" else None,
-                )
-                for kind, scores in kinds
-            ]
-    return tuple(results)
+    """Return one result for each trained model, test and way of scoring."""
+    return tuple(result for model in models for result in _results_of(model))
+
+
+def _results_of(model: TrainedModel) -> Iterator[Result]:
+    own = model.metrics
+    test = (own.synthetic, own.n, 0, own, own.majority, own.ua_interval)
+    yield Result(model, model.corpus, "test", *test)
+    for corpus, found in model.targets.items():
+        counts = (found.synthetic, found.n, sum(found.dropped.values()))
+        masked = (found.masked, found.majority, found.ua_interval)
+        yield Result(model, corpus, "masked", *counts, *masked)
+        yield Result(model, corpus, "unmasked", *counts, found.unmasked, found.majority, None)
 
 
 def _read_model(data: Path, corpus: str, model: str, targets: Sequence[str]) -> TrainedModel:
-    folder = f"{corpus}-{model}"
-    where = f"(model {model}, corpus {corpus})"
-    trained = data / "models" / folder
-    tested = data / "reports" / "evaluate" / folder
-    zero_shot = data / "reports" / "zero_shot" / folder
+    trained, tested, zero_shot = (
+        data / parent / f"{corpus}-{model}"
+        for parent in ("models", "reports/evaluate", "reports/zero_shot")
+    )
     by_train, by_evaluate, by_zero_shot = (
-        f"the {stage} stage {where} writes it" for stage in ("train", "evaluate", "zero_shot")
+        f"the {stage} stage (model {model}, corpus {corpus}) writes it"
+        for stage in ("train", "evaluate", "zero_shot")
     )
     card = Card.read(trained / "card.json", by_train, ReportError)
     run = RunRecord.read(trained / "run.json", by_train, ReportError)
@@ -207,6 +197,8 @@ def _read_model(data: Path, corpus: str, model: str, targets: Sequence[str]) -> 
                 f"{path}: fingerprint {fingerprint[:12]}, but {trained / 'card.json'} has "
                 f"{card.fingerprint[:12]}: these are results of another training; {stage}"
             )
+    columns = ("emotion", "predicted")
+    rows = read_rows(tested / "predictions.csv", columns, by_evaluate, ReportError)
     return TrainedModel(
         name=model,
         corpus=corpus,
@@ -214,14 +206,11 @@ def _read_model(data: Path, corpus: str, model: str, targets: Sequence[str]) -> 
         run=run,
         history=read_history(trained, by_train, ReportError),
         metrics=metrics,
-        confusion=read_confusion(tested / "confusion.json", by_evaluate),
-        predictions=tuple(
-            (row["emotion"], row["predicted"])
-            for row in read_table(tested / "predictions.csv", ("emotion", "predicted"), by_evaluate)
-        ),
+        confusion=Confusion.read(tested / "confusion.json", by_evaluate),
+        predictions=tuple((row["emotion"], row["predicted"]) for row in rows),
         targets=found,
         zero_shot_confusions={
-            target: read_confusion(zero_shot / f"confusion-{target}.json", by_zero_shot)
+            target: Confusion.read(zero_shot / f"confusion-{target}.json", by_zero_shot)
             for target in targets
         },
     )

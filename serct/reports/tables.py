@@ -1,147 +1,127 @@
 """The report's tables."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from itertools import groupby
 
+from serct.evaluation.metrics import METRICS, ByMetric
 from serct.evaluation.significance import mcnemar
 from serct.reports.model_card import PROBES
-from serct.reports.results import Kind, Result, TrainedModel
-from serct.reports.table import DASH, MAJORITY, Cell, Table, as_cells, bar, duration
+from serct.reports.page import DASH, MAJORITY, Cell, Table, bar, duration
+from serct.reports.results import Result, TrainedModel
 from serct.reports.thesis import TRAINING_HOURS
 
 _COVERAGES = ("50%", "80%", "100%")
-Column = tuple[str, list[str]]
-
-
-def label(corpus: str, synthetic: bool) -> str:
-    """Name a corpus, and say so wherever its speech is synthetic."""
-    return f"{corpus} (synthetic speech)" if synthetic else corpus
 
 
 def overview(results: Sequence[Result]) -> Table:
-    """UA of every model on every test, masked where zero-shot."""
+    """Return UA of every model on every test, masked where zero-shot."""
     shown = [result for result in results if result.kind != "unmasked"]
-    tests: dict[tuple[str, str], str] = {}
-    for result in shown:
-        named = label(result.test, result.synthetic)
-        trained = label(result.trained.corpus, result.trained.card.synthetic)
-        tests[result.trained.corpus, result.test] = (
-            f"{named}, test part" if result.kind == "test" else f"{named}, zero-shot from {trained}"
-        )
+    tests = {
+        (r.trained.corpus, r.test): f"{r.tested_on}, test part"
+        if r.kind == "test"
+        else f"{r.tested_on}, zero-shot from {r.trained.trained_on}"
+        for r in shown
+    }
     by_place = {(r.trained.name, r.trained.corpus, r.test): r for r in shown}
     names = list(dict.fromkeys(r.trained.name for r in shown))
-    rows = [
-        (Cell(name), *(bar(by_place[name, *test].scores.ua) for test in tests)) for name in names
-    ]
-    baselines = [(Cell(MAJORITY), *(bar(by_place[names[0], *test].majority.ua) for test in tests))]
+    rows = [[by_place[name, *test].scores.ua for test in tests] for name in names]
+    best = [max(column) for column in zip(*rows, strict=True)]
+    cells = [tuple(bar(ua, ua == top) for ua, top in zip(row, best, strict=True)) for row in rows]
+    first = [by_place[names[0], *test] for test in tests]
+    baselines = [(Cell(MAJORITY), *(bar(result.majority.ua) for result in first))]
     for probe in shown[0].trained.metrics.probes:
-        cells = []
-        for test in tests:
-            result = by_place[names[0], *test]
-            probes = result.trained.metrics.probes if result.kind == "test" else {}
-            alone = probes.get(probe)
-            cells.append(Cell(DASH) if alone is None else bar(alone))
-        baselines.append((Cell(PROBES.get(probe, probe)), *cells))
+        found = [r.trained.metrics.probes.get(probe) if r.kind == "test" else None for r in first]
+        alone = (Cell(DASH) if ua is None else bar(ua) for ua in found)
+        baselines.append((Cell(PROBES.get(probe, probe)), *alone))
     return Table(
         caption="UA (mean recall) of every model on every test, the best of each column bold; then "
-        "what can be told without listening",
+        "UA from duration or level alone",
         header=("model", *tests.values()),
-        rows=(*_mark_best(rows), *baselines),
+        rows=(*((Cell(name), *row) for name, row in zip(names, cells, strict=True)), *baselines),
     )
 
 
 def in_domain_tables(results: Sequence[Result]) -> list[Table]:
-    """One table for each corpus trained on: scores on its test part, and the thesis'."""
+    """Return one table for each corpus trained on: scores on its test part, and the thesis'."""
     tables = []
-    for corpus, group in groupby(
-        (r for r in results if r.kind == "test"), key=lambda r: r.trained.corpus
-    ):
+    tested = (result for result in results if result.kind == "test")
+    for _, group in groupby(tested, key=lambda result: result.trained.corpus):
         rows = list(group)
         first = rows[0]
         seeds = ", ".join(str(seed) for seed in sorted({r.trained.card.seed for r in rows}))
-        losses = ("loss", [_score(r.scores.loss) for r in rows] + [DASH])
-        tables.append(
-            _by_model(
-                f"Trained on {label(corpus, first.trained.card.synthetic)}, tested on its test "
-                f"part: {first.n} utterances, {first.trained.card.protocol} protocol, seed {seeds}",
-                rows,
-                [*_score_columns(rows), losses, _mcnemar_column(rows), *_thesis_columns(rows)],
-            )
+        best = max(rows, key=lambda row: row.scores.ua)
+        mcnemar_name = f"p against {best.trained.name} (McNemar)"
+        cells = [
+            {
+                **_scores(row),
+                "loss": _score(row.scores.loss),
+                mcnemar_name: DASH
+                if row is best
+                else f"{mcnemar(best.is_right, row.is_right):.2g}",
+            }
+            for row in rows
+        ]
+        caption = (
+            f"Trained on {first.trained.trained_on}, tested on its test part: {first.n} "
+            f"utterances, {first.trained.card.protocol} protocol, seed {seeds}"
         )
+        tables.append(_by_model(caption, rows, cells))
     return tables
 
 
 def zero_shot_tables(results: Sequence[Result]) -> list[Table]:
-    """One table for each corpus trained on and each corpus tested on without training."""
-    by_place: dict[tuple[str, str], dict[Kind, list[Result]]] = {}
+    """Return one table for each corpus trained on and each corpus tested on without training."""
+    by_place: dict[tuple[str, str], list[Result]] = {}
     for result in results:
-        if result.kind != "test":
-            kinds = by_place.setdefault((result.trained.corpus, result.test), {})
-            kinds.setdefault(result.kind, []).append(result)
+        if result.kind == "masked":
+            by_place.setdefault((result.trained.corpus, result.test), []).append(result)
     tables = []
-    for (corpus, test), kinds in by_place.items():
-        rows = kinds["masked"]
+    for (_, test), rows in by_place.items():
         first = rows[0]
         target = first.trained.targets[test]
         dropped = ", ".join(f"{n} {emotion}" for emotion, n in target.dropped.items() if n)
-        unmasked = [
-            (f"{name}, unmasked", values)
-            for name, values in _score_columns(kinds["unmasked"])
-            if "interval" not in name
-        ]
-        tables.append(
-            _by_model(
-                f"Trained on {label(corpus, first.trained.card.synthetic)}, tested on "
-                f"{label(test, first.synthetic)} without having seen it: {first.n} utterances of "
-                f"{len(target.shared)} shared emotions ({', '.join(target.shared)}); dropped: "
-                f"{dropped or 'none'}",
-                rows,
-                [*_score_columns(rows), *unmasked, *_thesis_columns(rows)],
-            )
+        caption = (
+            f"Trained on {first.trained.trained_on}, tested on {first.tested_on} without training "
+            f"on it: {first.n} utterances of {len(target.shared)} shared emotions "
+            f"({', '.join(target.shared)}); dropped: {dropped or 'none'}"
         )
+        cells = [
+            _scores(row) | _by_metric(row.trained.targets[test].unmasked, ", unmasked")
+            for row in rows
+        ]
+        tables.append(_by_model(caption, rows, cells, ("", ", unmasked")))
     return tables
 
 
 def trust_table(models: Sequence[TrainedModel]) -> Table:
-    """Whether each model's confidence can be believed, and whom it serves worst."""
+    """Return how well each model's confidence agrees with accuracy, and its worst groups."""
     rows = []
     for model in models:
+        worst = model.metrics.worst_groups()
+        groups = (f"{kind} {name}: {group.wa:.3f} of {group.n}" for kind, name, group in worst)
         calibration = model.metrics.calibration
         risks = calibration.risk_at_coverage if calibration else {}
-        worst = []
-        for kind, found in model.metrics.groups.items():
-            if found.worst is not None and len(found.groups) > 1:
-                group = found.groups[found.worst]
-                worst.append(f"{kind} {found.worst}: {group.wa:.3f} of {group.n}")
         rows.append(
-            (
-                model.name,
-                label(model.corpus, model.card.synthetic),
-                "; ".join(worst) or DASH,
-                _score(calibration.ece_before) if calibration else DASH,
-                _score(calibration.ece) if calibration else DASH,
-                *(_score(risks[key]) if key in risks else DASH for key in _COVERAGES),
-            )
+            {
+                "model": model.name,
+                "trained on": model.trained_on,
+                "lowest WA (WA of n)": "; ".join(groups) or DASH,
+                "calibration error before": _score(calibration.ece_before if calibration else None),
+                "after": _score(calibration.ece if calibration else None),
+                **{f"wrong among {key}": _score(risks.get(key)) for key in _COVERAGES},
+            }
         )
-    return Table(
-        caption="On the test part: expected calibration error before and after the temperature, "
-        "wrong answers among the most confident, and the group with the lowest WA of each kind",
-        header=(
-            "model",
-            "trained on",
-            "served worst (WA of n)",
-            "calibration error before",
-            "after",
-            *(f"wrong among {key}" for key in _COVERAGES),
-        ),
-        rows=as_cells(rows),
+    return Table.from_rows(
+        "On the test part: expected calibration error before and after the temperature, wrong "
+        "predictions among the most confident, and the group with the lowest WA of each kind",
+        rows,
         num_names=3,
     )
 
 
 def time_table(models: Sequence[TrainedModel]) -> Table:
-    """How long each training took, where, and what the thesis needed."""
+    """Return how long each training took, where, and how long the thesis' took."""
     rows = []
     for model in models:
         hours = TRAINING_HOURS.get(model.name)
@@ -149,134 +129,89 @@ def time_table(models: Sequence[TrainedModel]) -> Table:
         cores = f", {machine.num_cores} cores" if machine.num_cores else ""
         where = machine.gpu if model.run.device != "cpu" and machine.gpu else machine.cpu
         rows.append(
-            (
-                model.name,
-                label(model.corpus, model.card.synthetic),
-                f"{model.run.device}: {where or 'unknown'}{cores}",
-                f"{model.card.num_parameters:,}",
-                f"{model.card.best_epoch} of {len(model.history)}",
-                duration(model.run.seconds),
-                f"{hours:.2f} h" if hours is not None else DASH,
-            )
+            {
+                "model": model.name,
+                "trained on": model.trained_on,
+                "device and machine": f"{model.run.device}: {where or 'unknown'}{cores}",
+                "parameters": f"{model.card.num_parameters:,}",
+                "epoch chosen": f"{model.card.best_epoch} of {len(model.history)}",
+                "time": duration(model.run.seconds),
+                "thesis": f"{hours:.2f} h" if hours is not None else DASH,
+            }
         )
-    return Table(
-        caption="Training time, and the thesis' on one NVIDIA A100 (its table 2)",
-        header=(
-            "model",
-            "trained on",
-            "device and machine",
-            "parameters",
-            "epoch chosen",
-            "time",
-            "thesis",
-        ),
-        rows=as_cells(rows),
-        num_names=3,
-    )
+    caption = "Training time, and the thesis' on one NVIDIA A100 (its table 2)"
+    return Table.from_rows(caption, rows, num_names=3)
 
 
 def origin_table(models: Sequence[TrainedModel]) -> Table:
-    """Where each model came from: enough to find it and to train it again."""
+    """Return where each model came from: enough to find it and to train it again."""
     rows = [
-        (
-            model.name,
-            label(model.corpus, model.card.synthetic),
-            model.card.protocol,
-            (model.run.run_id or DASH)[:12],
-            model.card.fingerprint[:12],
-            model.metrics.manifest_digest[:12],
-            (model.run.git_commit or DASH)[:10],
-            model.run.started_at[:16].replace("T", " "),
-            str(model.card.seed),
-            _score(model.card.validation.ua),
-        )
+        {
+            "model": model.name,
+            "trained on": model.trained_on,
+            "protocol": model.card.protocol,
+            "run": (model.run.run_id or DASH)[:12],
+            "fingerprint": model.card.fingerprint[:12],
+            "manifest": model.metrics.manifest_digest[:12],
+            "commit": (model.run.git_commit or DASH)[:10],
+            "started (UTC)": model.run.started_at[:16].replace("T", " "),
+            "seed": str(model.card.seed),
+            "validation UA": _score(model.card.validation.ua),
+        }
         for model in models
     ]
-    return Table(
-        caption="Where each model came from; all digits are in results.csv",
-        header=(
-            "model",
-            "trained on",
-            "protocol",
-            "run",
-            "fingerprint",
-            "manifest",
-            "commit",
-            "started (UTC)",
-            "seed",
-            "validation UA",
-        ),
-        rows=as_cells(rows),
-        num_names=8,
-    )
+    caption = "Where each model came from; all digits are in results.csv"
+    return Table.from_rows(caption, rows, num_names=8)
 
 
-def _by_model(caption: str, rows: Sequence[Result], columns: Sequence[Column]) -> Table:
-    names = [*(r.trained.name for r in rows), MAJORITY]
-    return Table(
-        caption=caption,
-        header=("model", *(name for name, _ in columns)),
-        rows=as_cells(list(zip(names, *(values for _, values in columns), strict=True))),
-    )
-
-
-def _score_columns(rows: Sequence[Result]) -> list[Column]:
-    majority = rows[0].majority
-    return [
-        ("WA", [_score(r.scores.wa) for r in rows] + [_score(majority.wa)]),
-        ("WA, 95 % interval", [_interval(r) for r in rows] + [DASH]),
-        ("UA", [_score(r.scores.ua) for r in rows] + [_score(majority.ua)]),
-        ("UA, 95 % interval", [_ua_interval(r) for r in rows] + [DASH]),
-        ("WF1", [_score(r.scores.wf1) for r in rows] + [_score(majority.wf1)]),
+def _by_model(
+    caption: str,
+    rows: Sequence[Result],
+    cells: Sequence[Mapping[str, str]],
+    suffixes: Sequence[str] = ("",),
+) -> Table:
+    """Return a table of results beside the thesis', above the majority baseline's."""
+    listed = [
+        {"model": row.trained.name, **own, **_thesis(row)}
+        for row, own in zip(rows, cells, strict=True)
     ]
+    baseline = {"model": MAJORITY}
+    for suffix in suffixes:
+        baseline |= _by_metric(rows[0].majority, suffix)
+    return Table.from_rows(caption, [*listed, baseline])
 
 
-def _thesis_columns(rows: Sequence[Result]) -> list[Column]:
-    if not any(r.thesis for r in rows):
-        return []
-    columns = []
-    for name, key in (("WA", "wa"), ("UA", "ua"), ("WF1", "wf1")):
-        values = [
-            f"{getattr(r.thesis, key):.4f} ({getattr(r.scores, key) - getattr(r.thesis, key):+.4f})"
-            if r.thesis
-            else DASH
-            for r in rows
-        ]
-        columns.append((f"thesis {name} (difference)", [*values, DASH]))
-    return columns
+def _by_metric(scores: ByMetric, suffix: str = "") -> dict[str, str]:
+    """Return the cells of all metrics."""
+    return {f"{name.upper()}{suffix}": _score(scores.metrics.get(name)) for name in METRICS}
 
 
-def _mcnemar_column(rows: Sequence[Result]) -> Column:
-    """How surprising each model's distance from the best would be, were both equally good."""
-    best = max(rows, key=lambda row: row.scores.ua)
-    chances = [
-        DASH if row is best else f"{mcnemar(best.is_right, row.is_right):.2g}" for row in rows
-    ]
-    return f"p against {best.trained.name} (McNemar)", [*chances, DASH]
+def _scores(result: Result) -> dict[str, str]:
+    """Return the cells of all metrics, with the intervals of WA and UA."""
+    low, high = result.wa_interval
+    ua = result.ua_interval
+    intervals = {
+        "WA": f"{low:.3f} to {high:.3f}",
+        "UA": f"{ua.low:.3f} to {ua.high:.3f}, {ua.over}" if ua else DASH,
+    }
+    cells = {}
+    for name, value in _by_metric(result.scores).items():
+        cells[name] = value
+        if name in intervals:
+            cells[f"{name}, 95 % interval"] = intervals[name]
+    return cells
 
 
-def _mark_best(rows: Sequence[tuple[Cell, ...]]) -> list[tuple[Cell, ...]]:
-    best = [max((c.share or 0.0) for c in column) for column in zip(*rows, strict=True)]
-    return [
-        tuple(
-            replace(cell, is_best=cell.share is not None and cell.share == best[i])
-            for i, cell in enumerate(row)
-        )
-        for row in rows
-    ]
+def _thesis(result: Result) -> dict[str, str]:
+    """Return the cells of the thesis' scores, each with the difference of ours from it."""
+    if result.thesis is None:
+        return {}
+    ours = result.scores.metrics
+    return {
+        f"thesis {name.upper()} (difference)": f"{theirs:.4f} ({ours[name] - theirs:+.4f})"
+        for name, theirs in asdict(result.thesis).items()
+    }
 
 
 def _score(score: float | None) -> str:
     return DASH if score is None else f"{score:.4f}"
-
-
-def _interval(result: Result) -> str:
-    low, high = result.wa_interval
-    return f"{low:.3f} to {high:.3f}"
-
-
-def _ua_interval(result: Result) -> str:
-    interval = result.ua_interval
-    if interval is None:
-        return DASH
-    return f"{interval.low:.3f} to {interval.high:.3f}, {interval.over}"

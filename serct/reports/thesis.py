@@ -1,6 +1,6 @@
-"""The numbers printed in the thesis, and what is known to be wrong with them.
+"""The numbers printed in the thesis, and their known faults.
 
-They stand beside ours in the report, as published. They are not a pass mark: `FAULTS` says why.
+The report shows them beside ours, as published. They are not a pass mark: `FAULTS` says why.
 
 Source:
     Zheng, "SERCT: End-to-End Speech Emotion Recognition based on CNN-Transformer", University of
@@ -58,26 +58,10 @@ THESIS: Mapping[tuple[str, str], Published] = MappingProxyType(
     }
 )
 
-# (corpus, variant of SERCT) -> scores, trained and tested on the same corpus. Table 5.
-ABLATION: Mapping[tuple[str, str], Published] = MappingProxyType(
-    {
-        ("tess", "without_transformer"): Published(0.8214, 0.8214, 0.8190),
-        ("tess", "without_cnn"): Published(0.9500, 0.9500, 0.9503),
-        ("tess", "vanilla_transformer"): Published(0.9612, 0.9612, 0.9613),
-        ("esd_en", "without_transformer"): Published(0.4732, 0.4731, 0.4705),
-        ("esd_en", "without_cnn"): Published(0.3779, 0.3780, 0.3127),
-        ("esd_en", "vanilla_transformer"): Published(0.4099, 0.4099, 0.3576),
-    }
-)
-
 # Hours of training on one NVIDIA A100 (40 GB); the thesis does not say on which corpus. Table 2.
 TRAINING_HOURS: Mapping[str, float] = MappingProxyType(
     {"serct": 2.67, "cnn": 0.60, "cnn_bilstm": 0.72, "lstm": 0.65, "mlp": 0.12, "svm": 0.17}
 )
-
-# Utterances of each test that the thesis' scores are fractions of: a tenth of TESS, and EMO-DB
-# without its boredom. ESD's test parts are not stated exactly.
-TEST_SIZES: Mapping[str, int] = MappingProxyType({"tess": 280, "emodb": 454})
 
 FAULTS: tuple[str, ...] = (
     "There was no validation part: the published logs score every epoch on the test part, and the "
@@ -85,19 +69,19 @@ FAULTS: tuple[str, ...] = (
     "Some values cannot be fractions of the test's size: the LSTM's 0.1311 on TESS (280 "
     "utterances) and 0.2677 on EMO-DB (454), the MLP's 0.2320 on EMO-DB and the vanilla "
     "transformer's 0.9612 on TESS.",
-    "The published zero-shot script loads a checkpoint whose name tells of 50 epochs on an "
+    "The published zero-shot script loads a checkpoint named after 50 epochs on an "
     "undisclosed mix of corpora, not the 20-epoch model that the text describes.",
     "The MLP's zero-shot rows for EMO-DB and ESD-zh are swapped against its log.",
     "The ablation row without a transformer repeats the CNN baseline, another network.",
     "Several published baselines are broken: the LSTM sees a single time step, the CNN-BiLSTM "
-    "reads the last padded step, and the LSTM, MLP and SVM hear only the first 8,000 samples.",
+    "reads the last padded step, and the LSTM, MLP and SVM read only the first 8,000 samples.",
     "The random split puts the same speakers and sentences on both sides, and each number is one "
     "run with one seed.",
 )
 
 
 def published(test: str, model: str) -> Published | None:
-    """Give the thesis' scores of a model on a test corpus, or None where it has none.
+    """Return the thesis' scores of a model on a test corpus, or None where it has none.
 
     Args:
         test: The corpus tested on: tess, esd_en (trained on the same), emodb, esd_zh (zero-shot).

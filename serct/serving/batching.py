@@ -63,7 +63,7 @@ class Batcher:
                     self._on_batch(len(batch))
                     clips = [item.clip for item in batch]
                     work = loop.run_in_executor(
-                        self._thread, batch[0].model.predictor.answer, clips
+                        self._thread, batch[0].model.predictor.predict_prepared, clips
                     )
                     _set_results(batch, await asyncio.gather(work, return_exceptions=True))
         finally:

@@ -1,19 +1,20 @@
-"""What tracking reads of the folders that the stages write."""
+"""The folders that the stages write, as tracking reads them."""
 
-import csv
 import hashlib
 import json
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from serct.config.record import Record, read_rows, read_text
 from serct.errors import TrackingError
-from serct.evaluation.records import EvaluationMetrics, ZeroShotMetrics
+from serct.evaluation.records import Confusion, EvaluationMetrics, ZeroShotMetrics
 from serct.models.records import Card, RunRecord, read_history
 from serct.reports.model_card import model_card
 
@@ -54,8 +55,9 @@ class ModelFolder:
             raise TrackingError(
                 f"{path / 'run.json'}: started_at is {run.started_at!r}, expected ISO 8601"
             ) from error
-        history = read_history(path, error=TrackingError)
-        return cls(path, card.as_json(), run.as_json(), tuple(map(_finite, history)))
+        rows = read_history(path, error=TrackingError)
+        history = tuple({k: v for k, v in row.items() if math.isfinite(v)} for row in rows)
+        return cls(path, card.as_json(), run.as_json(), history)
 
     @property
     def fingerprint(self) -> str:
@@ -74,11 +76,11 @@ class ModelFolder:
 
     @cached_property
     def weights_digest(self) -> str:
-        """SHA-256 of the weights: tells a training from its repetition with the same settings."""
+        """SHA-256 of the weights: differs between two trainings with the same fingerprint."""
         digest = hashlib.sha256()
-        for name in _WEIGHTS:
-            if (self.path / name).exists():
-                with (self.path / name).open("rb") as file:
+        for path in (self.path / name for name in _WEIGHTS):
+            if path.exists():
+                with path.open("rb") as file:
                     digest.update(hashlib.file_digest(file, "sha256").digest())
         return digest.hexdigest()
 
@@ -92,9 +94,8 @@ class ModelFolder:
         path = self.path.parents[1] / "manifests" / f"{self.card['corpus']}.csv"
         counts: dict[str, Counter[str]] = {}
         if path.exists():
-            with path.open(encoding="utf-8", newline="") as file:
-                for row in csv.DictReader(file):
-                    counts.setdefault(row["split"], Counter())[row["emotion"]] += 1
+            for row in read_rows(path, ("split", "emotion"), error=TrackingError):
+                counts.setdefault(row["split"], Counter())[row["emotion"]] += 1
         return counts
 
 
@@ -119,8 +120,10 @@ class ResultsFolder:
         """
         path = path.resolve()
         metrics = path / "metrics.json"
-        is_zero_shot = "targets" in read_json(metrics)
-        kind = ZeroShotMetrics if is_zero_shot else EvaluationMetrics
+        kind: type[Record] = EvaluationMetrics
+        with suppress(ValueError, TypeError):  # content that is no mapping gets its error below
+            if "targets" in json.loads(read_text(metrics, "", TrackingError)):
+                kind = ZeroShotMetrics
         return cls(path, kind.read(metrics, error=TrackingError).as_json())
 
     @property
@@ -129,9 +132,9 @@ class ResultsFolder:
         return "targets" in self.metrics
 
     def confusions(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """Give each confusion matrix with the name of its file, without the suffix."""
+        """Yield each confusion matrix with the name of its file, without the suffix."""
         for path in sorted(self.path.glob("confusion*.json")):
-            yield path.stem, read_json(path)
+            yield path.stem, Confusion.read(path, error=TrackingError).as_json()
 
     @cached_property
     def digest(self) -> str:
@@ -142,23 +145,3 @@ class ResultsFolder:
                 digest.update(f"{path.relative_to(self.path)}\n".encode())
                 digest.update(hashlib.sha256(path.read_bytes()).digest())
         return digest.hexdigest()
-
-
-def read_json(path: Path) -> Mapping[str, Any]:
-    """Read a JSON mapping.
-
-    Raises:
-        TrackingError: If the file is missing or holds anything else.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise TrackingError(f"{path}: not readable as JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise TrackingError(f"{path}: found {type(content).__name__}, expected a mapping")
-    return content
-
-
-def _finite(row: Mapping[str, float]) -> Mapping[str, float]:
-    """Return a row of a history without numbers that are not finite."""
-    return {key: number for key, number in row.items() if math.isfinite(number)}

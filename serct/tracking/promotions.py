@@ -1,6 +1,6 @@
 """The record of promotions: a file in the workspace, one JSON object a line, only ever added to.
 
-MLflow shows what it says; a lost database is given its aliases back from it.
+MLflow shows its content; `serct sync` restores the aliases of a lost database from it.
 """
 
 import json
@@ -15,7 +15,7 @@ FILE = "promotions.jsonl"
 
 
 class Promoted(RecordPart):
-    """One version, by what stays the same when a registry is rebuilt.
+    """One version, by values that stay the same when a registry is rebuilt.
 
     Attributes:
         version: Its number in the registry at the time.
@@ -35,8 +35,8 @@ class Entry(Record):
 
     Attributes:
         at: ISO 8601, UTC.
-        previous: What was the champion until then.
-        gates: Their outcome, as the gates of `serct.promotion` tell it; none for a rollback.
+        previous: The champion until then, None if there was none.
+        gates: Outcomes of the gates of `serct.promotion`; none for a rollback.
     """
 
     FORMAT: ClassVar[int] = 2

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import to_jsonable_python
 
+from serct.evaluation.metrics import METRICS
 from serct.reports import thesis
 from serct.tracking.folders import ModelFolder, ResultsFolder
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from mlflow.entities import DatasetInput, Metric
 
 FINGERPRINT, WEIGHTS = "serct.fingerprint", "serct.weights"
-_SCORES = ("wa", "ua", "wf1", "loss")
+_SCORES = (*METRICS, "loss")
 
 
 def now_ms() -> int:

@@ -27,7 +27,7 @@ ALL = ["train", "validation", "test"]
 
 
 class Oracle:
-    """Answers a fixed distribution, or the truth told by the tone's zero crossings."""
+    """Predicts the class that the tone's zero crossings show."""
 
     def __init__(self, num_classes: int, columns: list[int]) -> None:
         self.num_classes, self.columns = num_classes, columns
@@ -35,15 +35,15 @@ class Oracle:
 
     def __call__(self, waveforms: Floats, num_valid: npt.NDArray[np.int64]) -> Probabilities:
         self.batch_sizes.append(len(waveforms))
-        answers = np.full((len(waveforms), self.num_classes), 0.01)
+        found = np.full((len(waveforms), self.num_classes), 0.01)
         for row, (waveform, length) in enumerate(zip(waveforms, num_valid, strict=True)):
             crossings = (np.diff(np.sign(waveform[:length])) != 0).sum() / length * 8000
             kind = int(np.argmin(np.abs(np.array([1500.0, 600.0, 200.0]) - crossings)))
-            answers[row, self.columns[kind]] = 1.0
-        return answers / answers.sum(axis=1, keepdims=True)
+            found[row, self.columns[kind]] = 1.0
+        return found / found.sum(axis=1, keepdims=True)
 
 
-def test_answers_come_in_the_datasets_order_whatever_the_batch(tone_shards: Path) -> None:
+def test_found_come_in_the_datasets_order_whatever_the_batch(tone_shards: Path) -> None:
     dataset = ShardDataset(tone_shards, ALL)
     oracle = Oracle(3, [0, 1, 2])
     by_seven = predict(oracle, dataset, 7)
@@ -60,7 +60,7 @@ def test_a_perfect_and_a_shifted_classifier(tone_shards: Path) -> None:
 
 
 def test_zero_shot_uses_the_shared_emotions_by_name(tone_shards: Path) -> None:
-    """The model knows other classes in another order; the corpus' happy is unknown to it."""
+    """The model has other classes in another order, and not the corpus' happy."""
     emotions = ("sad", "bored", "angry")
     result = evaluate_zero_shot(Oracle(3, [2, 1, 0]), emotions, tone_shards, ALL, 8)
     assert result.shared == ("angry", "sad")
@@ -96,7 +96,7 @@ def test_too_little_in_common_is_an_error(tone_shards: Path) -> None:
         evaluate_zero_shot(Oracle(2, [0, 1, 0]), ("bored", "sad"), tone_shards, ALL, 8)
 
 
-def test_a_torch_model_answers_in_evaluation_mode_and_stays_in_its_own() -> None:
+def test_a_torch_model_found_in_evaluation_mode_and_stays_in_its_own() -> None:
     class Noisy(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()

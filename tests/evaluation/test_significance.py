@@ -44,7 +44,7 @@ def test_every_emotion_counts_alike() -> None:
 
 
 def test_mcnemar_against_the_binomial_distribution() -> None:
-    """Of 10 utterances that one model knew, the first knew 8: twice the tail of 8 and more."""
+    """Of 10 utterances that one model has right, the first has 8: twice the tail of 8 and more."""
     first = np.array([True] * 8 + [False] * 2 + [True] * 50)
     second = np.array([False] * 8 + [True] * 2 + [True] * 50)
     tail = (45 + 10 + 1) / 2**10

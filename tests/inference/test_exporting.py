@@ -1,4 +1,4 @@
-"""Exported models answer as the original does, and damaged or lossy ones are refused."""
+"""Exported models predict as the original does, and damaged or lossy ones are refused."""
 
 import json
 import shutil
@@ -31,7 +31,7 @@ def noise(num_samples: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).uniform(-0.3, 0.3, num_samples)
 
 
-def test_answers_are_the_originals_for_any_batch_and_length(
+def test_swapped_are_the_originals_for_any_batch_and_length(
     exported: Path, trained: dict[str, Path]
 ) -> None:
     onnx, torch = Predictor.load(exported), Predictor.load(trained["serct"])
@@ -99,8 +99,8 @@ def test_int8_is_compared_on_a_corpus_and_refused_where_it_loses(
             self.logits = self.inner.logits
 
         def __call__(self, waveforms: np.ndarray, num_valid: np.ndarray) -> np.ndarray:
-            answers = 1 - self.inner(waveforms, num_valid)
-            return answers / answers.sum(axis=1, keepdims=True)
+            swapped = 1 - self.inner(waveforms, num_valid)
+            return swapped / swapped.sum(axis=1, keepdims=True)
 
     monkeypatch.setattr("serct.inference.exporting.OnnxClassifier", Contrary)
     with pytest.raises(CheckpointError, match=r"loses \d+\.\d\d points .* at most 0\.2; nothing"):

@@ -11,7 +11,7 @@ import torch
 from serct import Predictor
 from serct.data.shards import ShardDataset, stack_clips
 from serct.errors import AudioError, CheckpointError, SpeakerError
-from serct.evaluation.evaluate import as_classifier, for_strangers, predict
+from serct.evaluation.evaluate import as_classifier, predict, without_enrolment
 from serct.models.checkpoint import load_model
 
 NAMES = (
@@ -20,7 +20,7 @@ NAMES = (
 )  # fmt: skip
 
 
-def test_a_file_gets_the_answer_of_its_shard_row(
+def test_a_file_gets_the_prediction_of_its_shard_row(
     trained: dict[str, Path], tones: Path, tone_shards: Path
 ) -> None:
     for name, folder in trained.items():
@@ -29,19 +29,19 @@ def test_a_file_gets_the_answer_of_its_shard_row(
         dataset = ShardDataset(tone_shards, ["test"], card.emotions)
         raw = predict(as_classifier(model, torch.device("cpu")), dataset, 16)
         expected = card.calibration.apply(raw)
-        heard = {
+        recordings = {
             speaker: [tones / f"{r.utterance}.wav" for r in dataset.rows if r.speaker == speaker]
             for speaker in dataset.speakers
         }
-        for row, answer in zip(dataset.rows, expected, strict=True):
+        for row, predicted in zip(dataset.rows, expected, strict=True):
             one = (
-                predictor.adapt_to_speaker(heard[row.speaker])
+                predictor.adapt_to_speaker(recordings[row.speaker])
                 if name == "functionals_lda_speaker"
                 else predictor
             )
             found = one.predict_file(tones / f"{row.utterance}.wav")
             assert list(found) == list(card.emotions)
-            np.testing.assert_allclose(list(found.values()), answer, atol=1e-5, err_msg=name)
+            np.testing.assert_allclose(list(found.values()), predicted, atol=1e-5, err_msg=name)
 
 
 @pytest.mark.parametrize("name", [*NAMES])
@@ -50,10 +50,10 @@ def test_batch_and_single_agree(trained: dict[str, Path], name: str) -> None:
     rng = np.random.default_rng(0)
     waveforms = [rng.uniform(-0.3, 0.3, n) for n in (1, 900, 8000, 20000)]
     together = predictor.predict_batch(waveforms, 16000)
-    for waveform, answer in zip(waveforms, together, strict=True):
-        assert sum(answer.values()) == pytest.approx(1)
+    for waveform, predicted in zip(waveforms, together, strict=True):
+        assert sum(predicted.values()) == pytest.approx(1)
         single = predictor.predict(waveform, 16000)
-        assert list(single.values()) == pytest.approx(list(answer.values()), abs=1e-5)
+        assert list(single.values()) == pytest.approx(list(predicted.values()), abs=1e-5)
     assert predictor.predict_batch([], 16000) == []
 
 
@@ -90,18 +90,18 @@ def test_unusable_models(tmp_path: Path) -> None:
         Predictor.load(tmp_path)
 
 
-def test_a_voice_is_heard_only_by_a_model_that_makes_use_of_it(
+def test_only_an_adaptive_model_uses_recordings_of_a_speaker(
     trained: dict[str, Path], tones: Path, tmp_path: Path
 ) -> None:
     recordings = sorted(tones.rglob("s1_*.wav"))
     adaptive = Predictor.load(trained["functionals_lda_speaker"])
     clip = stack_clips([adaptive.prepare(*soundfile.read(recordings[0]))])
-    unheard = adaptive.classify(*clip)
-    heard = adaptive.adapt_to_speaker(recordings).classify(*clip)
-    assert heard.sum() == pytest.approx(1)
-    assert not np.array_equal(heard, unheard)
-    np.testing.assert_array_equal(adaptive.classify(*clip), unheard)
-    with pytest.raises(SpeakerError, match="answers alike for every voice"):
+    plain = adaptive.classify(*clip)
+    adapted = adaptive.adapt_to_speaker(recordings).classify(*clip)
+    assert adapted.sum() == pytest.approx(1)
+    assert not np.array_equal(adapted, plain)
+    np.testing.assert_array_equal(adaptive.classify(*clip), plain)
+    with pytest.raises(SpeakerError, match="does not adapt to a speaker; one that does"):
         Predictor.load(trained["functionals_lda"]).adapt_to_speaker(recordings)
     with pytest.raises(SpeakerError, match="expected at least one"):
         adaptive.adapt_to_speaker([])
@@ -110,14 +110,14 @@ def test_a_voice_is_heard_only_by_a_model_that_makes_use_of_it(
         adaptive.adapt_to_speaker([tmp_path / "broken.wav"])
 
 
-def test_for_strangers_each_clip_is_answered_as_alone(
+def test_without_enrolment_a_dataset_is_predicted_clip_by_clip(
     trained: dict[str, Path], tones: Path, tone_shards: Path
 ) -> None:
     predictor = Predictor.load(trained["functionals_lda_speaker"])
     dataset = ShardDataset(tone_shards, ["test"], predictor.card.emotions)
-    found = predict(for_strangers(predictor.classify), dataset, 16)
+    found = predict(without_enrolment(predictor.classify), dataset, 16)
     assert not np.array_equal(found, predict(predictor.classify, dataset, 16))
-    for row, answer in zip(dataset.rows, found, strict=True):
+    for row, predicted in zip(dataset.rows, found, strict=True):
         waveform, rate = soundfile.read(tones / f"{row.utterance}.wav")
         alone = predictor.classify(*stack_clips([predictor.prepare(waveform, rate)]))[0]
-        np.testing.assert_allclose(answer, alone, atol=1e-9)
+        np.testing.assert_allclose(predicted, alone, atol=1e-9)

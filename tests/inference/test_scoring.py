@@ -1,4 +1,4 @@
-"""Scoring a folder: part by part, the predictor's own answers, going on after a cut."""
+"""Scoring a folder: part by part, the predictor's own predictions, going on after a cut."""
 
 import csv
 import json
@@ -34,7 +34,7 @@ def rows_of(out: Path) -> list[dict[str, str]]:
     return [row for text in texts for row in csv.DictReader(text.splitlines())]
 
 
-def test_rows_are_the_predictors_answers(
+def test_rows_are_the_predictors_predictions(
     recordings: Path, trained: dict[str, Path], tmp_path: Path
 ) -> None:
     found = score_folder(
@@ -45,18 +45,18 @@ def test_rows_are_the_predictors_answers(
     names = sorted(str(path.relative_to(recordings)) for path in audio)
     assert [row["file"] for row in rows] == names
     predictor = Predictor.load(trained["serct"])
-    heard = [row for row in rows if not row["problem"]]
-    for row in heard:
-        answer = predictor.predict_file(recordings / row["file"])
-        assert row["told"] == predictor.decide(answer)
-        for emotion, share in answer.items():
+    usable = [row for row in rows if not row["problem"]]
+    for row in usable:
+        predicted = predictor.predict_file(recordings / row["file"])
+        assert row["told"] == predictor.decide(predicted)
+        for emotion, share in predicted.items():
             assert float(row[emotion]) == pytest.approx(share, abs=2e-5)
     problems = {row["file"]: row["problem"] for row in rows if row["problem"]}
     assert set(problems) == {"empty.wav", "phone.m4a"}
     assert "empty" in problems["empty.wav"]
     assert found.num_unusable == 2
-    assert found.emotions.total() == len(heard) == len(names) - 2
-    assert found.seconds == pytest.approx(sum(float(row["seconds"]) for row in heard))
+    assert found.emotions.total() == len(usable) == len(names) - 2
+    assert found.seconds == pytest.approx(sum(float(row["seconds"]) for row in usable))
 
 
 class Interrupted(InProcessExecutor):

@@ -1,4 +1,4 @@
-"""Speech is heard as speech at any rate, and little else is."""
+"""Speech is detected at any rate, and little else is."""
 
 from pathlib import Path
 

@@ -1,6 +1,7 @@
 """The model card: what it says comes from card.json, and the warnings are always there."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from serct.evaluation.records import EvaluationMetrics
 from serct.models.records import Card
 from serct.reports.model_card import CONDUCT, model_card
+from tests.conftest import ROOT
 from tests.fake_results import make_card
 
 METRICS = EvaluationMetrics.parse(
@@ -63,6 +65,13 @@ def test_card_says_what_the_model_is() -> None:
     assert make_card("tess", "serct")["digests"]["manifest"] in text
 
 
+def test_conduct_is_the_conduct_of_the_documentation() -> None:
+    page = (ROOT / "docs" / "project" / "conduct.md").read_text(encoding="utf-8")
+    plain = re.sub(r"\[(.*?)\]\(.*?\)", r"\1", page.replace("**", ""))
+    items = re.split(r"\n\n?- |\n\n", plain)
+    assert set(CONDUCT) <= {" ".join(item.split()) for item in items}
+
+
 @pytest.mark.parametrize("synthetic", [True, False])
 def test_card_warns_in_any_case(synthetic: bool) -> None:
     text = model_card(card_with(synthetic=synthetic))
@@ -89,8 +98,8 @@ def test_card_after_evaluation_holds_its_scores() -> None:
     assert "| UA from the duration alone | 0.2345 |" in text
     assert "| expected calibration error | 0.0321 |" in text
     assert "| wrong among the most confident 100% | 0.0876 |" in text
-    assert "| gender served worst | m: WA 0.6789 of 180 |" in text
-    assert "language served worst" not in text
+    assert "| gender with the lowest WA | m: WA 0.6789 of 180 |" in text
+    assert "language with the lowest WA" not in text
     assert "| WA (accuracy) | 0.9123 |" in text
     assert "| UA (mean recall) | 0.8123 |" in text
     assert "| loss | not measured |" in text
@@ -116,23 +125,23 @@ def test_card_repeats_a_non_commercial_licence(licence: str, forbids: bool) -> N
         ("text", "No sentence of the test part"),
     ],
 )
-def test_card_tells_the_limits_of_the_protocol(protocol: str, words: str) -> None:
+def test_card_states_the_limits_of_the_protocol(protocol: str, words: str) -> None:
     assert words in model_card(card_with(protocol=protocol))
 
 
-def test_card_tells_what_padding_and_native_rates_do() -> None:
+def test_card_says_what_padding_and_native_rates_do() -> None:
     audio = {"sample_rate": "native", "num_samples": 144_000, "resampler": "soxr"}
     native = card_with(audio=audio, sample_rate_hz=24_414)
     text = model_card(native)
     assert "24,414 Hz (the corpus' own)" in text
-    assert "heard at another speed and pitch" in text
-    assert "Padding is not hidden" in text
+    assert "read at another speed and pitch" in text
+    assert "Padding is not masked" in text
     masked = card_with(architecture={"architecture": "serct", "mask_padding": True})
-    assert "Padding is not hidden" not in model_card(masked)
+    assert "Padding is not masked" not in model_card(masked)
 
 
-def test_card_tells_that_voices_were_heard_before_they_were_scored() -> None:
-    heard = {"architecture": "functionals_lda", "relevance_factor": 4.0}
-    assert "taken for the average one" in model_card(card_with(architecture=heard))
-    unheard = {"architecture": "functionals_lda", "relevance_factor": None}
-    assert "taken for the average one" not in model_card(card_with(architecture=unheard))
+def test_card_states_that_scores_are_with_speaker_enrolment() -> None:
+    adaptive = {"architecture": "functionals_lda", "relevance_factor": 4.0}
+    assert "scores with speaker enrolment" in model_card(card_with(architecture=adaptive))
+    plain = {"architecture": "functionals_lda", "relevance_factor": None}
+    assert "scores with speaker enrolment" not in model_card(card_with(architecture=plain))

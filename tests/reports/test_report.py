@@ -11,8 +11,9 @@ import yaml
 
 from serct.config.params import PipelineParams
 from serct.errors import ReportError
+from serct.evaluation.metrics import METRICS
 from serct.evaluation.significance import mcnemar
-from serct.reports.model_card import CONDUCT
+from serct.reports.model_card import CONDUCT, model_card
 from serct.reports.report import results_table, write_report
 from serct.reports.results import Result, line_up, read_results
 from serct.reports.thesis import FAULTS, published
@@ -109,8 +110,8 @@ def test_results_csv_holds_what_the_files_hold(data: Path, results: tuple[Result
         assert (row["model"], row["trained_on"]) == (result.trained.name, "tess")
         assert (row["test"], row["kind"]) == (result.test, result.kind)
         for key in ("wa", "ua", "wf1"):
-            assert float(row[key]) == pytest.approx(getattr(result.scores, key), abs=1e-6)
-            assert float(row[f"majority_{key}"]) == getattr(result.majority, key)
+            assert float(row[key]) == pytest.approx(result.scores.metrics[key], abs=1e-6)
+            assert float(row[f"majority_{key}"]) == result.majority.metrics[key]
         assert int(row["n"]) == result.n
         assert int(row["dropped"]) == (0 if result.kind == "test" else 81)
         assert row["run_id"] == result.trained.run.run_id
@@ -166,13 +167,13 @@ def test_page_shows_the_scores_the_thesis_and_the_baseline(
         assert any(cell.startswith("0.1") for cell in baseline)
 
 
-def test_page_shows_what_can_be_told_without_listening(data: Path) -> None:
+def test_page_shows_ua_from_duration_or_level_alone(data: Path) -> None:
     _, page = read_page(data)
     assert page.row(0, "the duration alone")[1:] == ["0.314", "–"]
     assert page.row(0, "level, noise floor, DC and edges alone")[1:] == ["0.424", "–"]
 
 
-def test_page_says_whom_a_model_serves_worst_and_whether_it_knows(data: Path) -> None:
+def test_page_shows_the_worst_groups_and_the_calibration(data: Path) -> None:
     _, page = read_page(data)
     row = page.row(3, "serct")
     # A kind with a single group has no worst one.
@@ -258,7 +259,7 @@ def test_page_draws_a_confusion_for_each_model_and_test(data: Path) -> None:
     assert "validation UA, trained on tess" in titles
 
 
-def test_conduct_and_faults_are_told(data: Path) -> None:
+def test_conduct_and_faults_are_shown(data: Path) -> None:
     text = (data / "reports" / "report.md").read_text(encoding="utf-8")
     for sentence in (*CONDUCT, *FAULTS):
         assert f"- {sentence}\n" in text
@@ -318,9 +319,32 @@ def test_a_corpus_without_zero_shot_has_no_such_section(tmp_path: Path) -> None:
     write_test(tmp_path, "tess", "serct_plus", loss=None)
     results = write_report(tmp_path, tmp_path / "reports", pipeline)
     text, page = read_page(tmp_path)
-    assert "On corpora never heard" not in text
+    assert "Zero-shot: on corpora" not in text
     assert page.row(1, "serct_plus")[-1] == "–"
     assert results[0].thesis is None
+
+
+def test_a_new_metric_is_shown_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline = make_pipeline(["serct", "cnn"])
+    write_results(tmp_path, pipeline)
+    write_test(tmp_path, "tess", "serct", kappa=0.4321)
+    monkeypatch.setitem(METRICS, "kappa", lambda confusion: 0.0)
+    results = write_report(tmp_path, tmp_path / "reports", pipeline)
+    rows = read_csv(tmp_path / "reports" / "results.csv")
+    assert [row["kappa"] for row in rows[:2]] == ["0.432100", ""]
+    header = list(rows[0])
+    assert header.index("kappa") == header.index("wf1") + 1
+    _, page = read_page(tmp_path)
+    column = page.tables[1][0].index("KAPPA")
+    # Files of before have no value.
+    assert [page.row(1, name)[column] for name in ("serct", "cnn")] == ["0.4321", "–"]
+    assert "KAPPA, unmasked" in page.tables[2][0]
+    first, _, row, *_ = results_table(tmp_path, pipeline).splitlines()
+    shown = dict(zip(*([c.strip() for c in line.split("|")] for line in (first, row)), strict=True))
+    assert (shown["model"], shown["WF1"]) == ("serct", f"{results[0].scores.wf1:.3f}")
+    assert shown["KAPPA"] == "0.432"
+    card = model_card(results[0].trained.card, results[0].trained.metrics)
+    assert "| KAPPA | 0.4321 |" in card
 
 
 @pytest.mark.parametrize("width", [90, 100])

@@ -20,7 +20,7 @@ class Echo:
         self.gate = threading.Event()
         self.gate.set()
 
-    def answer(self, clips: list[np.ndarray]) -> list[dict[str, Any]]:
+    def predict_prepared(self, clips: list[np.ndarray]) -> list[dict[str, Any]]:
         self.gate.wait(10)
         self.sizes.append(len(clips))
         if any(clip[0] < 0 for clip in clips):

@@ -9,8 +9,7 @@ from markupsafe import Markup
 
 from serct.config.search import SearchParams
 from serct.reports import plots
-from serct.reports.page import render
-from serct.reports.table import Cell, Table
+from serct.reports.page import Cell, Table, render
 
 
 @dataclass(frozen=True)

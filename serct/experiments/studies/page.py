@@ -9,8 +9,7 @@ from markupsafe import Markup
 from serct.experiments.studies.results import Comparison, Row, StudyResult
 from serct.reports import plots
 from serct.reports.model_card import PROBES
-from serct.reports.page import render
-from serct.reports.table import DASH, MAJORITY, Cell, Table, as_cells, bar, duration
+from serct.reports.page import DASH, MAJORITY, Cell, Table, as_cells, bar, duration, render
 
 
 def studies_page(studies: Sequence[StudyResult]) -> str:
