@@ -59,10 +59,7 @@ def promote(
 
 
 @app.command()
-def rollback(
-    why: Why = "",
-    workspace: Workspace = None,
-) -> None:
+def rollback(why: Why = "", workspace: Workspace = None) -> None:
     """Make the previous champion the champion again."""
     from serct.promotion import rollback as roll_back
 
@@ -97,11 +94,7 @@ def relocate(workspace: Workspace = None) -> None:
 
 
 @app.command()
-def ui(
-    workspace: Workspace = None,
-    host: Host = "127.0.0.1",
-    port: Port = 5000,
-) -> None:
+def ui(workspace: Workspace = None, host: Host = "127.0.0.1", port: Port = 5000) -> None:
     """Start MLflow's pages with the runs of a workspace."""
     import os
 

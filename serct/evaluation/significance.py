@@ -52,9 +52,7 @@ def ua_difference_bound(
 
 
 def ua_difference(
-    labels: npt.NDArray[np.int64],
-    is_right: npt.NDArray[np.bool_],
-    was_right: npt.NDArray[np.bool_],
+    labels: npt.NDArray[np.int64], is_right: npt.NDArray[np.bool_], was_right: npt.NDArray[np.bool_]
 ) -> tuple[float, float]:
     """Compute the 95 % interval of the UA gain, paired as in `ua_difference_bound`."""
     low = ua_difference_bound(labels, is_right, was_right, 0.975)

@@ -62,10 +62,7 @@ def promote(
         raise TrackingError(f"version {version.version} is the champion already")
     folder = store.folder(version.version)
     in_use = store.folder(champion.version) if champion else None
-    gates = (
-        *examine(params, data, folder, in_use),
-        _served_by_mlflow(store, version, folder),
-    )
+    gates = (*examine(params, data, folder, in_use), _served_by_mlflow(store, version, folder))
     found = Promotion(version, champion, gates, is_done=False)
     if found.is_refused or is_dry:
         return found

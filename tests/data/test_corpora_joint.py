@@ -86,11 +86,7 @@ def test_the_corpus_protocol_leaves_each_out_once(tmp_path: Path, sources: Sourc
     tested = []
     for fold in range(2):
         split = SplitParams(
-            protocol="corpus",
-            test_fraction=0.1,
-            validation_fraction=0.1,
-            num_folds=2,
-            fold=fold,
+            protocol="corpus", test_fraction=0.1, validation_fraction=0.1, num_folds=2, fold=fold
         )
         divided = split_utterances(utterances, split, seed=3)
         test = {u.corpus for u in divided if u.split == "test"}

@@ -51,11 +51,7 @@ def obtain(tmp_path, **changes):
     ("value", "offline"), [("1", True), ("true", True), ("0", False), ("False", False), ("", False)]
 )
 def test_environment(tmp_path, value, offline):
-    environment = {
-        "SERCT_MIRROR": str(tmp_path),
-        "SERCT_CACHE": "~/cache",
-        "SERCT_OFFLINE": value,
-    }
+    environment = {"SERCT_MIRROR": str(tmp_path), "SERCT_CACHE": "~/cache", "SERCT_OFFLINE": value}
     assert Sources.from_environment(environment) == Sources(
         mirror=tmp_path, cache=Path("~/cache").expanduser(), offline=offline
     )

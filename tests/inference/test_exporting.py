@@ -39,9 +39,7 @@ def test_swapped_are_the_originals_for_any_batch_and_length(
     for lengths in ([1], [8000], [7999, 3], [40, 900, 2500, 5000], [30_000]):
         waveforms = [noise(length, seed) for seed, length in enumerate(lengths)]
         for found, expected in zip(
-            onnx.predict_batch(waveforms, 16000),
-            torch.predict_batch(waveforms, 16000),
-            strict=True,
+            onnx.predict_batch(waveforms, 16000), torch.predict_batch(waveforms, 16000), strict=True
         ):
             assert list(found) == list(expected)
             assert list(found.values()) == pytest.approx(list(expected.values()), abs=1e-5)

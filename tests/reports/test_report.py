@@ -20,13 +20,7 @@ from serct.reports.thesis import FAULTS, published
 from tests.fake_results import make_pipeline, write_model, write_results, write_test
 
 VOID = {"meta", "link", "br", "hr", "img", "input"}
-NAMES = (
-    "results.csv",
-    "curves/tess-cnn.csv",
-    "confusion/tess-svm.csv",
-    "report.md",
-    "index.html",
-)
+NAMES = ("results.csv", "curves/tess-cnn.csv", "confusion/tess-svm.csv", "report.md", "index.html")
 
 
 class Page(HTMLParser):

@@ -73,10 +73,7 @@ def test_progress_in_a_log_is_a_line_now_and_then(
 
 
 def test_what_ends_soon_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    with (
-        caplog.at_level(logging.INFO, logger="serct"),
-        log.progress(5, "working") as advance,
-    ):
+    with caplog.at_level(logging.INFO, logger="serct"), log.progress(5, "working") as advance:
         advance(5)
     assert caplog.messages == []
 

@@ -169,11 +169,7 @@ def test_trials_of_a_search_run_on_the_cluster(
 
 
 def test_parts_are_scored_and_copies_serve(
-    cluster: str,
-    served: Path,
-    tones: Path,
-    spoken: Path,
-    tmp_path: Path,
+    cluster: str, served: Path, tones: Path, spoken: Path, tmp_path: Path
 ) -> None:
     model = served / "data/models/tones-serct"
     section = RayExecutor(**on_two_nodes(cluster))

@@ -536,10 +536,7 @@ class TestRegistry:
             ("models:/other/1", r"no registered model 'other', there is serct"),
             ("models:/m-0", r"cannot find 'models:/m-0'"),
             ("runs:/0123", r"cannot find 'runs:/0123'"),
-            (
-                "models:/serct",
-                r"'models:/serct' is not a model's address, expected models:/NAME@",
-            ),
+            ("models:/serct", r"'models:/serct' is not a model's address, expected models:/NAME@"),
         ],
     )
     def test_unknown_addresses_say_what_there_is(

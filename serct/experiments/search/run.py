@@ -40,10 +40,7 @@ _PROCESS, _EPOCH, _PROBLEM = "process", "best_epoch", "problem"
 
 
 def run_search(
-    workspace: Path,
-    params: Params,
-    num_trials: int,
-    storage: str | None = None,
+    workspace: Path, params: Params, num_trials: int, storage: str | None = None
 ) -> Search:
     """Run trials of a search until it has so many ended ones; log each.
 
