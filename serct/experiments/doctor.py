@@ -119,7 +119,7 @@ def _data_remote(root: Path) -> str:
             with Repo(str(root)) as repo:
                 name = repo.config["core"].get("remote")
                 if not name:
-                    return "none: data stays on this machine (docs/team.md says how to share it)"
+                    return "none: data stays on this machine; to share it: docs/how-to/team.md"
                 remote = repo.cloud.get_remote(name)
                 # Before the first push there is only the bucket or the disk.
                 first = Path(remote.path).parts[0]
@@ -133,8 +133,8 @@ def _data_remote(root: Path) -> str:
     except Exception as error:
         # Each kind of storage has a library with error classes of its own.
         raise SerctError(
-            f"{name}, {remote.path}: {error}; `dvc remote list` shows its address, docs/team.md "
-            "what must be set"
+            f"{name}, {remote.path}: {error}; `dvc remote list` shows its address, "
+            "docs/how-to/team.md what must be set"
         ) from error
 
 

@@ -101,7 +101,7 @@ class Predictor:
 
         Args:
             recordings: Audio files of the speaker, without labels. Ten or more in several emotions
-                help most; those of one emotion alone may do harm (docs/studies.md).
+                help most; those of one emotion alone may do harm (docs/results/studies.md).
 
         Raises:
             SpeakerError: If the model makes no use of them, or there are none.

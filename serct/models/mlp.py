@@ -110,11 +110,6 @@ class Mlp(ClassicalModel):
         arrays = (*self._estimator.coefs_, *self._estimator.intercepts_)
         return sum(array.size for array in arrays)
 
-    @property
-    def loss_curve(self) -> tuple[float, ...]:
-        """Training loss of each epoch, weight decay's term included."""
-        return tuple(float(loss) for loss in self._estimator.loss_curve_)
-
     def state(self) -> ClassicalState:
         """See `ClassicalModel.state`."""
         return ClassicalState(self._estimator, {"scale": np.asarray(self._scale)})

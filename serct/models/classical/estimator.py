@@ -91,11 +91,6 @@ class ClassicalModel(ABC):
     def num_parameters(self) -> int:
         """How many numbers fitting chose."""
 
-    @property
-    def loss_curve(self) -> tuple[float, ...]:
-        """Training loss of each epoch; empty for a model without epochs."""
-        return ()
-
     @abstractmethod
     def state(self) -> ClassicalState:
         """Return all that a fitted model consists of."""
