@@ -89,7 +89,7 @@ def test_it_finds_writes_and_shows_the_best_without_the_test_part(
 SEARCHING = """
 import sys, pathlib, torch
 from serct.config.reader import read_params
-from serct.search.run import run_search
+from serct.experiments.search.run import run_search
 torch.set_num_threads(1)
 root = pathlib.Path(sys.argv[1])
 print("ready", flush=True)

@@ -177,7 +177,7 @@ def _run_trial(
 
         def report(row: EpochRow) -> None:
             nonlocal best
-            run.log_epoch(vars(row))
+            run.log_epoch(row.columns())
             best = max(best, row.validation_ua)
             trial.report(best, row.epoch)
             if row.epoch < search.epochs and trial.should_prune():
