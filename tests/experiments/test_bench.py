@@ -150,7 +150,7 @@ def test_command_prints_tables_and_writes_json(bench_params, tmp_path):
     import yaml
 
     path = tmp_path / "params.yaml"
-    path.write_text(yaml.safe_dump(bench_params.model_dump(mode="json")), encoding="utf-8")
+    path.write_text(yaml.safe_dump(bench_params.data), encoding="utf-8")
     target = tmp_path / "bench.json"
     done = serct("bench", "--quick", "--params", str(path), "--json", str(target), "--repeats", "1")
     assert done.returncode == 0, done.stderr
