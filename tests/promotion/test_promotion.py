@@ -155,7 +155,9 @@ def test_a_line_cut_off_is_dropped_by_the_next(root: Path, store: Store) -> None
     put(root, store, "2")
     assert [e.champion.version for e in read_promotions(root / "data")] == ["1", "2"]
     record.write_text("{}\n")
-    with pytest.raises(TrackingError, match=r"promotions.jsonl, line 1: action is missing.*expected a promotion"):
+    with pytest.raises(
+        TrackingError, match=r"promotions.jsonl, line 1: action is missing.*expected a promotion"
+    ):
         read_promotions(root / "data")
 
 
