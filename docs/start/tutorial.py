@@ -12,7 +12,7 @@ import mlflow
 from serct import Predictor
 from serct.evaluation.records import Confusion
 from serct.models.records import read_history
-from serct.reports.plots import confusion_figure, curves_figure, to_png
+from serct.reports.plots import confusion_figure, curves_figure
 
 workspace = Path(sys.argv[1] if len(sys.argv) > 1 else "build/tutorial").resolve()
 data = workspace / "data"
@@ -52,13 +52,13 @@ print(compared.sort_values("test_ua", ascending=False).to_string(index=False))
 # -- 3. plot
 history = read_history(data / "models" / "demo_en-cnn")
 figure = curves_figure({"cnn": history}, "Training of cnn")
-(workspace / "curves.png").write_bytes(to_png(figure))
+figure.savefig(workspace / "curves.png")
 
 path = data / "reports" / "evaluate" / "demo_en-mfcc_svm" / "confusion.json"
-confusion = Confusion.model_validate_json(path.read_text(encoding="utf-8"))
+confusion = Confusion.read(path)
 title = "mfcc_svm, test part of demo_en"
 figure = confusion_figure(confusion.labels, confusion.counts, title)
-(workspace / "confusion.png").write_bytes(to_png(figure))
+figure.savefig(workspace / "confusion.png")
 
 # -- 4. promote
 versions = {
