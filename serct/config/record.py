@@ -185,13 +185,20 @@ def restored(kind: type[S]) -> Any:
             # Through JSON: in pydantic's strict mode a list is a tuple there.
             return kind.model_validate_json(json.dumps(content))
         except ValidationError as error:
-            changed = {"missing", "extra_forbidden"}
-            if not isinstance(content, dict) or {e["type"] for e in error.errors()} - changed:
+            if not isinstance(content, dict) or not only_keys_differ(error):
                 raise ValueError(_problems(error, None)) from error
         return restore_section(kind, content)
 
     checked: Any = Annotated[kind, PlainValidator(restore)]
     return SerializeAsAny[checked]  # type: ignore[misc]
+
+
+def only_keys_differ(error: ValidationError) -> bool:
+    """Check whether a mapping failed for keys alone that it lacks or has too many."""
+    return all(
+        item["type"] in {"missing", "extra_forbidden"} and len(item["loc"]) == 1
+        for item in error.errors()
+    )
 
 
 def restore_section(kind: type[S], content: Mapping[str, Any], skip_invalid: bool = False) -> S:
@@ -209,9 +216,7 @@ def restore_section(kind: type[S], content: Mapping[str, Any], skip_invalid: boo
     for name, field in kind.model_fields.items():
         if name not in content:
             continue
-        checked: Any = field.annotation
-        if field.metadata:
-            checked = Annotated[checked, *field.metadata]
+        checked: Any = Annotated[field.annotation, field]
         adapter: TypeAdapter[Any] = TypeAdapter(checked)
         try:
             values[name] = adapter.validate_json(json.dumps(content[name]), strict=True)

@@ -1,17 +1,16 @@
 """Models: one file an architecture, found by its name when params.yaml or a card names it."""
 
-import json
 import pkgutil
 import re
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Annotated, Any, get_args
+from typing import Any, get_args
 
-from pydantic import TypeAdapter, ValidationError
-from pydantic.fields import FieldInfo
+from pydantic import ValidationError
 
 from serct import __version__
 from serct.config.params import Params
+from serct.config.record import only_keys_differ, restore_section
 from serct.config.section import validate
 from serct.errors import CheckpointError, ParamsError
 from serct.models.interface import ClassicalParams, ModelParams, TorchParams
@@ -63,18 +62,13 @@ def restore_model_params(
         return validate(kind, content, where, "architecture")
     except ParamsError as error:
         cause = error.__cause__
-        if not isinstance(cause, ValidationError) or not _only_keys_differ(cause):
+        if not isinstance(cause, ValidationError) or not only_keys_differ(cause):
             raise CheckpointError(str(error)) from error
         if _is_newer(written_by):
             raise CheckpointError(
                 f"{error}: the model was saved by serct {written_by}, this is {__version__}"
             ) from error
-    values = {
-        name: _as_field(field, content[name])
-        for name, field in kind.model_fields.items()
-        if name in content
-    }
-    restored = kind.model_construct(**values)
+    restored = restore_section(kind, content)
     restored._card = where
     return restored
 
@@ -104,18 +98,6 @@ def _params_class(entry: Mapping[str, Any], where: str) -> type[ModelParams]:
             "expected one subclass of TorchParams or ClassicalParams"
         )
     return found[0]
-
-
-def _as_field(field: FieldInfo, value: Any) -> Any:
-    kind: Any = Annotated[field.annotation, field]
-    return TypeAdapter(kind).validate_json(json.dumps(value), strict=True)
-
-
-def _only_keys_differ(error: ValidationError) -> bool:
-    return all(
-        item["type"] in {"missing", "extra_forbidden"} and len(item["loc"]) == 1
-        for item in error.errors()
-    )
 
 
 def _is_newer(version: str) -> bool:
