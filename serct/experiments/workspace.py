@@ -154,17 +154,12 @@ def _with_missing_keys(own: Mapping[str, Any], defaults: Mapping[str, Any]) -> d
     An entry under ``models`` gets them from the default entry of its name, or else from the first
     one of its architecture.
     """
-    completed = dict(own)
-    for section, default in defaults.items():
-        if section not in own:
-            completed[section] = default
-        elif section == "models":
-            completed[section] = {
-                name: _completed_entry(name, entry, default) for name, entry in own[section].items()
-            }
-        elif section not in {"corpora", "search"} and isinstance(default, Mapping):
-            completed[section] = merge(default, own[section])
-    return completed
+    as_own = {name: own[name] for name in ("corpora", "search") if name in own}
+    models = {
+        name: _completed_entry(name, entry, defaults["models"])
+        for name, entry in own.get("models", defaults["models"]).items()
+    }
+    return {**merge(defaults, own), **as_own, "models": models}
 
 
 def _completed_entry(name: str, entry: Any, defaults: Mapping[str, Any]) -> Any:
