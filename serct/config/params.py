@@ -184,7 +184,7 @@ class Params:
     """The content of params.yaml.
 
     Each section is checked when it is first used, so a file of an older version serves every
-    command that uses only what the file has. `serct.experiments.workspace.check_params` checks
+    command that uses only what the file has. `serct.experiments.checking.check_params` checks
     everything.
 
     Attributes:

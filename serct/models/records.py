@@ -1,7 +1,7 @@
 """The files of a model's folder besides weights: `card.json`, `run.json` and `history.csv`."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -148,6 +148,10 @@ class RunRecord(Record):
     dvc_stage: str | None = None
 
 
+# Columns of `history.csv`; metrics on the validation part and `seconds` follow.
+_BEFORE_METRICS = ("epoch", "learning_rate", "train_loss", "train_wa", "validation_loss")
+
+
 @dataclass(frozen=True)
 class EpochRow:
     """One row of `history.csv`.
@@ -177,23 +181,16 @@ class EpochRow:
 
     def columns(self) -> dict[str, float]:
         """Return the row by column, in the order of the file."""
-        found: dict[str, float] = {}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            by_name = {f"validation_{name}": number for name, number in self.validation.items()}
-            found |= by_name if field.name == "validation" else {field.name: value}
-        return found
+        before = {name: getattr(self, name) for name in _BEFORE_METRICS}
+        metrics = {f"validation_{name}": value for name, value in self.validation.items()}
+        return {**before, **metrics, "seconds": self.seconds}
 
     @classmethod
     def from_columns(cls, columns: Mapping[str, Any]) -> "EpochRow":
         """Return the row that `columns` came from."""
-        own = {field.name for field in fields(cls)}
-        validation = {
-            name.removeprefix("validation_"): value
-            for name, value in columns.items()
-            if name not in own
-        }
-        return cls(**{k: v for k, v in columns.items() if k in own}, validation=validation)
+        own = {name: columns[name] for name in (*_BEFORE_METRICS, "seconds")}
+        metrics = {k.removeprefix("validation_"): v for k, v in columns.items() if k not in own}
+        return cls(**own, validation=metrics)
 
 
 HISTORY = "history.csv"

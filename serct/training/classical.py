@@ -16,10 +16,11 @@ from serct.data.shards import ShardDataset
 from serct.evaluation.metrics import score
 from serct.models.classical.estimator import Array, Progress, fill_up
 from serct.models.interface import ClassicalParams
+from serct.models.records import EpochRow
 from serct.runtime import log
 from serct.runtime.arrays import Floats
 from serct.training.augmentation import Augmentation
-from serct.training.state import EpochRow, Fitted, now
+from serct.training.state import Fitted, now
 
 _BATCH_SIZE = 256
 

@@ -26,19 +26,12 @@ from serct.errors import ParamsError, TrainingError
 from serct.evaluation.evaluate import TorchClassifier, evaluate, predict
 from serct.evaluation.metrics import METRICS
 from serct.models.interface import ClassicalParams, ModelParams
+from serct.models.records import EpochRow
 from serct.runtime import devices, distributed, log
 from serct.training.augmentation import Augmentation, dump_augment
 from serct.training.batches import DeviceBatches, TensorBatch, epoch_batches
 from serct.training.classical import fit_classical
-from serct.training.state import (
-    EpochRow,
-    Fitted,
-    Learner,
-    TrainingState,
-    load_state,
-    now,
-    save_state,
-)
+from serct.training.state import Fitted, Learner, TrainingState, load_state, now, save_state
 
 
 def fingerprint(model: ModelParams, train: TrainParams, seed: int, shards_digest: str) -> str:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from serct.models.interface import Model
-from serct.models.records import EpochRow as EpochRow
+from serct.models.records import EpochRow
 from serct.runtime import atomic
 from serct.runtime.arrays import Probabilities
 

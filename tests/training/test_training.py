@@ -19,10 +19,11 @@ from serct.config.params import CosineSchedule, Params, TrainParams
 from serct.data.shards import ShardDataset
 from serct.errors import TrainingError
 from serct.models import read_model_params
+from serct.models.records import EpochRow
 from serct.training import loop as training
 from serct.training.batches import PackedClips, TensorBatch, epoch_batches
 from serct.training.loop import fingerprint, fit, is_better, learning_rate, make_learner, train_step
-from serct.training.state import EpochRow, Fitted, Learner, load_state
+from serct.training.state import Fitted, Learner, load_state
 
 TORCH_MODELS = ["serct", "cnn", "cnn_bilstm", "lstm"]
 CLASSICAL_MODELS = ["mlp", "svm", "mfcc_svm", "functionals_lda", "functionals_lda_speaker"]

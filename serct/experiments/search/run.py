@@ -26,13 +26,13 @@ from serct.errors import ParamsError, SerctError
 from serct.experiments.search.page import Search, search_page
 from serct.experiments.search.space import as_entry, check_space, suggest, value_of, with_values
 from serct.models import read_model_params
+from serct.models.records import EpochRow
 from serct.runtime import atomic
 from serct.runtime.executors import open_executor
 from serct.runtime.log import logger
 from serct.tracking.process_tags import HOST, is_alive, process_tags
 from serct.tracking.run_logger import Trials, tracked_search
 from serct.training.loop import fingerprint, fit
-from serct.training.state import EpochRow
 
 _ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 # Attributes of a trial.
