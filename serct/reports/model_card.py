@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from serct.errors import CheckpointError
 from serct.evaluation.metrics import METRICS
 from serct.evaluation.records import EvaluationMetrics, ScoreSet
 from serct.models import restore_model_params
@@ -180,15 +181,7 @@ def _limits(card: Card) -> list[str]:
         f"It has {len(card.emotions)} emotions and no name for mixed feelings or any other; a "
         "prediction below a confidence chosen on validation is marked as uncertain."
     )
-    params = restore_model_params(card.architecture, card.name)
-    if not params.masks_padding:
-        limits.append("Padding is not masked, so a recording's length can change its prediction.")
-    if params.adapts_to_speaker:
-        limits.append(
-            "These are scores with speaker enrolment: before the prediction, it adapted to all "
-            "recordings of each speaker in the scored part, without labels. For a speaker without "
-            "recordings it uses the average of all speakers, and its predictions are worse."
-        )
+    limits += _limits_of_architecture(card)
     if card.audio.sample_rate == "native":
         limits.append(
             "Files are not resampled: a file of another rate is read at another speed and pitch."
@@ -201,6 +194,24 @@ def _limits(card: Card) -> list[str]:
         "Probabilities are calibrated on recordings like those it was trained on: on others, 0.9 "
         "does not mean right nine times in ten.",
     ]
+    return limits
+
+
+def _limits_of_architecture(card: Card) -> list[str]:
+    try:
+        params = restore_model_params(card.architecture, card.name)
+    except CheckpointError:
+        # Its card, results and promotions are still shown.
+        return ["This version of serct does not have its architecture and cannot load it."]
+    limits = []
+    if not params.masks_padding:
+        limits.append("Padding is not masked, so a recording's length can change its prediction.")
+    if params.adapts_to_speaker:
+        limits.append(
+            "These are scores with speaker enrolment: before the prediction, it adapted to all "
+            "recordings of each speaker in the scored part, without labels. For a speaker without "
+            "recordings it uses the average of all speakers, and its predictions are worse."
+        )
     return limits
 
 

@@ -145,3 +145,9 @@ def test_card_states_that_scores_are_with_speaker_enrolment() -> None:
     assert "scores with speaker enrolment" in model_card(card_with(architecture=adaptive))
     plain = {"architecture": "functionals_lda", "relevance_factor": None}
     assert "scores with speaker enrolment" not in model_card(card_with(architecture=plain))
+
+
+def test_card_of_an_architecture_that_is_gone_is_still_written() -> None:
+    text = model_card(card_with(architecture={"architecture": "functionals_svm"}))
+    assert "does not have its architecture and cannot load it" in text
+    assert "Padding is not masked" not in text
