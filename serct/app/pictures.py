@@ -11,8 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from scipy.signal import spectrogram
 
-from serct.config.params import CheckParams
-from serct.data.audio import read_recording
+from serct.data.audio import Limits, read_recording
 from serct.runtime.arrays import Floats
 
 # Each emotion has its own hatch as well as its own colour, for readers who see no colours.
@@ -24,7 +23,7 @@ _MAX_HZ = 8000
 _MIN_POWER = 1e-12
 _OTHERS = {"uncertain": ("#9aa0a8", "oo"), "no_speech": ("#eceef1", "")}
 # The service has already checked the length.
-_CHECKS = CheckParams.model_construct(silence_peak=None, max_duration_s=math.inf, max_rejected=0)
+_CHECKS = Limits(silence_peak=None, max_duration_s=math.inf)
 
 
 def decode(content: bytes, name: str) -> tuple[Floats, int]:

@@ -11,12 +11,12 @@ import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 import soundfile
 
-from serct.config.params import AudioParams, CheckParams
+from serct.config.params import AudioParams
 from serct.errors import AudioError, BackendUnavailableError
 from serct.runtime.arrays import PCM_SCALE, Floats, Pcm
 
@@ -61,9 +61,29 @@ class Recording:
         return digest.hexdigest()
 
 
+class RecordingLimits(Protocol):
+    """What makes a recording unusable."""
+
+    @property
+    def silence_peak(self) -> float | None:
+        """Full scale = 1; a recording that never exceeds it is silent. None: none is."""
+
+    @property
+    def max_duration_s(self) -> float:
+        """Longest recording."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Limits that a program sets, not params.yaml; see `RecordingLimits`."""
+
+    silence_peak: float | None
+    max_duration_s: float
+
+
 def read_recording(
     source: Path | BinaryIO,
-    checks: CheckParams,
+    limits: RecordingLimits,
     name: str | None = None,
     *,
     mono: bool = False,
@@ -75,16 +95,16 @@ def read_recording(
 
     Args:
         source: A path, or an open binary file that can seek.
-        checks: The limits that make a recording unusable.
+        limits: ``checks`` of params.yaml, or a program's own `Limits`.
         name: What errors call the source; its path where it is one.
         mono: Mix channels down while decoding, so that memory depends on duration and rate alone
             and not on the number of channels.
-        max_samples: Limit of one channel, beside ``checks.max_duration_s``.
+        max_samples: Limit of one channel, beside ``limits.max_duration_s``.
 
     Raises:
         AudioError: If the source is empty, not audio, cut off, longer than
             allowed, at a rate beyond 4 to 192 kHz, holds NaN or infinite samples, or never exceeds
-            ``checks.silence_peak``.
+            ``limits.silence_peak``.
     """
     label = name or str(source)
     problem = _find_cut_off(source)
@@ -98,7 +118,7 @@ def read_recording(
                     f"{label}: {rate} Hz, expected {_LOWEST_RATE_HZ} to {_HIGHEST_RATE_HZ}"
                 )
             announced = file.frames if file.frames < _UNKNOWN_FRAMES else 0
-            longest_s = min(checks.max_duration_s, max_samples / rate)
+            longest_s = min(limits.max_duration_s, max_samples / rate)
             if announced > longest_s * rate:
                 raise AudioError(
                     f"{label}: {announced / rate:.1f} s long, expected at most {longest_s:g} s"
@@ -111,11 +131,11 @@ def read_recording(
         raise AudioError(f"{label}: holds no samples")
     if len(frames) < announced:
         raise AudioError(f"{label}: cut off, found {len(frames)} of {announced} announced samples")
-    if checks.silence_peak is not None:
+    if limits.silence_peak is not None:
         peak = float(np.abs(frames).max())
-        if peak <= checks.silence_peak:
+        if peak <= limits.silence_peak:
             raise AudioError(
-                f"{label}: silent, its peak {peak:.2g} is not above {checks.silence_peak:g}"
+                f"{label}: silent, its peak {peak:.2g} is not above {limits.silence_peak:g}"
             )
     return Recording(frames, rate)
 

@@ -7,8 +7,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from serct.config.params import CheckParams
-from serct.data.audio import prepare, read_recording
+from serct.data.audio import Limits, prepare, read_recording
 from serct.data.shards import stack_clips
 from serct.errors import AudioError, SpeakerError
 from serct.evaluation.evaluate import AdaptiveClassifier, Classifier, as_classifier
@@ -19,9 +18,8 @@ from serct.runtime.arrays import Floats, Pcm
 from serct.runtime.devices import pick_device, pick_precision
 from serct.tracking import find_model
 
-# What a user's file may be; silence is refused since it holds no emotion. Not checked,
-# so that a key which the section gains does not stop every prediction.
-CHECKS = CheckParams.model_construct(silence_peak=1e-4, max_duration_s=600.0, max_rejected=0)
+# What a user's file may be; silence is refused since it holds no emotion.
+CHECKS = Limits(silence_peak=1e-4, max_duration_s=600.0)
 
 EmotionProbabilities = dict[str, float]
 UNCERTAIN = "uncertain"

@@ -6,8 +6,7 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from serct.config.params import CheckParams
-from serct.data.audio import read_recording
+from serct.data.audio import Limits, read_recording
 from serct.errors import AudioError
 from serct.inference.voice_activity import VoiceActivity, is_speech, speech_s
 from serct.runtime.arrays import Floats
@@ -67,10 +66,8 @@ def decode(
     Raises:
         AudioError: If the file is not usable audio, too long, or has too many samples.
     """
-    checks = CheckParams.model_construct(
-        silence_peak=None, max_duration_s=max_duration_s, max_rejected=0
-    )
-    recording = read_recording(source, checks, name, mono=True, max_samples=_MAX_SAMPLES)
+    limits = Limits(silence_peak=None, max_duration_s=max_duration_s)
+    recording = read_recording(source, limits, name, mono=True, max_samples=_MAX_SAMPLES)
     waveform, rate = recording.waveform, recording.sample_rate
     if np.abs(waveform).max() > _MAX_LEVEL:
         raise AudioError(f"{name}: samples reach beyond {_MAX_LEVEL:g}, expected -1 to 1")

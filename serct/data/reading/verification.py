@@ -10,14 +10,13 @@ from pathlib import Path, PurePosixPath
 
 import soundfile
 
-from serct.config.params import CheckParams
-from serct.data.audio import read_recording
+from serct.data.audio import Limits, read_recording
 from serct.data.download import Advance, file_digest
 from serct.data.manifest import Scan, Utterance
 from serct.errors import AudioError, DownloadError, list_problems
 
 # Only what makes a file unreadable: the manifest stage decides what is usable.
-_READABLE = CheckParams.model_construct(silence_peak=0.0, max_duration_s=3600.0, max_rejected=0)
+_READABLE = Limits(silence_peak=0.0, max_duration_s=3600.0)
 
 
 @dataclass(frozen=True)
