@@ -3,7 +3,6 @@
 Shapes: n rows, N samples, K emotions.
 """
 
-from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -15,14 +14,14 @@ from serct.models.classical.estimator import (
     Array,
     ClassicalModel,
     ClassicalState,
+    LabelledRows,
     Progress,
     average_samples,
-    check_labels,
     fill_up,
 )
 from serct.models.classical.kernel import squared_norms
 from serct.models.interface import ClassicalParams
-from serct.runtime.arrays import Floats, Integers, Probabilities
+from serct.runtime.arrays import Floats, Probabilities
 
 
 class MlpParams(ClassicalParams):
@@ -65,18 +64,11 @@ class Mlp(ClassicalModel):
         """See `ClassicalModel.extract_features`: the samples, averaged."""
         return average_samples(waveforms, self._pool)
 
-    def fit(
-        self,
-        rows: Array,
-        labels: Integers,
-        on_progress: Progress | None = None,
-        speakers: Sequence[str] = (),
-        num_copies: int = 1,
-    ) -> None:
+    def fit(self, clips: LabelledRows, on_progress: Progress | None = None) -> None:
         """See `ClassicalModel.fit`; a part is an epoch."""
         from sklearn.base import clone
 
-        num_emotions = check_labels(labels)
+        rows, num_emotions = clips.rows, clips.count_emotions()
         power = float(squared_norms(rows).sum()) / rows.size
         self._scale = np.float32(1 / np.sqrt(power)) if power > 0 else np.float32(1)
         inputs = rows * self._scale
@@ -85,7 +77,7 @@ class Mlp(ClassicalModel):
         for epoch in range(1, self._epochs + 1):
             try:
                 # Continues the last call, optimiser included; `fit` would report no progress.
-                self._estimator.partial_fit(inputs, labels, classes=np.arange(num_emotions))
+                self._estimator.partial_fit(inputs, clips.labels, classes=np.arange(num_emotions))
             except ValueError as error:
                 raise TrainingError(f"mlp, epoch {epoch} of {self._epochs}: {error}") from error
             if not np.isfinite(self._estimator.loss_):

@@ -3,7 +3,6 @@
 Shapes: n rows, N samples, F features, K emotions.
 """
 
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -15,14 +14,14 @@ from serct.models.classical.estimator import (
     Array,
     ClassicalModel,
     ClassicalState,
+    LabelledRows,
     Progress,
     average_samples,
-    check_labels,
     fill_up,
 )
 from serct.models.classical.kernel import gamma_scale, inner_products, rbf, squared_norms
 from serct.models.interface import ClassicalParams
-from serct.runtime.arrays import PCM_SCALE, Floats, Integers, Probabilities
+from serct.runtime.arrays import PCM_SCALE, Floats, Probabilities
 
 _TENSORS = ("support_rows", "columns", "gamma", "temperature")
 _ROWS_AT_ONCE = 256
@@ -63,24 +62,18 @@ class Svm(ClassicalModel):
         """See `ClassicalModel.extract_features`: the samples, averaged."""
         return average_samples(waveforms, self._pool)
 
-    def fit(
-        self,
-        rows: Array,
-        labels: Integers,
-        on_progress: Progress | None = None,
-        speakers: Sequence[str] = (),
-        num_copies: int = 1,
-    ) -> None:
+    def fit(self, clips: LabelledRows, on_progress: Progress | None = None) -> None:
         """See `ClassicalModel.fit`; a part is a piece of the kernel's matrix, the longest step."""
         from sklearn.svm import SVC
 
-        check_labels(labels)
+        rows, labels = clips.rows, clips.labels
+        clips.count_emotions()
         gamma = gamma_scale(rows)
         products = inner_products(rows, rows, on_progress)
         norms = products.diagonal()
         machine = SVC(C=self._regularisation, kernel="precomputed")
         kernel = rbf(products, norms, norms, gamma)
-        temperature = cross_validated_temperature(machine, kernel, labels, self._seed, num_copies)
+        temperature = cross_validated_temperature(machine, kernel, clips, self._seed)
         self._machine = machine.fit(kernel, labels)
         # Columns that are zero in all training rows add to a new row's norm, never to a product.
         columns = np.flatnonzero(rows.any(axis=0))

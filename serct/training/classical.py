@@ -14,7 +14,7 @@ from pydantic import JsonValue
 from serct.config.params import TrainParams
 from serct.data.shards import ShardDataset
 from serct.evaluation.metrics import score
-from serct.models.classical.estimator import Array, Progress, fill_up
+from serct.models.classical.estimator import Array, LabelledRows, Progress, fill_up
 from serct.models.interface import ClassicalParams
 from serct.models.records import EpochRow
 from serct.runtime import log
@@ -71,7 +71,8 @@ def fit_classical(
         speakers = [name for each in sets[:num_sets] for name in each.speakers]
         speakers += [f"{name}, changed" for name in speakers[: len(speakers) * (len(versions) - 1)]]
         labels = np.tile(labels, len(versions))
-        classical.fit(_stacked(parts), labels, show, speakers, len(versions))
+        clips = LabelledRows(_stacked(parts), labels, speakers, len(versions))
+        classical.fit(clips, show)
 
     with _progress(f"fitting {model.architecture}") as show:
         fit(1, show)

@@ -9,7 +9,7 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.svm import SVC
 
 from serct.errors import CheckpointError, TrainingError
-from serct.models.classical.estimator import average_samples
+from serct.models.classical.estimator import LabelledRows, average_samples
 from serct.models.classical.kernel import gamma_scale, inner_products, rbf, squared_norms
 from serct.models.mlp import MlpParams
 from serct.models.svm import SvmParams, compact, expand
@@ -49,7 +49,10 @@ def test_learns_answers_and_survives_storage(build, name, pool, tmp_path):
     rows, labels = make_clips(60)
     model = build(name, pool)
     parts = []
-    model.fit(model.extract_features(rows), labels, lambda done, total: parts.append((done, total)))
+    model.fit(
+        LabelledRows(model.extract_features(rows), labels),
+        lambda done, total: parts.append((done, total)),
+    )
     assert parts[-1] == (len(parts), len(parts))
 
     fresh, fresh_labels = make_clips(40, seed=1)
@@ -73,9 +76,9 @@ def test_learns_answers_and_survives_storage(build, name, pool, tmp_path):
 def test_same_seed_same_answers_and_fit_starts_anew(build, name):
     rows, labels = make_clips(30)
     first, second = build(name), build(name)
-    first.fit(first.extract_features(rows), labels)
-    second.fit(second.extract_features(rows[::-1]), labels)
-    second.fit(second.extract_features(rows), labels)
+    first.fit(LabelledRows(first.extract_features(rows), labels))
+    second.fit(LabelledRows(second.extract_features(rows[::-1]), labels))
+    second.fit(LabelledRows(second.extract_features(rows), labels))
     np.testing.assert_array_equal(first.predict_proba(rows), second.predict_proba(rows))
 
 
@@ -86,7 +89,7 @@ def test_svm_decides_as_scikit_learn_on_the_rows_themselves(build):
     fresh[::2, 250:] = 0.05
     rival = SVC(C=2.0, kernel="rbf", gamma="scale").fit(rows.astype(np.float64), labels)
     model = build("svm")
-    model.fit(model.extract_features(rows), labels)
+    model.fit(LabelledRows(model.extract_features(rows), labels))
     assert model.state().tensors["columns"].max() < 200
 
     wanted = rival.decision_function(fresh.astype(np.float64))
@@ -131,7 +134,7 @@ def test_gamma_of_silence_is_one_as_in_scikit_learn():
 def test_silence_gives_even_odds_not_errors(build, name):
     model = build(name)
     silence = np.zeros((12, 50), dtype=np.float32)
-    model.fit(model.extract_features(silence), np.arange(12) % 3)
+    model.fit(LabelledRows(model.extract_features(silence), np.arange(12) % 3))
     assert np.isfinite(model.predict_proba(np.zeros((2, 50), dtype=np.float32))).all()
 
 
@@ -156,15 +159,15 @@ def test_pooling_averages_neighbours_and_loses_nothing(num_samples, pool):
 def test_mlp_level_of_the_corpus_makes_no_difference(build):
     rows, labels = make_clips(60)
     loud, quiet = build("mlp"), build("mlp")
-    loud.fit(loud.extract_features(rows * 8), labels)
-    quiet.fit(quiet.extract_features(rows), labels)
+    loud.fit(LabelledRows(loud.extract_features(rows * 8), labels))
+    quiet.fit(LabelledRows(quiet.extract_features(rows), labels))
     np.testing.assert_allclose(loud._estimator.loss_curve_, quiet._estimator.loss_curve_, rtol=1e-3)
 
 
 def test_mlp_runs_every_epoch_and_tells_its_losses_and_size(build):
     rows, labels = make_clips(30)
     model = build("mlp", epochs=15)
-    model.fit(model.extract_features(rows), labels)
+    model.fit(LabelledRows(model.extract_features(rows), labels))
     losses = model._estimator.loss_curve_
     assert len(losses) == 15
     assert losses[-1] < losses[0]
@@ -174,7 +177,7 @@ def test_mlp_runs_every_epoch_and_tells_its_losses_and_size(build):
 def test_svm_counts_what_it_stores(build):
     rows, labels = make_clips(30)
     model = build("svm")
-    model.fit(model.extract_features(rows), labels)
+    model.fit(LabelledRows(model.extract_features(rows), labels))
     machine = model._machine
     stored = model.state().tensors["support_rows"].size
     # Three pairs of labels have an intercept each, a support row a coefficient but for its own.
@@ -185,14 +188,14 @@ def test_svm_counts_what_it_stores(build):
 def test_mlp_that_diverges_is_an_error(build):
     rows, labels = make_clips(30)
     with pytest.raises(TrainingError, match=r"mlp, epoch \d+ of 20"):
-        build("mlp", learning_rate=1e30).fit(rows, labels)
+        build("mlp", learning_rate=1e30).fit(LabelledRows(rows, labels))
 
 
 @pytest.mark.parametrize("labels", [[0] * 6, [0, 0, 0, 2, 2, 2], [0, 0, 0, 0, 0, 1]])
 @pytest.mark.parametrize("name", ["mlp", "svm"])
 def test_labels_must_all_be_there_twice(build, name, labels):
     with pytest.raises(TrainingError, match="at least two labels and two rows of each"):
-        build(name).fit(np.ones((6, 8), dtype=np.float32), np.array(labels))
+        build(name).fit(LabelledRows(np.ones((6, 8), dtype=np.float32), np.array(labels)))
 
 
 @pytest.mark.parametrize("name", ["mlp", "svm"])
@@ -201,7 +204,7 @@ def test_files_that_are_not_a_whole_model_are_refused(build, name, tmp_path):
     model = build(name)
     with pytest.raises(CheckpointError, match=r"model\.skops: cannot be read"):
         model.load(tmp_path, {})
-    model.fit(model.extract_features(rows), labels)
+    model.fit(LabelledRows(model.extract_features(rows), labels))
     tensors = model.save(tmp_path)
     with pytest.raises(CheckpointError, match=r"model\.skops: damaged or incomplete"):
         build(name).load(tmp_path, {})

@@ -6,6 +6,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.svm import SVC
 
 from serct.models.classical.decisions import cross_validated_temperature, probabilities
+from serct.models.classical.estimator import LabelledRows
 
 
 def clouds(
@@ -26,7 +27,7 @@ def clouds(
 )
 def test_confidence_is_the_share_of_right_answers(num_emotions: int, machine) -> None:
     rows, labels = clouds(num_emotions, 0.8)
-    temperature = cross_validated_temperature(machine, rows, labels, 3, num_copies=1)
+    temperature = cross_validated_temperature(machine, rows, LabelledRows(rows, labels), 3)
     machine.fit(rows, labels)
     fresh, fresh_labels = clouds(num_emotions, 0.8, 4000, seed=1)
     told = probabilities(machine, fresh, temperature)
@@ -39,13 +40,15 @@ def test_confidence_is_the_share_of_right_answers(num_emotions: int, machine) ->
 def test_a_true_model_needs_no_temperature() -> None:
     rows, labels = clouds(3, 1.0, 6000)
     machine = LinearDiscriminantAnalysis()
-    assert cross_validated_temperature(machine, rows, labels, 3, 1) == pytest.approx(1, rel=0.1)
+    assert cross_validated_temperature(
+        machine, rows, LabelledRows(rows, labels), 3
+    ) == pytest.approx(1, rel=0.1)
 
 
 def test_where_all_is_right_other_emotions_still_have_an_order() -> None:
     rows, labels = clouds(4, 30.0)
     machine = LinearDiscriminantAnalysis()
-    temperature = cross_validated_temperature(machine, rows, labels, 3, 1)
+    temperature = cross_validated_temperature(machine, rows, LabelledRows(rows, labels), 3)
     told = probabilities(machine.fit(rows, labels), rows, temperature)
     assert (told.argmax(axis=1) == labels).all()
     assert told.min() > 0
@@ -58,8 +61,10 @@ def test_copies_of_a_clip_do_not_vouch_for_one_another() -> None:
     rows, labels = rng.standard_normal((200, 20)), np.arange(200) % 2
     both, twice = np.concatenate((rows, rows + 1e-3)), np.tile(labels, 2)
     machine = SVC(C=100.0)
-    apart = cross_validated_temperature(machine, both, twice, 3, num_copies=1)
-    together = cross_validated_temperature(machine, both, twice, 3, num_copies=2)
+    apart = cross_validated_temperature(machine, both, LabelledRows(both, twice), 3)
+    together = cross_validated_temperature(
+        machine, both, LabelledRows(both, twice, num_copies=2), 3
+    )
     machine.fit(both, twice)
     fresh = rng.standard_normal((200, 20))
     assert probabilities(machine, fresh, together).max(axis=1).mean() < 0.6

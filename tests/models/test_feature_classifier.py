@@ -9,6 +9,7 @@ from sklearn.svm import SVC
 
 from serct.config.params import Params
 from serct.models import read_model_params
+from serct.models.classical.estimator import LabelledRows
 from serct.models.classical.feature_classifier import FeatureClassifier
 from serct.models.classical.speaker_normalization import SpeakerNormalization
 
@@ -77,7 +78,7 @@ def test_tells_colours_of_noise_apart(build: Build, name: str) -> None:
     rows = np.stack(
         [np.convolve(rng.standard_normal(4000), np.ones(2 + 6 * k), mode="same") for k in labels]
     ).astype(np.float32)
-    model.fit(model.extract_features(rows[:27]), labels[:27])
+    model.fit(LabelledRows(model.extract_features(rows[:27]), labels[:27]))
     probabilities = model.predict_proba(rows[27:])
     assert (probabilities.argmax(axis=1) == labels[27:]).all()
     assert probabilities.sum(axis=1) == pytest.approx(np.ones(9))
@@ -194,7 +195,7 @@ def test_a_voice_is_not_mistaken_for_an_emotion() -> None:
     speakers = ["deep"] * len(labels) + ["high"] * len(labels)
     features = speak(24).astype(np.float64)
     model = Plain(3, SpeakerNormalization(relevance_factor=1.0))
-    model.fit(model.extract_features(rows), np.tile(labels, 2), speakers=speakers)
+    model.fit(LabelledRows(model.extract_features(rows), np.tile(labels, 2), speakers))
     heard = model.predict(features, enrolled=features[1::3])
     assert (heard.argmax(axis=1) == labels).all()
     mixed = np.concatenate([features, speak(-7).astype(np.float64)])[::-1]
@@ -206,7 +207,7 @@ def test_a_voice_is_not_mistaken_for_an_emotion() -> None:
     unheard = model.predict(features).argmax(axis=1)
     assert len(set(unheard)) == 1, "all that stands out is that the voice is another"
     plain = Plain(3)
-    plain.fit(plain.extract_features(rows), np.tile(labels, 2), speakers=speakers)
+    plain.fit(LabelledRows(plain.extract_features(rows), np.tile(labels, 2), speakers))
     answers = plain.predict(features, enrolled=features)
     np.testing.assert_array_equal(answers, plain.predict(features))
     assert (answers.argmax(axis=1) == labels).mean() < 0.9

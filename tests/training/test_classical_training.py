@@ -1,6 +1,5 @@
 """What scikit-learn's models are fitted to: clips as they are, changed, and of which part."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,23 +9,13 @@ import pytest
 from serct.config.params import Params
 from serct.data.shards import ShardDataset
 from serct.models import read_model_params
-from serct.models.classical.estimator import Array, ClassicalModel
+from serct.models.classical.estimator import Array, ClassicalModel, LabelledRows
 from serct.models.svm import SvmParams
 from serct.runtime.devices import seed_everything
 from serct.training.classical import fit_classical
 from serct.training.state import Fitted
 
 FASTER_OR_SLOWER = {"speed": 0.2, "noise": None}
-
-
-@dataclass
-class Fit:
-    """What a model was fitted to at once."""
-
-    rows: Array
-    labels: Array
-    voices: list[str]
-    num_copies: int
 
 
 @pytest.fixture
@@ -43,17 +32,19 @@ def train(
 
     build_svm = SvmParams.build
 
-    def train_one(augment: dict[str, Any] | None) -> tuple[Fitted, list[Fit], ClassicalModel]:
-        fits: list[Fit] = []
+    def train_one(
+        augment: dict[str, Any] | None,
+    ) -> tuple[Fitted, list[LabelledRows], ClassicalModel]:
+        fits: list[LabelledRows] = []
         built: list[ClassicalModel] = []
 
         def build(params: SvmParams, *args: Any) -> ClassicalModel:
             model = build_svm(params, *args)
             fit = model.fit
 
-            def catch(rows: Array, labels: Array, show: Any, voices: Any, copies: int) -> None:
-                fits.append(Fit(rows, labels, list(voices), copies))
-                fit(rows, labels, show, voices, copies)
+            def catch(clips: LabelledRows, show: Any = None) -> None:
+                fits.append(clips)
+                fit(clips, show)
 
             monkeypatch.setattr(model, "fit", catch)
             built.append(model)
@@ -82,9 +73,9 @@ def test_the_validation_part_is_answered_before_it_is_learned(train, sets) -> No
     np.testing.assert_array_equal(second.rows[len(train_set) :], whole.waveforms)
     np.testing.assert_array_equal(second.labels[len(train_set) :], validation_set.labels)
     # What is told of it is what a model says that never saw it; the one that is kept did.
-    model.fit(first.rows, first.labels, None, first.voices, 1)
+    model.fit(first)
     np.testing.assert_allclose(fitted.validation, model.predict_proba(whole.waveforms))
-    model.fit(second.rows, second.labels, None, second.voices, 1)
+    model.fit(second)
     assert np.abs(fitted.validation - model.predict_proba(whole.waveforms)).max() > 1e-6
 
 
@@ -102,8 +93,8 @@ def test_each_clip_is_learned_as_it_is_and_once_changed(train, sets) -> None:
         assert 1 / 1.21 < min(longer) < 0.95
         assert 1.05 < max(longer) < 1.21
         # At another speed a voice is another voice.
-        assert after.voices[:count] == before.voices
-        assert len(set(after.voices)) == 2 * len(set(before.voices))
+        assert after.speakers[:count] == before.speakers
+        assert len(set(after.speakers)) == 2 * len(set(before.speakers))
 
 
 def test_changes_are_those_of_the_seed(train) -> None:

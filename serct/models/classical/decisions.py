@@ -9,8 +9,8 @@ import numpy as np
 from scipy.special import softmax
 
 from serct.models.calibration import choose_temperature
-from serct.models.classical.estimator import Array
-from serct.runtime.arrays import Integers, Probabilities
+from serct.models.classical.estimator import Array, LabelledRows
+from serct.runtime.arrays import Probabilities
 
 _NUM_FOLDS = 5
 _TEMPERATURES = (1e-3, 1e4)
@@ -34,26 +34,25 @@ def probabilities(estimator: Any, rows: Array, temperature: float) -> Probabilit
 
 
 def cross_validated_temperature(
-    estimator: Any, rows: Array, labels: Integers, seed: int, num_copies: int
+    estimator: Any, rows: Array, clips: LabelledRows, seed: int
 ) -> float:
     """Choose the temperature by decision values on rows that they were not fitted to.
 
     Args:
         estimator: Unfitted.
-        rows: What it will be fitted to.
-        labels: Of the rows. int64 [n]
+        rows: What it will be fitted to: the rows of ``clips``, as it takes them.
+        clips: Labels and copies; all copies of a clip are in one fold.
         seed: Of the folds.
-        num_copies: See `ClassicalModel.fit`; all copies of a clip are in one fold.
     """
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
-    first, *_ = np.split(labels, num_copies)
+    first, *_ = np.split(clips.labels, clips.num_copies)
     num_folds = min(_NUM_FOLDS, int(np.bincount(first).min()))
     divided = StratifiedKFold(num_folds, shuffle=True, random_state=seed).split(first, first)
-    starts = len(first) * np.arange(num_copies)[:, None]
+    starts = len(first) * np.arange(clips.num_copies)[:, None]
     folds = [tuple((starts + side).ravel() for side in sides) for sides in divided]
-    values = cross_val_predict(estimator, rows, labels, cv=folds, method="decision_function")
-    return choose_temperature(_of_each(values), labels, _TEMPERATURES)
+    values = cross_val_predict(estimator, rows, clips.labels, cv=folds, method="decision_function")
+    return choose_temperature(_of_each(values), clips.labels, _TEMPERATURES)
 
 
 def _of_each(values: Array) -> Array:

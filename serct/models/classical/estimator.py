@@ -24,6 +24,38 @@ _FILE = "model.skops"
 
 
 @dataclass(frozen=True, eq=False)
+class LabelledRows:
+    """What a model is fitted to.
+
+    Attributes:
+        rows: From `ClassicalModel.extract_features`. [n, F]
+        labels: 0..K-1. int64 [n]
+        speakers: Of each row, "" if unknown, for models that adapt to the speaker.
+        num_copies: How often the rows hold all clips, one version of all after another: versions
+            of one clip must not be divided between folds.
+    """
+
+    rows: Array
+    labels: Integers
+    speakers: Sequence[str] = ()
+    num_copies: int = 1
+
+    def count_emotions(self) -> int:
+        """Check that each label 0..K-1 occurs at least twice, and return K.
+
+        Raises:
+            TrainingError: If one does not.
+        """
+        counts = np.bincount(self.labels)
+        if len(counts) < 2 or counts.min() < 2:
+            raise TrainingError(
+                f"training labels: found {counts.tolist()} rows of labels 0, 1, ..., "
+                "expected at least two labels and two rows of each"
+            )
+        return len(counts)
+
+
+@dataclass(frozen=True, eq=False)
 class ClassicalState:
     """All that a fitted model consists of, in forms that need no pickle.
 
@@ -52,23 +84,12 @@ class ClassicalModel(ABC):
         """
 
     @abstractmethod
-    def fit(
-        self,
-        rows: Array,
-        labels: Integers,
-        on_progress: Progress | None = None,
-        speakers: Sequence[str] = (),
-        num_copies: int = 1,
-    ) -> None:
-        """Fit to rows; an earlier fit is forgotten.
+    def fit(self, clips: LabelledRows, on_progress: Progress | None = None) -> None:
+        """Fit to clips; an earlier fit is forgotten.
 
         Args:
-            rows: From `extract_features`. [n, F]
-            labels: 0..K-1, each at least twice. int64 [n]
+            clips: Each label at least twice.
             on_progress: Called with (parts done, parts in all), where it takes long.
-            speakers: Of each row, "" if unknown, for models that adapt to the speaker.
-            num_copies: How often the rows hold all clips, one version of all after another:
-                versions of one clip must not be divided between folds.
 
         Raises:
             TrainingError: If a label is missing or single, or training diverges.
@@ -160,18 +181,3 @@ def fill_up(rows: Array, num_columns: int) -> Array:
     """Append zeros to rows that are shorter. [n, F] -> [n, num_columns or more]."""
     missing = num_columns - rows.shape[1]
     return np.pad(rows, ((0, 0), (0, missing))) if missing > 0 else rows
-
-
-def check_labels(labels: Integers) -> int:
-    """Check that each label 0..K-1 occurs at least twice, and return K.
-
-    Raises:
-        TrainingError: If one does not.
-    """
-    counts = np.bincount(labels)
-    if len(counts) < 2 or counts.min() < 2:
-        raise TrainingError(
-            f"training labels: found {counts.tolist()} rows of labels 0, 1, ..., "
-            "expected at least two labels and two rows of each"
-        )
-    return len(counts)

@@ -14,11 +14,11 @@ from serct.models.classical.estimator import (
     Array,
     ClassicalModel,
     ClassicalState,
+    LabelledRows,
     Progress,
-    check_labels,
 )
 from serct.models.classical.speaker_normalization import SpeakerNormalization, rows_by_speaker
-from serct.runtime.arrays import Floats, Integers, Probabilities
+from serct.runtime.arrays import Floats, Probabilities
 
 _TEMPERATURE = "temperature"
 
@@ -63,26 +63,17 @@ class FeatureClassifier(ClassicalModel):
                 on_progress(number, len(waveforms))
         return np.stack(rows)
 
-    def fit(
-        self,
-        rows: Array,
-        labels: Integers,
-        on_progress: Progress | None = None,
-        speakers: Sequence[str] = (),
-        num_copies: int = 1,
-    ) -> None:
+    def fit(self, clips: LabelledRows, on_progress: Progress | None = None) -> None:
         """See `ClassicalModel.fit`; it takes seconds."""
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
 
-        num_emotions = check_labels(labels)
+        rows, num_emotions = clips.rows, clips.count_emotions()
         if self._normalization is not None:
-            rows = self._normalization.fit(rows, speakers or [""] * len(rows))
+            rows = self._normalization.fit(rows, clips.speakers or [""] * len(rows))
         machine = make_pipeline(StandardScaler(), self._machine(num_emotions))
-        self._temperature = cross_validated_temperature(
-            machine, rows, labels, self._seed, num_copies
-        )
-        self._estimator = machine.fit(rows, labels)
+        self._temperature = cross_validated_temperature(machine, rows, clips, self._seed)
+        self._estimator = machine.fit(rows, clips.labels)
 
     def predict(self, rows: Array, enrolled: Array | None = None) -> Probabilities:
         """Compute the probabilities of clips of one speaker.
