@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--study", type=Path, required=True, help="folder of a study that was run")
     parser.add_argument("--corpus", required=True, help="what the model was trained on")
     parser.add_argument("--on", help="what it is tested on, all of it; its own test part if absent")
-    parser.add_argument("--heard", help="enrol recordings of this one emotion alone")
+    parser.add_argument("--emotion", help="enrol recordings of this one emotion alone")
     parser.add_argument("--model", default="functionals_lda_speaker")
     parser.add_argument("--seed", type=int, default=3, help="of the study, and of the draws")
     parser.add_argument("--out", type=Path)
@@ -55,10 +55,10 @@ def main() -> None:
         "model": arguments.model,
         "trained_on": arguments.corpus,
         "tested_on": arguments.on or arguments.corpus,
-        "heard": arguments.heard or "any emotion",
+        "enrolled": arguments.emotion or "any emotion",
         "seed": arguments.seed,
         "n": len(actual),
-        "ua_by_recordings_heard": {
+        "ua_by_recordings": {
             "all others" if count is None else str(count): score_names(actual, names).ua
             for count, names in predicted.items()
         },
@@ -89,8 +89,10 @@ def answer_cell(
     for rows in rows_by_speaker(dataset.speakers).values():
         for place, row in enumerate(rows):
             others = rng.permutation(np.delete(rows, place))
-            if arguments.heard:
-                others = [other for other in others if dataset.rows[other].label == arguments.heard]
+            if arguments.emotion:
+                others = [
+                    other for other in others if dataset.rows[other].label == arguments.emotion
+                ]
             answers = {}
             for count in COUNTS:
                 answer = classifier.predict(features[[row]], features[others[:count]])

@@ -12,7 +12,7 @@ EPOCHS = tuple(
 
 def row(model: str, ua: tuple[float, ...], **changes: object) -> Row:
     values = {
-        "model": model, "hears_voices": False, "num_parameters": 1234567, "seconds": 600.0,
+        "model": model, "adapts_to_speaker": False, "num_parameters": 1234567, "seconds": 600.0,
         "validation_ua": ua, "wa": 0.5,
         "ua": ua, "interval": Interval(0.4, 0.6, "speakers"), "gain": None, "folds": ua,
         "runs": (CellRun(cell="seed-3-fold-0", run="abc", manifest="f" * 64),), "history": EPOCHS,
@@ -62,7 +62,7 @@ def test_probes_stand_below_the_scores() -> None:
 
 
 def test_enrolment_does_not_compete_with_models_without_it() -> None:
-    enrolled = row("functionals_lda_speaker", (0.6,), hears_voices=True)
+    enrolled = row("functionals_lda_speaker", (0.6,), adapts_to_speaker=True)
     found = study("first", "speaker", (row("cnn", (0.5,)), enrolled, row("serct", (0.6,))))
     table = scores_table(found, found.tests[0])
     assert [line[0].text for line in table.rows[:3]] == [

@@ -145,14 +145,14 @@ def _figures(study: StudyResult) -> list[str]:
 
 
 def _name(row: Row) -> str:
-    return f"{row.model}, with speaker enrolment" if row.hears_voices else row.model
+    return f"{row.model}, with speaker enrolment" if row.adapts_to_speaker else row.model
 
 
 def _ua(row: Row, test: Comparison) -> Cell:
     """Return the UA; the best one is marked among models without enrolment, another protocol."""
-    others = [statistics.mean(each.ua) for each in test.rows if not each.hears_voices]
+    others = [statistics.mean(each.ua) for each in test.rows if not each.adapts_to_speaker]
     ua = statistics.mean(row.ua)
-    return bar(ua, is_best=not row.hears_voices and ua == max(others))
+    return bar(ua, is_best=not row.adapts_to_speaker and ua == max(others))
 
 
 def _protocol(study: StudyResult) -> str:

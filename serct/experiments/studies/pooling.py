@@ -138,7 +138,7 @@ def _as_row(
         gain = ua_difference(labels, _is_right(own), _is_right(_pooled(first)[seed]))
     return Row(
         model=model,
-        hears_voices=restore_model_params(card.architecture, model).adapts_to_speaker,
+        adapts_to_speaker=restore_model_params(card.architecture, model).adapts_to_speaker,
         num_parameters=card.num_parameters,
         seconds=statistics.mean(cell.run.seconds for cell in cells),
         validation_ua=tuple(

@@ -1,12 +1,12 @@
 """The results of a study: the schema of `study.json`."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, ClassVar
 
-from pydantic import ValidationError
-
-from serct.config.section import Section
-from serct.errors import ReportError
+from serct.config.record import Migration, Record, RecordPart
+from serct.errors import ReportError, SerctError
 from serct.evaluation.significance import Interval
 
 STUDY_FILE = "study.json"
@@ -14,7 +14,7 @@ STUDY_FILE = "study.json"
 CURVES = ("train_loss", "validation_loss", "validation_ua")
 
 
-class CellRun(Section):
+class CellRun(RecordPart):
     """The source of one number.
 
     Attributes:
@@ -28,12 +28,12 @@ class CellRun(Section):
     manifest: str
 
 
-class Row(Section):
+class Row(RecordPart):
     """One model in a test.
 
     Attributes:
-        hears_voices: Whether it adapts to a speaker with unlabelled recordings (speaker enrolment),
-            a protocol of its own.
+        adapts_to_speaker: Whether unlabelled recordings of a speaker improve it (speaker
+            enrolment), a protocol of its own.
         num_parameters: Of the model.
         seconds: To train it, the mean over cells.
         validation_ua: Of each seed, the mean over its folds; choices may use it.
@@ -47,7 +47,7 @@ class Row(Section):
     """
 
     model: str
-    hears_voices: bool
+    adapts_to_speaker: bool
     num_parameters: int
     seconds: float
     validation_ua: tuple[float, ...]
@@ -60,7 +60,7 @@ class Row(Section):
     history: tuple[Mapping[str, float], ...]
 
 
-class Comparison(Section):
+class Comparison(RecordPart):
     """All models of a study, trained on one corpus and tested on one.
 
     Attributes:
@@ -89,7 +89,14 @@ class Comparison(Section):
         return self.tested_on != self.corpus
 
 
-class StudyResult(Section):
+def _study_2(study: dict[str, Any]) -> dict[str, Any]:
+    """Return a study of version 1 with today's name for speaker enrolment."""
+    renamed = json.dumps(study).replace('"hears_voices":', '"adapts_to_speaker":')
+    content: dict[str, Any] = json.loads(renamed)
+    return content
+
+
+class StudyResult(Record):
     """The content of `study.json`.
 
     Attributes:
@@ -99,6 +106,10 @@ class StudyResult(Section):
         num_folds: 1 if there are no folds.
         seeds: Each a repetition of all folds.
     """
+
+    FORMAT: ClassVar[int] = 2
+    MIGRATIONS: ClassVar[Mapping[int, Migration]] = {1: _study_2}
+    ERROR: ClassVar[type[SerctError]] = ReportError
 
     name: str
     asks: str
@@ -112,15 +123,7 @@ def read_studies(folder: Path) -> tuple[StudyResult, ...]:
     """Read all finished studies below a folder, by name.
 
     Raises:
-        ReportError: If a file has another format than this version's.
+        ReportError: If a file is not a study.
     """
-    found = []
-    for path in sorted(folder.glob(f"*/{STUDY_FILE}")):
-        try:
-            found.append(StudyResult.model_validate_json(path.read_text("utf-8")))
-        except ValidationError as error:
-            raise ReportError(
-                f"{path}: not a study of this version of serct; run that study again, or remove "
-                f"the file: {error.errors()[0]['msg']}"
-            ) from error
-    return tuple(found)
+    hint = "run that study again, or remove the file"
+    return tuple(StudyResult.read(path, hint) for path in sorted(folder.glob(f"*/{STUDY_FILE}")))

@@ -80,7 +80,7 @@ def run_study(
     if params is None:
         raise ParamsError(f"studies/{name}.yaml: seeds is empty, expected at least one")
     result = pool(name, list_studies()[name], params, cells)
-    atomic.write_json(folder / STUDY_FILE, result.model_dump(mode="json"))
+    atomic.write_json(folder / STUDY_FILE, result.as_json())
     atomic.write_text(folder.parent / "index.html", studies_page(read_studies(folder.parent)))
     return folder, result
 
