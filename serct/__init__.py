@@ -5,7 +5,7 @@ Importing the package does no work; `serct.Predictor` is loaded when it is first
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["Predictor", "__version__"]
 
 if TYPE_CHECKING:
