@@ -19,7 +19,7 @@ _HELP = {
         "raw": "folder of the corpus as its authors lay it out",
         "manifest": "manifest of the corpus",
         "shards": "folder of one corpus' shards, or of all corpora's",
-        "sets": "list of the zero-shot corpora",
+        "targets": "list of the zero-shot corpora",
         "state": "where an unfinished training is kept",
         "model": "folder of the trained model",
         "data": "folder of all artefacts",

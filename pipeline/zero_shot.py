@@ -21,27 +21,27 @@ from serct.runtime.log import progress
 from serct.tracking.run_logger import add_to_run
 
 
-def zero_shot(params: Params, model: Path, shards: Path, sets: Path, out: Path) -> None:
+def zero_shot(params: Params, model: Path, shards: Path, targets: Path, out: Path) -> None:
     """Write scores and predictions on every other corpus to ``--out``."""
     trained, card = load_model(model)
     classifier = as_classifier(trained, pick_device(params.train.device))
     batch_size, emotions = params.evaluate.batch_size, card.emotions
-    names = [name for name in json.loads(sets.read_text()) if name != card.corpus]
-    targets = {}
+    names = [name for name in json.loads(targets.read_text()) if name != card.corpus]
+    found = {}
     with atomic.replacing_folder(out) as folder:
         for name in names:
             counts = read_meta(shards / name).counts
             total = sum(sum(each.values()) for each in counts.values())
             with progress(total, f"{card.name} on {name}", "clips") as advance:
-                found = evaluate_zero_shot(
+                result = evaluate_zero_shot(
                     classifier, emotions, shards / name, tuple(counts), batch_size, advance
                 )
-            targets[name] = summarise_zero_shot(found)
-            write_confusion(folder / f"confusion-{name}.json", found.masked)
+            found[name] = summarise_zero_shot(result)
+            write_confusion(folder / f"confusion-{name}.json", result.masked)
             path = folder / f"predictions-{name}.csv"
-            write_predictions(path, found.dataset, emotions, found.probabilities)
+            write_predictions(path, result.dataset, emotions, result.probabilities)
         metrics = ZeroShotMetrics(
-            model=card.name, corpus=card.corpus, fingerprint=card.fingerprint, targets=targets
+            model=card.name, corpus=card.corpus, fingerprint=card.fingerprint, targets=found
         )
         atomic.write_json(folder / "metrics.json", metrics.as_json())
     add_to_run(params.tracking, model, out)

@@ -126,7 +126,7 @@ def _holder(store: Store, alias: str) -> Version | None:
 
 def _served_by_mlflow(store: Store, version: Version, folder: Path) -> Gate:
     """Check that `mlflow models serve` would give the same prediction."""
-    name, expected = "same answer through MLflow", "differs by <= 1e-6"
+    name, expected = "same prediction through MLflow", "differs by <= 1e-6"
     audio = io.BytesIO()
     noise = np.random.default_rng(0).uniform(-0.3, 0.3, 16_000)
     soundfile.write(audio, noise, 16_000, format="WAV", subtype="PCM_16")

@@ -12,11 +12,11 @@ from serct.data.shards import read_meta
 from serct.runtime.atomic import write_json
 
 
-def zero_shot_sets(params: Params, shards: Path, out: Path) -> None:
+def zero_shot_targets(params: Params, shards: Path, out: Path) -> None:
     """Write name and digest of each zero-shot corpus to ``--out``."""
     names = params.pipeline.zero_shot_corpora
     write_json(out, {name: read_meta(shards / name).digest for name in names})
 
 
 if __name__ == "__main__":
-    run(__doc__, zero_shot_sets)
+    run(__doc__, zero_shot_targets)
