@@ -1,15 +1,12 @@
 """The registry: every trained model is a version; aliases name those to use."""
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock
-
 from serct.errors import TrackingError
-from serct.tracking.connection import mlflow_errors
+from serct.tracking.connection import Connection
 from serct.tracking.folders import ModelFolder
 from serct.tracking.models import (
     as_global,
@@ -56,26 +53,18 @@ class Version:
 
 
 @dataclass(frozen=True)
-class Registry:
+class Registry(Connection):
     """The versions of one registered model.
 
     Every method raises `TrackingError` and nothing else when the store cannot be used.
 
     Attributes:
         client: Bound to ``uri``; MLflow's global address is not used.
-        uri: Of tracking store and registry.
         registered_model: The name that versions are registered under.
-        lock: See `serct.tracking.connection.store_lock`.
     """
 
     client: "MlflowClient"
-    uri: str
     registered_model: str
-    lock: FileLock
-
-    def errors(self, action: str) -> AbstractContextManager[None]:
-        """Return `mlflow_errors` for this store."""
-        return mlflow_errors(self.uri, action)
 
     def versions(self) -> list[Version]:
         """Return all versions that serct registered, the oldest first."""
