@@ -8,13 +8,7 @@ from typing import TYPE_CHECKING, Any
 from serct.errors import TrackingError
 from serct.tracking.connection import Connection
 from serct.tracking.folders import ModelFolder
-from serct.tracking.models import (
-    as_global,
-    fetch_folder,
-    log_model,
-    logged_model_id,
-    predict_with_mlflow,
-)
+from serct.tracking.models import as_global, fetch_folder, log_model, predict_with_mlflow
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -89,13 +83,12 @@ class Registry(Connection):
     def folder(self, which: str) -> Path:
         """Return the local folder, with card.json in it, of a version."""
         with self.errors(f"fetch version {which}"):
-            return fetch_folder(self.client, self.uri, logged_model_id(self._find(which)))
+            return fetch_folder(self.client, self._model_id(which))
 
     def predict_as_served(self, which: str, audio: bytes) -> dict[str, Any]:
         """Return a version's prediction for an audio file as `mlflow models serve` computes it."""
         with self.errors(f"load version {which} as MLflow does"):
-            model_id = logged_model_id(self._find(which))
-            return predict_with_mlflow(self.client, self.uri, model_id, audio)
+            return predict_with_mlflow(self.client, self._model_id(which), audio)
 
     def register(self, run_id: str, folder: ModelFolder) -> bool:
         """Register the model in a folder, unless these very weights are a version already.
@@ -186,6 +179,9 @@ class Registry(Connection):
                 f"registered model {self.registered_model!r} has no {which!r}, it has {known}"
             )
         return versions[number]
+
+    def _model_id(self, which: str) -> str:
+        return str(self._find(which).source).removeprefix("models:/")
 
     def _entities(self) -> "list[ModelVersion]":
         found = self.client.search_model_versions(f"name = '{self.registered_model}'")

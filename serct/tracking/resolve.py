@@ -31,13 +31,13 @@ def find_model(source: str | Path, root: Path | None = None) -> Path:
     registry = _registry(address, root)
     with registry.errors(f"find {address!r}"):
         if found := re.fullmatch(r"models:/(m-\w+)", address):
-            return fetch_folder(registry.client, registry.uri, found[1])
+            return fetch_folder(registry.client, found[1])
         if found := re.fullmatch(r"runs:/(\w+)(?:/model)?", address):
             run = registry.client.get_run(found[1])
             outputs = run.outputs.model_outputs if run.outputs else []
             if not outputs:
                 raise TrackingError(f"{registry.uri}: run {found[1]} has no model")
-            return fetch_folder(registry.client, registry.uri, outputs[-1].model_id)
+            return fetch_folder(registry.client, outputs[-1].model_id)
     raise TrackingError(
         f"{address!r} is not a model's address, expected models:/NAME@ALIAS, models:/NAME/VERSION "
         "or runs:/RUN_ID"
