@@ -190,11 +190,6 @@ def _datasets(folder: ModelFolder) -> "list[DatasetInput]":
     return inputs
 
 
-def results_kind(results: ResultsFolder) -> str:
-    """Return the name under which a run shows results: a tag and a folder of artifacts."""
-    return "zero_shot" if results.is_zero_shot else "evaluation"
-
-
 def log_results(
     client: "MlflowClient", run_id: str, folder: ModelFolder, results: ResultsFolder
 ) -> None:
@@ -202,9 +197,8 @@ def log_results(
     from serct.reports.plots import confusion_figure
 
     model, corpus = str(folder.card["name"]), folder.card["corpus"]
-    kind = results_kind(results)
-    targets = results.metrics["targets"] if results.is_zero_shot else {}
-    is_test = not results.is_zero_shot
+    kind, targets = results.kind, results.metrics.get("targets", {})
+    is_test = kind == "evaluation"
     scores = _scores("test", results.metrics) if is_test else _zero_shot_scores(targets)
     client.log_batch(run_id, metrics=_metrics(dict(scores)))
     client.log_artifacts(run_id, str(results.path), kind)

@@ -143,7 +143,7 @@ class Store(Registry):
             card = results.path / "model_card.md"
             if card.exists():
                 self.describe(folder, card.read_text(encoding="utf-8"))
-            tag = f"serct.{run_content.results_kind(results)}"
+            tag = f"serct.{results.kind}"
             runs = [
                 run for run in self._finished(folder) if run.data.tags.get(tag) != results.digest
             ]
