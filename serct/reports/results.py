@@ -26,7 +26,7 @@ from serct.evaluation.records import (
 )
 from serct.evaluation.significance import Interval
 from serct.models.records import Card, RunRecord, read_history
-from serct.reports.thesis import Published, published
+from serct.reports.thesis import THESIS, Published
 
 Kind = Literal["test", "masked", "unmasked"]
 # Corpora whose models the thesis tests, and the corpora that it tests them on without training.
@@ -104,7 +104,7 @@ class Result:
         tests = _TRAINED_IN_THESIS if self.kind == "test" else _ZERO_SHOT_IN_THESIS
         if self.test not in tests or self.trained.corpus not in _TRAINED_IN_THESIS:
             return None
-        return published(self.test, self.trained.name)
+        return THESIS.get((self.test, self.trained.name))
 
     @property
     def is_right(self) -> npt.NDArray[np.bool_]:

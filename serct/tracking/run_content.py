@@ -9,13 +9,14 @@ import math
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic_core import to_jsonable_python
 
 from serct.evaluation.metrics import METRICS
-from serct.reports import thesis
+from serct.reports.thesis import THESIS
 from serct.tracking.folders import ModelFolder, ResultsFolder
 
 if TYPE_CHECKING:
@@ -57,10 +58,9 @@ def source_tags(git_commit: str | None, dvc_stage: str | None) -> dict[str, str 
 
 def _thesis_tags(prefix: str, test: str, model: str) -> dict[str, str]:
     """Return the thesis' scores of a model on a test corpus as tags, none if it has none."""
-    published = thesis.published(test, model)
-    if published is None:
-        return {}
-    return {f"{prefix}.{score}": str(getattr(published, score)) for score in ("wa", "ua", "wf1")}
+    published = THESIS.get((test, model))
+    scores = asdict(published) if published else {}
+    return {f"{prefix}.{name}": str(score) for name, score in scores.items()}
 
 
 def training_params(card: Mapping[str, Any]) -> dict[str, str]:
