@@ -26,11 +26,8 @@ from serct.reports.tables import (
     trust_table,
     zero_shot_tables,
 )
-from serct.reports.terminal_table import results_table
 from serct.reports.thesis import FAULTS, Published
 from serct.runtime import atomic
-
-__all__ = ["results_table", "write_report"]
 
 _CURVE_KEYS = ("train_loss", "validation_loss", "validation_ua")
 _LEGEND = (

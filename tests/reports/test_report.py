@@ -14,8 +14,9 @@ from serct.errors import ReportError
 from serct.evaluation.metrics import METRICS
 from serct.evaluation.significance import mcnemar
 from serct.reports.model_card import CONDUCT, model_card
-from serct.reports.report import results_table, write_report
+from serct.reports.report import write_report
 from serct.reports.results import Result, line_up, read_results
+from serct.reports.terminal_table import results_table
 from serct.reports.thesis import FAULTS, THESIS
 from tests.fake_results import make_pipeline, write_model, write_results, write_test
 
