@@ -195,7 +195,7 @@ def _curves(models: Sequence[TrainedModel]) -> list[Markup]:
         for key in _CURVE_KEYS:
             title = f"{plots.curve_name(key)}, trained on {trained[0].trained_on}"
             figure = plots.curves_figure(histories, title, keys=[key])
-            figures.append(Markup(plots.to_svg(figure)))  # noqa: S704
+            figures.append(plots.to_svg(figure))
     return figures
 
 
@@ -208,5 +208,5 @@ def _confusions(models: Sequence[TrainedModel]) -> list[tuple[str, list[Markup]]
             matrices[f"{name}, zero-shot from {model.trained_on}, masked"] = confusion
         for title, matrix in matrices.items():
             figure = plots.confusion_figure(matrix.labels, matrix.counts, f"{model.name}: {title}")
-            groups.setdefault(title, []).append(Markup(plots.to_svg(figure)))  # noqa: S704
+            groups.setdefault(title, []).append(plots.to_svg(figure))
     return list(groups.items())
