@@ -126,7 +126,7 @@ class Registry(Connection):
                 )
             holder = self._aliases().get(CHALLENGER)
             if all(_is_beaten(v, made) for v in versions if str(v.version) == holder):
-                self._set_alias(CHALLENGER, str(made.version))
+                self.client.set_registered_model_alias(name, CHALLENGER, str(made.version))
         return True
 
     def describe(self, folder: ModelFolder, text: str) -> None:
@@ -158,8 +158,8 @@ class Registry(Connection):
                 if previous is None:
                     self.client.delete_registered_model_alias(name, PREVIOUS)
                 else:
-                    self._set_alias(PREVIOUS, previous)
-                self._set_alias(CHAMPION, champion)
+                    self.client.set_registered_model_alias(name, PREVIOUS, previous)
+                self.client.set_registered_model_alias(name, CHAMPION, champion)
             for key, value in tags.items():
                 self.client.set_model_version_tag(name, champion, key, value)
 
@@ -191,9 +191,6 @@ class Registry(Connection):
         # A search for versions leaves their aliases out.
         found = self.client.search_registered_models(f"name = '{self.registered_model}'")
         return {alias: str(number) for each in found for alias, number in each.aliases.items()}
-
-    def _set_alias(self, alias: str, version: str) -> None:
-        self.client.set_registered_model_alias(self.registered_model, alias, version)
 
     def _as_version(self, found: "ModelVersion", aliases: Mapping[str, str]) -> Version:
         number, run_id, tags = str(found.version), str(found.run_id), found.tags
