@@ -12,7 +12,7 @@ from serct.runtime import machine
 from serct.tracking import run_content
 from serct.tracking.connection import Connection
 from serct.tracking.folders import ModelFolder, ResultsFolder
-from serct.tracking.process_tags import HOST, is_alive, is_this_process, process_tags
+from serct.tracking.process_tags import HOST, PID, is_alive, process_tags
 from serct.tracking.registry import Registry
 from serct.tracking.relocation import relocation_problem
 from serct.tracking.run_content import FINGERPRINT, WEIGHTS, now_ms, set_tags, source_tags
@@ -203,7 +203,8 @@ class Store(Registry):
         """
         for run in self._search(f"tags.`{FINGERPRINT}` = '{fingerprint}'")[:1]:
             tags, status = run.data.tags, run.info.status
-            is_taken = status == "RUNNING" and is_alive(tags) and not is_this_process(tags)
+            is_other = tags.get(PID) != str(os.getpid())
+            is_taken = status == "RUNNING" and is_other and is_alive(tags)
             if status in ("RUNNING", "KILLED", "FAILED") and not is_taken:
                 return str(run.info.run_id)
         return None
