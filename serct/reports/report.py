@@ -73,7 +73,7 @@ def write_report(data: Path, destination: Path, pipeline: PipelineParams) -> tup
         ReportError: If a result is missing, unreadable, or of another training.
     """
     models = read_results(data, pipeline)
-    results = line_up(models)
+    results = tuple(line_up(models))
     files = {
         "results.csv": as_csv(_flat(result) for result in results),
         "report.md": _markdown(models, results),

@@ -151,20 +151,17 @@ def read_results(data: Path, pipeline: PipelineParams) -> tuple[TrainedModel, ..
     )
 
 
-def line_up(models: Sequence[TrainedModel]) -> tuple[Result, ...]:
-    """Return one result for each trained model, test and way of scoring."""
-    return tuple(result for model in models for result in _results_of(model))
-
-
-def _results_of(model: TrainedModel) -> Iterator[Result]:
-    own = model.metrics
-    test = (own.synthetic, own.n, 0, own, own.majority, own.ua_interval)
-    yield Result(model, model.corpus, "test", *test)
-    for corpus, found in model.targets.items():
-        counts = (found.synthetic, found.n, sum(found.dropped.values()))
-        masked = (found.masked, found.majority, found.ua_interval)
-        yield Result(model, corpus, "masked", *counts, *masked)
-        yield Result(model, corpus, "unmasked", *counts, found.unmasked, found.majority, None)
+def line_up(models: Sequence[TrainedModel]) -> Iterator[Result]:
+    """Yield one result for each trained model, test and way of scoring."""
+    for model in models:
+        own = model.metrics
+        test = (own.synthetic, own.n, 0, own, own.majority, own.ua_interval)
+        yield Result(model, model.corpus, "test", *test)
+        for corpus, found in model.targets.items():
+            counts = (found.synthetic, found.n, sum(found.dropped.values()))
+            masked = (found.masked, found.majority, found.ua_interval)
+            yield Result(model, corpus, "masked", *counts, *masked)
+            yield Result(model, corpus, "unmasked", *counts, found.unmasked, found.majority, None)
 
 
 def _read_model(data: Path, corpus: str, model: str, targets: Sequence[str]) -> TrainedModel:

@@ -85,7 +85,7 @@ def synthetic(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def results(data: Path, pipeline: PipelineParams) -> tuple[Result, ...]:
-    return line_up(read_results(data, pipeline))
+    return tuple(line_up(read_results(data, pipeline)))
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
