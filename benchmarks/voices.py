@@ -81,7 +81,7 @@ def answer_cell(
     shards = cell / "data" / "shards" / (arguments.on or arguments.corpus)
     dataset = ShardDataset(shards, SPLITS if arguments.on else ["test"], card.emotions)
     batch = dataset.batch(np.arange(len(dataset)))
-    features = classifier.extract_features(batch.waveforms, batch.num_valid)
+    features = classifier.model.extract_features(batch.waveforms)
     # On another corpus only its own emotions may be predicted.
     asked = in_table_order({row.label for row in dataset.rows})
     columns = [card.emotions.index(emotion) for emotion in asked]
@@ -95,7 +95,7 @@ def answer_cell(
                 ]
             answers = {}
             for count in COUNTS:
-                answer = classifier.predict(features[[row]], features[others[:count]])
+                answer = classifier.model.predict(features[[row]], features[others[:count]])
                 answers[count] = asked[int(answer[0, columns].argmax())]
             yield dataset.rows[row].label, answers
 

@@ -6,7 +6,6 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from serct.config.reader import read_params
 from serct.errors import SerctError
@@ -45,12 +44,8 @@ def run(description: str | None, work: Callable[..., object]) -> None:
     setup_logging()
     keep_freed_memory()
     # An exception, so that temporary files are removed and runs are closed.
-    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         work(read_params(arguments.pop("params")), **arguments)
     except SerctError as error:
         sys.exit(f"error: {error}")
-
-
-def _terminate(signal_number: int, frame: Any) -> None:
-    sys.exit(128 + signal_number)

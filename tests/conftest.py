@@ -136,7 +136,7 @@ def trained(
     root = tmp_path_factory.mktemp("trained")
     folders = {}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run_logger, "_open", _no_store)
+        patch.setattr(run_logger, "open_store", _no_store)
         for name in tiny_params.models:
             if name == "ssl":  # needs an encoder: tests/test_ssl.py makes one
                 continue
@@ -146,7 +146,7 @@ def trained(
     return folders
 
 
-def _no_store(tracking: object, root: object) -> None:
+def _no_store(*_: object) -> None:
     from serct.errors import TrackingError
 
     raise TrackingError("tests of training do without a store")

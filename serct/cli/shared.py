@@ -108,7 +108,7 @@ def workspace_store(root: Path) -> Any:
 def print_results(folder: Path) -> None:
     """Print the results of a workspace as a table."""
     from serct.config.reader import read_params
-    from serct.reports.report import results_table
+    from serct.reports.terminal_table import results_table
 
     pipeline = read_params(folder / "params.yaml").pipeline
     typer.echo(results_table(folder / "data", pipeline))

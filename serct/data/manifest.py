@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal, get_args
 
 from serct.config.params import CheckParams
+from serct.config.record import as_csv
 from serct.data.audio import read_recording
 from serct.emotions import in_table_order
 from serct.errors import AudioError, ManifestError, list_problems
@@ -162,13 +163,7 @@ def check_rejections(corpus: str, rejections: Sequence[Rejection], max_rejected:
 
 def write_manifest(path: Path, utterances: Iterable[Utterance]) -> None:
     """Write the manifest as CSV, whole or not at all."""
-    with (
-        atomic.replacing_file(path) as partial,
-        partial.open("w", encoding="utf-8", newline="") as file,
-    ):
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(asdict(utterance) for utterance in utterances)
+    atomic.write_text(path, as_csv((asdict(utterance) for utterance in utterances), COLUMNS))
 
 
 def read_manifest(path: Path) -> list[Utterance]:

@@ -4,7 +4,6 @@ The bytes depend on the recordings and the parameters alone: they are the same f
 and on one core or many.
 """
 
-import csv
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
@@ -16,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from serct.config.params import AudioParams, CheckParams
+from serct.config.record import as_csv
 from serct.data.audio import prepare, read_recording, resampler_version
 from serct.data.manifest import (
     SPLITS,
@@ -122,7 +122,8 @@ def write_shards(
                 digest.update(shard.digest)
                 num_shards += 1
         check_rejections(plan.corpus, rejections, plan.checks.max_rejected)
-        text = _write_index(folder / "index.csv", index)
+        text = as_csv((asdict(row) for row in index), list(IndexRow.__dataclass_fields__))
+        (folder / "index.csv").write_text(text, "utf-8", newline="\n")
         digest.update(text.encode())
         rates = [u.sample_rate for u in ordered]
         rate = plan.audio.sample_rate
@@ -190,15 +191,6 @@ def _write_shard(root: Path, plan: ShardPlan, block: Block) -> Shard:
             np.save(path, remaining, allow_pickle=False)
     rejections = [result for result in results if isinstance(result, Rejection)]
     return Shard(rows, rejections, digest.digest())
-
-
-def _write_index(path: Path, index: Sequence[IndexRow]) -> str:
-    columns = list(IndexRow.__dataclass_fields__)
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(asdict(row) for row in index)
-    return path.read_text(encoding="utf-8")
 
 
 def _count(index: Sequence[IndexRow]) -> dict[str, dict[str, int]]:

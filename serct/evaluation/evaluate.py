@@ -73,25 +73,16 @@ class AdaptiveClassifier:
 
     def __init__(self, model: FeatureClassifier) -> None:
         self.model = model
-        self.num_features = model.num_features
 
     def __call__(self, waveforms: Floats, num_valid: Integers) -> Probabilities:
         """See `Classifier`."""
         return self.model.predict_proba(waveforms)
 
-    def extract_features(self, waveforms: Floats, num_valid: Integers) -> Features:
-        """Compute the features of a batch. float64 [B, F]."""
-        return self.model.extract_features(waveforms)
-
-    def predict(self, features: Features, enrolled: Features) -> Probabilities:
-        """Predict clips of one speaker, adapted to other recordings. [n, F], [k, F] -> [n, K]."""
-        return self.model.predict(features, enrolled)
-
     def adapt_to_speaker(self, waveforms: Floats, num_valid: Integers) -> Classifier:
         """Return a classifier for the speaker of these recordings. [k, M], [k]."""
-        enrolled = self.extract_features(waveforms, num_valid)
-        return lambda waveforms, num_valid: self.predict(
-            self.extract_features(waveforms, num_valid), enrolled
+        model, enrolled = self.model, self.model.extract_features(waveforms)
+        return lambda waveforms, num_valid: model.predict(
+            model.extract_features(waveforms), enrolled
         )
 
 
@@ -128,10 +119,13 @@ def predict(
     """
     if not isinstance(classifier, AdaptiveClassifier):
         return _in_batches(classifier, len(dataset.emotions), dataset, batch_size, on_progress)
-    features = _in_batches(
-        classifier.extract_features, classifier.num_features, dataset, batch_size, on_progress
-    )
-    return classifier.model.predict_by_speaker(features, dataset.speakers)
+    model = classifier.model
+
+    def extract(waveforms: Floats, num_valid: Integers) -> Features:
+        return model.extract_features(waveforms)
+
+    features = _in_batches(extract, model.num_features, dataset, batch_size, on_progress)
+    return model.predict_by_speaker(features, dataset.speakers)
 
 
 def _in_batches(

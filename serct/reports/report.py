@@ -26,11 +26,8 @@ from serct.reports.tables import (
     trust_table,
     zero_shot_tables,
 )
-from serct.reports.terminal_table import results_table
 from serct.reports.thesis import FAULTS, Published
 from serct.runtime import atomic
-
-__all__ = ["results_table", "write_report"]
 
 _CURVE_KEYS = ("train_loss", "validation_loss", "validation_ua")
 _LEGEND = (
@@ -76,7 +73,7 @@ def write_report(data: Path, destination: Path, pipeline: PipelineParams) -> tup
         ReportError: If a result is missing, unreadable, or of another training.
     """
     models = read_results(data, pipeline)
-    results = line_up(models)
+    results = tuple(line_up(models))
     files = {
         "results.csv": as_csv(_flat(result) for result in results),
         "report.md": _markdown(models, results),
@@ -198,7 +195,7 @@ def _curves(models: Sequence[TrainedModel]) -> list[Markup]:
         for key in _CURVE_KEYS:
             title = f"{plots.curve_name(key)}, trained on {trained[0].trained_on}"
             figure = plots.curves_figure(histories, title, keys=[key])
-            figures.append(Markup(plots.to_svg(figure)))  # noqa: S704
+            figures.append(plots.to_svg(figure))
     return figures
 
 
@@ -211,5 +208,5 @@ def _confusions(models: Sequence[TrainedModel]) -> list[tuple[str, list[Markup]]
             matrices[f"{name}, zero-shot from {model.trained_on}, masked"] = confusion
         for title, matrix in matrices.items():
             figure = plots.confusion_figure(matrix.labels, matrix.counts, f"{model.name}: {title}")
-            groups.setdefault(title, []).append(Markup(plots.to_svg(figure)))  # noqa: S704
+            groups.setdefault(title, []).append(plots.to_svg(figure))
     return list(groups.items())

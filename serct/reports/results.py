@@ -26,7 +26,7 @@ from serct.evaluation.records import (
 )
 from serct.evaluation.significance import Interval
 from serct.models.records import Card, RunRecord, read_history
-from serct.reports.thesis import Published, published
+from serct.reports.thesis import THESIS, Published
 
 Kind = Literal["test", "masked", "unmasked"]
 # Corpora whose models the thesis tests, and the corpora that it tests them on without training.
@@ -104,7 +104,7 @@ class Result:
         tests = _TRAINED_IN_THESIS if self.kind == "test" else _ZERO_SHOT_IN_THESIS
         if self.test not in tests or self.trained.corpus not in _TRAINED_IN_THESIS:
             return None
-        return published(self.test, self.trained.name)
+        return THESIS.get((self.test, self.trained.name))
 
     @property
     def is_right(self) -> npt.NDArray[np.bool_]:
@@ -151,20 +151,17 @@ def read_results(data: Path, pipeline: PipelineParams) -> tuple[TrainedModel, ..
     )
 
 
-def line_up(models: Sequence[TrainedModel]) -> tuple[Result, ...]:
-    """Return one result for each trained model, test and way of scoring."""
-    return tuple(result for model in models for result in _results_of(model))
-
-
-def _results_of(model: TrainedModel) -> Iterator[Result]:
-    own = model.metrics
-    test = (own.synthetic, own.n, 0, own, own.majority, own.ua_interval)
-    yield Result(model, model.corpus, "test", *test)
-    for corpus, found in model.targets.items():
-        counts = (found.synthetic, found.n, sum(found.dropped.values()))
-        masked = (found.masked, found.majority, found.ua_interval)
-        yield Result(model, corpus, "masked", *counts, *masked)
-        yield Result(model, corpus, "unmasked", *counts, found.unmasked, found.majority, None)
+def line_up(models: Sequence[TrainedModel]) -> Iterator[Result]:
+    """Yield one result for each trained model, test and way of scoring."""
+    for model in models:
+        own = model.metrics
+        test = (own.synthetic, own.n, 0, own, own.majority, own.ua_interval)
+        yield Result(model, model.corpus, "test", *test)
+        for corpus, found in model.targets.items():
+            counts = (found.synthetic, found.n, sum(found.dropped.values()))
+            masked = (found.masked, found.majority, found.ua_interval)
+            yield Result(model, corpus, "masked", *counts, *masked)
+            yield Result(model, corpus, "unmasked", *counts, found.unmasked, found.majority, None)
 
 
 def _read_model(data: Path, corpus: str, model: str, targets: Sequence[str]) -> TrainedModel:

@@ -78,17 +78,3 @@ FAULTS: tuple[str, ...] = (
     "The random split puts the same speakers and sentences on both sides, and each number is one "
     "run with one seed.",
 )
-
-
-def published(test: str, model: str) -> Published | None:
-    """Return the thesis' scores of a model on a test corpus, or None where it has none.
-
-    Args:
-        test: The corpus tested on: tess, esd_en (trained on the same), emodb, esd_zh (zero-shot).
-        model: serct, cnn, cnn_bilstm, lstm, mlp or svm.
-
-    Example:
-        >>> published("tess", "serct")
-        Published(wa=0.9893, ua=0.9893, wf1=0.9894)
-    """
-    return THESIS.get((test, model))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 logger = logging.getLogger("serct")
+_INTERVAL_S = 10.0  # between the lines that show progress in a log
 
 
 def setup_logging() -> None:
@@ -48,26 +49,17 @@ def progress(total: int, label: str, unit: str = "it") -> Iterator[Callable[...,
             task = bars.add_task(label, total=total)
             yield lambda count=1: bars.advance(task, count)
     else:
-        yield _LineProgress(total, label, unit).advance
+        done, started = 0, time.monotonic()
+        last_line = started
 
+        def advance(count: int = 1) -> None:
+            nonlocal done, last_line
+            done += count
+            now = time.monotonic()
+            if now - last_line < _INTERVAL_S or not done:
+                return
+            last_line = now
+            left_s = (now - started) / done * max(0, total - done)
+            logger.info("%s: %d of %d %s, about %d s left", label, done, total, unit, left_s)
 
-class _LineProgress:
-    """Progress for logs: a line every `interval_s`, none for what ends sooner."""
-
-    interval_s = 10.0
-
-    def __init__(self, total: int, label: str, unit: str) -> None:
-        self.total, self.label, self.unit = total, label, unit
-        self.done = 0
-        self.started = self.last_line = time.monotonic()
-
-    def advance(self, count: int = 1) -> None:
-        self.done += count
-        now = time.monotonic()
-        if now - self.last_line < self.interval_s or not self.done:
-            return
-        self.last_line = now
-        left_s = (now - self.started) / self.done * max(0, self.total - self.done)
-        logger.info(
-            "%s: %d of %d %s, about %d s left", self.label, self.done, self.total, self.unit, left_s
-        )
+        yield advance

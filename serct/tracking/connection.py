@@ -1,4 +1,4 @@
-"""The tracking store's address, its files, and how MLflow is reached: late and quietly."""
+"""The tracking store of a workspace, and how MLflow is reached: late and quietly."""
 
 import logging
 import os
@@ -7,6 +7,8 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,86 +36,95 @@ _SETTINGS = {
 }
 
 
-@contextmanager
-def mlflow_errors(uri: str, action: str) -> Iterator[None]:
-    """Turn every error of MLflow into a `TrackingError`, and suppress its warnings.
+@dataclass(frozen=True)
+class Connection:
+    """The tracking store of a workspace: its address, its files, and the way to MLflow.
 
-    Args:
-        uri: The store, for the error message.
-        action: What is tried, for the error message, as in "open the store".
-
-    Raises:
-        TrackingError: For any error that is not a `SerctError` already. MLflow lets errors of its
-            database and HTTP libraries through, and none of them may end a training.
+    Attributes:
+        root: The workspace, absolute.
+        uri: Of tracking store and registry.
     """
-    # Recorded to be dropped: MLflow shows some of its warnings past a filter.
-    with warnings.catch_warnings(record=True):
-        warnings.simplefilter("ignore")
-        try:
-            for name, value in _SETTINGS.items():
-                os.environ.setdefault(name, value)
-            import mlflow  # noqa: F401  after the settings, which it reads on import
 
-            # Alembic announces each of some fifty migrations of a new database.
-            logging.getLogger("alembic").setLevel(logging.WARNING)
-            yield
-        except SerctError:
-            raise
-        except Exception as error:
-            first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise TrackingError(f"{uri}: cannot {action}: {first_line}") from error
+    root: Path
+    uri: str
 
+    @classmethod
+    def of(cls, root: Path) -> "Connection":
+        """Return that of a workspace: ``MLFLOW_TRACKING_URI`` if set, else mlflow.db in it.
 
-def open_client(uri: str) -> "MlflowClient":
-    """Return a client of a store; MLflow's global address stays as it is."""
-    from mlflow import MlflowClient
+        A relative sqlite path is taken from the workspace, so that the working directory, which
+        differs for `dvc exp run --temp`, does not matter.
+        """
+        root = root.resolve()
+        found = cls(root, os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}{root}/mlflow.db")
+        path = found.database
+        return found if path is None else cls(root, f"{_SQLITE}{root / path}")
 
-    return MlflowClient(uri, registry_uri=uri)
+    @property
+    def database(self) -> Path | None:
+        """The file behind a sqlite address, None for any other store."""
+        path = self.uri.removeprefix(_SQLITE)
+        return None if path == self.uri else Path(path)
 
+    @property
+    def exists(self) -> bool:
+        """Whether the store's database is made; True for a server, which is not contacted."""
+        return self.database is None or self.database.exists()
 
-def tracking_uri(root: Path) -> str:
-    """Return the store's address: ``MLFLOW_TRACKING_URI`` if set, else mlflow.db in the workspace.
+    @property
+    def is_server(self) -> bool:
+        """Whether the store is a tracking server, which then decides where artifacts go."""
+        return self.uri.startswith(("http://", "https://"))
 
-    A relative sqlite path is taken from the workspace, so that the working directory, which
-    differs for `dvc exp run --temp`, does not matter.
-    """
-    root = root.resolve()
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}{root}/mlflow.db"
-    path = database_path(uri)
-    return uri if path is None else f"{_SQLITE}{root / path}"
+    @property
+    def artifacts(self) -> Path:
+        """The folder for artifacts of a store without a server: beside the database."""
+        return (self.root if self.database is None else self.database.parent) / "mlruns"
 
+    @cached_property
+    def lock(self) -> FileLock:
+        """The lock that is held while something is looked up and then made, such as a version.
 
-def database_path(uri: str) -> Path | None:
-    """Return the file behind a sqlite address, None for any other store."""
-    return Path(uri.removeprefix(_SQLITE)) if uri.startswith(_SQLITE) else None
+        Its file lies beside the database, so that all workspaces which share that use the same
+        lock. The process that holds it may take it again.
+        """
+        path = self.database
+        file = self.root / ".mlflow.lock" if path is None else path.with_name(f"{path.name}.lock")
+        return FileLock(file, timeout=_LOCK_TIMEOUT_S)
 
+    @contextmanager
+    def errors(self, action: str) -> Iterator[None]:
+        """Turn every error of MLflow into a `TrackingError`, and suppress its warnings.
 
-def exists(uri: str) -> bool:
-    """Return whether the store's database is made; True for a server, which is not contacted."""
-    path = database_path(uri)
-    return path is None or path.exists()
+        Args:
+            action: What is tried, for the error message, as in "open the store".
 
+        Raises:
+            TrackingError: For any error that is not a `SerctError` already. MLflow lets errors of
+                its database and HTTP libraries through, and none of them may end a training.
+        """
+        # Recorded to be dropped: MLflow shows some of its warnings past a filter.
+        with warnings.catch_warnings(record=True):
+            warnings.simplefilter("ignore")
+            try:
+                for name, value in _SETTINGS.items():
+                    os.environ.setdefault(name, value)
+                import mlflow  # noqa: F401  after the settings, which it reads on import
 
-def is_server(uri: str) -> bool:
-    """Return whether the store is a tracking server, which then decides where artifacts go."""
-    return uri.startswith(("http://", "https://"))
+                # Alembic announces each of some fifty migrations of a new database.
+                logging.getLogger("alembic").setLevel(logging.WARNING)
+                yield
+            except SerctError:
+                raise
+            except Exception as error:
+                first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+                raise TrackingError(f"{self.uri}: cannot {action}: {first_line}") from error
 
+    def open_client(self) -> "MlflowClient":
+        """Return a client of the store; MLflow's global address stays as it is."""
+        from mlflow import MlflowClient
 
-def artifact_folder(uri: str, root: Path) -> Path:
-    """Return the folder for artifacts of a store without a server: beside the database."""
-    path = database_path(uri)
-    return (root if path is None else path.parent) / "mlruns"
-
-
-def store_lock(uri: str, root: Path) -> FileLock:
-    """Return the lock that is held while something is looked up and then made, such as a version.
-
-    Its file lies beside the database, so that all workspaces which share that use the same lock.
-    The process that holds it may take it again.
-    """
-    path = database_path(uri)
-    file = root / ".mlflow.lock" if path is None else path.with_name(f"{path.name}.lock")
-    return FileLock(file, timeout=_LOCK_TIMEOUT_S)
+        return MlflowClient(self.uri, registry_uri=self.uri)
 
 
 def server_command(root: Path, host: str, port: int) -> tuple[list[str], dict[str, str]]:
@@ -129,15 +140,16 @@ def server_command(root: Path, host: str, port: int) -> tuple[list[str], dict[st
     Raises:
         TrackingError: If ``MLFLOW_TRACKING_URI`` names a server, which needs no second one.
     """
-    root = root.resolve()
-    uri = tracking_uri(root)
-    if is_server(uri):
-        raise TrackingError(f"MLFLOW_TRACKING_URI is {uri}, already a server: open that address")
+    store = Connection.of(root)
+    if store.is_server:
+        raise TrackingError(
+            f"MLFLOW_TRACKING_URI is {store.uri}, already a server: open that address"
+        )
     # Requests for any other host name are refused, against DNS rebinding.
     names = dict.fromkeys(["localhost", "127.0.0.1", "[[]::1]", host, socket.gethostname()])
     argv = [sys.executable, "-m", "mlflow", "server"]
-    argv += ["--backend-store-uri", uri, "--registry-store-uri", uri]
-    argv += ["--default-artifact-root", str(artifact_folder(uri, root))]
+    argv += ["--backend-store-uri", store.uri, "--registry-store-uri", store.uri]
+    argv += ["--default-artifact-root", str(store.artifacts)]
     argv += ["--host", host, "--port", str(port), "--workers", "1"]
     argv += ["--allowed-hosts", ",".join(f"{name}:*" for name in names)]
     environment = {

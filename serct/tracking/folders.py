@@ -127,9 +127,9 @@ class ResultsFolder:
         return cls(path, kind.read(metrics, error=TrackingError).as_json())
 
     @property
-    def is_zero_shot(self) -> bool:
-        """Whether the results are of corpora that the model was not trained on."""
-        return "targets" in self.metrics
+    def kind(self) -> str:
+        """The name under which a run shows the results: a tag and a folder of artifacts."""
+        return "zero_shot" if "targets" in self.metrics else "evaluation"
 
     def confusions(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """Yield each confusion matrix with the name of its file, without the suffix."""

@@ -14,7 +14,6 @@ from serct.tracking.relocation import local_path
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities.model_registry import ModelVersion
     from mlflow.models import ModelSignature
 
 _CODE = Path(__file__).with_name("pyfunc_model.py")
@@ -75,12 +74,7 @@ def _signature(emotions: Sequence[str]) -> "ModelSignature":
     )
 
 
-def logged_model_id(version: "ModelVersion") -> str:
-    """Return the id of the logged model that a version stands for."""
-    return str(version.source).removeprefix("models:/")
-
-
-def fetch_folder(client: "MlflowClient", uri: str, model_id: str) -> Path:
+def fetch_folder(client: "MlflowClient", model_id: str) -> Path:
     """Return the folder of a logged model that holds card.json, fetched if it is elsewhere.
 
     Raises:
@@ -91,7 +85,7 @@ def fetch_folder(client: "MlflowClient", uri: str, model_id: str) -> Path:
     location = str(client.get_logged_model(model_id).artifact_location)
     folder = local_path(location)
     if folder is None:
-        folder = Path(download_artifacts(artifact_uri=location, tracking_uri=uri))
+        folder = Path(download_artifacts(artifact_uri=location, tracking_uri=client.tracking_uri))
     cards = sorted(folder.glob("artifacts/*/card.json"))
     if not cards:
         raise TrackingError(
@@ -101,9 +95,7 @@ def fetch_folder(client: "MlflowClient", uri: str, model_id: str) -> Path:
     return cards[0].parent
 
 
-def predict_with_mlflow(
-    client: "MlflowClient", uri: str, model_id: str, audio: bytes
-) -> dict[str, Any]:
+def predict_with_mlflow(client: "MlflowClient", model_id: str, audio: bytes) -> dict[str, Any]:
     """Load a logged model by MLflow's own means, pickle disallowed, and predict for one file.
 
     Returns:
@@ -113,7 +105,8 @@ def predict_with_mlflow(
     from mlflow.pyfunc import load_model
 
     location = str(client.get_logged_model(model_id).artifact_location)
-    with _environment("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false"), as_global(uri):
+    no_pickle = _environment("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    with no_pickle, as_global(client.tracking_uri):
         model = load_model(location)
         predictions = pd.DataFrame(model.predict(pd.DataFrame({"audio": [audio]})))
     return {str(name): value for name, value in predictions.iloc[0].items()}

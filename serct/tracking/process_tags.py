@@ -22,12 +22,6 @@ def process_tags() -> dict[str, str]:
     }
 
 
-def is_this_process(tags: Mapping[str, str]) -> bool:
-    """Return whether the tags are those of this process."""
-    own = process_tags()
-    return all(tags.get(key) == own[key] for key in (HOST, PID))
-
-
 def is_alive(tags: Mapping[str, str]) -> bool:
     """Return whether the tags name a process that is still alive on this machine."""
     if tags.get(HOST) != socket.gethostname() or not tags.get(PID, "").isdecimal():

@@ -1,23 +1,14 @@
 """The registry: every trained model is a version; aliases name those to use."""
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock
-
 from serct.errors import TrackingError
-from serct.tracking.connection import mlflow_errors
+from serct.tracking.connection import Connection
 from serct.tracking.folders import ModelFolder
-from serct.tracking.models import (
-    as_global,
-    fetch_folder,
-    log_model,
-    logged_model_id,
-    predict_with_mlflow,
-)
+from serct.tracking.models import as_global, fetch_folder, log_model, predict_with_mlflow
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -56,26 +47,18 @@ class Version:
 
 
 @dataclass(frozen=True)
-class Registry:
+class Registry(Connection):
     """The versions of one registered model.
 
     Every method raises `TrackingError` and nothing else when the store cannot be used.
 
     Attributes:
         client: Bound to ``uri``; MLflow's global address is not used.
-        uri: Of tracking store and registry.
         registered_model: The name that versions are registered under.
-        lock: See `serct.tracking.connection.store_lock`.
     """
 
     client: "MlflowClient"
-    uri: str
     registered_model: str
-    lock: FileLock
-
-    def errors(self, action: str) -> AbstractContextManager[None]:
-        """Return `mlflow_errors` for this store."""
-        return mlflow_errors(self.uri, action)
 
     def versions(self) -> list[Version]:
         """Return all versions that serct registered, the oldest first."""
@@ -100,13 +83,12 @@ class Registry:
     def folder(self, which: str) -> Path:
         """Return the local folder, with card.json in it, of a version."""
         with self.errors(f"fetch version {which}"):
-            return fetch_folder(self.client, self.uri, logged_model_id(self._find(which)))
+            return fetch_folder(self.client, self._model_id(which))
 
     def predict_as_served(self, which: str, audio: bytes) -> dict[str, Any]:
         """Return a version's prediction for an audio file as `mlflow models serve` computes it."""
         with self.errors(f"load version {which} as MLflow does"):
-            model_id = logged_model_id(self._find(which))
-            return predict_with_mlflow(self.client, self.uri, model_id, audio)
+            return predict_with_mlflow(self.client, self._model_id(which), audio)
 
     def register(self, run_id: str, folder: ModelFolder) -> bool:
         """Register the model in a folder, unless these very weights are a version already.
@@ -144,7 +126,7 @@ class Registry:
                 )
             holder = self._aliases().get(CHALLENGER)
             if all(_is_beaten(v, made) for v in versions if str(v.version) == holder):
-                self._set_alias(CHALLENGER, str(made.version))
+                self.client.set_registered_model_alias(name, CHALLENGER, str(made.version))
         return True
 
     def describe(self, folder: ModelFolder, text: str) -> None:
@@ -176,8 +158,8 @@ class Registry:
                 if previous is None:
                     self.client.delete_registered_model_alias(name, PREVIOUS)
                 else:
-                    self._set_alias(PREVIOUS, previous)
-                self._set_alias(CHAMPION, champion)
+                    self.client.set_registered_model_alias(name, PREVIOUS, previous)
+                self.client.set_registered_model_alias(name, CHAMPION, champion)
             for key, value in tags.items():
                 self.client.set_model_version_tag(name, champion, key, value)
 
@@ -198,6 +180,9 @@ class Registry:
             )
         return versions[number]
 
+    def _model_id(self, which: str) -> str:
+        return str(self._find(which).source).removeprefix("models:/")
+
     def _entities(self) -> "list[ModelVersion]":
         found = self.client.search_model_versions(f"name = '{self.registered_model}'")
         return sorted(found, key=lambda version: int(version.version))
@@ -206,9 +191,6 @@ class Registry:
         # A search for versions leaves their aliases out.
         found = self.client.search_registered_models(f"name = '{self.registered_model}'")
         return {alias: str(number) for each in found for alias, number in each.aliases.items()}
-
-    def _set_alias(self, alias: str, version: str) -> None:
-        self.client.set_registered_model_alias(self.registered_model, alias, version)
 
     def _as_version(self, found: "ModelVersion", aliases: Mapping[str, str]) -> Version:
         number, run_id, tags = str(found.version), str(found.run_id), found.tags

@@ -6,15 +6,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlparse
 
 from serct.errors import TrackingError
-from serct.tracking.connection import (
-    artifact_folder,
-    database_path,
-    exists,
-    mlflow_errors,
-    open_client,
-    store_lock,
-    tracking_uri,
-)
+from serct.tracking.connection import Connection
 
 # Where MLflow keeps absolute addresses of artifacts.
 _ADDRESSES = (
@@ -34,7 +26,7 @@ def local_path(location: str) -> Path | None:
     return Path(unquote(parsed.path) if parsed.scheme else location)
 
 
-def relocation_problem(uri: str, root: Path, experiment: str, location: str) -> str | None:
+def relocation_problem(store: Connection, experiment: str, location: str) -> str | None:
     """Check that an experiment's artifacts lie where its database is.
 
     MLflow stores absolute paths. After a workspace has been moved or copied, it would go on
@@ -43,16 +35,15 @@ def relocation_problem(uri: str, root: Path, experiment: str, location: str) -> 
     Returns:
         What is wrong and what to do about it, None if all is well.
     """
-    folder, database = local_path(location), database_path(uri)
+    folder, database = local_path(location), store.database
     if folder is None or database is None:
         return None
-    expected = artifact_folder(uri, root)
-    is_ours = database.parent == root.resolve()
-    if folder.is_relative_to(expected) or (not is_ours and folder.exists()):
+    is_ours = database.parent == store.root
+    if folder.is_relative_to(store.artifacts) or (not is_ours and folder.exists()):
         return None
     return (
-        f"{uri}: experiment {experiment!r} keeps its artifacts in {folder}, expected them in "
-        f"{expected}: the workspace was moved or copied. Run `serct relocate`; or delete "
+        f"{store.uri}: experiment {experiment!r} keeps its artifacts in {folder}, expected them in "
+        f"{store.artifacts}: the workspace was moved or copied. Run `serct relocate`; or delete "
         f"{database} and run `serct sync`, which builds runs and versions anew from data/"
     )
 
@@ -63,23 +54,21 @@ def store_problems(root: Path) -> list[str]:
     Returns:
         One sentence for each problem, with what to do about it.
     """
-    root = root.resolve()
-    uri = tracking_uri(root)
-    if not exists(uri):
+    store = Connection.of(root)
+    if not store.exists:
         return []
     try:
-        with mlflow_errors(uri, "open the store"):
-            experiments = open_client(uri).search_experiments()
+        with store.errors("open the store"):
+            experiments = store.open_client().search_experiments()
     except TrackingError as error:
-        database = database_path(uri)
         remedy = (
             "start the server or unset MLFLOW_TRACKING_URI"
-            if database is None
-            else f"delete {database} and run `serct sync`, which builds it anew from data/"
+            if store.database is None
+            else f"delete {store.database} and run `serct sync`, which builds it anew from data/"
         )
         return [f"{error}; {remedy}"]
     found = (
-        relocation_problem(uri, root, experiment.name, experiment.artifact_location)
+        relocation_problem(store, experiment.name, experiment.artifact_location)
         for experiment in experiments
         # MLflow makes "Default" itself, with a folder in whatever directory it ran; unused here.
         if experiment.name != "Default"
@@ -93,16 +82,16 @@ def artifact_place(root: Path, experiment: str) -> str | None:
     Raises:
         TrackingError: If the place cannot be read.
     """
-    uri = tracking_uri(root)
-    if not exists(uri):
+    store = Connection.of(root)
+    if not store.exists:
         return None
-    with mlflow_errors(uri, "read where models are kept"):
+    with store.errors("read where models are kept"):
         from mlflow.artifacts import list_artifacts
 
-        found = open_client(uri).get_experiment_by_name(experiment)
+        found = store.open_client().get_experiment_by_name(experiment)
         if found is None:
             return None
-        list_artifacts(artifact_uri=found.artifact_location, tracking_uri=uri)
+        list_artifacts(artifact_uri=found.artifact_location, tracking_uri=store.uri)
         return str(found.artifact_location)
 
 
@@ -123,17 +112,16 @@ def relocate(root: Path, experiment: str) -> int:
         TrackingError: If the store is no database of the workspace's own, or the artifacts were
             not moved with it.
     """
-    root = root.resolve()
-    uri = tracking_uri(root)
-    database, folder = database_path(uri), artifact_folder(uri, root)
-    if database is None or database.parent != root:
+    store = Connection.of(root)
+    database, folder = store.database, store.artifacts
+    if database is None or database.parent != store.root:
         raise TrackingError(
-            f"{uri}: not a database of the workspace {root}; only that moves with it. A server's "
-            "artifacts stay where the server keeps them"
+            f"{store.uri}: not a database of the workspace {store.root}; only that moves with it. "
+            "A server's artifacts stay where the server keeps them"
         )
-    if not exists(uri):
+    if not store.exists:
         raise TrackingError(f"{database}: no such database; nothing to relocate")
-    with store_lock(uri, root), closing(sqlite3.connect(database)) as connection, connection:
+    with store.lock, closing(sqlite3.connect(database)) as connection, connection:
         try:
             row = connection.execute(
                 "SELECT artifact_location FROM experiments WHERE name = ?", (experiment,)

@@ -4,14 +4,7 @@ import re
 from pathlib import Path
 
 from serct.errors import TrackingError
-from serct.tracking.connection import (
-    database_path,
-    exists,
-    mlflow_errors,
-    open_client,
-    store_lock,
-    tracking_uri,
-)
+from serct.tracking.connection import Connection
 from serct.tracking.models import fetch_folder
 from serct.tracking.registry import Registry, Version
 
@@ -38,13 +31,13 @@ def find_model(source: str | Path, root: Path | None = None) -> Path:
     registry = _registry(address, root)
     with registry.errors(f"find {address!r}"):
         if found := re.fullmatch(r"models:/(m-\w+)", address):
-            return fetch_folder(registry.client, registry.uri, found[1])
+            return fetch_folder(registry.client, found[1])
         if found := re.fullmatch(r"runs:/(\w+)(?:/model)?", address):
             run = registry.client.get_run(found[1])
             outputs = run.outputs.model_outputs if run.outputs else []
             if not outputs:
                 raise TrackingError(f"{registry.uri}: run {found[1]} has no model")
-            return fetch_folder(registry.client, registry.uri, outputs[-1].model_id)
+            return fetch_folder(registry.client, outputs[-1].model_id)
     raise TrackingError(
         f"{address!r} is not a model's address, expected models:/NAME@ALIAS, models:/NAME/VERSION "
         "or runs:/RUN_ID"
@@ -82,12 +75,11 @@ def known_versions(source: str, root: Path | None = None) -> list[Version]:
 
 def _registry(address: str, root: Path | None, registered_model: str = "") -> Registry:
     """Open a registry for reading: a store that does not exist is not made."""
-    root = (root or Path.cwd()).resolve()
-    uri = tracking_uri(root)
-    if not exists(uri):
+    store = Connection.of(root or Path.cwd())
+    if not store.exists:
         raise TrackingError(
-            f"{database_path(uri)}: no tracking store here, so {address!r} is unknown: "
+            f"{store.database}: no tracking store here, so {address!r} is unknown: "
             "train a model, run `serct sync`, or name the model's folder instead"
         )
-    with mlflow_errors(uri, "open the store"):
-        return Registry(open_client(uri), uri, registered_model, store_lock(uri, root))
+    with store.errors("open the store"):
+        return Registry(store.root, store.uri, store.open_client(), registered_model)

@@ -9,13 +9,14 @@ import math
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic_core import to_jsonable_python
 
 from serct.evaluation.metrics import METRICS
-from serct.reports import thesis
+from serct.reports.thesis import THESIS
 from serct.tracking.folders import ModelFolder, ResultsFolder
 
 if TYPE_CHECKING:
@@ -57,10 +58,9 @@ def source_tags(git_commit: str | None, dvc_stage: str | None) -> dict[str, str 
 
 def _thesis_tags(prefix: str, test: str, model: str) -> dict[str, str]:
     """Return the thesis' scores of a model on a test corpus as tags, none if it has none."""
-    published = thesis.published(test, model)
-    if published is None:
-        return {}
-    return {f"{prefix}.{score}": str(getattr(published, score)) for score in ("wa", "ua", "wf1")}
+    published = THESIS.get((test, model))
+    scores = asdict(published) if published else {}
+    return {f"{prefix}.{name}": str(score) for name, score in scores.items()}
 
 
 def training_params(card: Mapping[str, Any]) -> dict[str, str]:
@@ -190,11 +190,6 @@ def _datasets(folder: ModelFolder) -> "list[DatasetInput]":
     return inputs
 
 
-def results_kind(results: ResultsFolder) -> str:
-    """Return the name under which a run shows results: a tag and a folder of artifacts."""
-    return "zero_shot" if results.is_zero_shot else "evaluation"
-
-
 def log_results(
     client: "MlflowClient", run_id: str, folder: ModelFolder, results: ResultsFolder
 ) -> None:
@@ -202,9 +197,8 @@ def log_results(
     from serct.reports.plots import confusion_figure
 
     model, corpus = str(folder.card["name"]), folder.card["corpus"]
-    kind = results_kind(results)
-    targets = results.metrics["targets"] if results.is_zero_shot else {}
-    is_test = not results.is_zero_shot
+    kind, targets = results.kind, results.metrics.get("targets", {})
+    is_test = kind == "evaluation"
     scores = _scores("test", results.metrics) if is_test else _zero_shot_scores(targets)
     client.log_batch(run_id, metrics=_metrics(dict(scores)))
     client.log_artifacts(run_id, str(results.path), kind)

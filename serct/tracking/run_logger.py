@@ -147,14 +147,14 @@ def tracked_search(tracking: TrackingParams, name: str, root: Path) -> Iterator[
 def add_to_run(tracking: TrackingParams, model: Path, results: Path) -> None:
     """Add a folder of results to the run of the model they belong to."""
     with _only_warn(_NOT_TRACKED):
-        store = _open(tracking, _stage_root())
+        store = open_store(_stage_root(), tracking.experiment, tracking.registered_model)
         store.log_results(ModelFolder.read(model), ResultsFolder.read(results))
 
 
 def _begin(tracking: TrackingParams, root: Path, begin: Callable[[Store], str]) -> RunLogger:
     """Open the store and a run in it; without them the result logs nothing."""
     with _only_warn(_NOT_TRACKED):
-        store = _open(tracking, root)
+        store = open_store(root, tracking.experiment, tracking.registered_model)
         return RunLogger(store, begin(store))
     return RunLogger()
 
@@ -162,10 +162,6 @@ def _begin(tracking: TrackingParams, root: Path, begin: Callable[[Store], str]) 
 def _stage_root() -> Path:
     # DVC sets DVC_ROOT; a temporary experiment still tracks in the real workspace.
     return Path(os.environ.get("DVC_ROOT", ".")).resolve()
-
-
-def _open(tracking: TrackingParams, root: Path) -> Store:
-    return open_store(root, tracking.experiment, tracking.registered_model)
 
 
 @contextmanager

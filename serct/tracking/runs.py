@@ -10,16 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from serct.errors import TrackingError
 from serct.runtime import machine
 from serct.tracking import run_content
-from serct.tracking.connection import (
-    artifact_folder,
-    is_server,
-    mlflow_errors,
-    open_client,
-    store_lock,
-    tracking_uri,
-)
+from serct.tracking.connection import Connection
 from serct.tracking.folders import ModelFolder, ResultsFolder
-from serct.tracking.process_tags import HOST, is_alive, is_this_process, process_tags
+from serct.tracking.process_tags import HOST, PID, is_alive, process_tags
 from serct.tracking.registry import Registry
 from serct.tracking.relocation import relocation_problem
 from serct.tracking.run_content import FINGERPRINT, WEIGHTS, now_ms, set_tags, source_tags
@@ -150,7 +143,7 @@ class Store(Registry):
             card = results.path / "model_card.md"
             if card.exists():
                 self.describe(folder, card.read_text(encoding="utf-8"))
-            tag = f"serct.{run_content.results_kind(results)}"
+            tag = f"serct.{results.kind}"
             runs = [
                 run for run in self._finished(folder) if run.data.tags.get(tag) != results.digest
             ]
@@ -210,7 +203,8 @@ class Store(Registry):
         """
         for run in self._search(f"tags.`{FINGERPRINT}` = '{fingerprint}'")[:1]:
             tags, status = run.data.tags, run.info.status
-            is_taken = status == "RUNNING" and is_alive(tags) and not is_this_process(tags)
+            is_other = tags.get(PID) != str(os.getpid())
+            is_taken = status == "RUNNING" and is_other and is_alive(tags)
             if status in ("RUNNING", "KILLED", "FAILED") and not is_taken:
                 return str(run.info.run_id)
         return None
@@ -249,33 +243,31 @@ def open_store(root: Path, experiment: str, registered_model: str) -> Store:
     Raises:
         TrackingError: If the store cannot be opened, or belongs to a workspace that was moved.
     """
-    root = root.resolve()
-    uri = tracking_uri(root)
-    lock = store_lock(uri, root)
-    with mlflow_errors(uri, "open the store"):
-        Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+    store = Connection.of(root)
+    with store.errors("open the store"):
+        Path(store.lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
         # Two processes that both find no database would ruin it for good: each would run all
         # the migrations.
-        with lock:
-            client = open_client(uri)
-            experiment_id = _ensure_experiment(client, uri, root, experiment)
-    return Store(client, uri, registered_model, lock, experiment_id)
+        with store.lock:
+            client = store.open_client()
+            experiment_id = _ensure_experiment(client, store, experiment)
+    return Store(store.root, store.uri, client, registered_model, experiment_id)
 
 
-def _ensure_experiment(client: "MlflowClient", uri: str, root: Path, name: str) -> str:
+def _ensure_experiment(client: "MlflowClient", store: Connection, name: str) -> str:
     found = client.get_experiment_by_name(name)
     if found is None:
         # By default MLflow would take the working directory of this process for ever.
-        location = None if is_server(uri) else str(artifact_folder(uri, root) / name)
+        location = None if store.is_server else str(store.artifacts / name)
         # Without the tag MLflow's pages guess what the runs are for, and open elsewhere.
         tags = {"mlflow.experimentKind": "custom_model_development"}
         return str(client.create_experiment(name, location, tags=tags))
     if found.lifecycle_stage != "active":
         raise TrackingError(
-            f"{uri}: experiment {name!r} was deleted in MLflow: restore it there, or choose "
+            f"{store.uri}: experiment {name!r} was deleted in MLflow: restore it there, or choose "
             "another name for tracking.experiment in params.yaml"
         )
-    problem = relocation_problem(uri, root, name, found.artifact_location)
+    problem = relocation_problem(store, name, found.artifact_location)
     if problem:
         raise TrackingError(problem)
     return str(found.experiment_id)

@@ -1,6 +1,7 @@
 """Rebuilds what MLflow shows from the files: after a lost database, a pull, a cache hit."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from serct.errors import TrackingError
@@ -49,15 +50,13 @@ def sync_store(store: Store, data: Path) -> SyncReport:
             folders.append(ModelFolder.read(path))
         except TrackingError as error:
             problems.append(str(error))
-    for folder in sorted(folders, key=lambda folder: (folder.ended_ms, folder.path.name)):
+    folders.sort(key=lambda folder: (folder.ended_ms, folder.path.name))
+    steps = [partial(_sync_model, store, data, folder) for folder in folders]
+    for step in (*steps, partial(_restore_champion, store, data)):
         try:
-            actions += _sync_model(store, data, folder)
+            actions += step()
         except TrackingError as error:
             problems.append(str(error))
-    try:
-        actions += _restore_champion(store, data)
-    except TrackingError as error:
-        problems.append(str(error))
     return SyncReport(len(folders), tuple(actions), tuple(problems))
 
 

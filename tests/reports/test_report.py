@@ -14,9 +14,10 @@ from serct.errors import ReportError
 from serct.evaluation.metrics import METRICS
 from serct.evaluation.significance import mcnemar
 from serct.reports.model_card import CONDUCT, model_card
-from serct.reports.report import results_table, write_report
+from serct.reports.report import write_report
 from serct.reports.results import Result, line_up, read_results
-from serct.reports.thesis import FAULTS, published
+from serct.reports.terminal_table import results_table
+from serct.reports.thesis import FAULTS, THESIS
 from tests.fake_results import make_pipeline, write_model, write_results, write_test
 
 VOID = {"meta", "link", "br", "hr", "img", "input"}
@@ -84,7 +85,7 @@ def synthetic(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def results(data: Path, pipeline: PipelineParams) -> tuple[Result, ...]:
-    return line_up(read_results(data, pipeline))
+    return tuple(line_up(read_results(data, pipeline)))
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
@@ -116,7 +117,7 @@ def test_results_csv_holds_what_the_files_hold(data: Path, results: tuple[Result
 
 def test_results_csv_holds_the_thesis_and_the_difference(data: Path) -> None:
     for row in read_csv(data / "reports" / "results.csv"):
-        scores = published(row["test"], row["model"])
+        scores = THESIS.get((row["test"], row["model"]))
         assert scores is not None
         assert float(row["thesis_wf1"]) == scores.wf1
         difference = float(row["wf1"]) - scores.wf1

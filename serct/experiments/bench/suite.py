@@ -112,12 +112,9 @@ class Suite:
         if devices.computes_bfloat16(device):
             self.precisions.append(torch.bfloat16)
 
+    @devices.tensor_float32(is_allowed=False)
     def run(self, is_quick: bool) -> Benchmark:
         """Measure everything; if quick, without the growth of time and memory."""
-        with devices.tensor_float32(is_allowed=False):
-            return self._run(is_quick)
-
-    def _run(self, is_quick: bool) -> Benchmark:
         self.on_progress("peak of a matrix product")
         self.peaks = {each: peak_flops(each, self.device) for each in self.precisions}
         usual = Size(self.params.train_params(self.name).batch_size)

@@ -137,7 +137,10 @@ class Workload:
         def run() -> None:
             self.ours.train()
             self.optimizer.zero_grad(set_to_none=True)
-            self._loss(form, precision).backward()  # type: ignore[no-untyped-call]
+            with self._autocast(precision):
+                logits = self.form(form)(self.waveforms, self.num_valid)
+            loss = functional.cross_entropy(logits.float(), self.labels)
+            loss.backward()  # type: ignore[no-untyped-call]
             self.optimizer.step()
 
         return run
@@ -156,11 +159,6 @@ class Workload:
         self.ours.double()
         self.waveforms = self.waveforms.double()
         return self
-
-    def _loss(self, form: str, precision: torch.dtype) -> Tensor:
-        with self._autocast(precision):
-            logits = self.form(form)(self.waveforms, self.num_valid)
-        return functional.cross_entropy(logits.float(), self.labels)
 
     def _autocast(self, precision: torch.dtype) -> torch.autocast:
         is_mixed = precision != torch.float32

@@ -22,7 +22,7 @@ def studies_page(studies: Sequence[StudyResult]) -> str:
                 "name": study.name,
                 "asks": study.asks,
                 "tables": [scores_table(study, test) for test in study.tests],
-                "figures": [Markup(svg) for svg in _figures(study)],  # noqa: S704
+                "figures": _figures(study),
                 "origin": origin_table(study),
             }
             for study in studies
@@ -121,7 +121,7 @@ def _scores(row: Row, test: Comparison) -> tuple[Cell, ...]:
     )
 
 
-def _figures(study: StudyResult) -> list[str]:
+def _figures(study: StudyResult) -> list[Markup]:
     figures = []
     for test in study.tests:
         what = f"{study.name}: {test.corpus}"

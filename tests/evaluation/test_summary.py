@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from serct.data.shards import ShardDataset
 from serct.evaluation.records import Groups
-from serct.evaluation.subgroups import by_group, expected_calibration_error, risk_coverage
+from serct.evaluation.summary import by_group, expected_calibration_error, risk_coverage
 
 
 def spread(confidences: np.ndarray) -> np.ndarray:
