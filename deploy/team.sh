@@ -104,7 +104,7 @@ echo "7. The second workspace serves the champion that the first one promoted"
 # Not through the function: killing that would leave the service behind.
 "$python" -m serct.cli serve --workspace "$root/second" --port "$service_port" >"$root/service.log" 2>&1 &
 wait_for "the service" answers "http://127.0.0.1:$service_port/ready"
-clip=$(find "$root/second/data/raw/" -name '*.wav' | sort | head -n 1)
+clip=$(find "$root/second/data/raw/" -name '*.wav' | sort | sed -n 1p)  # reads all: no broken pipe
 "$python" - "http://127.0.0.1:$service_port/v1/predict" "$clip" <<'PYTHON' | tee "$root/answer.json"
 import sys
 import requests
