@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from filelock import FileLock
 
 from serct.config.params import Params
 from serct.config.reader import read_params, read_yaml
@@ -129,20 +130,20 @@ def tone_shards(tones: Path, tiny_params: Params, tmp_path_factory: pytest.TempP
 def trained(
     tone_shards: Path, tiny_params: Params, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Path]:
-    """The folder of each model, trained briefly on the tones, untracked."""
+    """The folder of each model, trained briefly on the tones, untracked, once for all workers."""
     from serct.tracking import run_logger
     from serct.training import experiment
 
-    root = tmp_path_factory.mktemp("trained")
-    folders = {}
-    with pytest.MonkeyPatch.context() as patch:
+    base = tmp_path_factory.getbasetemp()
+    root = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "trained"
+    # The encoder that `ssl` needs is made in tests/models/test_ssl.py.
+    folders = {name: root / f"tones-{name}" for name in tiny_params.models if name != "ssl"}
+    with FileLock(f"{root}.lock"), pytest.MonkeyPatch.context() as patch:
         patch.setattr(run_logger, "open_store", _no_store)
-        for name in tiny_params.models:
-            if name == "ssl":  # needs an encoder: tests/test_ssl.py makes one
-                continue
-            folders[name] = root / f"tones-{name}"
-            state = root / f"{name}.safetensors"
-            experiment.train_and_track(tiny_params, name, tone_shards, state, folders[name])
+        for name, folder in folders.items():
+            if not folder.exists():
+                state = root / f"{name}.safetensors"
+                experiment.train_and_track(tiny_params, name, tone_shards, state, folder)
     return folders
 
 

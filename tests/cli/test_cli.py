@@ -93,6 +93,7 @@ def test_version_and_corpora() -> None:
     assert "CC BY-NC-ND" in listing
 
 
+@pytest.mark.slow
 def test_the_workspace_around_the_current_folder_is_used_and_named(tmp_path: Path) -> None:
     mine = 'corpora.mine={"reader": "folder", "path": "recordings", "language": "en"}'
     workspace, _ = prepare_workspace(tmp_path / "ws", "demo", [mine])
@@ -107,6 +108,7 @@ def test_the_workspace_around_the_current_folder_is_used_and_named(tmp_path: Pat
     assert listed.stderr == ""
 
 
+@pytest.mark.slow
 def test_repro_names_the_keys_that_it_adds_once_before_dvc_starts(tmp_path: Path) -> None:
     workspace, _ = prepare_workspace(tmp_path / "ws", "demo")
     params = yaml.safe_load((workspace / "params.yaml").read_text())
