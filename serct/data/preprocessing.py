@@ -16,7 +16,7 @@ import numpy as np
 
 from serct.config.params import AudioParams, CheckParams
 from serct.config.record import as_csv
-from serct.data.audio import prepare, read_recording, resampler_version
+from serct.data.audio import read_recording
 from serct.data.manifest import (
     SPLITS,
     Rejection,
@@ -25,6 +25,7 @@ from serct.data.manifest import (
     common_language,
     manifest_digest,
 )
+from serct.data.preparing import prepare, resampler_version
 from serct.data.shards import IndexRow, ShardMeta
 from serct.emotions import in_table_order
 from serct.errors import AudioError

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from serct.data.audio import resample, to_pcm16
+from serct.data.preparing import resample, to_pcm16
 from serct.data.shards import ShardDataset, stack_clips
 from serct.evaluation.evaluate import Classifier
 from serct.evaluation.metrics import score

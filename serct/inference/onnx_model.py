@@ -67,7 +67,7 @@ class OnnxClassifier:
             import onnxruntime
         except ModuleNotFoundError as error:
             raise CheckpointError(
-                f"{model}: needs ONNX Runtime, which is not installed: pip install 'serct[onnx]'"
+                f"{model}: needs ONNX Runtime, which is not installed: pip install onnxruntime"
             ) from error
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = num_threads or 0

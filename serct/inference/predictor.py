@@ -7,7 +7,8 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from serct.data.audio import Limits, prepare, read_recording
+from serct.data.audio import Limits, read_recording
+from serct.data.preparing import prepare
 from serct.data.shards import stack_clips
 from serct.errors import AudioError, SpeakerError
 from serct.evaluation.evaluate import AdaptiveClassifier, Classifier, as_classifier

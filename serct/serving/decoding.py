@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from serct.data.audio import Limits, read_recording
+from serct.data.voice_activity import VoiceActivity, is_speech, speech_s
 from serct.errors import AudioError
-from serct.inference.voice_activity import VoiceActivity, is_speech, speech_s
 from serct.runtime.arrays import Floats
 
 # Of one channel: 120 MB after decoding. Ten minutes at 48 kHz fit.

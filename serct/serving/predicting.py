@@ -5,8 +5,8 @@ from itertools import groupby
 
 import anyio
 
+from serct.data.voice_activity import is_speech
 from serct.inference.predictor import EmotionProbabilities
-from serct.inference.voice_activity import is_speech
 from serct.runtime.arrays import Floats
 from serct.serving import schemas
 from serct.serving.batching import Batcher

@@ -13,8 +13,8 @@ from fastapi.responses import JSONResponse, Response
 from fastapi.security import APIKeyHeader
 
 from serct import __version__
+from serct.data.voice_activity import VoiceActivity
 from serct.errors import AudioError, SerctError
-from serct.inference.voice_activity import VoiceActivity
 from serct.runtime.machine import machine
 from serct.serving.batching import Batcher
 from serct.serving.limits import RequestLimits

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import anyio
 from fastapi import HTTPException, UploadFile
 
+from serct.data.voice_activity import VoiceActivity
 from serct.errors import TrackingError
-from serct.inference.voice_activity import VoiceActivity
 from serct.serving.batching import Batcher
 from serct.serving.decoding import DecodedAudio, decode
 from serct.serving.metrics import ServiceMetrics

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from serct.data.voice_activity import FRAME_S
 from serct.inference.predictor import EmotionProbabilities
-from serct.inference.voice_activity import FRAME_S
 
 # Share of a step's frames that must be speech.
 _MIN_SPEECH = 0.3

@@ -15,8 +15,8 @@ import anyio
 import numpy as np
 from fastapi import HTTPException, WebSocket, WebSocketDisconnect
 
+from serct.data.voice_activity import is_speech
 from serct.errors import SerctError
-from serct.inference.voice_activity import is_speech
 from serct.runtime.arrays import PCM_SCALE, Floats
 from serct.serving.limits import RETRY_AFTER_S
 from serct.serving.predicting import decide, describe, predict_waveforms

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serct.config.params import AudioParams, CheckParams
-from serct.data.audio import prepare, read_recording, resample, resampler_version, to_pcm16
+from serct.data.audio import read_recording
+from serct.data.preparing import prepare, resample, resampler_version, to_pcm16
 from serct.errors import AudioError, BackendUnavailableError
 
 CHECKS = CheckParams(silence_peak=1e-4, max_duration_s=10.0, max_rejected=0)

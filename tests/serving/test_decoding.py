@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from serct.data.voice_activity import VoiceActivity
 from serct.errors import AudioError
-from serct.inference.voice_activity import VoiceActivity
 from serct.serving import decoding
 from serct.serving.decoding import decode
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serct.inference.voice_activity import FRAME_S
+from serct.data.voice_activity import FRAME_S
 from serct.serving.timeline import Plan, between, smooth, webvtt
 
 durations = st.floats(0.001, 700.0)

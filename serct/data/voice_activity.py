@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from serct.data.audio import resample
+from serct.data.preparing import resample
 from serct.errors import BackendUnavailableError
 from serct.runtime.arrays import Floats
 
@@ -57,7 +57,7 @@ class VoiceActivity:
             return load_silero_vad(sequence=True)
         except ImportError as error:
             raise BackendUnavailableError(
-                f"voice activity needs a package: {error}: pip install 'serct[serve]'"
+                f"voice activity needs a package: {error}: pip install silero-vad onnxruntime"
             ) from error
         finally:
             torch.set_num_threads(num_threads)  # the package sets it to one, for all

@@ -7,8 +7,8 @@ import pytest
 import soundfile
 import torch
 
-from serct.data.audio import resample
-from serct.inference.voice_activity import FRAME_S, VoiceActivity, is_speech, speech_s
+from serct.data.preparing import resample
+from serct.data.voice_activity import FRAME_S, VoiceActivity, is_speech, speech_s
 
 
 @pytest.fixture(scope="module")
