@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from serct.data.shards import ShardDataset
+from serct.data.dataset import ShardDataset
 from serct.runtime import machine
 from serct.runtime.atomic import write_json
 from serct.training.batches import epoch_batches

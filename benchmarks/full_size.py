@@ -17,9 +17,10 @@ import torch
 from serct.config.params import Params
 from serct.config.reader import read_params
 from serct.data.corpora import read_corpus_params, scan_corpus
+from serct.data.dataset import ShardDataset
 from serct.data.manifest import inspect_recordings
 from serct.data.preprocessing import ShardPlan, write_shards
-from serct.data.shards import ShardDataset, read_meta
+from serct.data.shards import read_meta
 from serct.data.splitting import split_utterances
 from serct.errors import SerctError
 from serct.evaluation.evaluate import as_classifier, evaluate, evaluate_zero_shot

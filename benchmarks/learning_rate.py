@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from serct.config.reader import read_params
-from serct.data.shards import ShardDataset
+from serct.data.dataset import ShardDataset
 from serct.evaluation.evaluate import TorchClassifier
 from serct.evaluation.metrics import score
 from serct.models import read_model_params

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from serct.data.dataset import ShardDataset
 from serct.data.manifest import SPLITS
-from serct.data.shards import ShardDataset
 from serct.emotions import in_table_order
 from serct.evaluation.evaluate import AdaptiveClassifier, as_classifier
 from serct.evaluation.metrics import score_names

@@ -5,7 +5,7 @@ from pathlib import Path
 from pipeline.stage import run
 from serct.config.params import Params
 from serct.data.corpora import build_corpus, read_corpus_params
-from serct.data.shards import ShardDataset
+from serct.data.dataset import ShardDataset
 from serct.evaluation.evaluate import as_classifier, evaluate, write_confusion, write_predictions
 from serct.evaluation.probes import probe_corpus
 from serct.evaluation.summary import summarise_test

@@ -131,7 +131,7 @@ def evaluate(
         "dropped": result.dataset.dropped,
     }
     if probes:
-        from serct.data.shards import ShardDataset
+        from serct.data.dataset import ShardDataset
         from serct.evaluation.probes import probe_corpus, probe_model
 
         train = ShardDataset(shards, ["train"], result.dataset.emotions)

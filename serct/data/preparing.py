@@ -1,10 +1,11 @@
-"""From a waveform to the int16 samples that models take: resample, round, cut to one length.
+"""From a waveform to the int16 samples that models take: resample and round.
 
 `prepare` is the only way there. Shards, the predictor and the service all use it, so training and
 prediction see the same samples.
 """
 
 import importlib
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -69,22 +70,48 @@ def to_pcm16(waveform: Floats) -> Pcm:
 
 
 def prepare(waveform: Floats, sample_rate: int, audio: AudioParams) -> Pcm:
-    """Return a recording as models take it: resampled, 16 bits, cut at the end.
-
-    The code that makes rows adds the zeros at their end.
+    """Return a recording as models take it: resampled, in 16 bits, of any length.
 
     Args:
         waveform: Mono, in [-1, 1]. float32 [any length > 0]
         sample_rate: Its rate in Hz.
-        audio: Target rate ("native" keeps each file's own), length and resampler.
+        audio: Target rate ("native" keeps each file's own) and resampler.
 
     Returns:
-        int16 [1..audio.num_samples]
-
-    Source:
-        Thesis, section 4.2, "Padding and Truncation".
+        int16 [at least 1]
     """
     if audio.sample_rate != "native":
         waveform = resample(waveform, sample_rate, audio.sample_rate, audio.resampler)
     # A few samples at a high rate may be less than one at a low rate.
-    return to_pcm16(waveform[: audio.num_samples]) if len(waveform) else np.zeros(1, np.int16)
+    return to_pcm16(waveform) if len(waveform) else np.zeros(1, np.int16)
+
+
+def prepare_blocks(blocks: Iterable[Floats], sample_rate: int, audio: AudioParams) -> Iterator[Pcm]:
+    """Yield what `prepare` returns for all blocks together, bit for bit, in pieces.
+
+    With soxr, memory does not depend on the recording's length. The other resamplers cannot go on
+    where they stopped, so they get the recording as a whole.
+
+    Args:
+        blocks: The recording's samples, in order. float32 [n > 0] each
+        sample_rate: As for `prepare`.
+        audio: As for `prepare`.
+    """
+    if audio.sample_rate == "native" or audio.sample_rate == sample_rate:
+        yield from map(to_pcm16, blocks)
+    elif audio.resampler == "soxr":
+        yield from _resampled_pieces(blocks, sample_rate, audio.sample_rate)
+    else:
+        yield prepare(np.concatenate(list(blocks)), sample_rate, audio)
+
+
+def _resampled_pieces(blocks: Iterable[Floats], from_hz: int, to_hz: int) -> Iterator[Pcm]:
+    soxr = _import_resampler("soxr")
+    stream = soxr.ResampleStream(from_hz, to_hz, 1, dtype="float32", quality="HQ")
+    num_samples = 0
+    for block in blocks:
+        piece = to_pcm16(stream.resample_chunk(block))
+        num_samples += len(piece)
+        yield piece
+    rest = to_pcm16(stream.resample_chunk(np.empty(0, np.float32), last=True))
+    yield rest if num_samples + len(rest) else np.zeros(1, np.int16)

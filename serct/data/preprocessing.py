@@ -6,7 +6,8 @@ and on one core or many.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -30,7 +31,7 @@ from serct.data.shards import IndexRow, ShardMeta
 from serct.emotions import in_table_order
 from serct.errors import AudioError
 from serct.runtime import atomic
-from serct.runtime.arrays import PCM_SCALE
+from serct.runtime.arrays import PCM_SCALE, Pcm
 from serct.runtime.machine import num_threads
 
 
@@ -63,7 +64,7 @@ class Shard:
     """The result of writing a block.
 
     Attributes:
-        rows: One for each usable utterance; ``shard`` is -1 until its number is known.
+        rows: Of each usable utterance; ``shard`` is -1 until its number is known.
         rejections: Files that are unusable.
         digest: SHA-256 over the rows' own.
     """
@@ -87,8 +88,7 @@ def write_shards(
 ) -> ShardMeta:
     """Read, resample and pad every utterance of a manifest into shards.
 
-    Memory stays bounded by one shard: rows are decoded by all cores and go straight into the
-    memory-mapped file.
+    Memory stays bounded by one shard. A recording longer than a row goes on in the next rows.
 
     Args:
         root: The corpus' folder, which the manifest's paths are relative to.
@@ -102,15 +102,14 @@ def write_shards(
         ManifestError: If more files are unusable than ``plan.checks.max_rejected``; each is named.
     """
     ordered = sorted(utterances, key=lambda u: u.name)
-    size = plan.rows_per_shard
     with atomic.replacing_folder(destination) as folder:
         index: list[IndexRow] = []
         rejections: list[Rejection] = []
         digest = hashlib.sha256()
         num_shards = 0
         blocks = [
-            Block(_shard_path(folder, number), ordered[first : first + size])
-            for number, first in enumerate(range(0, len(ordered), size))
+            Block(_shard_path(folder, number), block)
+            for number, block in enumerate(_divide(ordered, plan))
         ]
         work = partial(_write_shard, root, plan)
         for block, shard in zip(blocks, map_blocks(work, blocks), strict=True):
@@ -135,7 +134,7 @@ def write_shards(
             num_samples=plan.audio.num_samples, pcm_scale=PCM_SCALE,
             resampler=resampler_version(plan.audio.resampler),
             emotions=in_table_order(row.label for row in index), counts=_count(index),
-            rows_per_shard=size, rejections=tuple(asdict(r) for r in rejections),
+            rows_per_shard=plan.rows_per_shard, rejections=tuple(asdict(r) for r in rejections),
             manifest_digest=manifest_digest(ordered), digest=digest.hexdigest(),
         )  # fmt: skip
         (folder / "meta.json").write_text(json.dumps(meta.as_json(), indent=2) + "\n", "utf-8")
@@ -146,57 +145,101 @@ def _shard_path(folder: Path, number: int) -> Path:
     return folder / f"wave-{number:05d}.npy"
 
 
-def _write_shard(root: Path, plan: ShardPlan, block: Block) -> Shard:
-    utterances, path = block.utterances, block.path
-    shape = (len(utterances), plan.audio.num_samples)
-    pcm = np.lib.format.open_memmap(path, mode="w+", dtype=np.int16, shape=shape)
+def _divide(ordered: Sequence[Utterance], plan: ShardPlan) -> Iterator[Sequence[Utterance]]:
+    """Divide utterances into blocks of about ``plan.rows_per_shard`` rows."""
+    first, num_rows = 0, 0
+    for place, utterance in enumerate(ordered):
+        rate = plan.audio.sample_rate
+        rate_hz = utterance.sample_rate if rate == "native" else rate
+        # Resampling rounds: a recording that fills its rows exactly may need one more.
+        needed = max(1, math.ceil(utterance.duration_s * rate_hz / plan.audio.num_samples))
+        if num_rows and num_rows + needed > plan.rows_per_shard:
+            yield ordered[first:place]
+            first, num_rows = place, 0
+        num_rows += needed
+    yield ordered[first:]
 
-    def fill(place: int) -> tuple[int, bytes] | Rejection:
-        utterance = utterances[place]
+
+def _write_shard(root: Path, plan: ShardPlan, block: Block) -> Shard:
+    utterances, length = block.utterances, plan.audio.num_samples
+
+    def read(utterance: Utterance) -> Pcm | Rejection:
         try:
             recording = read_recording(root / utterance.path, plan.checks, name=utterance.path)
             if recording.digest() != utterance.sha256:
                 raise AudioError(f"{utterance.path}: changed since the manifest was made")
-            samples = prepare(recording.waveform, recording.sample_rate, plan.audio)
+            return prepare(recording.waveform, recording.sample_rate, plan.audio)
         except AudioError as error:
             return Rejection(utterance.path, str(error).removeprefix(f"{utterance.path}: "))
-        # A new file is all zeros: writing only what is not padding keeps it sparse and fast.
-        pcm[place, : len(samples)] = samples
-        return len(samples), hashlib.sha256(samples.data).digest()
 
-    # Decoding, resampling and hashing release the interpreter lock, so threads use all cores;
-    # each writes its own row, and map keeps the manifest's order.
-    with ThreadPoolExecutor(num_threads()) as pool:
-        results = list(pool.map(fill, range(len(utterances))))
-    kept = [place for place, result in enumerate(results) if not isinstance(result, Rejection)]
     rows: list[IndexRow] = []
+    rejections: list[Rejection] = []
     digest = hashlib.sha256()
-    for utterance, result in zip(utterances, results, strict=True):
-        if isinstance(result, Rejection):
-            continue
-        num_valid, row_digest = result
-        digest.update(row_digest)
-        rows.append(
-            IndexRow(
-                utterance=utterance.name, corpus=utterance.corpus, language=utterance.language,
-                speaker=utterance.speaker, gender=utterance.gender, text_id=utterance.text_id,
-                split=utterance.split, label=utterance.emotion, shard=-1, row=len(rows),
-                num_valid_samples=num_valid,
-            )
-        )  # fmt: skip
-    if len(kept) < len(utterances):
-        # Close the gaps of rejected files; a shard that lost all its rows is removed.
-        remaining = np.array(pcm[kept])
-        path.unlink()
-        if kept:
-            np.save(path, remaining, allow_pickle=False)
-    rejections = [result for result in results if isinstance(result, Rejection)]
+    # Decoding and resampling release the interpreter lock, so threads use all cores; map keeps
+    # the manifest's order.
+    with ThreadPoolExecutor(num_threads()) as pool, _RowFile(block.path, length) as file:
+        for utterance, samples in zip(utterances, pool.map(read, utterances), strict=True):
+            if isinstance(samples, Rejection):
+                rejections.append(samples)
+                continue
+            for part, start in enumerate(range(0, len(samples), length)):
+                valid = samples[start : start + length]
+                digest.update(hashlib.sha256(valid.data).digest())
+                rows.append(_index_row(utterance, part, len(rows), len(valid)))
+                file.append(valid)
+    if not rows:
+        block.path.unlink()
     return Shard(rows, rejections, digest.digest())
+
+
+def _index_row(utterance: Utterance, part: int, row: int, num_valid: int) -> IndexRow:
+    return IndexRow(
+        utterance=utterance.name, corpus=utterance.corpus, language=utterance.language,
+        speaker=utterance.speaker, gender=utterance.gender, text_id=utterance.text_id,
+        split=utterance.split, label=utterance.emotion, part=part, shard=-1, row=row,
+        num_valid_samples=num_valid,
+    )  # fmt: skip
+
+
+class _RowFile:
+    """Writes rows of equal length as a .npy file; padding is never written and takes no space.
+
+    Not through a memory map: a full disk is then an error that says so, not a signal that ends
+    the process.
+    """
+
+    def __init__(self, path: Path, length: int) -> None:
+        self._file = path.open("wb")
+        self._length = length
+        self._num_rows = 0
+
+    def __enter__(self) -> "_RowFile":
+        self._write_header()
+        self._start = self._file.tell()
+        return self
+
+    def append(self, samples: Pcm) -> None:
+        """Write a row that begins with these samples. int16 [1..length]."""
+        self._file.seek(self._start + self._num_rows * self._length * samples.itemsize)
+        self._file.write(samples.astype("<i2", copy=False).data)
+        self._num_rows += 1
+
+    def _write_header(self) -> None:
+        header = {"descr": "<i2", "fortran_order": False, "shape": (self._num_rows, self._length)}
+        np.lib.format.write_array_header_1_0(self._file, header)
+
+    def __exit__(self, *exception: object) -> None:
+        with self._file as file:
+            if exception[0] is None:
+                file.truncate(self._start + 2 * self._num_rows * self._length)
+                file.seek(0)
+                # NumPy leaves room for the number of rows to grow, so the length stays.
+                self._write_header()
 
 
 def _count(index: Sequence[IndexRow]) -> dict[str, dict[str, int]]:
     counts: dict[str, dict[str, int]] = {}
     for split in SPLITS:
-        labels = [row.label for row in index if row.split == split]
+        labels = [row.label for row in index if row.split == split and row.part == 0]
         counts[split] = {emotion: labels.count(emotion) for emotion in in_table_order(labels)}
     return counts

@@ -1,29 +1,21 @@
-"""Shards: a corpus as padded int16 rows in .npy files, read through memory maps.
+"""The files of a corpus' shards: what `serct.data.preprocessing` writes and `ShardDataset` reads.
 
-`serct.data.preprocessing` writes them. Of a row only the samples that are not padding are read,
-and a batch is as long as its longest waveform.
+Padded int16 rows are in `wave-00000.npy` and so on, where each utterance is in `index.csv`, and
+what they all share in `meta.json`. A recording that is longer than a row goes on in the next rows.
 """
 
 import csv
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import ClassVar
 
-import numpy as np
-import numpy.typing as npt
 from pydantic import JsonValue
 
 from serct.config.record import Record
-from serct.emotions import in_table_order
 from serct.errors import SerctError, ShardError
-from serct.runtime.arrays import PCM_SCALE, Floats, Integers, Pcm
 
-Waves = TypeVar("Waves")
-Numbers = TypeVar("Numbers")
 # The columns of index.csv that are numbers.
-_NUMBERS = ("shard", "row", "num_valid_samples")
+_NUMBERS = ("part", "shard", "row", "num_valid_samples")
 
 
 class ShardMeta(Record):
@@ -38,7 +30,7 @@ class ShardMeta(Record):
         digest: SHA-256 over index and rows.
     """
 
-    FORMAT: ClassVar[int] = 2
+    FORMAT: ClassVar[int] = 3
     ERROR: ClassVar[type[SerctError]] = ShardError
     SAYS_WRITER: ClassVar[bool] = False  # equal recordings make equal bytes
 
@@ -61,7 +53,11 @@ class ShardMeta(Record):
 
 @dataclass(frozen=True)
 class IndexRow:
-    """Where the shards hold one utterance, and its metadata (a row of `index.csv`)."""
+    """Where the shards hold one utterance or a part of it, and its metadata (in `index.csv`).
+
+    Attributes:
+        part: From 0; above it in the rows that go on where the one before was full.
+    """
 
     utterance: str
     corpus: str
@@ -71,6 +67,7 @@ class IndexRow:
     text_id: str
     split: str
     label: str
+    part: int
     shard: int
     row: int
     num_valid_samples: int
@@ -85,125 +82,27 @@ def read_meta(folder: Path) -> ShardMeta:
     return ShardMeta.read(folder / "meta.json", "the preprocess stage writes it")
 
 
-@dataclass(frozen=True, eq=False)
-class Batch(Generic[Waves, Numbers]):
-    """Waveforms and labels for a model, as arrays, or as tensors on a device.
+def read_index(folder: Path, meta: ShardMeta) -> list[list[IndexRow]]:
+    """Read `index.csv`: the rows of each utterance, in their order.
 
-    Attributes:
-        waveforms: In [-1, 1), with zeros after each. float32 [B, M]
-        num_valid: Samples that are not padding. int64 [B]
-        labels: Class numbers. int64 [B]
+    Raises:
+        ShardError: If it is missing or not as preprocessing writes it.
     """
-
-    waveforms: Waves
-    num_valid: Numbers
-    labels: Numbers
-
-
-class ShardDataset:
-    """Random access to the rows of one or more splits.
-
-    Args:
-        folder: A folder written by `write_shards`.
-        splits: Which rows to hold.
-        emotions: The label set that class numbers refer to; rows with other labels are left
-            out and counted in ``dropped``. The corpus' own set if None.
-
-    Attributes:
-        labels: Class number of each row. int64 [n]
-        num_valid: Samples of each row that are not padding. int64 [n]
-        speakers: Of each row, "" if unknown.
-    """
-
-    def __init__(
-        self, folder: Path, splits: Sequence[str], emotions: Sequence[str] | None = None
-    ) -> None:
-        self.folder = folder
-        self.meta = read_meta(folder)
-        self.emotions = tuple(emotions) if emotions is not None else self.meta.emotions
-        rows = [row for row in _read_index(folder / "index.csv", self.meta) if row.split in splits]
-        self.rows = [row for row in rows if row.label in self.emotions]
-        strange = [row.label for row in rows if row.label not in self.emotions]
-        self.dropped = {label: strange.count(label) for label in in_table_order(strange)}
-        if not self.rows:
-            raise ShardError(
-                f"{folder}: no {' or '.join(splits)} rows labelled {', '.join(self.emotions)}"
-            )
-        self.labels = np.array([self.emotions.index(row.label) for row in self.rows])
-        self.num_valid = np.array([row.num_valid_samples for row in self.rows])
-        self.speakers = [row.speaker for row in self.rows]
-        self._shard = np.array([row.shard for row in self.rows])
-        self._row = np.array([row.row for row in self.rows])
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def clip(self, index: int) -> Pcm:
-        """Return the samples of one row without padding, not copied. int16 [1..num_samples]."""
-        rows = self._shards[self._shard[index]]
-        clip: Pcm = rows[self._row[index], : self.num_valid[index]]
-        return clip
-
-    def batch(
-        self, indices: Sequence[int] | npt.NDArray[np.integer[Any]], num_samples: int | None = None
-    ) -> Batch[Floats, Integers]:
-        """Return rows by their positions in this dataset.
-
-        Args:
-            indices: Which rows.
-            num_samples: Length to pad them to; that of the longest among them if None.
-        """
-        indices = np.asarray(indices)
-        clips = [self.clip(index) for index in indices]
-        waveforms, num_valid = stack_clips(clips, self.meta.pcm_scale, num_samples)
-        return Batch(waveforms, num_valid, self.labels[indices])
-
-    @cached_property
-    def _shards(self) -> list[Pcm]:
-        paths = [self.folder / f"wave-{n:05d}.npy" for n in range(int(self._shard.max()) + 1)]
-        try:
-            maps = [np.load(path, mmap_mode="r", allow_pickle=False) for path in paths]
-        except (OSError, ValueError) as error:
-            raise ShardError(f"{self.folder}: unreadable shard: {error}") from error
-        # Slicing a memmap costs more than reading a row; slicing a plain array costs nothing.
-        return [np.asarray(each) for each in maps]
-
-
-def stack_clips(
-    clips: Sequence[Pcm], pcm_scale: float = PCM_SCALE, num_samples: int | None = None
-) -> tuple[Floats, Integers]:
-    """Return int16 samples as rows of waveforms, with zeros after each.
-
-    Args:
-        clips: At least one. int16 [1..num_samples] each
-        pcm_scale: The integer that stands for 1.0.
-        num_samples: M, the length of the rows; that of the longest if None.
-
-    Returns:
-        Rows, float32 [B, M], and the number of samples of each that are not padding, int64 [B].
-
-    Example:
-        >>> rows, num_valid = stack_clips([np.int16([8192]), np.int16([-16384, 0])])
-        >>> rows.tolist(), num_valid.tolist()
-        ([[0.25, 0.0], [-0.5, 0.0]], [1, 2])
-    """
-    num_valid = np.array([len(clip) for clip in clips])
-    rows = np.empty((len(clips), num_samples or num_valid.max()), dtype=np.float32)
-    scale = np.float32(1 / pcm_scale)
-    for row, clip in zip(rows, clips, strict=True):
-        # In two steps: multiplying integers would convert them in small pieces first.
-        row[: len(clip)] = clip
-        row[: len(clip)] *= scale
-        row[len(clip) :] = 0
-    return rows, num_valid
-
-
-def _read_index(path: Path, meta: ShardMeta) -> list[IndexRow]:
-    # An index of version 1 names neither, since all rows were of the one corpus.
-    same = {"corpus": meta.corpus, "language": meta.language}
+    path = folder / "index.csv"
+    # An index of version 1 names neither corpus nor language, since all rows were of the one
+    # corpus; before version 3 an utterance was cut at its first row.
+    same = {"corpus": meta.corpus, "language": meta.language, "part": "0"}
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            rows = [same | line for line in csv.DictReader(file)]
-        return [IndexRow(**row | {key: int(row[key]) for key in _NUMBERS}) for row in rows]
+            lines = [same | line for line in csv.DictReader(file)]
+        rows = [IndexRow(**line | {key: int(line[key]) for key in _NUMBERS}) for line in lines]
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise ShardError(f"{path}: not a readable index: {error}") from error
+    utterances: list[list[IndexRow]] = []
+    for row in rows:
+        if row.part == 0:
+            utterances.append([])
+        if not utterances or row.part != len(utterances[-1]):
+            raise ShardError(f"{path}: part {row.part} of {row.utterance} is out of order")
+        utterances[-1].append(row)
+    return utterances

@@ -1,5 +1,6 @@
 """Voice activity: a small network that finds speech in a recording."""
 
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Any
 
@@ -8,13 +9,14 @@ import numpy.typing as npt
 
 from serct.data.preparing import resample
 from serct.errors import BackendUnavailableError
-from serct.runtime.arrays import Floats
+from serct.runtime.arrays import PCM_SCALE, Floats, Pcm
 
 FRAME_S = 0.032
 _RATE_HZ = 16_000
 _THRESHOLD = 0.5
-# Anything shorter than a short syllable is a click or a false detection.
-_LEAST_SPEECH_S = 0.2
+# Longer recordings are looked through in parts, so that memory does not depend on their length. A
+# whole number of frames at any rate.
+_PART_S = 60
 
 
 class VoiceActivity:
@@ -24,16 +26,22 @@ class VoiceActivity:
         Silero Team, Silero VAD, https://github.com/snakers4/silero-vad, MIT licence.
     """
 
-    def __call__(self, waveform: Floats, sample_rate: int) -> npt.NDArray[np.bool_]:
+    def __call__(self, pieces: Iterable[Pcm], sample_rate: int) -> npt.NDArray[np.bool_]:
         """Compute for each 32 ms whether somebody speaks.
 
         Args:
-            waveform: Mono, in [-1, 1]. float32 [N]
+            pieces: A recording as `serct.data.preparing` makes it, in pieces of any length.
             sample_rate: In Hz.
 
         Returns:
-            bool [ceil(N / (0.032 * sample_rate))], the last frame filled up with silence.
+            bool [about N / (0.032 * sample_rate)], the last frame filled up with silence.
         """
+        return np.concatenate(
+            [self._find(part, sample_rate) for part in _parts(pieces, _PART_S * sample_rate)]
+        )
+
+    def _find(self, pcm: Pcm, sample_rate: int) -> npt.NDArray[np.bool_]:
+        waveform = pcm.astype(np.float32) / np.float32(PCM_SCALE)
         at_16_khz = resample(waveform, sample_rate, _RATE_HZ, "soxr")
         probabilities: Floats = self._network.audio_forward(at_16_khz)
         return probabilities > _THRESHOLD
@@ -63,11 +71,17 @@ class VoiceActivity:
             torch.set_num_threads(num_threads)  # the package sets it to one, for all
 
 
-def speech_s(frames: npt.NDArray[np.bool_]) -> float:
-    """Compute how long somebody speaks, in seconds."""
-    return float(frames.sum() * FRAME_S)
-
-
-def is_speech(frames: npt.NDArray[np.bool_]) -> bool:
-    """Check whether there is enough speech to predict an emotion from."""
-    return speech_s(frames) >= _LEAST_SPEECH_S
+def _parts(pieces: Iterable[Pcm], length: int) -> Iterator[Pcm]:
+    """Divide samples anew, into parts of one length; the last one may be shorter."""
+    waiting: list[Pcm] = []
+    num_waiting = 0
+    for piece in pieces:
+        waiting.append(piece)
+        num_waiting += len(piece)
+        if num_waiting >= length:
+            joined = np.concatenate(waiting)
+            cut = len(joined) // length * length
+            yield from np.split(joined[:cut], cut // length)
+            waiting, num_waiting = [joined[cut:]], len(joined) - cut
+    if num_waiting:
+        yield np.concatenate(waiting)

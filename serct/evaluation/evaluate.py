@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from serct.config.record import as_csv
-from serct.data.shards import ShardDataset
+from serct.data.dataset import ShardDataset, stack_clips
 from serct.emotions import in_table_order
 from serct.errors import ShardError
 from serct.evaluation.metrics import Scores, majority, score
@@ -108,45 +108,63 @@ def predict(
     batch_size: int,
     on_progress: Callable[[int], object] = lambda count: None,
 ) -> Probabilities:
-    """Predict every clip of a dataset, in its order.
+    """Predict every utterance of a dataset as a whole, in its order.
 
-    An `AdaptiveClassifier` first adapts to all of the dataset's recordings of a speaker, without
-    labels; an unknown speaker counts as one without recordings. In a group of processes all must
-    call this: they divide the batches, and each gets all predictions.
+    One that is longer than a row is predicted window by window, see `serct.data.windows`; where
+    nobody speaks, all of it counts alike. An `AdaptiveClassifier` first adapts to all of the
+    dataset's windows of a speaker, without labels; an unknown speaker counts as one without
+    recordings. In a group of processes all must call this: they divide the batches, and each gets
+    all predictions.
 
     Returns:
         float64 [len(dataset), K]
     """
-    if not isinstance(classifier, AdaptiveClassifier):
-        return _in_batches(classifier, len(dataset.emotions), dataset, batch_size, on_progress)
-    model = classifier.model
+    plans = dataset.plans
+    windows = [(index, *window) for index, plan in enumerate(plans) for window in plan.windows]
+    if isinstance(classifier, AdaptiveClassifier):
+        model = classifier.model
 
-    def extract(waveforms: Floats, num_valid: Integers) -> Features:
-        return model.extract_features(waveforms)
+        def extract(waveforms: Floats, num_valid: Integers) -> Features:
+            return model.extract_features(waveforms)
 
-    features = _in_batches(extract, model.num_features, dataset, batch_size, on_progress)
-    return model.predict_by_speaker(features, dataset.speakers)
+        features = _in_batches(
+            extract, model.num_features, dataset, windows, batch_size, on_progress
+        )
+        speakers = [dataset.speakers[index] for index, *_ in windows]
+        found = model.predict_by_speaker(features, speakers)
+    else:
+        found = _in_batches(
+            classifier, len(dataset.emotions), dataset, windows, batch_size, on_progress
+        )
+    ends = np.cumsum([len(plan.windows) for plan in plans])
+    by_plan = np.split(found, ends[:-1])
+    return np.stack([plan.combine(each)[0] for plan, each in zip(plans, by_plan, strict=True)])
 
 
 def _in_batches(
     compute: Callable[[Floats, Integers], Features],
     width: int,
     dataset: ShardDataset,
+    windows: Sequence[tuple[int, int, int]],
     batch_size: int,
     on_progress: Callable[[int], object],
 ) -> Features:
-    """Compute ``width`` numbers for each clip of a dataset, in its order. float64 [n, width].
+    """Compute ``width`` numbers for each window (utterance, start, end). float64 [W, width].
 
-    Clips of similar length share a batch, so that little is padded.
+    Windows of similar length share a batch, so that little is padded.
     """
-    by_length = np.argsort(dataset.num_valid, kind="stable")
-    found = np.zeros((len(dataset), width))
+    by_length = np.argsort([end - start for _, start, end in windows], kind="stable")
+    found = np.zeros((len(windows), width))
+    is_first = np.diff([index for index, *_ in windows], prepend=-1) > 0
     first, step = distributed.rank() * batch_size, distributed.size() * batch_size
-    for start in range(first, len(dataset), step):
-        indices = by_length[start : start + batch_size]
-        batch = dataset.batch(indices)
-        found[indices] = compute(batch.waveforms, batch.num_valid)
-        on_progress(len(indices))
+    for begin in range(first, len(windows), step):
+        chosen = by_length[begin : begin + batch_size]
+        clips = [
+            dataset.recording(index)[start:end]
+            for index, start, end in (windows[number] for number in chosen)
+        ]
+        found[chosen] = compute(*stack_clips(clips, dataset.meta.pcm_scale))
+        on_progress(int(is_first[chosen].sum()))
     # One process computes a row, and it is zero in all others: the sum is exact.
     return distributed.total_array(found)
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from serct.data.shards import ShardDataset
+from serct.data.dataset import ShardDataset
 from serct.evaluation.evaluate import Evaluation, ZeroShot
 from serct.evaluation.metrics import majority, score
 from serct.evaluation.records import (
@@ -128,7 +128,7 @@ def by_group(dataset: ShardDataset, probabilities: Probabilities) -> dict[str, G
         "gender": [row.gender for row in dataset.rows],
         "language": [row.language for row in dataset.rows],
         "corpus": [row.corpus for row in dataset.rows],
-        "length": [_length(row.num_valid_samples / rate) for row in dataset.rows],
+        "length": [_length(length / rate) for length in dataset.lengths],
     }
     found: dict[str, Groups] = {}
     for kind, names in kinds.items():

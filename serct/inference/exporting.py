@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from serct.data.shards import ShardDataset
+from serct.data.dataset import ShardDataset
 from serct.errors import CheckpointError
 from serct.evaluation.evaluate import Classifier, TorchClassifier, evaluate
 from serct.inference.onnx_model import (

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from serct.data.audio import Limits, read_recording
+from serct.data.dataset import stack_clips
 from serct.data.preparing import prepare
-from serct.data.shards import stack_clips
 from serct.errors import AudioError, SpeakerError
 from serct.evaluation.evaluate import AdaptiveClassifier, Classifier, as_classifier
 from serct.inference.onnx_model import MODEL_FILE, OnnxClassifier

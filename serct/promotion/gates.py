@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from serct.config.params import Params
-from serct.data.shards import ShardDataset, read_meta
+from serct.data.dataset import ShardDataset
+from serct.data.shards import read_meta
 from serct.errors import SerctError
 from serct.evaluation.evaluate import evaluate, evaluate_zero_shot, without_enrolment
 from serct.evaluation.probes import probe_model

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from serct.data.shards import Batch, ShardDataset
+from serct.data.dataset import Batch, ShardDataset
 from serct.runtime.arrays import Floats, Integers
 from serct.runtime.log import logger
 

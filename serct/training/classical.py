@@ -12,7 +12,8 @@ import torch
 from pydantic import JsonValue
 
 from serct.config.params import TrainParams
-from serct.data.shards import ShardDataset
+from serct.data.dataset import ShardDataset
+from serct.evaluation.evaluate import as_classifier, predict
 from serct.evaluation.metrics import score
 from serct.models.classical.estimator import Array, LabelledRows, Progress, fill_up
 from serct.models.interface import ClassicalParams
@@ -76,10 +77,9 @@ def fit_classical(
 
     with _progress(f"fitting {model.architecture}") as show:
         fit(1, show)
-    own, validation = (
-        classical.predict_by_speaker(rows, each.speakers)
-        for rows, each in zip(versions[0], sets, strict=True)
-    )
+    own = classical.predict_by_speaker(versions[0][0], train_set.speakers)
+    classifier = as_classifier(classical, torch.device("cpu"))
+    validation = predict(classifier, validation_set, _BATCH_SIZE)
     with _progress(f"fitting {model.architecture} to the validation part too") as show:
         fit(2, show)
     learned, found = (

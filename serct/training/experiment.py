@@ -11,7 +11,7 @@ import torch
 
 from serct import __version__
 from serct.config.params import Params
-from serct.data.shards import ShardDataset
+from serct.data.dataset import ShardDataset
 from serct.models import read_model_params
 from serct.models.calibration import Calibration, calibrate
 from serct.models.checkpoint import save_model

@@ -21,7 +21,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from serct import __version__
 from serct.config.params import TrainParams
-from serct.data.shards import ShardDataset
+from serct.data.dataset import ShardDataset
 from serct.errors import ParamsError, TrainingError
 from serct.evaluation.evaluate import TorchClassifier, evaluate, predict
 from serct.evaluation.metrics import METRICS

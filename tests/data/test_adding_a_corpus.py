@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from serct.data.dataset import ShardDataset
 from serct.data.manifest import read_manifest
-from serct.data.shards import ShardDataset
 from tests.conftest import ROOT
 from tests.recordings import write_recording
 

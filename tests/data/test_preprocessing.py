@@ -11,9 +11,10 @@ import pytest
 import soundfile
 
 from serct.config.params import AudioParams, CheckParams, Params
+from serct.data.dataset import ShardDataset
 from serct.data.manifest import Scan, Utterance, inspect_recordings
 from serct.data.preprocessing import ShardPlan, write_shards
-from serct.data.shards import ShardDataset, read_meta
+from serct.data.shards import read_meta
 from serct.data.splitting import split_utterances
 from serct.errors import ManifestError, ShardError
 
@@ -187,6 +188,6 @@ def test_broken_shards_are_errors(tones: Path, tmp_path: Path, tiny_params: Para
     with pytest.raises(ShardError, match="unreadable shard"):
         ShardDataset(folder, ["train"]).batch([0])
     meta = (folder / "meta.json").read_text()
-    (folder / "meta.json").write_text(meta.replace('"format_version": 2', '"format_version": 9'))
-    with pytest.raises(ShardError, match=r"format version 9, but serct .* reads up to 2"):
+    (folder / "meta.json").write_text(meta.replace('"format_version": 3', '"format_version": 9'))
+    with pytest.raises(ShardError, match=r"format version 9, but serct .* reads up to 3"):
         read_meta(folder)

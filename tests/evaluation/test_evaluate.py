@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from serct.data.shards import ShardDataset
+from serct.data.dataset import ShardDataset
 from serct.errors import ShardError
 from serct.evaluation.evaluate import (
     TorchClassifier,

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serct.data.shards import ShardDataset
+from serct.data.dataset import ShardDataset
 from serct.evaluation.probes import PROBES, probe_corpus, probe_model, recording
 from serct.runtime.arrays import PCM_SCALE
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serct.data.shards import ShardDataset
+from serct.data.dataset import ShardDataset
 from serct.evaluation.records import Groups
 from serct.evaluation.summary import by_group, expected_calibration_error, risk_coverage
 

@@ -16,7 +16,7 @@ import yaml
 from serct.config.params import Params
 from serct.config.reader import read_params
 from serct.config.section import merge
-from serct.data.shards import ShardDataset
+from serct.data.dataset import ShardDataset
 from serct.errors import ParamsError, SerctError
 from serct.experiments.search import run as search
 from serct.experiments.search.run import run_search

@@ -9,7 +9,7 @@ import soundfile
 import torch
 
 from serct import Predictor
-from serct.data.shards import ShardDataset, stack_clips
+from serct.data.dataset import ShardDataset, stack_clips
 from serct.errors import AudioError, CheckpointError, SpeakerError
 from serct.evaluation.evaluate import as_classifier, predict, without_enrolment
 from serct.models.checkpoint import load_model

@@ -12,7 +12,7 @@ import torch
 from safetensors.numpy import load_file
 
 from serct.config.params import Params
-from serct.data.shards import ShardDataset
+from serct.data.dataset import ShardDataset
 from serct.errors import CheckpointError
 from serct.evaluation.evaluate import as_classifier, evaluate
 from serct.models import read_model_params, restore_model_params

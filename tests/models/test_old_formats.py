@@ -18,7 +18,7 @@ import torch
 from serct import Predictor
 from serct.config.reader import read_params
 from serct.data.archives import extract
-from serct.data.shards import ShardDataset
+from serct.data.dataset import ShardDataset
 from serct.errors import CheckpointError
 from serct.evaluation.evaluate import as_classifier, evaluate
 from serct.models.checkpoint import load_card, load_model

@@ -17,7 +17,7 @@ from transformers import (
 )
 
 from serct.config.params import Params
-from serct.data.shards import ShardDataset
+from serct.data.dataset import ShardDataset
 from serct.errors import ParamsError
 from serct.models.ssl import Ssl, SslParams
 from serct.training import loop as training

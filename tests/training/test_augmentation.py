@@ -9,7 +9,7 @@ import torch
 from serct.config.params import TrainParams
 from serct.config.reader import read_params, read_yaml
 from serct.config.section import merge, validate
-from serct.data.shards import ShardDataset
+from serct.data.dataset import ShardDataset
 from serct.errors import ParamsError
 from serct.experiments.checking import check_params
 from serct.models import read_model_params

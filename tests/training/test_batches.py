@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from serct.data.shards import ShardDataset
+from serct.data.dataset import ShardDataset
 from serct.training.batches import DeviceBatches, PackedClips
 
 CPU = torch.device("cpu")

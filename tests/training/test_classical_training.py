@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from serct.config.params import Params
-from serct.data.shards import ShardDataset
+from serct.data.dataset import ShardDataset
 from serct.models import read_model_params
 from serct.models.classical.estimator import Array, ClassicalModel, LabelledRows
 from serct.models.svm import SvmParams

@@ -16,7 +16,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from serct.config.params import CosineSchedule, Params, TrainParams
-from serct.data.shards import ShardDataset
+from serct.data.dataset import ShardDataset
 from serct.errors import TrainingError
 from serct.models import read_model_params
 from serct.models.records import EpochRow
@@ -134,7 +134,7 @@ KILLED = """
 import sys, pathlib, torch
 from serct.config.reader import read_params
 from serct.models import read_model_params
-from serct.data.shards import ShardDataset
+from serct.data.dataset import ShardDataset
 from serct.training.loop import fit
 torch.set_num_threads(1)
 params, shards, state = (pathlib.Path(a) for a in sys.argv[1:])

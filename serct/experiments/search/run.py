@@ -21,7 +21,7 @@ from optuna.trial import TrialState
 
 from serct.config.params import Params
 from serct.config.search import SearchParams
-from serct.data.shards import ShardDataset
+from serct.data.dataset import ShardDataset
 from serct.errors import ParamsError, SerctError
 from serct.experiments.search.page import Search, search_page
 from serct.experiments.search.space import as_entry, check_space, suggest, value_of, with_values

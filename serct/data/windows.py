@@ -1,0 +1,175 @@
+"""How a recording is predicted as a whole: windows over its speech, and one rule to combine them.
+
+A model takes rows of one length. A recording that is no longer is one window. A longer one is cut
+into windows that overlap, those with speech are predicted, and the timeline and the prediction for
+the recording come from the same windows: a step of the timeline has the mean of the windows that
+cover its middle, and the recording has the mean of its steps, each weighted by its speech.
+
+Shapes: F frames of voice activity, W windows that are predicted, S steps, K emotions.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import softmax
+
+from serct.data.voice_activity import FRAME_S
+from serct.runtime.arrays import Probabilities
+
+# Anything shorter than a short syllable is a click or a false detection.
+LEAST_SPEECH_S = 0.2
+# Of a step that is shorter than that.
+_LEAST_SHARE = 0.3
+_SMALLEST = 1e-12
+# Of a window: windows overlap by two thirds.
+_HOP = 1 / 3
+
+Times = npt.NDArray[np.float64]
+Frames = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Lengths in samples.
+
+    Attributes:
+        window: Of a window; the last one may be shorter.
+        hop: From the start of a window to that of the next, and of a step of the timeline.
+    """
+
+    window: int
+    hop: int
+
+    @classmethod
+    def of_rows(cls, num_samples: int) -> "Timing":
+        """Return the timing for a model whose rows have that many samples."""
+        return cls(num_samples, max(1, round(num_samples * _HOP)))
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Which windows of a recording are predicted, and how they are combined.
+
+    Attributes:
+        num_samples: Of the recording.
+        sample_rate: In Hz.
+        timing: Length and distance of the windows.
+        frames: Where somebody speaks, see `serct.data.voice_activity`; None if nobody looked:
+            then all of the recording counts alike. bool [F]
+    """
+
+    num_samples: int
+    sample_rate: int
+    timing: Timing
+    frames: Frames | None = None
+
+    @property
+    def duration_s(self) -> float:
+        """Length of the recording."""
+        return self.num_samples / self.sample_rate
+
+    @property
+    def num_steps(self) -> int:
+        """S, at least 1."""
+        return max(1, math.ceil(self.num_samples / self.timing.hop))
+
+    @cached_property
+    def step_edges(self) -> Times:
+        """Where steps begin and end, in seconds. float64 [S + 1]."""
+        samples = np.minimum(np.arange(self.num_steps + 1) * self.timing.hop, self.num_samples)
+        return samples / self.sample_rate
+
+    @cached_property
+    def step_speech_s(self) -> Times:
+        """Speech in each step, in seconds; without voice activity its length. float64 [S]."""
+        edges = self.step_edges
+        if self.frames is None:
+            return np.diff(edges)
+        before = np.concatenate(([0.0], np.cumsum(self.frames))) * FRAME_S
+        # The last frame is filled up with silence.
+        ends = np.minimum(np.arange(len(before)) * FRAME_S, max(self.duration_s, 1e-9))
+        return np.diff(np.interp(edges, ends, np.minimum(before, ends)))
+
+    @property
+    def speech_s(self) -> float:
+        """Speech in the recording, in seconds; without voice activity its length."""
+        return float(self.step_speech_s.sum())
+
+    @cached_property
+    def is_spoken(self) -> Frames:
+        """Whether a step has enough speech for a prediction. bool [S].
+
+        At least 0.2 s, or 30 % of a shorter step; where no step has that but the recording does,
+        all steps with speech.
+        """
+        if self.frames is None:
+            return np.ones(self.num_steps, bool)
+        speech = self.step_speech_s
+        spoken = speech >= np.minimum(LEAST_SPEECH_S, _LEAST_SHARE * np.diff(self.step_edges))
+        spoken &= speech > 0
+        if not spoken.any() and self.speech_s >= LEAST_SPEECH_S:
+            return np.asarray(speech > 0)
+        return np.asarray(spoken)
+
+    @cached_property
+    def windows(self) -> list[tuple[int, int]]:
+        """Start and end of each window to predict, in samples: those that cover a spoken step."""
+        starts = [number * self.timing.hop for number in self._places]
+        return [(start, min(start + self.timing.window, self.num_samples)) for start in starts]
+
+    @property
+    def analysed_s(self) -> float:
+        """Length of what the windows cover together, in seconds."""
+        total, reached = 0, 0
+        for start, end in self.windows:
+            total += end - max(start, reached)
+            reached = end
+        return total / self.sample_rate
+
+    def combine(self, probabilities: Probabilities) -> tuple[Probabilities, Probabilities]:
+        """Compute the prediction for the recording, and that of each step.
+
+        Args:
+            probabilities: Of `windows`, calibrated, at least one. float64 [W, K]
+
+        Returns:
+            float64 [K], and float64 [S, K], whose rows are NaN where a step has no speech.
+        """
+        steps = np.full((self.num_steps, probabilities.shape[1]), np.nan)
+        if len(probabilities) == 1:
+            # Nothing to combine, so not a bit changes.
+            steps[self.is_spoken] = probabilities
+            return probabilities[0], steps
+        logs = np.log(np.maximum(probabilities, _SMALLEST))
+        for step, (first, end) in self._covers.items():
+            place = self._places[first]
+            steps[step] = logs[place : place + end - first].mean(axis=0)
+        spoken = self.is_spoken
+        weights = self.step_speech_s[spoken]
+        whole = softmax(weights @ steps[spoken] / weights.sum())
+        steps[spoken] = softmax(steps[spoken], axis=1)
+        return whole, steps
+
+    @cached_property
+    def _places(self) -> dict[int, int]:
+        """The place in `windows` of each window to predict, by its number from the start."""
+        numbers = (number for cover in self._covers.values() for number in range(*cover))
+        return {number: place for place, number in enumerate(dict.fromkeys(numbers))}
+
+    @cached_property
+    def _covers(self) -> dict[int, tuple[int, int]]:
+        """For each spoken step, the first of the windows that cover its middle and the end of them.
+
+        They are numbered from the start of the recording.
+        """
+        window, hop = self.timing.window, self.timing.hop
+        last = max(0, math.ceil((self.num_samples - window) / hop))
+        covers = {}
+        for step in np.flatnonzero(self.is_spoken).tolist():
+            middle = (step * hop + min((step + 1) * hop, self.num_samples)) / 2
+            first = max(0, math.floor((middle - window) / hop) + 1)
+            covers[step] = (min(first, last), min(math.floor(middle / hop), last) + 1)
+        return covers
