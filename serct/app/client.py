@@ -30,20 +30,12 @@ class Client:
         found: list[dict[str, Any]] = response.json() if response.status_code == 200 else []
         return found
 
-    def predict(self, name: str, content: bytes, version: str | None = None) -> dict[str, Any]:
-        """Predict the emotion of one file."""
+    def segments(self, name: str, content: bytes, version: str | None = None) -> dict[str, Any]:
+        """Predict the emotion of a recording and along it."""
         found: dict[str, Any] = self._request(
-            "POST", "/v1/predict", files={"files": (name, content)},
+            "POST", "/v1/segments", files={"file": (name, content)},
             params={"version": version} if version else {},
         ).json()  # fmt: skip
-        return found
-
-    def segments(self, name: str, content: bytes, version: str | None = None) -> dict[str, Any]:
-        """Predict the emotions along a recording, twice a second."""
-        params = {"window_s": "1.5", "hop_s": "0.5"} | ({"version": version} if version else {})
-        found: dict[str, Any] = self._request(
-            "POST", "/v1/segments", files={"file": (name, content)}, params=params
-        ).json()
         return found
 
     def _request(

@@ -11,6 +11,7 @@ import streamlit as st
 
 from serct.app.client import Client
 from serct.app.pictures import decode, timeline_figure
+from serct.data.audio import SUFFIXES
 from serct.errors import SerctError
 
 SERVICE, API_KEY = "SERCT_SERVICE", "SERCT_API_KEY"
@@ -93,9 +94,7 @@ def _choose(language: str) -> tuple[str, bytes] | None:
         emotion = st.selectbox("Emotion of the sample (synthetic speech)", list(samples))
         return f"{emotion}.wav", samples[emotion]
     if kind == kinds[1]:
-        file = st.file_uploader(
-            "A file with speech", type=["wav", "flac", "ogg", "mp3", "aiff", "aif"]
-        )
+        file = st.file_uploader("A file with speech", type=[each[1:] for each in SUFFIXES])
     else:
         file = st.audio_input("Speak for a few seconds")
     return (file.name, file.getvalue()) if file else None
@@ -113,16 +112,15 @@ def _samples(language: str) -> dict[str, bytes]:
 
 def _show(client: Client, name: str, content: bytes, other: str | None) -> None:
     with st.spinner("Predicting..."):
-        responses = [client.predict(name, content)]
+        found = [client.segments(name, content)]
         if other:
-            responses.append(client.predict(name, content, other))
-        timeline = client.segments(name, content)
-    columns = st.columns(len(responses))
-    for column, response in zip(columns, responses, strict=True):
+            found.append(client.segments(name, content, other))
+    timeline, emotions = found[0], list(found[0]["probabilities"] or ())
+    columns = st.columns(len(found))
+    for column, each in zip(columns, found, strict=True):
         with column:
-            _show_prediction(response)
+            _show_prediction(each)
     st.subheader("Along the recording")
-    emotions = list(responses[0]["predictions"][0]["probabilities"] or ())
     waveform, rate_hz = decode(content, name)
     st.pyplot(timeline_figure(waveform, rate_hz, timeline["segments"], emotions))
     with st.expander("As a table"):
@@ -138,17 +136,18 @@ def _show(client: Client, name: str, content: bytes, other: str | None) -> None:
         )  # fmt: skip
 
 
-def _show_prediction(response: dict[str, Any]) -> None:
-    (found,) = response["predictions"]
+def _show_prediction(found: dict[str, Any]) -> None:
     probabilities = found["probabilities"]
     heading = found["emotion"].replace("_", " ")
     if found["confidence"] is not None and heading != "uncertain":
         heading += f" ({found['confidence']:.0%})"
     st.subheader(f"Prediction: {heading}")
     st.caption(
-        f"Predicted by {_title(response['model'])}. The model used {found['heard_s']:.1f} of "
-        f"{found['duration_s']:.1f} s; the recording has {found['speech_s']:.1f} s of speech."
+        f"Predicted by {_title(found['model'])} from {found['analysed_s']:.1f} of "
+        f"{found['duration_s']:.1f} s, with {found['speech_s']:.1f} s of speech."
     )
+    for note in found["notes"]:
+        st.info(note)
     if heading == "uncertain":
         st.warning("No emotion is probable enough. These are the probabilities.")
     if probabilities is None:

@@ -1,13 +1,17 @@
 """Commands that predict with a model, score it, or export it."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from serct.cli.shared import Device, Model, Precision, Workspace, app, model_folder, workspace_root
 from serct.errors import SerctError
+
+if TYPE_CHECKING:
+    from serct.inference.recording import RecordingPrediction
 
 
 @app.command()
@@ -17,6 +21,9 @@ def predict(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
     device: Device = "cpu",
     precision: Precision = "float32",
+    timeline: Annotated[
+        bool, typer.Option("--timeline", help="Print the emotions along each file as well.")
+    ] = False,
     speaker: Annotated[
         Path | None,
         typer.Option(
@@ -27,7 +34,7 @@ def predict(
     voice: Annotated[Path | None, typer.Option(hidden=True)] = None,
     workspace: Workspace = None,
 ) -> None:
-    """Predict the emotion of audio files.
+    """Predict the emotion of audio files, each as a whole.
 
     The exit code is 1 if a file is not usable.
     """
@@ -44,21 +51,43 @@ def predict(
         typer.echo("note: this model was trained on synthetic speech", err=True)
     num_failed = 0
     for path in files:
-        result: dict[str, Any] = {"file": str(path)}
         try:
-            probabilities = predictor.predict_file(path)
-            emotion = predictor.decide(probabilities)
-            result |= {"emotion": emotion, "probabilities": probabilities}
-            best = max(probabilities, key=probabilities.__getitem__)
-            text = emotion if emotion == best else f"{emotion}, perhaps {best}"
-            line = f"{path}: {text} ({probabilities[best]:.1%})"
+            found = predictor.analyse_file(path)
         except SerctError as error:
             num_failed += 1
-            result |= {"error": str(error)}
-            line = f"error: {error}"
-        typer.echo(json.dumps(result) if as_json else line, err=not as_json and "error" in result)
+            if as_json:
+                typer.echo(json.dumps({"file": str(path), "error": str(error)}))
+            else:
+                typer.echo(f"error: {error}", err=True)
+            continue
+        if as_json:
+            content = {"file": str(path), **asdict(found), "segments": found.segments}
+            del content["steps"]
+            typer.echo(json.dumps(content, default=asdict))
+            continue
+        typer.echo(f"{path}: {_in_words(found)}")
+        for note in found.notes:
+            typer.echo(f"  note: {note}")
+        for segment in found.segments if timeline else ():
+            times = f"{segment.start_s:8.2f} to {segment.end_s:8.2f} s"
+            typer.echo(f"  {times}  {_emotion(segment.emotion, segment.probabilities)}")
     if num_failed:
         raise typer.Exit(1)
+
+
+def _in_words(found: "RecordingPrediction") -> str:
+    emotion = _emotion(found.emotion, found.probabilities)
+    if found.probabilities is None:
+        return f"{emotion} in {found.duration_s:.1f} s"
+    return f"{emotion}; {found.speech_s:.1f} s of speech in {found.duration_s:.1f} s"
+
+
+def _emotion(emotion: str, probabilities: dict[str, float] | None) -> str:
+    if probabilities is None:
+        return emotion.replace("_", " ")
+    best = max(probabilities, key=probabilities.__getitem__)
+    text = emotion if emotion == best else f"{emotion}, perhaps {best}"
+    return f"{text} ({probabilities[best]:.1%})"
 
 
 @app.command()

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serct.data.shards import IndexRow, read_index, read_meta
-from serct.data.voice_activity import VoiceActivity
+from serct.data.voice_activity import find_speech
 from serct.data.windows import Plan, Timing
 from serct.emotions import in_table_order
 from serct.errors import ShardError
@@ -101,12 +101,11 @@ class ShardDataset:
         all of it counts alike.
         """
         rate, timing = self.meta.sample_rate_hz, Timing.of_rows(self.meta.num_samples)
-        voice_activity = VoiceActivity()
         plans = []
         for index, length in enumerate(self.lengths.tolist()):
             plan = Plan(length, rate, timing)
             if length > timing.window:
-                spoken = replace(plan, frames=voice_activity([self.recording(index)], rate))
+                spoken = replace(plan, frames=find_speech([self.recording(index)], rate))
                 plan = spoken if spoken.windows else plan
             plans.append(plan)
         return plans

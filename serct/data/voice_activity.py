@@ -1,7 +1,7 @@
 """Voice activity: a small network that finds speech in a recording."""
 
 from collections.abc import Iterable, Iterator
-from functools import cached_property
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -19,56 +19,55 @@ _THRESHOLD = 0.5
 _PART_S = 60
 
 
-class VoiceActivity:
-    """Silero VAD, which takes neither tones, noise nor most music for speech.
+def find_speech(pieces: Iterable[Pcm], sample_rate: int) -> npt.NDArray[np.bool_]:
+    """Compute for each 32 ms of a recording whether somebody speaks.
+
+    Silero VAD takes neither tones, noise nor most music for speech.
+
+    Args:
+        pieces: The recording as `serct.data.preparing` makes it, in pieces of any length.
+        sample_rate: In Hz.
+
+    Returns:
+        bool [about N / (0.032 * sample_rate)], the last frame filled up with silence.
+
+    Raises:
+        BackendUnavailableError: If the network's package is not installed.
 
     Source:
         Silero Team, Silero VAD, https://github.com/snakers4/silero-vad, MIT licence.
     """
-
-    def __call__(self, pieces: Iterable[Pcm], sample_rate: int) -> npt.NDArray[np.bool_]:
-        """Compute for each 32 ms whether somebody speaks.
-
-        Args:
-            pieces: A recording as `serct.data.preparing` makes it, in pieces of any length.
-            sample_rate: In Hz.
-
-        Returns:
-            bool [about N / (0.032 * sample_rate)], the last frame filled up with silence.
-        """
-        return np.concatenate(
-            [self._find(part, sample_rate) for part in _parts(pieces, _PART_S * sample_rate)]
-        )
-
-    def _find(self, pcm: Pcm, sample_rate: int) -> npt.NDArray[np.bool_]:
+    network = load_network()
+    found = []
+    for pcm in _parts(pieces, _PART_S * sample_rate):
         waveform = pcm.astype(np.float32) / np.float32(PCM_SCALE)
-        at_16_khz = resample(waveform, sample_rate, _RATE_HZ, "soxr")
-        probabilities: Floats = self._network.audio_forward(at_16_khz)
-        return probabilities > _THRESHOLD
+        probabilities: Floats = network.audio_forward(
+            resample(waveform, sample_rate, _RATE_HZ, "soxr")
+        )
+        found.append(probabilities > _THRESHOLD)
+    return np.concatenate(found)
 
-    def load(self) -> None:
-        """Load the network now, not at the first call.
 
-        Raises:
-            BackendUnavailableError: If its package is not installed.
-        """
-        _ = self._network
+@cache
+def load_network() -> Any:
+    """Load the network, once in a process.
 
-    @cached_property
-    def _network(self) -> Any:
-        import torch
+    Raises:
+        BackendUnavailableError: If its package is not installed.
+    """
+    import torch
 
-        num_threads = torch.get_num_threads()
-        try:
-            from silero_vad import load_silero_vad
+    num_threads = torch.get_num_threads()
+    try:
+        from silero_vad import load_silero_vad
 
-            return load_silero_vad(sequence=True)
-        except ImportError as error:
-            raise BackendUnavailableError(
-                f"voice activity needs a package: {error}: pip install silero-vad onnxruntime"
-            ) from error
-        finally:
-            torch.set_num_threads(num_threads)  # the package sets it to one, for all
+        return load_silero_vad(sequence=True)
+    except ImportError as error:
+        raise BackendUnavailableError(
+            f"voice activity needs a package: {error}: pip install silero-vad onnxruntime"
+        ) from error
+    finally:
+        torch.set_num_threads(num_threads)  # the package sets it to one, for all
 
 
 def _parts(pieces: Iterable[Pcm], length: int) -> Iterator[Pcm]:

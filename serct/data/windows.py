@@ -9,6 +9,8 @@ Shapes: F frames of voice activity, W windows that are predicted, S steps, K emo
 """
 
 import math
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,7 +19,7 @@ import numpy.typing as npt
 from scipy.special import softmax
 
 from serct.data.voice_activity import FRAME_S
-from serct.runtime.arrays import Probabilities
+from serct.runtime.arrays import Pcm, Probabilities
 
 # Anything shorter than a short syllable is a click or a false detection.
 LEAST_SPEECH_S = 0.2
@@ -148,10 +150,8 @@ class Plan:
             place = self._places[first]
             steps[step] = logs[place : place + end - first].mean(axis=0)
         spoken = self.is_spoken
-        weights = self.step_speech_s[spoken]
-        whole = softmax(weights @ steps[spoken] / weights.sum())
         steps[spoken] = softmax(steps[spoken], axis=1)
-        return whole, steps
+        return geometric_mean(steps[spoken], self.step_speech_s[spoken]), steps
 
     @cached_property
     def _places(self) -> dict[int, int]:
@@ -173,3 +173,40 @@ class Plan:
             first = max(0, math.floor((middle - window) / hop) + 1)
             covers[step] = (min(first, last), min(math.floor(middle / hop), last) + 1)
         return covers
+
+
+def geometric_mean(probabilities: Probabilities, weights: Times) -> Probabilities:
+    """Compute the weighted mean of log-probabilities, as probabilities.
+
+    Args:
+        probabilities: float64 [n, K]
+        weights: Above 0. float64 [n]
+
+    Returns:
+        With sum 1. float64 [K]
+
+    Example:
+        >>> geometric_mean(np.array([[0.9, 0.1], [0.5, 0.5]]), np.array([1.0, 1.0])).round(2)
+        array([0.75, 0.25])
+    """
+    if len(probabilities) == 1:
+        return np.asarray(probabilities[0])
+    logs = np.log(np.maximum(probabilities, _SMALLEST))
+    mean: Probabilities = softmax(weights @ logs / weights.sum())
+    return mean
+
+
+def cut_windows(pieces: Iterable[Pcm], windows: Sequence[tuple[int, int]]) -> Iterator[Pcm]:
+    """Yield the samples of windows, which are in order, from a recording that comes in pieces."""
+    kept, offset = np.empty(0, np.int16), 0
+    waiting = deque(windows)
+    for piece in pieces:
+        if not waiting:
+            return
+        kept = np.concatenate((kept, piece))
+        end = offset + len(kept)
+        while waiting and waiting[0][1] <= end:
+            start, stop = waiting.popleft()
+            yield kept[start - offset : stop - offset]
+        unused = min(len(kept), (waiting[0][0] if waiting else end) - offset)
+        kept, offset = kept[unused:], offset + unused

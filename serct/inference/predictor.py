@@ -1,33 +1,47 @@
 """The one way from audio to emotions, for the command line, a service and an app alike."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
-from serct.data.audio import Limits, read_recording
+from serct.data.audio import Limits, open_recording, usable_waveform
 from serct.data.dataset import stack_clips
-from serct.data.preparing import prepare
-from serct.errors import AudioError, SpeakerError
+from serct.data.preparing import prepare, prepare_blocks
+from serct.data.voice_activity import find_speech
+from serct.data.windows import Frames, Plan, Timing, cut_windows
+from serct.errors import SpeakerError
 from serct.evaluation.evaluate import AdaptiveClassifier, Classifier, as_classifier
 from serct.inference.onnx_model import MODEL_FILE, OnnxClassifier
+from serct.inference.recording import (
+    NO_SPEECH,
+    UNCERTAIN,
+    EmotionProbabilities,
+    RecordingPrediction,
+    conclude,
+)
 from serct.models.checkpoint import load_card, load_model
 from serct.models.records import Card
-from serct.runtime.arrays import Floats, Pcm
+from serct.runtime.arrays import Floats, Pcm, Probabilities
 from serct.runtime.devices import pick_device, pick_precision
 from serct.tracking import find_model
 
 # What a user's file may be; silence is refused since it holds no emotion.
-CHECKS = Limits(silence_peak=1e-4, max_duration_s=600.0)
-
-EmotionProbabilities = dict[str, float]
-UNCERTAIN = "uncertain"
+CHECKS = Limits(silence_peak=1e-4, max_duration_s=86_400.0)
+# An array may be anything: what is silent or too long is for its program to say.
+_ARRAYS = Limits(silence_peak=None, max_duration_s=float("inf"))
+_BATCH_SIZE = 16
+# A longer file is decoded anew for each pass, so that memory does not depend on its length.
+_IN_MEMORY_S = 300.0
 
 
 class Predictor:
     """A trained model with the audio form it expects.
+
+    It predicts for whole recordings of any length, see `serct.data.windows`.
 
     Attributes:
         classify: The model, before calibration.
@@ -37,6 +51,8 @@ class Predictor:
         >>> predictor = Predictor.load("data/models/tess-serct")  # doctest: +SKIP
         >>> predictor.predict_file("hello.wav")  # doctest: +SKIP
         {'angry': 0.02, 'happy': 0.91, ...}
+        >>> predictor.analyse_file("call.m4a").segments  # doctest: +SKIP
+        (TimedPrediction(start_s=0.0, end_s=2.0, speech_s=1.6, emotion='neutral', ...), ...)
     """
 
     def __init__(self, classify: Classifier, card: Card) -> None:
@@ -63,14 +79,17 @@ class Predictor:
         return cls(*load_classifier(source, device, precision))
 
     def predict(self, waveform: npt.ArrayLike, sample_rate: int) -> EmotionProbabilities:
-        """Compute the probability of each emotion in one waveform.
+        """Compute the probability of each emotion in one waveform, all of it.
+
+        Where nobody speaks, the model still gives probabilities; `analyse` says so.
 
         Args:
             waveform: Mono samples in [-1, 1]. float [N], N > 0
             sample_rate: In Hz.
 
         Raises:
-            AudioError: If the waveform is empty, not one-dimensional or not finite.
+            AudioError: If the waveform is empty, not one-dimensional, not finite, or far out of
+                range.
         """
         return self.predict_batch([waveform], sample_rate)[0]
 
@@ -78,22 +97,73 @@ class Predictor:
         self, waveforms: Sequence[npt.ArrayLike], sample_rate: int
     ) -> list[EmotionProbabilities]:
         """Compute the probability of each emotion in each waveform; as `predict` one by one."""
-        if not waveforms:
-            return []
-        return self.predict_prepared([self.prepare(each, sample_rate) for each in waveforms])
+        recordings = [self.prepare(each, sample_rate) for each in waveforms]
+        plans = [self._plan_all(each, sample_rate) for each in recordings]
+        windows = (
+            recording[start:end]
+            for recording, plan in zip(recordings, plans, strict=True)
+            for start, end in plan.windows
+        )
+        found = iter(self._predict_windows(windows))
+        return [
+            self._by_emotion(plan.combine(np.array([next(found) for _ in plan.windows]))[0])
+            for plan in plans
+        ]
 
-    def prepare(self, waveform: npt.ArrayLike, sample_rate: int) -> Pcm:
-        """Convert a waveform into the model's input; what exceeds its rows is cut off.
+    def predict_file(
+        self, source: str | Path | BinaryIO, name: str | None = None
+    ) -> EmotionProbabilities:
+        """Compute the probability of each emotion in an audio file of any usual format, all of it.
+
+        Where nobody speaks, the model still gives probabilities; `analyse_file` says so.
+
+        Args:
+            source: A path, or an open binary file that can seek.
+            name: Of the source in error messages.
+
+        Raises:
+            AudioError: If the file is not usable audio.
+        """
+        found = self._analyse_file(source, name, None, needs_speech=False).probabilities
+        assert found is not None  # noqa: S101  since no speech is needed
+        return found
+
+    def analyse(
+        self, waveform: npt.ArrayLike, sample_rate: int, timing_s: tuple[float, float] | None = None
+    ) -> RecordingPrediction:
+        """Predict the emotion of one waveform and along it, where somebody speaks.
+
+        Args:
+            waveform: As for `predict`.
+            sample_rate: In Hz.
+            timing_s: Length of windows, at most `row_s`, and from one to the next, in seconds.
+                That of the model's rows and a third of it if None.
 
         Raises:
             AudioError: As `predict`.
         """
-        return prepare(_checked(waveform), sample_rate, self.card.audio)
+        checked, notes = usable_waveform(waveform, _ARRAYS)
+        return self._analyse(lambda: iter([checked]), sample_rate, timing_s, notes)
 
-    def predict_prepared(self, clips: Sequence[Pcm]) -> list[EmotionProbabilities]:
-        """Compute the calibrated probabilities of one or more clips made by `prepare`."""
-        probabilities = self.card.calibration.apply(self.classify(*stack_clips(clips)))
-        return [dict(zip(self.card.emotions, row, strict=True)) for row in probabilities.tolist()]
+    def analyse_file(
+        self,
+        source: str | Path | BinaryIO,
+        name: str | None = None,
+        timing_s: tuple[float, float] | None = None,
+    ) -> RecordingPrediction:
+        """Predict the emotion of an audio file and along it, where somebody speaks.
+
+        Memory does not depend on the file's length.
+
+        Args:
+            source: As for `predict_file`.
+            name: Of the source in error messages.
+            timing_s: As for `analyse`.
+
+        Raises:
+            AudioError: If the file is not usable audio.
+        """
+        return self._analyse_file(source, name, timing_s, needs_speech=True)
 
     def adapt_to_speaker(self, recordings: Sequence[str | Path]) -> "Predictor":
         """Return a predictor for one speaker, adapted to recordings of that speaker.
@@ -113,31 +183,137 @@ class Predictor:
             )
         if not recordings:
             raise SpeakerError("found no recording of the speaker, expected at least one")
-        decoded = [read_recording(Path(path), CHECKS, mono=True) for path in recordings]
-        clips = [self.prepare(each.waveform, each.sample_rate) for each in decoded]
-        return Predictor(self.classify.adapt_to_speaker(*stack_clips(clips)), self.card)
+        windows: list[Pcm] = []
+        for path in recordings:
+            with open_recording(Path(path), CHECKS) as recording:
+                rate = recording.sample_rate
+                pcm = np.concatenate(
+                    list(prepare_blocks(recording.blocks(), rate, self.card.audio))
+                )
+            windows += [pcm[start:end] for start, end in self._plan_all(pcm, rate).windows]
+        return Predictor(self.classify.adapt_to_speaker(*stack_clips(windows)), self.card)
 
-    def decide(self, probabilities: EmotionProbabilities) -> str:
-        """Return the most probable emotion, or `UNCERTAIN` if it is not probable enough."""
+    def decide(self, probabilities: EmotionProbabilities | None) -> str:
+        """Return the most probable emotion, or `UNCERTAIN` if it is not probable enough.
+
+        Without probabilities, which are None where nobody speaks, it is `NO_SPEECH`.
+        """
+        if probabilities is None:
+            return NO_SPEECH
         emotion = max(probabilities, key=probabilities.__getitem__)
         is_certain = probabilities[emotion] >= self.card.calibration.uncertain_below
         return emotion if is_certain else UNCERTAIN
 
-    def predict_file(
-        self, source: str | Path | BinaryIO, name: str | None = None
-    ) -> EmotionProbabilities:
-        """Compute the probability of each emotion in an audio file of any usual format.
+    # What follows serves programs that share windows out themselves, such as the service.
 
-        Args:
-            source: A path, or an open binary file that can seek.
-            name: Of the source in error messages.
+    def prepare(self, waveform: npt.ArrayLike, sample_rate: int) -> Pcm:
+        """Convert a whole waveform into the form of the model's input.
 
         Raises:
-            AudioError: If the file is not usable audio.
+            AudioError: As `predict`.
         """
+        return prepare(usable_waveform(waveform, _ARRAYS)[0], sample_rate, self.card.audio)
+
+    def row_s(self, sample_rate: int) -> float:
+        """Return the length of a row, in seconds, for recordings of a rate in Hz."""
+        return float(self.card.audio.num_samples / self._model_rate(sample_rate))
+
+    def plan(
+        self,
+        num_samples: int,
+        sample_rate: int,
+        frames: Frames | None,
+        timing_s: tuple[float, float] | None = None,
+    ) -> Plan:
+        """Plan the windows of a prepared recording.
+
+        Args:
+            num_samples: Of the prepared recording.
+            sample_rate: Of the recording before, in Hz.
+            frames: See `Plan`.
+            timing_s: As for `analyse`.
+        """
+        rate = self._model_rate(sample_rate)
+        timing = Timing.of_rows(self.card.audio.num_samples)
+        if timing_s is not None:
+            window, hop = (max(1, round(each * rate)) for each in timing_s)
+            timing = Timing(min(window, self.card.audio.num_samples), hop)
+        return Plan(num_samples, rate, timing, frames)
+
+    def find_speech(self, pieces: Iterable[Pcm], sample_rate: int) -> Frames:
+        """Return where somebody speaks in a prepared recording; its rate before is in Hz."""
+        return find_speech(pieces, self._model_rate(sample_rate))
+
+    def predict_prepared(self, clips: Sequence[Pcm]) -> Probabilities:
+        """Compute the calibrated probabilities of one or more windows. float64 [B, K]."""
+        return self.card.calibration.apply(self.classify(*stack_clips(clips)))
+
+    def _predict_windows(self, windows: Iterable[Pcm]) -> Probabilities:
+        remaining = iter(windows)
+        batches = iter(lambda: list(islice(remaining, _BATCH_SIZE)), [])
+        found = [self.predict_prepared(batch) for batch in batches]
+        return np.concatenate(found) if found else np.empty((0, len(self.card.emotions)))
+
+    def _plan_all(self, pcm: Pcm, sample_rate: int) -> Plan:
+        """Plan windows with speech; where nobody speaks, or in a single window, all counts."""
+        plan = self.plan(len(pcm), sample_rate, None)
+        if len(pcm) > plan.timing.window:
+            spoken = self.plan(len(pcm), sample_rate, self.find_speech([pcm], sample_rate))
+            return spoken if spoken.windows else plan
+        return plan
+
+    def _by_emotion(self, row: Probabilities) -> EmotionProbabilities:
+        return dict(zip(self.card.emotions, row.tolist(), strict=True))
+
+    def _model_rate(self, sample_rate: int) -> int:
+        expected = self.card.audio.sample_rate
+        return sample_rate if expected == "native" else expected
+
+    def _analyse_file(
+        self,
+        source: str | Path | BinaryIO,
+        name: str | None,
+        timing_s: tuple[float, float] | None,
+        *,
+        needs_speech: bool,
+    ) -> RecordingPrediction:
         source = Path(source) if isinstance(source, str) else source
-        recording = read_recording(source, CHECKS, name, mono=True)
-        return self.predict(recording.waveform, recording.sample_rate)
+        with open_recording(source, CHECKS, name) as recording:
+            blocks = recording.blocks
+            if recording.duration_s <= _IN_MEMORY_S:
+                decoded = list(blocks())
+                blocks = lambda: iter(decoded)  # noqa: E731
+            return self._analyse(
+                blocks, recording.sample_rate, timing_s, recording.notes, needs_speech=needs_speech
+            )
+
+    def _analyse(
+        self,
+        blocks: Callable[[], Iterator[Floats]],
+        sample_rate: int,
+        timing_s: tuple[float, float] | None,
+        notes: Sequence[str],
+        *,
+        needs_speech: bool = True,
+    ) -> RecordingPrediction:
+        """Analyse a recording that ``blocks`` reads from its start, as often as it is called."""
+        num_samples = 0
+
+        def pieces() -> Iterator[Pcm]:
+            return prepare_blocks(blocks(), sample_rate, self.card.audio)
+
+        def counted() -> Iterator[Pcm]:
+            nonlocal num_samples
+            for piece in pieces():
+                num_samples += len(piece)
+                yield piece
+
+        frames = self.find_speech(counted(), sample_rate)
+        plan = self.plan(num_samples, sample_rate, frames, timing_s)
+        if not plan.windows and needs_speech is False:
+            plan = self.plan(num_samples, sample_rate, None, timing_s)
+        probabilities = self._predict_windows(cut_windows(pieces(), plan.windows))
+        return conclude(plan, probabilities, self.card.emotions, self.decide, notes)
 
 
 def load_classifier(
@@ -151,14 +327,3 @@ def load_classifier(
     model, card = load_model(folder)
     chosen = pick_device(device)
     return as_classifier(model, chosen, pick_precision(precision, chosen)), card
-
-
-def _checked(waveform: npt.ArrayLike) -> Floats:
-    array: npt.NDArray[Any] = np.asarray(waveform)
-    if array.ndim != 1 or array.size == 0 or array.dtype.kind != "f":
-        raise AudioError(
-            f"waveform is {array.dtype} {array.shape}, expected floats in [-1, 1], shape [N], N > 0"
-        )
-    if not np.isfinite(array).all():
-        raise AudioError("waveform holds NaN or infinite samples")
-    return array.astype(np.float32)

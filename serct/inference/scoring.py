@@ -15,18 +15,15 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 from serct.config.record import as_csv, read_rows
-from serct.data.audio import read_recording
 from serct.data.download import Progress, no_progress
 from serct.data.reading.tree import is_recording, list_files
 from serct.errors import AudioError, ReportError
-from serct.inference.predictor import CHECKS, Predictor
+from serct.inference.predictor import Predictor
 from serct.runtime import atomic
-from serct.runtime.arrays import Pcm
 from serct.runtime.executors import Executor
 from serct.runtime.machine import num_threads
 
-FORMAT_VERSION = 1
-_BATCH_SIZE = 16
+FORMAT_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -144,28 +141,27 @@ def _score_part(recordings: Path, out: Path, device: str, precision: str, part: 
     """Write one part; return the number of its recordings."""
     predictor = _load(out / "model", device, precision)
 
-    def read(name: str) -> tuple[dict[str, str], Pcm | None]:
+    def predict(name: str) -> dict[str, str]:
         try:
-            recording = read_recording(recordings / name, CHECKS, name, mono=True)
-            clip = predictor.prepare(recording.waveform, recording.sample_rate)
+            found = predictor.analyse_file(recordings / name, name)
         except AudioError as error:
-            return {"file": name, "problem": str(error).removeprefix(f"{name}: ")}, None
-        return {"file": name, "seconds": f"{recording.duration_s:.3f}"}, clip
+            return {"file": name, "problem": str(error).removeprefix(f"{name}: ")}
+        shares = found.probabilities or {}
+        return {
+            "file": name, "seconds": f"{found.duration_s:.3f}",
+            "analysed_s": f"{found.analysed_s:.3f}", "speech_s": f"{found.speech_s:.3f}",
+            "prediction": found.emotion, "notes": "; ".join(found.notes),
+            **{emotion: f"{share:.6f}" for emotion, share in shares.items()},
+        }  # fmt: skip
 
+    # While one thread computes, others decode.
     with ThreadPoolExecutor(num_threads()) as pool:
-        rows = list(pool.map(read, part.names))
-    # Clips of a batch are about equally long, so that little is padded.
-    usable = sorted(
-        ((row, clip) for row, clip in rows if clip is not None), key=lambda pair: len(pair[1])
-    )
-    for first in range(0, len(usable), _BATCH_SIZE):
-        batch = usable[first : first + _BATCH_SIZE]
-        predictions = predictor.predict_prepared([clip for _, clip in batch])
-        for (row, _), prediction in zip(batch, predictions, strict=True):
-            row["told"] = predictor.decide(prediction)
-            row |= {emotion: f"{share:.6f}" for emotion, share in prediction.items()}
-    fields = ["file", "seconds", "told", *predictor.card.emotions, "problem"]
-    atomic.write_text(_part_path(out, part), as_csv((row for row, _ in rows), fields))
+        rows = list(pool.map(predict, part.names))
+    fields = [
+        "file", "seconds", "analysed_s", "speech_s", "prediction", *predictor.card.emotions,
+        "notes", "problem",
+    ]  # fmt: skip
+    atomic.write_text(_part_path(out, part), as_csv(rows, fields))
     return len(part.names)
 
 
@@ -173,10 +169,10 @@ def _sum_up(paths: Iterable[Path]) -> Scored:
     emotions: Counter[str] = Counter()
     num_unusable, seconds = 0, 0.0
     for path in paths:
-        for row in read_rows(path, ("seconds", "told", "problem"), error=ReportError):
+        for row in read_rows(path, ("seconds", "prediction", "problem"), error=ReportError):
             if row["problem"]:
                 num_unusable += 1
             else:
-                emotions[row["told"]] += 1
+                emotions[row["prediction"]] += 1
                 seconds += float(row["seconds"])
     return Scored(emotions, num_unusable, seconds)

@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from serct.inference.predictor import EmotionProbabilities
-from serct.runtime.arrays import Pcm
+from serct.runtime.arrays import Pcm, Probabilities
 from serct.serving.models import LoadedModel
 
 
@@ -15,7 +14,7 @@ from serct.serving.models import LoadedModel
 class _Item:
     model: LoadedModel
     clip: Pcm
-    result: asyncio.Future[EmotionProbabilities]
+    result: asyncio.Future[Probabilities]
 
 
 class Batcher:
@@ -44,8 +43,8 @@ class Batcher:
         """Number of clips that wait."""
         return len(self._waiting)
 
-    async def predict(self, model: LoadedModel, clips: Sequence[Pcm]) -> list[EmotionProbabilities]:
-        """Return the probabilities of prepared clips, in their order."""
+    async def predict(self, model: LoadedModel, clips: Sequence[Pcm]) -> list[Probabilities]:
+        """Return the probabilities of prepared clips, in their order. float64 [K] each."""
         loop = asyncio.get_running_loop()
         items = [_Item(model, clip, loop.create_future()) for clip in clips]
         self._waiting.extend(items)
@@ -84,9 +83,7 @@ class Batcher:
         return batch
 
 
-def _set_results(
-    batch: Sequence[_Item], outcome: Sequence[list[EmotionProbabilities] | BaseException]
-) -> None:
+def _set_results(batch: Sequence[_Item], outcome: Sequence[Probabilities | BaseException]) -> None:
     (results,) = outcome
     for number, item in enumerate(batch):
         if item.result.done():

@@ -7,10 +7,11 @@ import anyio
 from fastapi import APIRouter, File, HTTPException, Query, Response, UploadFile
 from fastapi.responses import PlainTextResponse
 
-from serct.errors import TrackingError
+from serct.errors import AudioError, TrackingError
+from serct.inference.recording import RecordingPrediction
 from serct.serving import predicting, schemas
+from serct.serving.models import LoadedModel
 from serct.serving.state import ServiceState
-from serct.serving.timeline import webvtt
 from serct.tracking import known_versions
 
 _PROBLEMS: dict[int | str, dict[str, object]] = {
@@ -47,17 +48,36 @@ def emotion_routes(state: ServiceState) -> APIRouter:
         ],
         version: Annotated[str | None, version_query] = None,
     ) -> schemas.Predictions:
-        """Predict the emotion of one or more files."""
+        """Predict the emotion of one or more files, each as a whole.
+
+        A file among several that is not usable has an `error` in place of a prediction.
+        """
         if len(files) > limits.max_files:
             raise HTTPException(
                 413, f"{len(files)} files, expected at most {limits.max_files} in a request"
             )
         model = await state.model(version)
         async with asyncio.timeout(limits.timeout_s):
-            decoded = [
-                (file.filename or "file", await state.decode(file, is_long=False)) for file in files
-            ]
-            return await predicting.predict_files(model, state.batcher, decoded)
+            found = await asyncio.gather(*(predict_one(model, file) for file in files))
+        errors = [each for each in found if isinstance(each, AudioError)]
+        if len(errors) == len(found):
+            raise errors[0]
+        return schemas.Predictions(
+            model=predicting.describe(model),
+            predictions=[
+                schemas.Unusable(file=file.filename or "file", error=str(each))
+                if isinstance(each, AudioError)
+                else predicting.prediction(file.filename or "file", each)
+                for file, each in zip(files, found, strict=True)
+            ],
+        )
+
+    async def predict_one(model: LoadedModel, file: UploadFile) -> RecordingPrediction | AudioError:
+        try:
+            audio = await state.decode(file, is_long=False)
+            return await predicting.analyse(model, state.batcher, audio)
+        except AudioError as error:
+            return error
 
     @router.post(
         "/segments",
@@ -72,24 +92,27 @@ def emotion_routes(state: ServiceState) -> APIRouter:
         file: Annotated[
             UploadFile, File(description=f"A recording, up to {limits.max_recording_s:g} s.")
         ],
-        window_s: Annotated[float, Query(ge=0.5, le=9, description="Length of a window.")] = 3.0,
+        window_s: Annotated[
+            float | None,
+            Query(ge=0.5, le=600, description="Length of a window: that of the model's rows."),
+        ] = None,
         hop_s: Annotated[
-            float, Query(ge=0.25, le=9, description="Length of a step, at most window_s.")
-        ] = 1.0,
+            float | None,
+            Query(ge=0.25, le=600, description="Length of a step: a third of window_s."),
+        ] = None,
         form: Annotated[
             Literal["json", "vtt"], Query(alias="format", description="vtt: subtitles.")
         ] = "json",
         version: Annotated[str | None, version_query] = None,
     ) -> schemas.Timeline | Response:
-        """Predict the emotions along a recording."""
-        if hop_s > window_s:
-            raise HTTPException(422, f"hop_s is {hop_s:g}, expected at most window_s, {window_s:g}")
+        """Predict the emotion of a recording, as /v1/predict does, and along it."""
         model = await state.model(version)
         async with asyncio.timeout(limits.timeout_s):
             audio = await state.decode(file, is_long=True)
-            timeline = await predicting.predict_timeline(
-                model, state.batcher, file.filename or "file", audio, window_s, hop_s
-            )
+            row_s = model.predictor.row_s(audio.sample_rate)
+            timing_s = _timing(window_s, hop_s, row_s)
+            found = await predicting.analyse(model, state.batcher, audio, timing_s)
+        timeline = predicting.timeline(model, file.filename or "file", found)
         if form == "json":
             return timeline
         cues = [
@@ -97,7 +120,7 @@ def emotion_routes(state: ServiceState) -> APIRouter:
             for each in timeline.segments
             if each.confidence is not None
         ]
-        return PlainTextResponse(webvtt(cues), media_type="text/vtt")
+        return PlainTextResponse(predicting.webvtt(cues), media_type="text/vtt")
 
     @router.get("/models", tags=["models"])
     async def models() -> list[schemas.Version]:
@@ -138,6 +161,27 @@ def state_routes(state: ServiceState) -> APIRouter:
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     return router
+
+
+def _timing(
+    window_s: float | None, hop_s: float | None, row_s: float
+) -> tuple[float, float] | None:
+    """Return the length of windows and steps; None for the model's own.
+
+    Raises:
+        HTTPException: 422 if the model cannot take such a window, or steps would leave gaps.
+    """
+    if window_s is None and hop_s is None:
+        return None
+    window_s = row_s if window_s is None else window_s
+    hop_s = window_s / 3 if hop_s is None else hop_s
+    if window_s > row_s:
+        raise HTTPException(
+            422, f"window_s is {window_s:g}, expected at most {row_s:g}, a row of the model"
+        )
+    if hop_s > window_s:
+        raise HTTPException(422, f"hop_s is {hop_s:g}, expected at most window_s, {window_s:g}")
+    return window_s, hop_s
 
 
 def _subtitle(segment: schemas.TimedPrediction) -> str:

@@ -38,8 +38,20 @@ class Prediction(EmotionPrediction):
 
     file: str = Field(description="Name of the file.")
     duration_s: float = Field(description="Length of the recording.")
-    heard_s: float = Field(description="Length of the first part, which the model uses.")
+    analysed_s: float = Field(
+        description="Length of what the model was given: all windows with speech."
+    )
     speech_s: float = Field(description="Length of the speech in the recording.")
+    notes: list[str] = Field(
+        description="What was done to make the recording usable, such as scaling; most have none."
+    )
+
+
+class Unusable(BaseModel):
+    """In place of a prediction, for a file among several that is not usable audio."""
+
+    file: str = Field(description="Name of the file.")
+    error: str = Field(description="Why it is not usable.")
 
 
 class Predictions(BaseModel):
@@ -52,8 +64,8 @@ class Predictions(BaseModel):
                 "predictions": [
                     {
                         "file": "hello.wav", "emotion": "happy", "confidence": 0.91,
-                        "probabilities": _PROBABILITIES, "duration_s": 2.1, "heard_s": 2.1,
-                        "speech_s": 1.8,
+                        "probabilities": _PROBABILITIES, "duration_s": 2.1, "analysed_s": 2.1,
+                        "speech_s": 1.8, "notes": [],
                     }
                 ],
             }
@@ -61,7 +73,7 @@ class Predictions(BaseModel):
     )  # fmt: skip
 
     model: Model
-    predictions: list[Prediction]
+    predictions: list[Prediction | Unusable]
 
 
 class TimedPrediction(EmotionPrediction):
@@ -69,19 +81,18 @@ class TimedPrediction(EmotionPrediction):
 
     start_s: float
     end_s: float
+    speech_s: float = Field(description="Length of the speech in this part.")
 
 
-class Timeline(BaseModel):
-    """Predictions along a recording.
+class Timeline(Prediction):
+    """The prediction for a recording, as of /v1/predict, and along it.
 
-    A step has the mean probabilities of all windows with speech that cover it. Neighbouring steps
-    of the same emotion are joined into a segment.
+    A step has the mean of all windows with speech that cover its middle. Neighbouring steps of the
+    same emotion are joined into a segment. The mean of the steps, each weighted by its speech, is
+    the prediction for the recording.
     """
 
     model: Model
-    file: str = Field(description="Name of the file.")
-    duration_s: float = Field(description="Length of the recording.")
-    speech_s: float = Field(description="Length of the speech in the recording.")
     window_s: float = Field(description="Length of each window.")
     hop_s: float = Field(description="Length of a step.")
     segments: list[TimedPrediction]

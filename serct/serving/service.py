@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse, Response
 from fastapi.security import APIKeyHeader
 
 from serct import __version__
-from serct.data.voice_activity import VoiceActivity
+from serct.data.voice_activity import load_network
 from serct.errors import AudioError, SerctError
 from serct.runtime.machine import machine
 from serct.serving.batching import Batcher
@@ -39,7 +39,7 @@ def create_service(settings: Settings) -> FastAPI:
     metrics = ServiceMetrics()
     state = ServiceState(
         settings, ModelManager(settings),
-        Batcher(settings.limits.max_batch, metrics.batches.observe), metrics, VoiceActivity(),
+        Batcher(settings.limits.max_batch, metrics.batches.observe), metrics,
         anyio.CapacityLimiter(machine().num_cores or 1), anyio.CapacityLimiter(1),
     )  # fmt: skip
     app = FastAPI(
@@ -85,7 +85,7 @@ def serve(settings: Settings, host: str, port: int) -> None:
 @asynccontextmanager
 async def _lifespan(state: ServiceState) -> AsyncIterator[None]:
     # Load before the first request, and fail here if a package is missing.
-    await anyio.to_thread.run_sync(state.voice_activity.load)
+    await anyio.to_thread.run_sync(load_network)
     await anyio.to_thread.run_sync(state.models.refresh)
     predicting_task = asyncio.create_task(state.batcher.run())
     if state.models.is_followed:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import anyio
 from fastapi import HTTPException, UploadFile
 
-from serct.data.voice_activity import VoiceActivity
 from serct.errors import TrackingError
 from serct.serving.batching import Batcher
 from serct.serving.decoding import DecodedAudio, decode
@@ -30,7 +29,6 @@ class ServiceState:
     models: ModelManager
     batcher: Batcher
     metrics: ServiceMetrics
-    voice_activity: VoiceActivity
     decoders: anyio.CapacityLimiter
     long_decoders: anyio.CapacityLimiter
 
@@ -58,7 +56,7 @@ class ServiceState:
         limiter = self.long_decoders if is_long else self.decoders
         name = file.filename or "file"
         return await anyio.to_thread.run_sync(
-            decode, file.file, name, max_duration_s, self.voice_activity, limiter=limiter
+            decode, file.file, name, max_duration_s, limiter=limiter
         )
 
     def accepts_key(self, key: str | None) -> bool:

@@ -11,15 +11,14 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Literal
 
-import anyio
 import numpy as np
 from fastapi import HTTPException, WebSocket, WebSocketDisconnect
 
-from serct.data.voice_activity import is_speech
 from serct.errors import SerctError
 from serct.runtime.arrays import PCM_SCALE, Floats
+from serct.serving.decoding import DecodedAudio
 from serct.serving.limits import RETRY_AFTER_S
-from serct.serving.predicting import decide, describe, predict_waveforms
+from serct.serving.predicting import analyse, describe
 from serct.serving.state import ServiceState
 
 # Every half second, the window of the last three seconds.
@@ -189,16 +188,12 @@ async def _send_prediction(
 ) -> None:
     model = await state.model(None)
     start_s, end_s, window = buffer.take()
-    rate = buffer.sample_rate
-    frames = await anyio.to_thread.run_sync(
-        state.voice_activity, window, rate, limiter=state.decoders
-    )
-    probabilities = None
-    if is_speech(frames):
-        (probabilities,) = await predict_waveforms(model, state.batcher, [(window, rate)])
+    found = await analyse(model, state.batcher, DecodedAudio(window, buffer.sample_rate))
     await socket.send_json(
         {
             "type": kind, "start_s": round(start_s, 3), "end_s": round(end_s, 3),
-            **decide(model, probabilities).model_dump(), "model": describe(model).model_dump(),
+            "emotion": found.emotion, "confidence": found.confidence,
+            "probabilities": found.probabilities, "analysed_s": found.analysed_s,
+            "speech_s": found.speech_s, "model": describe(model).model_dump(),
         }
     )  # fmt: skip

@@ -63,14 +63,16 @@ def log_model(client: "MlflowClient", run_id: str, folder: ModelFolder) -> str:
 
 
 def _signature(emotions: Sequence[str]) -> "ModelSignature":
-    """Return the signature: audio files in, emotions' probabilities and the most probable out."""
+    """Return the signature: audio files in; probabilities, the emotion and lengths out."""
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
 
     probabilities = [ColSpec(DataType.double, emotion) for emotion in emotions]
+    names = ("duration_s", "analysed_s", "speech_s")
+    lengths = [ColSpec(DataType.double, name) for name in names]
     return ModelSignature(
         inputs=Schema([ColSpec(DataType.binary, "audio")]),
-        outputs=Schema([*probabilities, ColSpec(DataType.string, "emotion")]),
+        outputs=Schema([*probabilities, ColSpec(DataType.string, "emotion"), *lengths]),
     )
 
 

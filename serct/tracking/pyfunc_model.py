@@ -42,7 +42,9 @@ class EmotionModel(PythonModel):
             params: Unused.
 
         Returns:
-            A row for each file: a column for each emotion, and the most probable ``emotion``.
+            A row for each file, about all of it: the probability of each emotion (also where
+            nobody speaks), the ``emotion``, which may be "uncertain" or "no_speech",
+            ``duration_s``, ``analysed_s`` and ``speech_s``.
 
         Raises:
             MlflowException: If a file is not usable audio; HTTP clients get status 400.
@@ -50,14 +52,20 @@ class EmotionModel(PythonModel):
         rows = [
             self._predict_one(number, audio) for number, audio in enumerate(model_input["audio"])
         ]
-        return pd.DataFrame(rows, columns=[*self.predictor.card.emotions, "emotion"])
+        return pd.DataFrame(rows)
 
     def _predict_one(self, number: int, audio: bytes) -> dict[str, Any]:
         try:
-            probabilities = self.predictor.predict_file(io.BytesIO(audio))
+            file = io.BytesIO(audio)
+            found = self.predictor.analyse_file(file)
+            probabilities = found.probabilities or self.predictor.predict_file(file)
         except SerctError as error:
             raise MlflowException.invalid_parameter_value(f"row {number}: {error}") from error
-        return {**probabilities, "emotion": max(probabilities, key=probabilities.__getitem__)}
+        return {
+            **probabilities,
+            "emotion": found.emotion, "duration_s": found.duration_s,
+            "analysed_s": found.analysed_s, "speech_s": found.speech_s,
+        }  # fmt: skip
 
 
 mlflow.models.set_model(EmotionModel())
