@@ -1,24 +1,32 @@
-"""Decode audio of any usual format, and refuse what is broken."""
+"""The one reader of recordings: decode any usual format, and refuse what is broken.
+
+`read_recording` returns a recording whole, `open_recording` block by block. Both check the same
+and give the same samples.
+"""
 
 import hashlib
 import math
-import os
-import struct
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
-import soundfile
+import numpy.typing as npt
 
+from serct.data.decoding.level import Level, Mixing
+from serct.data.decoding.level import is_silent as is_silent
+from serct.data.decoding.source import Source, open_source
 from serct.errors import AudioError
 from serct.runtime.arrays import Floats
 
-# libsndfile's number of frames if the header of a stream lacks it.
-_UNKNOWN_FRAMES = 2**62
-_VALUES_AT_ONCE = 2**20
-_LOWEST_RATE_HZ, _HIGHEST_RATE_HZ = 4000, 192_000
+# Names that this project reads; the content decides how.
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif")
+# Recordings of phones and cameras, in formats that this project does not decode.
+UNREAD_SUFFIXES = (
+    ".m4a", ".aac", ".wma", ".opus", ".amr", ".3gp", ".au", ".webm", ".mp4", ".mov", ".mkv",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,20 +34,21 @@ class Recording:
     """A decoded recording.
 
     Attributes:
-        frames: Samples in [-1, 1]. float32 [N, channels]
+        frames: Samples as decoded. float32 [N, channels]
         sample_rate: In Hz.
+        notes: What was done to make it usable, a sentence each; most have none.
+        mixing: How the frames become the waveform.
     """
 
     frames: Floats
     sample_rate: int
+    notes: tuple[str, ...] = ()
+    mixing: Mixing = field(default=Mixing(), repr=False)
 
     @property
     def waveform(self) -> Floats:
-        """The mean of all channels, float32 [N]."""
-        if self.frames.shape[1] == 1:
-            return self.frames[:, 0]
-        mixed: Floats = self.frames.mean(axis=1, dtype=np.float32)
-        return mixed
+        """Mono, in [-1, 1], as models take it. float32 [N]."""
+        return self.mixing.apply(self.frames)
 
     @property
     def duration_s(self) -> float:
@@ -60,7 +69,10 @@ class RecordingLimits(Protocol):
 
     @property
     def silence_peak(self) -> float | None:
-        """Full scale = 1; a recording that never exceeds it is silent. None: none is."""
+        """Full scale = 1; a recording that never gets further from its mean is silent.
+
+        None: none is.
+        """
 
     @property
     def max_duration_s(self) -> float:
@@ -75,6 +87,48 @@ class Limits:
     max_duration_s: float
 
 
+class RecordingStream:
+    """A recording that is decoded block by block, any number of times, in bounded memory.
+
+    Attributes:
+        sample_rate: In Hz.
+        num_frames: Length in samples.
+        notes: See `Recording`.
+        mixing: See `Recording`.
+    """
+
+    def __init__(
+        self, source: Source, sample_rate: int, num_frames: int, mixing: Mixing,
+        notes: tuple[str, ...],
+    ) -> None:  # fmt: skip
+        self._source = source
+        self.sample_rate = sample_rate
+        self.num_frames = num_frames
+        self.mixing = mixing
+        self.notes = notes
+
+    @property
+    def duration_s(self) -> float:
+        """Length in seconds."""
+        return self.num_frames / self.sample_rate
+
+    def blocks(self) -> Iterator[Floats]:
+        """Yield the waveform in pieces, float32 [n], which follow each other without a gap.
+
+        Read one iterator to its end before the next is begun.
+
+        Raises:
+            AudioError: If the file has changed since it was opened.
+        """
+        found = 0
+        with self._source.labelled():
+            for block in self._source.blocks():
+                found += len(block.frames)
+                yield self.mixing.apply(block.frames)
+        if found != self.num_frames:
+            raise AudioError(f"{self._source.label}: changed while it was read")
+
+
 def read_recording(
     source: Path | BinaryIO,
     limits: RecordingLimits,
@@ -83,7 +137,7 @@ def read_recording(
     mono: bool = False,
     max_samples: float = math.inf,
 ) -> Recording:
-    """Decode a file and refuse what no model should be trained on.
+    """Decode a file whole and refuse what no model should be trained on.
 
     The content decides the format, not the name: two files of TESS are AIFF with a .wav name.
 
@@ -91,90 +145,102 @@ def read_recording(
         source: A path, or an open binary file that can seek.
         limits: ``checks`` of params.yaml, or a program's own `Limits`.
         name: What errors call the source; its path where it is one.
-        mono: Mix channels down while decoding, so that memory depends on duration and rate alone
-            and not on the number of channels.
+        mono: Return the waveform as the only channel. Memory then depends on duration and rate
+            alone and not on the number of channels; several channels are decoded twice.
         max_samples: Limit of one channel, beside ``limits.max_duration_s``.
 
     Raises:
-        AudioError: If the source is empty, not audio, cut off, longer than
-            allowed, at a rate beyond 4 to 192 kHz, holds NaN or infinite samples, or never exceeds
-            ``limits.silence_peak``.
+        AudioError: If the source is empty, not audio, cut off, longer than allowed, at a rate
+            beyond 4 to 192 kHz, holds NaN or infinite samples, is in another unit than full
+            scale = 1, or never gets further than ``limits.silence_peak`` from its mean.
     """
-    label = name or str(source)
-    problem = _find_cut_off(source)
-    if problem:
-        raise AudioError(f"{label}: {problem}")
+    with open_source(source, name, limits.max_duration_s, max_samples) as opened:
+        kept: list[Floats] = []
+
+        def keep(frames: Floats) -> None:
+            if not mono or frames.shape[1] == 1:
+                kept.append(frames)
+
+        stream = _inspect(opened, limits, keep)
+        if kept:
+            return Recording(np.concatenate(kept), stream.sample_rate, stream.notes, stream.mixing)
+        waveform = np.concatenate(list(stream.blocks()))
+        return Recording(waveform[:, None], stream.sample_rate, stream.notes)
+
+
+@contextmanager
+def open_recording(
+    source: Path | BinaryIO, limits: RecordingLimits, name: str | None = None
+) -> Iterator[RecordingStream]:
+    """Check a file whole, then yield a stream of its samples.
+
+    Args:
+        source: A path, or an open binary file that can seek.
+        limits: ``checks`` of params.yaml, or a program's own `Limits`.
+        name: What errors call the source; its path where it is one.
+
+    Raises:
+        AudioError: As `read_recording`.
+    """
+    with open_source(source, name, limits.max_duration_s) as opened:
+        yield _inspect(opened, limits, lambda frames: None)
+
+
+def usable_waveform(
+    waveform: npt.ArrayLike, limits: RecordingLimits
+) -> tuple[Floats, tuple[str, ...]]:
+    """Check an array of mono samples by the rules that hold for files.
+
+    Args:
+        waveform: Full scale = 1. float [N], N > 0
+        limits: Only ``silence_peak`` is used: an array has no sample rate.
+
+    Returns:
+        The samples in [-1, 1], float32 [N], and what was done to make them usable.
+
+    Raises:
+        AudioError: If the array is empty, not one-dimensional, not of floats, not finite, in
+            another unit than full scale = 1, or silent.
+    """
     try:
-        with soundfile.SoundFile(source) as file:
-            rate = file.samplerate
-            if not _LOWEST_RATE_HZ <= rate <= _HIGHEST_RATE_HZ:
-                raise AudioError(
-                    f"{label}: {rate} Hz, expected {_LOWEST_RATE_HZ} to {_HIGHEST_RATE_HZ}"
-                )
-            announced = file.frames if file.frames < _UNKNOWN_FRAMES else 0
-            longest_s = min(limits.max_duration_s, max_samples / rate)
-            if announced > longest_s * rate:
-                raise AudioError(
-                    f"{label}: {announced / rate:.1f} s long, expected at most {longest_s:g} s"
-                )
-            frames = _decode(file, longest_s, label, mono)
-    except (soundfile.LibsndfileError, OSError, ValueError) as error:
-        detail = getattr(error, "error_string", str(error))
-        raise AudioError(f"{label}: not readable as audio ({detail})") from error
-    if len(frames) == 0:
-        raise AudioError(f"{label}: holds no samples")
-    if len(frames) < announced:
-        raise AudioError(f"{label}: cut off, found {len(frames)} of {announced} announced samples")
-    if limits.silence_peak is not None:
-        peak = float(np.abs(frames).max())
-        if peak <= limits.silence_peak:
-            raise AudioError(
-                f"{label}: silent, its peak {peak:.2g} is not above {limits.silence_peak:g}"
-            )
-    return Recording(frames, rate)
+        array: npt.NDArray[Any] = np.asarray(waveform)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise AudioError(f"waveform is not an array of numbers ({error})") from error
+    if array.ndim != 1 or array.size == 0 or array.dtype.kind != "f":
+        raise AudioError(
+            f"waveform is {array.dtype} {array.shape}, expected floats in [-1, 1], shape [N], N > 0"
+        )
+    with np.errstate(over="ignore"):
+        samples: Floats = array.astype(np.float32)
+    level = Level()
+    try:
+        level.add(samples[:, None])
+        mixing, notes = level.decide()
+        _check_silence(level, mixing, limits)
+    except AudioError as error:
+        raise AudioError(f"waveform: {error}") from error
+    return mixing.apply(samples[:, None]), notes
 
 
-def _decode(file: soundfile.SoundFile, max_duration_s: float, label: str, mono: bool) -> Floats:
-    """Return the samples, read block by block, so that no more than allowed is ever decoded."""
-    blocks: list[Floats] = []
-    num_frames = 0
-    while len(block := file.read(_VALUES_AT_ONCE // file.channels, "float32", always_2d=True)):
-        num_frames += len(block)
-        if num_frames > max_duration_s * file.samplerate:
-            raise AudioError(f"{label}: longer than the {max_duration_s:g} s expected at most")
-        if not np.isfinite(block).all():
-            raise AudioError(f"{label}: holds NaN or infinite samples")
-        blocks.append(block.mean(axis=1, keepdims=True, dtype=np.float32) if mono else block)
-    frames: Floats = np.concatenate(blocks) if blocks else np.empty((0, 1), np.float32)
-    return frames
+def _inspect(
+    source: Source, limits: RecordingLimits, keep: Callable[[Floats], None]
+) -> RecordingStream:
+    """Decode a source once, check it, and hand every block to ``keep``."""
+    level = Level()
+    sample_rate = 0
+    with source.labelled():
+        for block in source.blocks():
+            sample_rate = block.sample_rate
+            level.add(block.frames)
+            keep(block.frames)
+        if level.num_frames == 0:
+            raise AudioError("holds no samples")
+        mixing, notes = level.decide()
+        _check_silence(level, mixing, limits)
+    return RecordingStream(source, sample_rate, level.num_frames, mixing, (*source.notes, *notes))
 
 
-def _find_cut_off(source: Path | BinaryIO) -> str | None:
-    """Return what an empty or truncated file lacks, which libsndfile reads without an error.
-
-    Only RIFF has the size of its data in front; in a stream 0 and 2**32-1 mean "unknown".
-    """
-    if isinstance(source, Path):
-        try:
-            with source.open("rb") as file:
-                return _find_cut_off(file)
-        except OSError as error:
-            return f"cannot be opened ({error.strerror})"
-    source.seek(0, os.SEEK_END)
-    size = source.tell()
-    source.seek(0)
-    if size == 0:
-        return "the file is empty"
-    problem = None
-    header = source.read(12)
-    if header[:4] == b"RIFF" and header[8:12] == b"WAVE":
-        while len(chunk := source.read(8)) == 8:
-            tag, length = struct.unpack("<4sI", chunk)
-            if tag == b"data":
-                found = size - source.tell()
-                if length not in (0, 0xFFFFFFFF) and found < length:
-                    problem = f"cut off, found {found} of {length} announced bytes of audio"
-                break
-            source.seek(length + length % 2, os.SEEK_CUR)
-    source.seek(0)
-    return problem
+def _check_silence(level: Level, mixing: Mixing, limits: RecordingLimits) -> None:
+    peak = level.peak_without_mean(mixing)
+    if limits.silence_peak is not None and peak <= limits.silence_peak:
+        raise AudioError(f"silent, its peak {peak:.2g} is not above {limits.silence_peak:g}")

@@ -32,14 +32,18 @@ PACKAGES = {
     "serct",
     "pipeline",
     "serct.data",
+    "serct.data.decoding",
     "serct.evaluation",
     "serct.reports",
     "serct.training",
 }
 OBTAINING = {"serct.data.download", "serct.data.archives", "serct.data.partial_file"}
+READING = {"serct.data.audio"} | {
+    f"serct.data.decoding.{path.stem}" for path in ROOT.glob("serct/data/decoding/[a-z]*.py")
+}
 SPARED = {
-    "evaluate": {*OBTAINING, "serct.data.audio", "serct.data.manifest"},
-    "download": {"serct.data.audio", "serct.data.manifest"},
+    "evaluate": {*OBTAINING, *READING, "serct.data.manifest"},
+    "download": {*READING, "serct.data.manifest"},
     "manifest": OBTAINING,
     "preprocess": OBTAINING,
 }

@@ -1,0 +1,116 @@
+"""An opened recording: which decoder reads it, within which limits, under which name."""
+
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import soundfile
+
+from serct.data.decoding.decoders import Block, decode_with_libsndfile
+from serct.data.decoding.view import View
+from serct.errors import AudioError
+
+_LOWEST_RATE_HZ, _HIGHEST_RATE_HZ = 4000, 192_000
+
+
+class Source:
+    """An open file, decoded anew each time its blocks are asked for.
+
+    Attributes:
+        label: What errors call it.
+        notes: What is unusual in the file, a sentence each.
+    """
+
+    def __init__(self, view: View, label: str, longest_s: float, max_samples: float) -> None:
+        self.label = label
+        self.notes: tuple[str, ...] = ()
+        self._view = view
+        self._longest_s = longest_s
+        self._max_samples = max_samples
+
+    @contextmanager
+    def labelled(self) -> Iterator[None]:
+        """Turn whatever goes wrong with the file into an AudioError that begins with its name."""
+        try:
+            yield
+        except AudioError as error:
+            raise AudioError(f"{self.label}: {error}") from error
+        except (soundfile.LibsndfileError, OSError, ValueError) as error:
+            detail = getattr(error, "error_string", str(error))
+            raise AudioError(f"{self.label}: not readable as audio ({detail})") from error
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield blocks of one rate and number of channels, no more than allowed."""
+        found = 0
+        form = None
+        self._view.seek(0)
+        for block in decode_with_libsndfile(self._view, self._longest_s):
+            new = _Form(block.sample_rate, block.frames.shape[1])
+            if form is None:
+                form = new
+                form.check()
+                longest_s = min(self._longest_s, self._max_samples / form.rate)
+            elif form != new:
+                raise AudioError(f"changes from {form} to {new} after {found / form.rate:.2f} s")
+            found += len(block.frames)
+            if found > longest_s * form.rate:
+                raise AudioError(f"longer than the {longest_s:g} s expected at most")
+            yield block
+
+
+class _Form(NamedTuple):
+    rate: int
+    num_channels: int
+
+    def check(self) -> None:
+        if not _LOWEST_RATE_HZ <= self.rate <= _HIGHEST_RATE_HZ:
+            raise AudioError(f"{self.rate} Hz, expected {_LOWEST_RATE_HZ} to {_HIGHEST_RATE_HZ}")
+
+    def __str__(self) -> str:
+        return f"{self.rate} Hz and {self.num_channels} channel{'s' * (self.num_channels > 1)}"
+
+
+@contextmanager
+def open_source(
+    source: Path | BinaryIO, name: str | None, longest_s: float, max_samples: float = math.inf
+) -> Iterator[Source]:
+    """Open a path or take an open file, which must be able to seek.
+
+    Args:
+        source: The file.
+        name: What errors call it; its path if None.
+        longest_s: Longest recording.
+        max_samples: Most samples of one channel.
+
+    Raises:
+        AudioError: If it cannot be opened or is empty.
+    """
+    label = _printable(name or str(source))
+    if not isinstance(source, Path):
+        yield _checked(source, label, longest_s, max_samples)
+        return
+    try:
+        file = source.open("rb")
+    except OSError as error:
+        raise AudioError(f"{label}: cannot be opened ({error.strerror})") from error
+    with file:
+        yield _checked(file, label, longest_s, max_samples)
+
+
+def _checked(file: BinaryIO, label: str, longest_s: float, max_samples: float) -> Source:
+    view = View(file, 0, file.seek(0, os.SEEK_END))
+    if view.size == 0:
+        raise AudioError(f"{label}: the file is empty")
+    return Source(view, label, longest_s, max_samples)
+
+
+def _printable(name: str) -> str:
+    """Return a name with what is not UTF-8 in it as escapes."""
+    content = os.fsencode(name)
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError:
+        return content.decode("utf-8", "backslashreplace") + " (the name is not UTF-8)"
