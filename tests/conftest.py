@@ -95,35 +95,39 @@ def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tones(folder, {"angry": 1500.0, "happy": 600.0, "sad": 200.0})
 
 
-@pytest.fixture(scope="session")
-def tone_shards(tones: Path, tiny_params: Params, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tones as shards, divided 9:1."""
+def make_shards(root: Path, destination: Path, params: Params) -> Path:
+    """Write `<emotion>/<speaker>_<n>.wav` below a folder as shards, divided 9:1."""
     from serct.data.manifest import Scan, Utterance, inspect_recordings
     from serct.data.preprocessing import ShardPlan, write_shards
     from serct.data.splitting import split_utterances
 
     clips = tuple(
         Utterance(
-            path=str(path.relative_to(tones)),
+            path=str(path.relative_to(root)),
             speaker=path.stem[:2],
             gender="",
             text_id="",
             emotion=path.parent.name,
         )
-        for path in tones.rglob("*.wav")
+        for path in root.rglob("*.wav")
     )
-    utterances, _ = inspect_recordings(tones, Scan(clips), "tones", "en", tiny_params.checks)
+    utterances, _ = inspect_recordings(root, Scan(clips), "tones", "en", params.checks)
     plan = ShardPlan(
         corpus="tones",
         synthetic=True,
         protocol="random",
-        audio=tiny_params.audio,
-        checks=tiny_params.checks,
+        audio=params.audio,
+        checks=params.checks,
         rows_per_shard=16,
     )
-    folder = tmp_path_factory.mktemp("shards") / "tones"
-    write_shards(tones, split_utterances(utterances, tiny_params.split, 3), folder, plan)
-    return folder
+    write_shards(root, split_utterances(utterances, params.split, 3), destination, plan)
+    return destination
+
+
+@pytest.fixture(scope="session")
+def tone_shards(tones: Path, tiny_params: Params, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tones as shards, divided 9:1."""
+    return make_shards(tones, tmp_path_factory.mktemp("shards") / "tones", tiny_params)
 
 
 @pytest.fixture(scope="session")

@@ -90,10 +90,10 @@ class Plan:
         edges = self.step_edges
         if self.frames is None:
             return np.diff(edges)
-        before = np.concatenate(([0.0], np.cumsum(self.frames))) * FRAME_S
         # The last frame is filled up with silence.
-        ends = np.minimum(np.arange(len(before)) * FRAME_S, max(self.duration_s, 1e-9))
-        return np.diff(np.interp(edges, ends, np.minimum(before, ends)))
+        ends = np.minimum(np.arange(len(self.frames) + 1) * FRAME_S, self.duration_s)
+        before = np.concatenate(([0.0], np.cumsum(self.frames * np.diff(ends))))
+        return np.diff(np.interp(edges, ends, before))
 
     @property
     def speech_s(self) -> float:

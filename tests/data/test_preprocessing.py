@@ -191,3 +191,29 @@ def test_broken_shards_are_errors(tones: Path, tmp_path: Path, tiny_params: Para
     (folder / "meta.json").write_text(meta.replace('"format_version": 3', '"format_version": 9'))
     with pytest.raises(ShardError, match=r"format version 9, but serct .* reads up to 3"):
         read_meta(folder)
+
+
+def test_a_recording_longer_than_a_row_goes_on_in_the_next(
+    tmp_path: Path, tiny_params: Params
+) -> None:
+    rng = np.random.default_rng(0)
+    lengths = {"angry/a": 8000, "angry/b": 8001, "happy/c": 30_000, "happy/d": 50, "sad/e": 24_000}
+    for number, (name, length) in enumerate({**lengths, "angry/f": 9, "happy/g": 9, "sad/h": 9,
+                                             "sad/i": 40_000}.items()):  # fmt: skip
+        path = tmp_path / "raw" / f"{name}{number}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, rng.uniform(-0.5, 0.5, length), 16_000, subtype="PCM_16")
+    root = tmp_path / "raw"
+    plan = replace(plan_of(tiny_params), rows_per_shard=4)
+    meta = write_shards(root, manifest_of(root, tiny_params), tmp_path / "s", plan)
+    dataset = ShardDataset(tmp_path / "s", ["train", "validation", "test"])
+    assert sum(sum(each.values()) for each in meta.counts.values()) == len(dataset) == 9
+    for index, row in enumerate(dataset.rows):
+        samples, _ = soundfile.read(root / f"{row.utterance}.wav", dtype="int16")
+        np.testing.assert_array_equal(dataset.recording(index), samples)
+        np.testing.assert_array_equal(dataset.clip(index), samples[:8000])
+        assert dataset.lengths[index] == len(samples)
+        assert dataset.num_valid[index] == min(8000, len(samples))
+    sizes = [len(np.load(path)) for path in sorted((tmp_path / "s").glob("wave-*.npy"))]
+    assert sum(sizes) == 1 + 2 + 4 + 1 + 3 + 1 + 1 + 1 + 5
+    assert max(sizes) == 5, "a recording is never divided between shards"

@@ -7,31 +7,30 @@ import pytest
 import soundfile
 import torch
 
-from serct.data.preparing import resample
-from serct.data.voice_activity import FRAME_S, VoiceActivity, is_speech, speech_s
+from serct.data import voice_activity
+from serct.data.preparing import resample, to_pcm16
+from serct.data.voice_activity import FRAME_S, find_speech, load_network
+from serct.data.windows import LEAST_SPEECH_S
 
 
-@pytest.fixture(scope="module")
-def voice_activity() -> VoiceActivity:
-    return VoiceActivity()
+def seconds_of(frames: np.ndarray) -> float:
+    return float(frames.sum() * FRAME_S)
 
 
 @pytest.mark.parametrize("rate", [8000, 16_000, 44_100])
-def test_finds_where_somebody_speaks(
-    voice_activity: VoiceActivity, spoken: Path, rate: int
-) -> None:
+def test_finds_where_somebody_speaks(spoken: Path, rate: int) -> None:
     samples, own = soundfile.read(spoken, dtype="float32")
-    speech = resample(samples, own, rate, "soxr")
-    silence = np.zeros(rate, np.float32)
-    frames = voice_activity(np.concatenate((silence, speech, silence)), rate)
+    speech = to_pcm16(resample(samples, own, rate, "soxr"))
+    silence = np.zeros(rate, np.int16)
+    frames = find_speech([silence, speech, silence], rate)
     assert len(frames) == pytest.approx((2 + len(speech) / rate) / FRAME_S, abs=1)
     second = round(1 / FRAME_S)
     assert not frames[: second - 3].any()
     assert frames[second + 3 : -second - 3].mean() > 0.8
-    assert speech_s(frames) == pytest.approx(len(speech) / rate, abs=0.3)
+    assert seconds_of(frames) == pytest.approx(len(speech) / rate, abs=0.3)
 
 
-def test_noise_and_tones_are_no_speech(voice_activity: VoiceActivity) -> None:
+def test_noise_and_tones_are_no_speech() -> None:
     rng = np.random.default_rng(0)
     seconds = np.arange(32_000) / 16_000
     for waveform in (
@@ -41,11 +40,30 @@ def test_noise_and_tones_are_no_speech(voice_activity: VoiceActivity) -> None:
         0.5 * np.sin(2 * np.pi * 300 * seconds),
         0.2 * np.sign(np.sin(2 * np.pi * 120 * seconds)),
     ):
-        assert not is_speech(voice_activity(waveform.astype(np.float32), 16_000))
+        frames = find_speech([to_pcm16(waveform.astype(np.float32))], 16_000)
+        assert seconds_of(frames) < LEAST_SPEECH_S
 
 
-def test_leaves_the_number_of_threads_alone(voice_activity: VoiceActivity) -> None:
+@pytest.mark.parametrize("rate", [16_000, 22_050])
+def test_a_long_recording_is_looked_through_in_parts_however_it_comes(
+    spoken: Path, rate: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(voice_activity, "_PART_S", 4)
+    samples, own = soundfile.read(spoken, dtype="float32")
+    once = to_pcm16(resample(samples, own, rate, "soxr"))
+    pcm = np.concatenate([once, np.zeros(rate, np.int16)] * 4)
+    whole = find_speech([pcm], rate)
+    assert len(whole) == pytest.approx(len(pcm) / rate / FRAME_S, abs=1)
+    cuts = np.sort(np.random.default_rng(0).integers(0, len(pcm), 9))
+    np.testing.assert_array_equal(find_speech(np.split(pcm, cuts), rate), whole)
+    parts = [
+        find_speech([part], rate) for part in np.split(pcm, range(4 * rate, len(pcm), 4 * rate))
+    ]
+    np.testing.assert_array_equal(np.concatenate(parts), whole)
+
+
+def test_leaves_the_number_of_threads_alone() -> None:
     before = torch.get_num_threads()
-    voice_activity.load()
-    VoiceActivity().load()
+    load_network.cache_clear()
+    load_network()
     assert torch.get_num_threads() == before

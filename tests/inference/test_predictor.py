@@ -1,6 +1,7 @@
 """The one inference path: parity with shards, any format, clear refusals."""
 
 import io
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,13 @@ import soundfile
 import torch
 
 from serct import Predictor
+from serct.config.params import Params
 from serct.data.dataset import ShardDataset, stack_clips
+from serct.data.windows import geometric_mean
 from serct.errors import AudioError, CheckpointError, SpeakerError
 from serct.evaluation.evaluate import as_classifier, predict, without_enrolment
 from serct.models.checkpoint import load_model
+from tests.conftest import make_shards
 
 NAMES = (
     "serct", "cnn", "cnn_bilstm", "lstm", "mlp", "svm", "mfcc_svm", "functionals_lda",
@@ -121,3 +125,97 @@ def test_without_enrolment_a_dataset_is_predicted_clip_by_clip(
         waveform, rate = soundfile.read(tones / f"{row.utterance}.wav")
         alone = predictor.classify(*stack_clips([predictor.prepare(waveform, rate)]))[0]
         np.testing.assert_allclose(predicted, alone, atol=1e-9)
+
+
+@pytest.fixture(scope="module")
+def talk(spoken: Path) -> tuple[np.ndarray, int]:
+    """Speech twice, each time with a pause of one second behind, some five rows long."""
+    samples, rate = soundfile.read(spoken, dtype="float32")
+    pause = np.zeros(rate, np.float32)
+    return np.concatenate((pause, samples, pause, 0.5 * samples[::-1], pause)), rate
+
+
+@pytest.mark.parametrize("name", [*NAMES])
+def test_the_prediction_for_a_long_recording_is_the_mean_of_its_timeline(
+    trained: dict[str, Path], talk: tuple[np.ndarray, int], name: str
+) -> None:
+    predictor = Predictor.load(trained[name])
+    found = predictor.analyse(*talk)
+    samples, rate = talk
+    assert found.duration_s == pytest.approx(len(samples) / rate, abs=1e-3)
+    assert found.speech_s < found.analysed_s < found.duration_s
+    assert found.emotion == predictor.decide(found.probabilities)
+    assert predictor.predict(*talk) == found.probabilities
+    for parts in (found.steps, found.segments):
+        assert parts[0].start_s == 0
+        assert parts[-1].end_s == found.duration_s
+        assert all(a.end_s == b.start_s for a, b in itertools.pairwise(parts))
+        assert sum(part.speech_s for part in parts) == pytest.approx(found.speech_s)
+        spoken = [part for part in parts if part.probabilities]
+        rows = np.array([list((part.probabilities or {}).values()) for part in spoken])
+        mean = geometric_mean(rows, np.array([part.speech_s for part in spoken]))
+        assert list((found.probabilities or {}).values()) == pytest.approx(mean, abs=1e-9)
+    assert [part.emotion for part in found.segments].count("no_speech") >= 2
+    assert all(a.emotion != b.emotion for a, b in itertools.pairwise(found.segments))
+
+
+def test_nothing_depends_on_how_a_file_is_read(
+    trained: dict[str, Path],
+    talk: tuple[np.ndarray, int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    predictor = Predictor.load(trained["serct"])
+    path = tmp_path / "talk.wav"
+    soundfile.write(path, *talk, subtype="PCM_16")
+    expected = predictor.analyse_file(path)
+    monkeypatch.setattr("serct.inference.predictor._IN_MEMORY_S", 0.0)
+    assert predictor.analyse_file(path) == expected
+    samples, rate = soundfile.read(path, dtype="float32")
+    assert predictor.analyse(samples, rate) == expected
+    assert predictor.predict_file(path) == expected.probabilities
+
+
+def test_other_windows_may_be_asked_for(
+    trained: dict[str, Path], talk: tuple[np.ndarray, int]
+) -> None:
+    predictor = Predictor.load(trained["serct"])
+    found = predictor.analyse(*talk, timing_s=(0.4, 0.1))
+    assert (found.window_s, found.hop_s) == (0.4, 0.1)
+    assert len(found.steps) == int(np.ceil(found.duration_s / 0.1))
+    assert predictor.analyse(*talk, timing_s=(3.0, 0.1)).window_s == predictor.row_s(talk[1])
+
+
+def test_where_nobody_speaks_there_is_no_emotion_but_the_model_has_probabilities(
+    trained: dict[str, Path],
+) -> None:
+    predictor = Predictor.load(trained["serct"])
+    noise = 0.1 * np.random.default_rng(0).standard_normal(48_000)
+    found = predictor.analyse(noise, 16_000)
+    assert (found.emotion, found.probabilities, found.confidence) == ("no_speech", None, None)
+    assert (found.analysed_s, found.speech_s) == (0, 0)
+    assert [part.emotion for part in found.segments] == ["no_speech"]
+    assert sum(predictor.predict(noise, 16_000).values()) == pytest.approx(1)
+
+
+def test_evaluation_predicts_whole_recordings_as_the_predictor_does(
+    trained: dict[str, Path], talk: tuple[np.ndarray, int], tiny_params: Params, tmp_path: Path
+) -> None:
+    samples, rate = talk
+    rng = np.random.default_rng(0)
+    for emotion in ("angry", "happy", "sad"):
+        for number in range(4):
+            path = tmp_path / "raw" / emotion / f"{number}.wav"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            cut = samples[rng.integers(0, 3000) :] if number else samples[: rate // 4]
+            noise = 0.01 * rng.standard_normal(len(cut))
+            soundfile.write(path, 0.8 * np.roll(cut, 999 * number) + noise, rate)
+    shards = make_shards(tmp_path / "raw", tmp_path / "shards", tiny_params)
+    for name in ("serct", "svm", "functionals_lda"):
+        predictor = Predictor.load(trained[name])
+        dataset = ShardDataset(shards, ["train", "validation", "test"], predictor.card.emotions)
+        assert (dataset.lengths > dataset.num_valid).sum() >= 9
+        found = predictor.card.calibration.apply(predict(predictor.classify, dataset, 16))
+        for row, predicted in zip(dataset.rows, found, strict=True):
+            one = predictor.predict_file(tmp_path / "raw" / f"{row.utterance}.wav")
+            np.testing.assert_allclose(list(one.values()), predicted, atol=1e-5)

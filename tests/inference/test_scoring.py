@@ -16,13 +16,14 @@ from serct.runtime.executors import InProcessExecutor
 
 
 @pytest.fixture
-def recordings(tones: Path, tmp_path: Path) -> Path:
-    """Ten recordings in two folders, two files that are none, and a table."""
+def recordings(tones: Path, spoken: Path, tmp_path: Path) -> Path:
+    """Speech, tones in two folders, two files that are no recordings, and a table."""
     folder = tmp_path / "recordings"
     for number, source in enumerate(sorted(tones.rglob("*.wav"))[::4]):
         target = folder / ("day", "night")[number % 2] / source.name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(source, target)
+    shutil.copy(spoken, folder / "spoken.wav")
     (folder / "empty.wav").write_bytes(b"")
     (folder / "phone.m4a").write_bytes(b"no audio at all")
     (folder / "notes.txt").write_text("not a recording")
@@ -47,10 +48,20 @@ def test_rows_are_the_predictors_predictions(
     predictor = Predictor.load(trained["serct"])
     usable = [row for row in rows if not row["problem"]]
     for row in usable:
-        predicted = predictor.predict_file(recordings / row["file"])
-        assert row["told"] == predictor.decide(predicted)
-        for emotion, share in predicted.items():
-            assert float(row[emotion]) == pytest.approx(share, abs=2e-5)
+        expected = predictor.analyse_file(recordings / row["file"])
+        assert row["prediction"] == expected.emotion
+        assert float(row["speech_s"]) == pytest.approx(expected.speech_s, abs=1e-3)
+        for emotion in predictor.card.emotions:
+            if expected.probabilities is None:
+                assert row[emotion] == ""
+            else:
+                assert float(row[emotion]) == pytest.approx(
+                    expected.probabilities[emotion], abs=2e-5
+                )
+    (speech,) = (row for row in usable if row["file"] == "spoken.wav")
+    assert float(speech["speech_s"]) > 0.5
+    assert speech["prediction"] != "no_speech"
+    assert {row["prediction"] for row in usable if row is not speech} == {"no_speech"}
     problems = {row["file"]: row["problem"] for row in rows if row["problem"]}
     assert set(problems) == {"empty.wav", "phone.m4a"}
     assert "empty" in problems["empty.wav"]
