@@ -26,11 +26,13 @@ from serct.data.manifest import (
     manifest_digest,
 )
 from serct.data.preparing import prepare, resampler_version
-from serct.data.shards import IndexRow, ShardMeta
+from serct.data.rows import row_digest, shard_path
+from serct.data.shards import INDEX, META, IndexRow, ShardMeta
 from serct.emotions import in_table_order
 from serct.errors import AudioError
 from serct.runtime import atomic
 from serct.runtime.arrays import PCM_SCALE
+from serct.runtime.digests import file_digests
 from serct.runtime.machine import num_threads
 
 
@@ -109,7 +111,7 @@ def write_shards(
         digest = hashlib.sha256()
         num_shards = 0
         blocks = [
-            Block(_shard_path(folder, number), ordered[first : first + size])
+            Block(shard_path(folder, number), ordered[first : first + size])
             for number, first in enumerate(range(0, len(ordered), size))
         ]
         work = partial(_write_shard, root, plan)
@@ -118,13 +120,13 @@ def write_shards(
             rejections += shard.rejections
             if shard.rows:
                 # A shard that lost all its rows leaves no gap in the numbers.
-                block.path.rename(_shard_path(folder, num_shards))
+                block.path.rename(shard_path(folder, num_shards))
                 index += [replace(row, shard=num_shards) for row in shard.rows]
                 digest.update(shard.digest)
                 num_shards += 1
         check_rejections(plan.corpus, rejections, plan.checks.max_rejected)
         text = as_csv((asdict(row) for row in index), list(IndexRow.__dataclass_fields__))
-        (folder / "index.csv").write_text(text, "utf-8", newline="\n")
+        (folder / INDEX).write_text(text, "utf-8", newline="\n")
         digest.update(text.encode())
         rates = [u.sample_rate for u in ordered]
         rate = plan.audio.sample_rate
@@ -137,13 +139,10 @@ def write_shards(
             emotions=in_table_order(row.label for row in index), counts=_count(index),
             rows_per_shard=size, rejections=tuple(asdict(r) for r in rejections),
             manifest_digest=manifest_digest(ordered), digest=digest.hexdigest(),
+            files=file_digests(folder, [INDEX]),
         )  # fmt: skip
-        (folder / "meta.json").write_text(json.dumps(meta.as_json(), indent=2) + "\n", "utf-8")
+        (folder / META).write_text(json.dumps(meta.as_json(), indent=2) + "\n", "utf-8")
     return meta
-
-
-def _shard_path(folder: Path, number: int) -> Path:
-    return folder / f"wave-{number:05d}.npy"
 
 
 def _write_shard(root: Path, plan: ShardPlan, block: Block) -> Shard:
@@ -151,7 +150,7 @@ def _write_shard(root: Path, plan: ShardPlan, block: Block) -> Shard:
     shape = (len(utterances), plan.audio.num_samples)
     pcm = np.lib.format.open_memmap(path, mode="w+", dtype=np.int16, shape=shape)
 
-    def fill(place: int) -> tuple[int, bytes] | Rejection:
+    def fill(place: int) -> tuple[int, str] | Rejection:
         utterance = utterances[place]
         try:
             recording = read_recording(root / utterance.path, plan.checks, name=utterance.path)
@@ -162,7 +161,7 @@ def _write_shard(root: Path, plan: ShardPlan, block: Block) -> Shard:
             return Rejection(utterance.path, str(error).removeprefix(f"{utterance.path}: "))
         # A new file is all zeros: writing only what is not padding keeps it sparse and fast.
         pcm[place, : len(samples)] = samples
-        return len(samples), hashlib.sha256(samples.data).digest()
+        return len(samples), row_digest(samples)
 
     # Decoding, resampling and hashing release the interpreter lock, so threads use all cores;
     # each writes its own row, and map keeps the manifest's order.
@@ -174,14 +173,14 @@ def _write_shard(root: Path, plan: ShardPlan, block: Block) -> Shard:
     for utterance, result in zip(utterances, results, strict=True):
         if isinstance(result, Rejection):
             continue
-        num_valid, row_digest = result
-        digest.update(row_digest)
+        num_valid, sha256 = result
+        digest.update(bytes.fromhex(sha256))
         rows.append(
             IndexRow(
                 utterance=utterance.name, corpus=utterance.corpus, language=utterance.language,
                 speaker=utterance.speaker, gender=utterance.gender, text_id=utterance.text_id,
                 split=utterance.split, label=utterance.emotion, shard=-1, row=len(rows),
-                num_valid_samples=num_valid,
+                num_valid_samples=num_valid, sha256=sha256,
             )
         )  # fmt: skip
     if len(kept) < len(utterances):

@@ -1,29 +1,31 @@
 """Shards: a corpus as padded int16 rows in .npy files, read through memory maps.
 
 `serct.data.preprocessing` writes them. Of a row only the samples that are not padding are read,
-and a batch is as long as its longest waveform.
+and a batch is as long as its longest waveform. A row's digest is checked when it is first read.
 """
 
 import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import JsonValue
+from pydantic import Field, JsonValue
 
 from serct.config.record import Record
+from serct.data.rows import HINT, RowReader
 from serct.emotions import in_table_order
 from serct.errors import SerctError, ShardError
 from serct.runtime.arrays import PCM_SCALE, Floats, Integers, Pcm
+from serct.runtime.digests import check_files
 
 Waves = TypeVar("Waves")
 Numbers = TypeVar("Numbers")
 # The columns of index.csv that are numbers.
 _NUMBERS = ("shard", "row", "num_valid_samples")
+META, INDEX = "meta.json", "index.csv"
 
 
 class ShardMeta(Record):
@@ -36,9 +38,11 @@ class ShardMeta(Record):
         counts: Utterances by split and emotion.
         manifest_digest: Of the manifest it was made from.
         digest: SHA-256 over index and rows.
+        files: SHA-256 of `index.csv`, which has those of the rows; none before version 3.
     """
 
-    FORMAT: ClassVar[int] = 2
+    FORMAT: ClassVar[int] = 3
+    SEALED_FROM: ClassVar[int] = 3
     ERROR: ClassVar[type[SerctError]] = ShardError
     SAYS_WRITER: ClassVar[bool] = False  # equal recordings make equal bytes
 
@@ -57,11 +61,16 @@ class ShardMeta(Record):
     rejections: tuple[dict[str, str], ...]
     manifest_digest: str
     digest: str
+    files: dict[str, str] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class IndexRow:
-    """Where the shards hold one utterance, and its metadata (a row of `index.csv`)."""
+    """Where the shards hold one utterance, and its metadata (a row of `index.csv`).
+
+    Attributes:
+        sha256: Of the samples without padding, "" in an index before version 3.
+    """
 
     utterance: str
     corpus: str
@@ -74,15 +83,16 @@ class IndexRow:
     shard: int
     row: int
     num_valid_samples: int
+    sha256: str = ""
 
 
 def read_meta(folder: Path) -> ShardMeta:
     """Read `meta.json`.
 
     Raises:
-        ShardError: If it is missing, inconsistent or of a newer version.
+        ShardError: If it is missing, damaged, inconsistent or of a newer version.
     """
-    return ShardMeta.read(folder / "meta.json", "the preprocess stage writes it")
+    return ShardMeta.read(folder / META, HINT)
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +131,7 @@ class ShardDataset:
         self.folder = folder
         self.meta = read_meta(folder)
         self.emotions = tuple(emotions) if emotions is not None else self.meta.emotions
-        rows = [row for row in _read_index(folder / "index.csv", self.meta) if row.split in splits]
+        rows = [row for row in _read_index(folder / INDEX, self.meta) if row.split in splits]
         self.rows = [row for row in rows if row.label in self.emotions]
         strange = [row.label for row in rows if row.label not in self.emotions]
         self.dropped = {label: strange.count(label) for label in in_table_order(strange)}
@@ -132,17 +142,18 @@ class ShardDataset:
         self.labels = np.array([self.emotions.index(row.label) for row in self.rows])
         self.num_valid = np.array([row.num_valid_samples for row in self.rows])
         self.speakers = [row.speaker for row in self.rows]
-        self._shard = np.array([row.shard for row in self.rows])
-        self._row = np.array([row.row for row in self.rows])
+        self._read = RowReader(folder, self.meta.num_samples, self.rows)
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def clip(self, index: int) -> Pcm:
-        """Return the samples of one row without padding, not copied. int16 [1..num_samples]."""
-        rows = self._shards[self._shard[index]]
-        clip: Pcm = rows[self._row[index], : self.num_valid[index]]
-        return clip
+        """Return the samples of one row without padding, not copied. int16 [1..num_samples].
+
+        Raises:
+            ShardError: If they are not those that were written.
+        """
+        return self._read(self.rows[index])
 
     def batch(
         self, indices: Sequence[int] | npt.NDArray[np.integer[Any]], num_samples: int | None = None
@@ -157,16 +168,6 @@ class ShardDataset:
         clips = [self.clip(index) for index in indices]
         waveforms, num_valid = stack_clips(clips, self.meta.pcm_scale, num_samples)
         return Batch(waveforms, num_valid, self.labels[indices])
-
-    @cached_property
-    def _shards(self) -> list[Pcm]:
-        paths = [self.folder / f"wave-{n:05d}.npy" for n in range(int(self._shard.max()) + 1)]
-        try:
-            maps = [np.load(path, mmap_mode="r", allow_pickle=False) for path in paths]
-        except (OSError, ValueError) as error:
-            raise ShardError(f"{self.folder}: unreadable shard: {error}") from error
-        # Slicing a memmap costs more than reading a row; slicing a plain array costs nothing.
-        return [np.asarray(each) for each in maps]
 
 
 def stack_clips(
@@ -199,6 +200,7 @@ def stack_clips(
 
 
 def _read_index(path: Path, meta: ShardMeta) -> list[IndexRow]:
+    check_files(path.parent, meta.files, META, ShardError)
     # An index of version 1 names neither, since all rows were of the one corpus.
     same = {"corpus": meta.corpus, "language": meta.language}
     try:

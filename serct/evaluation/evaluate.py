@@ -14,6 +14,7 @@ from serct.data.shards import ShardDataset
 from serct.emotions import in_table_order
 from serct.errors import ShardError
 from serct.evaluation.metrics import Scores, majority, score
+from serct.evaluation.records import Confusion
 from serct.models.classical.feature_classifier import FeatureClassifier
 from serct.models.interface import Model
 from serct.runtime import atomic, devices, distributed
@@ -272,4 +273,5 @@ def write_predictions(
 
 def write_confusion(path: Path, scores: Scores) -> None:
     """Write the confusion matrix with its labels."""
-    atomic.write_json(path, {"labels": scores.labels, "counts": scores.confusion.tolist()})
+    counts = tuple(tuple(row) for row in scores.confusion.tolist())
+    atomic.write_json(path, Confusion(labels=tuple(scores.labels), counts=counts).as_json())

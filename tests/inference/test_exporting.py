@@ -16,6 +16,7 @@ from serct.inference.exporting import export_onnx
 from serct.inference.onnx_model import OnnxClassifier
 from tests.cli.test_cli import serct
 from tests.conftest import ROOT
+from tests.edited import edit_record
 
 pytestmark = pytest.mark.slow
 
@@ -66,7 +67,7 @@ def test_masked_padding_is_exported_too(
     shutil.copytree(trained["serct"], masked)
     card = json.loads((masked / "card.json").read_text())
     card["architecture"]["mask_padding"] = True
-    (masked / "card.json").write_text(json.dumps(card))
+    edit_record(masked / "card.json", architecture=card["architecture"])
     export_onnx(masked, tmp_path / "onnx")
     clips = [noise(n) for n in (700, 4000)]
     found, expected = (

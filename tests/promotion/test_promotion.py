@@ -1,7 +1,6 @@
 """A version becomes champion through its gates or not at all, and can be taken back."""
 
 import dataclasses
-import json
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from serct.promotion.gates import examine
 from serct.tracking import Store, read_promotions
 from tests.cli.test_cli import serct
 from tests.conftest import add_version, make_workspace
+from tests.edited import edit_record
 
 pytestmark = pytest.mark.slow
 
@@ -94,14 +94,13 @@ def test_a_damaged_version_is_refused_by_name(root: Path, store: Store) -> None:
     (store.folder("1") / "weights.safetensors").write_bytes(b"not weights")
     found = put(root, store, "1")
     assert verdicts(found)["loads without pickle"] == "REFUSED"
-    assert "weights cannot be loaded" in found.gates[0].found
+    assert "weights.safetensors: damaged: SHA-256" in found.gates[0].found
     assert "champion" not in aliases(store)
 
 
 def test_shards_of_another_manifest_are_no_test(root: Path, store: Store) -> None:
     meta = root / "data" / "shards" / "tones" / "meta.json"
-    content = json.loads(meta.read_text())
-    meta.write_text(json.dumps(content | {"manifest_digest": "another"}))
+    edit_record(meta, manifest_digest="another")
     assert verdicts(put(root, store, "1"))["its own test data"] == "REFUSED"
 
 
