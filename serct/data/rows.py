@@ -56,18 +56,23 @@ class RowReader:
         Raises:
             ShardError: If they are not those that were written, or their file is not readable.
         """
-        samples: Pcm = self._shards[row.shard][row.row, : row.num_valid_samples]
+        padded = self._shards[row.shard][row.row]
+        samples: Pcm = padded[: row.num_valid_samples]
         place = (row.shard, row.row)
         if row.sha256 and place not in self._checked:
-            found = row_digest(samples)
-            if found != row.sha256:
-                raise ShardError(
-                    f"{shard_path(self.folder, row.shard)}: damaged: row {row.row}, "
-                    f"{row.utterance}, has SHA-256 {found}, expected {row.sha256} as index.csv "
-                    f"says; {HINT}"
-                )
+            self._check(row, samples, padded[row.num_valid_samples :])
             self._checked.add(place)
         return samples
+
+    def _check(self, row: "IndexRow", samples: Pcm, padding: Pcm) -> None:
+        where = f"{shard_path(self.folder, row.shard)}: damaged: row {row.row}, {row.utterance},"
+        found = row_digest(samples)
+        if found != row.sha256:
+            raise ShardError(
+                f"{where} has SHA-256 {found}, expected {row.sha256} as index.csv says; {HINT}"
+            )
+        if padding.any():
+            raise ShardError(f"{where} has samples behind its end, expected zeros; {HINT}")
 
     @cached_property
     def _shards(self) -> dict[int, Pcm]:

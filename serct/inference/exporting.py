@@ -96,9 +96,7 @@ def export_onnx(
                     f"{comparison.num_clips} test clips of {comparison.corpus}, "
                     f"expected at most {max_loss_points}; nothing was written"
                 )
-        # The files that the model's own card lists are not here.
-        exported = card.model_copy(update={"files": {}})
-        atomic.write_json(folder / CARD, exported.as_json())
+        atomic.write_json(folder / CARD, card.as_json())
         note = ExportNote(
             precision="int8" if int8 else "float32",
             opset=OPSET,

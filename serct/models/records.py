@@ -78,7 +78,8 @@ class Card(Record):
         majority_emotion: The most frequent emotion of its training part.
         training: The settings of training in params.yaml: a record that nothing depends on.
         fingerprint: Digest of parameters, data and seed; equal for a repetition.
-        files: SHA-256 of the files with the weights, by name; none before version 4.
+        files: SHA-256 of the files with the weights, by name; none before version 4. An export
+            has the card of the model that it was made from.
     """
 
     FORMAT: ClassVar[int] = 4
