@@ -6,9 +6,9 @@ from pipeline.stage import run
 from serct.config.params import Params
 from serct.data.corpora import build_corpus, read_corpus_params
 from serct.data.shards import ShardDataset
-from serct.evaluation.evaluate import as_classifier, evaluate, write_confusion, write_predictions
+from serct.evaluation.evaluate import as_classifier, evaluate, write_predictions
 from serct.evaluation.probes import probe_corpus
-from serct.evaluation.records import write_metrics
+from serct.evaluation.records import write_confusion, write_metrics
 from serct.evaluation.summary import summarise_test
 from serct.models.checkpoint import load_model
 from serct.reports.model_card import model_card

@@ -4,15 +4,10 @@ from pathlib import Path
 
 from pipeline.stage import run
 from serct.config.params import Params
-from serct.data.shards import read_meta
+from serct.data.shards import ZeroShotTargets, read_meta
 from serct.errors import ShardError
-from serct.evaluation.evaluate import (
-    as_classifier,
-    evaluate_zero_shot,
-    write_confusion,
-    write_predictions,
-)
-from serct.evaluation.records import ZeroShotMetrics, ZeroShotTargets, write_metrics
+from serct.evaluation.evaluate import as_classifier, evaluate_zero_shot, write_predictions
+from serct.evaluation.records import ZeroShotMetrics, write_confusion, write_metrics
 from serct.evaluation.summary import summarise_zero_shot
 from serct.models.checkpoint import load_model
 from serct.runtime import atomic

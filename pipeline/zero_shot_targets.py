@@ -8,8 +8,7 @@ from pathlib import Path
 
 from pipeline.stage import run
 from serct.config.params import Params
-from serct.data.shards import read_meta
-from serct.evaluation.records import ZeroShotTargets
+from serct.data.shards import ZeroShotTargets, read_meta
 from serct.runtime.atomic import write_json
 
 

@@ -64,6 +64,15 @@ class ShardMeta(Record):
     files: dict[str, str] = Field(default_factory=dict)
 
 
+class ZeroShotTargets(Record):
+    """The corpora of zero-shot tests and the digests of their shards, `zero_shot_targets.json`."""
+
+    FORMAT: ClassVar[int] = 2
+    ERROR: ClassVar[type[SerctError]] = ShardError
+
+    digests: dict[str, str]
+
+
 @dataclass(frozen=True)
 class IndexRow:
     """Where the shards hold one utterance, and its metadata (a row of `index.csv`).

@@ -14,7 +14,6 @@ from serct.data.shards import ShardDataset
 from serct.emotions import in_table_order
 from serct.errors import ShardError
 from serct.evaluation.metrics import Scores, majority, score
-from serct.evaluation.records import Confusion
 from serct.models.classical.feature_classifier import FeatureClassifier
 from serct.models.interface import Model
 from serct.runtime import atomic, devices, distributed
@@ -269,9 +268,3 @@ def write_predictions(
         cells = (row.utterance, row.speaker, row.label, best, *(f"{p:.6g}" for p in values))
         rows.append(dict(zip(columns, cells, strict=True)))
     atomic.write_text(path, as_csv(rows, columns))
-
-
-def write_confusion(path: Path, scores: Scores) -> None:
-    """Write the confusion matrix with its labels."""
-    counts = tuple(tuple(row) for row in scores.confusion.tolist())
-    atomic.write_json(path, Confusion(labels=tuple(scores.labels), counts=counts).as_json())

@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field
 
 from serct.config.record import Record, RecordPart
 from serct.errors import ReportError, SerctError
-from serct.evaluation.metrics import ByMetric
+from serct.evaluation.metrics import ByMetric, Scores
 from serct.evaluation.significance import Interval
 from serct.runtime.atomic import write_json
 from serct.runtime.digests import file_digests
@@ -140,18 +140,6 @@ class ZeroShotMetrics(Record):
     files: dict[str, str] = Field(default_factory=dict)
 
 
-class ZeroShotTargets(Record):
-    """The corpora of zero-shot tests, `zero_shot_targets.json`, by name the digest of the shards.
-
-    DVC cannot make a stage depend on a list of folders from params.yaml; it depends on this file.
-    """
-
-    FORMAT: ClassVar[int] = 2
-    ERROR: ClassVar[type[SerctError]] = ReportError
-
-    digests: dict[str, str]
-
-
 class Confusion(Record):
     """Counts by actual (rows) and predicted (columns) emotion: `confusion*.json`."""
 
@@ -161,6 +149,12 @@ class Confusion(Record):
 
     labels: tuple[str, ...]
     counts: tuple[tuple[int, ...], ...]
+
+
+def write_confusion(path: Path, scores: Scores) -> None:
+    """Write a confusion matrix with its labels."""
+    counts = tuple(tuple(row) for row in scores.confusion.tolist())
+    write_json(path, Confusion(labels=tuple(scores.labels), counts=counts).as_json())
 
 
 def write_metrics(folder: Path, metrics: EvaluationMetrics | ZeroShotMetrics) -> None:

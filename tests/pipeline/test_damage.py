@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from serct import Predictor
-from serct.data.shards import ShardDataset
+from serct.data.shards import ShardDataset, ZeroShotTargets
 from serct.errors import CheckpointError, SerctError, ShardError
-from serct.evaluation.evaluate import as_classifier, evaluate, write_confusion, write_predictions
-from serct.evaluation.records import ZeroShotTargets, write_metrics
+from serct.evaluation.evaluate import as_classifier, evaluate, write_predictions
+from serct.evaluation.records import write_confusion, write_metrics
 from serct.evaluation.summary import summarise_test
 from serct.experiments.studies.results import STUDY_FILE, read_studies
 from serct.models.checkpoint import load_model
