@@ -6,8 +6,9 @@ from pipeline.stage import run
 from serct.config.params import Params
 from serct.data.corpora import build_corpus, read_corpus_params
 from serct.data.dataset import ShardDataset
-from serct.evaluation.evaluate import as_classifier, evaluate, write_confusion, write_predictions
+from serct.evaluation.evaluate import as_classifier, evaluate, write_predictions
 from serct.evaluation.probes import probe_corpus
+from serct.evaluation.records import write_confusion, write_metrics
 from serct.evaluation.summary import summarise_test
 from serct.models.checkpoint import load_model
 from serct.reports.model_card import model_card
@@ -28,10 +29,10 @@ def evaluate_model(params: Params, model: Path, shards: Path, out: Path) -> None
     metrics = summarise_test(card, dataset, found, probes)
     licence = build_corpus(card.corpus, read_corpus_params(params, card.corpus)).licence
     with atomic.replacing_folder(out) as folder:
-        atomic.write_json(folder / "metrics.json", metrics.as_json())
         write_confusion(folder / "confusion.json", found.scores)
         write_predictions(folder / "predictions.csv", dataset, card.emotions, found.probabilities)
         atomic.write_text(folder / "model_card.md", model_card(card, metrics, licence=licence))
+        write_metrics(folder, metrics)
     add_to_run(params.tracking, model, out)
 
 

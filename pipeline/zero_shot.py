@@ -1,18 +1,13 @@
 """Score a trained model on corpora that it was not trained on, over the emotions both have."""
 
-import json
 from pathlib import Path
 
 from pipeline.stage import run
 from serct.config.params import Params
-from serct.data.shards import read_meta
-from serct.evaluation.evaluate import (
-    as_classifier,
-    evaluate_zero_shot,
-    write_confusion,
-    write_predictions,
-)
-from serct.evaluation.records import ZeroShotMetrics
+from serct.data.shards import ZeroShotTargets, read_meta
+from serct.errors import ShardError
+from serct.evaluation.evaluate import as_classifier, evaluate_zero_shot, write_predictions
+from serct.evaluation.records import ZeroShotMetrics, write_confusion, write_metrics
 from serct.evaluation.summary import summarise_zero_shot
 from serct.models.checkpoint import load_model
 from serct.runtime import atomic
@@ -26,11 +21,18 @@ def zero_shot(params: Params, model: Path, shards: Path, targets: Path, out: Pat
     trained, card = load_model(model)
     classifier = as_classifier(trained, pick_device(params.train.device))
     batch_size, emotions = params.evaluate.batch_size, card.emotions
-    names = [name for name in json.loads(targets.read_text()) if name != card.corpus]
+    digests = ZeroShotTargets.read(targets, "the zero_shot_targets stage writes it").digests
+    names = [name for name in digests if name != card.corpus]
     found = {}
     with atomic.replacing_folder(out) as folder:
         for name in names:
-            counts = read_meta(shards / name).counts
+            meta = read_meta(shards / name)
+            if meta.digest != digests[name]:
+                raise ShardError(
+                    f"{shards / name}: digest {meta.digest}, expected {digests[name]} as "
+                    f"{targets} says; run `dvc repro zero_shot_targets`"
+                )
+            counts = meta.counts
             total = sum(sum(each.values()) for each in counts.values())
             with progress(total, f"{card.name} on {name}", "clips") as advance:
                 result = evaluate_zero_shot(
@@ -43,7 +45,7 @@ def zero_shot(params: Params, model: Path, shards: Path, targets: Path, out: Pat
         metrics = ZeroShotMetrics(
             model=card.name, corpus=card.corpus, fingerprint=card.fingerprint, targets=found
         )
-        atomic.write_json(folder / "metrics.json", metrics.as_json())
+        write_metrics(folder, metrics)
     add_to_run(params.tracking, model, out)
 
 

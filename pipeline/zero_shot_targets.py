@@ -8,14 +8,15 @@ from pathlib import Path
 
 from pipeline.stage import run
 from serct.config.params import Params
-from serct.data.shards import read_meta
+from serct.data.shards import ZeroShotTargets, read_meta
 from serct.runtime.atomic import write_json
 
 
 def zero_shot_targets(params: Params, shards: Path, out: Path) -> None:
     """Write name and digest of each zero-shot corpus to ``--out``."""
     names = params.pipeline.zero_shot_corpora
-    write_json(out, {name: read_meta(shards / name).digest for name in names})
+    digests = {name: read_meta(shards / name).digest for name in names}
+    write_json(out, ZeroShotTargets(digests=digests).as_json())
 
 
 if __name__ == "__main__":

@@ -36,7 +36,11 @@ class ShardError(SerctError):
 
 
 class CheckpointError(SerctError):
-    """A saved model is missing, incomplete, or of a format this version cannot read."""
+    """A saved model is missing, damaged, incomplete, or of a format this version cannot read."""
+
+
+class PredictionError(SerctError):
+    """A model gives no probabilities: values that are not numbers, or that do not sum to 1."""
 
 
 class SpeakerError(SerctError):

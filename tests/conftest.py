@@ -189,13 +189,13 @@ def make_workspace(root: Path, model: Path, shards: Path) -> None:
 
 def add_version(root: Path, seed: int, noise: float) -> str:
     """Register a second training: the first one's weights with some noise; gives its version."""
-    import json
     import shutil
 
     from safetensors.numpy import load_file, save_file
 
     from serct.tracking import open_store
     from serct.tracking.folders import ModelFolder
+    from tests.edited import edit_record
 
     folder = root / "data" / "models" / f"tones-serct{seed}"
     shutil.copytree(root / "data" / "models" / "tones-serct", folder)
@@ -204,8 +204,7 @@ def add_version(root: Path, seed: int, noise: float) -> str:
     for name, value in weights.items():
         weights[name] = (value + noise * rng.standard_normal(value.shape)).astype(value.dtype)
     save_file(weights, folder / "weights.safetensors")
-    card = json.loads((folder / "card.json").read_text())
-    (folder / "card.json").write_text(json.dumps(card | {"fingerprint": f"seed{seed}"}))
+    edit_record(folder / "card.json", fingerprint=f"seed{seed}")
     store = open_store(root, "serct", "serct")
     store.ensure(ModelFolder.read(folder))
     return store.versions()[-1].version

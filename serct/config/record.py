@@ -3,9 +3,13 @@
 A file of an older format is brought to today's by its migrations, one version at a time. A file
 of a newer format is refused with the version of serct that reads it. Settings that only describe
 how something was made are kept as they were written and never decide whether a file is usable.
+
+Each holds the SHA-256 of its own content, so that one changed digit is an error and never another
+result.
 """
 
 import csv
+import hashlib
 import io
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -27,6 +31,7 @@ from serct.errors import RecordError, SerctError
 
 S = TypeVar("S", bound=Section)
 Migration = Callable[[dict[str, Any]], dict[str, Any]]
+_SEAL = "content_sha256"
 
 
 class RecordPart(BaseModel):
@@ -44,9 +49,11 @@ class Record(RecordPart):
             without `format_version` has version 1.
         ERROR: What is raised for a file that is not one of these.
         SAYS_WRITER: Whether the file says which version of serct wrote it, as `written_by`.
+        SEALED_FROM: The first version that holds the digest of its content.
     """
 
     FORMAT: ClassVar[int]
+    SEALED_FROM: ClassVar[int] = 1
     MIGRATIONS: ClassVar[Mapping[int, Migration]] = {}
     ERROR: ClassVar[type[SerctError]] = RecordError
     SAYS_WRITER: ClassVar[bool] = True
@@ -61,8 +68,8 @@ class Record(RecordPart):
             error: What to raise instead of `ERROR`.
 
         Raises:
-            SerctError: If the file is missing, is no JSON mapping, is of a newer format or lacks
-                a key.
+            SerctError: If the file is missing, is no JSON mapping, is not as it was written, is of
+                a newer format or lacks a key.
         """
         kind = error or cls.ERROR
         text = read_text(path, hint, kind)
@@ -87,6 +94,8 @@ class Record(RecordPart):
         version = content.get("format_version", 1)
         if not isinstance(version, int) or not version >= 1:
             raise RecordError(f"{where}: format version {version!r}, expected a whole number")
+        if _SEAL in content or cls.SEALED_FROM <= version <= cls.FORMAT:
+            _check_seal(content, where)
         if version > cls.FORMAT:
             by = _written_by(content)
             needed = "a newer serct" if by in (None, __version__) else f"serct {by}"
@@ -96,7 +105,7 @@ class Record(RecordPart):
             )
         for step in range(version, cls.FORMAT):
             content = cls.MIGRATIONS.get(step, dict)(content)
-        about = ("format_version", "written_by")
+        about = ("format_version", "written_by", _SEAL)
         try:
             return cls.model_validate_json(
                 json.dumps({key: value for key, value in content.items() if key not in about})
@@ -108,7 +117,35 @@ class Record(RecordPart):
         """Return the content as a file of today's format holds it."""
         writer = {"written_by": __version__} if self.SAYS_WRITER else {}
         content: dict[str, Any] = json.loads(self.model_dump_json())
-        return {"format_version": self.FORMAT, **writer, **content}
+        return sealed({"format_version": self.FORMAT, **writer, **content})
+
+
+def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the content of a record with its digest, in place of any that it has.
+
+    Example:
+        >>> sealed({"a": 1})["content_sha256"][:12]
+        '015abd7f5cc5'
+    """
+    rest = {key: value for key, value in content.items() if key != _SEAL}
+    return {**rest, _SEAL: _content_digest(rest)}
+
+
+def _content_digest(content: Mapping[str, Any]) -> str:
+    # Spaces and the order of keys carry no meaning, so a file may be reformatted.
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _check_seal(content: Mapping[str, Any], where: str) -> None:
+    if _SEAL not in content:
+        raise RecordError(f"{where}: damaged or incomplete: {_SEAL} is missing")
+    found = sealed(content)[_SEAL]
+    if found != content[_SEAL]:
+        raise RecordError(
+            f"{where}: damaged or edited: SHA-256 of its content {found}, expected "
+            f"{content[_SEAL]} as its {_SEAL} says"
+        )
 
 
 def read_text(path: Path, hint: str, error: type[SerctError]) -> str:

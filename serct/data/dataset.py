@@ -13,7 +13,8 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from serct.data.shards import IndexRow, read_index, read_meta
+from serct.data.rows import RowReader
+from serct.data.shards import read_index, read_meta
 from serct.data.voice_activity import find_speech
 from serct.data.windows import Plan, Timing
 from serct.emotions import in_table_order
@@ -78,20 +79,40 @@ class ShardDataset:
             [sum(part.num_valid_samples for part in parts) for parts in self._parts]
         )
         self.speakers = [row.speaker for row in self.rows]
+        rows = (part for parts in self._parts for part in parts)
+        self._read = RowReader(folder, self.meta.num_samples, rows)
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def clip(self, index: int) -> Pcm:
-        """Return an utterance's first row without padding, not copied. int16 [1..num_samples]."""
-        return self._samples(self.rows[index])
+        """Return an utterance's first row without padding, not copied. int16 [1..num_samples].
+
+        Raises:
+            ShardError: If they are not those that were written.
+        """
+        return self._read(self.rows[index])
 
     def recording(self, index: int) -> Pcm:
-        """Return the samples of a whole utterance. int16 [1..]."""
+        """Return the samples of a whole utterance. int16 [1..]; raises as `clip`."""
         parts = self._parts[index]
         if len(parts) == 1:
             return self.clip(index)
-        return np.concatenate([self._samples(part) for part in parts])
+        return np.concatenate([self._read(part) for part in parts])
+
+    def batch(
+        self, indices: Sequence[int] | npt.NDArray[np.integer[Any]], num_samples: int | None = None
+    ) -> Batch[Floats, Integers]:
+        """Return the first rows of utterances by their positions in this dataset.
+
+        Args:
+            indices: Which utterances.
+            num_samples: Length to pad them to; that of the longest among them if None.
+        """
+        indices = np.asarray(indices)
+        clips = [self.clip(index) for index in indices]
+        waveforms, num_valid = stack_clips(clips, self.meta.pcm_scale, num_samples)
+        return Batch(waveforms, num_valid, self.labels[indices])
 
     @cached_property
     def plans(self) -> list[Plan]:
@@ -109,35 +130,6 @@ class ShardDataset:
                 plan = spoken if spoken.windows else plan
             plans.append(plan)
         return plans
-
-    def _samples(self, row: IndexRow) -> Pcm:
-        samples: Pcm = self._shards[row.shard][row.row, : row.num_valid_samples]
-        return samples
-
-    def batch(
-        self, indices: Sequence[int] | npt.NDArray[np.integer[Any]], num_samples: int | None = None
-    ) -> Batch[Floats, Integers]:
-        """Return the first rows of utterances by their positions in this dataset.
-
-        Args:
-            indices: Which utterances.
-            num_samples: Length to pad them to; that of the longest among them if None.
-        """
-        indices = np.asarray(indices)
-        clips = [self.clip(index) for index in indices]
-        waveforms, num_valid = stack_clips(clips, self.meta.pcm_scale, num_samples)
-        return Batch(waveforms, num_valid, self.labels[indices])
-
-    @cached_property
-    def _shards(self) -> list[Pcm]:
-        num_shards = 1 + max(part.shard for parts in self._parts for part in parts)
-        paths = [self.folder / f"wave-{n:05d}.npy" for n in range(num_shards)]
-        try:
-            maps = [np.load(path, mmap_mode="r", allow_pickle=False) for path in paths]
-        except (OSError, ValueError) as error:
-            raise ShardError(f"{self.folder}: unreadable shard: {error}") from error
-        # Slicing a memmap costs more than reading a row; slicing a plain array costs nothing.
-        return [np.asarray(each) for each in maps]
 
 
 def stack_clips(

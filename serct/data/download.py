@@ -4,7 +4,6 @@ A later run, also after a kill, goes on where this one stopped (see `serct.data.
 The package pooch does everything else here but cannot resume.
 """
 
-import hashlib
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ import requests
 
 from serct.data.partial_file import PartialFile
 from serct.errors import DownloadError
+from serct.runtime.digests import file_digest
 
 Advance = Callable[[int], object]
 # Opens a progress bar from a total (0 if unknown), a label and a unit: `log.progress` is one.
@@ -146,12 +146,6 @@ def download(
             raise DownloadError(f"{remote.url}: not the expected content: {problem}")
     partial.finish()
     return destination
-
-
-def file_digest(path: Path, algorithm: str = "sha256") -> str:
-    """Return the hex digest of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 def _mismatch(path: Path, remote: Remote) -> str | None:

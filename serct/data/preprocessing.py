@@ -27,11 +27,13 @@ from serct.data.manifest import (
     manifest_digest,
 )
 from serct.data.preparing import prepare, resampler_version
-from serct.data.shards import IndexRow, ShardMeta
+from serct.data.rows import row_digest, shard_path
+from serct.data.shards import INDEX, META, IndexRow, ShardMeta
 from serct.emotions import in_table_order
 from serct.errors import AudioError
 from serct.runtime import atomic
 from serct.runtime.arrays import PCM_SCALE, Pcm
+from serct.runtime.digests import file_digests
 from serct.runtime.machine import num_threads
 
 
@@ -108,7 +110,7 @@ def write_shards(
         digest = hashlib.sha256()
         num_shards = 0
         blocks = [
-            Block(_shard_path(folder, number), block)
+            Block(shard_path(folder, number), block)
             for number, block in enumerate(_divide(ordered, plan))
         ]
         work = partial(_write_shard, root, plan)
@@ -117,13 +119,13 @@ def write_shards(
             rejections += shard.rejections
             if shard.rows:
                 # A shard that lost all its rows leaves no gap in the numbers.
-                block.path.rename(_shard_path(folder, num_shards))
+                block.path.rename(shard_path(folder, num_shards))
                 index += [replace(row, shard=num_shards) for row in shard.rows]
                 digest.update(shard.digest)
                 num_shards += 1
         check_rejections(plan.corpus, rejections, plan.checks.max_rejected)
         text = as_csv((asdict(row) for row in index), list(IndexRow.__dataclass_fields__))
-        (folder / "index.csv").write_text(text, "utf-8", newline="\n")
+        (folder / INDEX).write_text(text, "utf-8", newline="\n")
         digest.update(text.encode())
         rates = [u.sample_rate for u in ordered]
         rate = plan.audio.sample_rate
@@ -136,13 +138,10 @@ def write_shards(
             emotions=in_table_order(row.label for row in index), counts=_count(index),
             rows_per_shard=plan.rows_per_shard, rejections=tuple(asdict(r) for r in rejections),
             manifest_digest=manifest_digest(ordered), digest=digest.hexdigest(),
+            files=file_digests(folder, [INDEX]),
         )  # fmt: skip
-        (folder / "meta.json").write_text(json.dumps(meta.as_json(), indent=2) + "\n", "utf-8")
+        (folder / META).write_text(json.dumps(meta.as_json(), indent=2) + "\n", "utf-8")
     return meta
-
-
-def _shard_path(folder: Path, number: int) -> Path:
-    return folder / f"wave-{number:05d}.npy"
 
 
 def _divide(ordered: Sequence[Utterance], plan: ShardPlan) -> Iterator[Sequence[Utterance]]:
@@ -184,20 +183,20 @@ def _write_shard(root: Path, plan: ShardPlan, block: Block) -> Shard:
                 continue
             for part, start in enumerate(range(0, len(samples), length)):
                 valid = samples[start : start + length]
-                digest.update(hashlib.sha256(valid.data).digest())
-                rows.append(_index_row(utterance, part, len(rows), len(valid)))
+                rows.append(_index_row(utterance, part, len(rows), valid))
+                digest.update(bytes.fromhex(rows[-1].sha256))
                 file.append(valid)
     if not rows:
         block.path.unlink()
     return Shard(rows, rejections, digest.digest())
 
 
-def _index_row(utterance: Utterance, part: int, row: int, num_valid: int) -> IndexRow:
+def _index_row(utterance: Utterance, part: int, row: int, samples: Pcm) -> IndexRow:
     return IndexRow(
         utterance=utterance.name, corpus=utterance.corpus, language=utterance.language,
         speaker=utterance.speaker, gender=utterance.gender, text_id=utterance.text_id,
         split=utterance.split, label=utterance.emotion, part=part, shard=-1, row=row,
-        num_valid_samples=num_valid,
+        num_valid_samples=len(samples), sha256=row_digest(samples),
     )  # fmt: skip
 
 

@@ -9,13 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from pydantic import JsonValue
+from pydantic import Field, JsonValue
 
 from serct.config.record import Record
+from serct.data.rows import HINT
 from serct.errors import SerctError, ShardError
+from serct.runtime.digests import check_files
 
 # The columns of index.csv that are numbers.
 _NUMBERS = ("part", "shard", "row", "num_valid_samples")
+META, INDEX = "meta.json", "index.csv"
 
 
 class ShardMeta(Record):
@@ -28,9 +31,11 @@ class ShardMeta(Record):
         counts: Utterances by split and emotion.
         manifest_digest: Of the manifest it was made from.
         digest: SHA-256 over index and rows.
+        files: SHA-256 of `index.csv`, which has those of the rows; none before version 3.
     """
 
     FORMAT: ClassVar[int] = 3
+    SEALED_FROM: ClassVar[int] = 3
     ERROR: ClassVar[type[SerctError]] = ShardError
     SAYS_WRITER: ClassVar[bool] = False  # equal recordings make equal bytes
 
@@ -49,6 +54,16 @@ class ShardMeta(Record):
     rejections: tuple[dict[str, str], ...]
     manifest_digest: str
     digest: str
+    files: dict[str, str] = Field(default_factory=dict)
+
+
+class ZeroShotTargets(Record):
+    """The corpora of zero-shot tests and the digests of their shards, `zero_shot_targets.json`."""
+
+    FORMAT: ClassVar[int] = 2
+    ERROR: ClassVar[type[SerctError]] = ShardError
+
+    digests: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -57,6 +72,7 @@ class IndexRow:
 
     Attributes:
         part: From 0; above it in the rows that go on where the one before was full.
+        sha256: Of the samples without padding, "" in an index before version 3.
     """
 
     utterance: str
@@ -71,15 +87,16 @@ class IndexRow:
     shard: int
     row: int
     num_valid_samples: int
+    sha256: str = ""
 
 
 def read_meta(folder: Path) -> ShardMeta:
     """Read `meta.json`.
 
     Raises:
-        ShardError: If it is missing, inconsistent or of a newer version.
+        ShardError: If it is missing, damaged, inconsistent or of a newer version.
     """
-    return ShardMeta.read(folder / "meta.json", "the preprocess stage writes it")
+    return ShardMeta.read(folder / META, HINT)
 
 
 def read_index(folder: Path, meta: ShardMeta) -> list[list[IndexRow]]:
@@ -88,7 +105,8 @@ def read_index(folder: Path, meta: ShardMeta) -> list[list[IndexRow]]:
     Raises:
         ShardError: If it is missing or not as preprocessing writes it.
     """
-    path = folder / "index.csv"
+    path = folder / INDEX
+    check_files(folder, meta.files, META, ShardError)
     # An index of version 1 names neither corpus nor language, since all rows were of the one
     # corpus; before version 3 an utterance was cut at its first row.
     same = {"corpus": meta.corpus, "language": meta.language, "part": "0"}

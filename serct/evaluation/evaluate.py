@@ -14,6 +14,7 @@ from serct.data.dataset import ShardDataset, stack_clips
 from serct.emotions import in_table_order
 from serct.errors import ShardError
 from serct.evaluation.metrics import Scores, majority, score
+from serct.evaluation.probabilities import checked_probabilities
 from serct.models.classical.feature_classifier import FeatureClassifier
 from serct.models.interface import Model
 from serct.runtime import atomic, devices, distributed
@@ -136,6 +137,7 @@ def predict(
         found = _in_batches(
             classifier, len(dataset.emotions), dataset, windows, batch_size, on_progress
         )
+    found = checked_probabilities(found, f"the model on {dataset.meta.corpus}")
     ends = np.cumsum([len(plan.windows) for plan in plans])
     by_plan = np.split(found, ends[:-1])
     return np.stack([plan.combine(each)[0] for plan, each in zip(plans, by_plan, strict=True)])
@@ -286,8 +288,3 @@ def write_predictions(
         cells = (row.utterance, row.speaker, row.label, best, *(f"{p:.6g}" for p in values))
         rows.append(dict(zip(columns, cells, strict=True)))
     atomic.write_text(path, as_csv(rows, columns))
-
-
-def write_confusion(path: Path, scores: Scores) -> None:
-    """Write the confusion matrix with its labels."""
-    atomic.write_json(path, {"labels": scores.labels, "counts": scores.confusion.tolist()})

@@ -5,14 +5,21 @@ version does not compute.
 """
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import ClassVar
 
 from pydantic import ConfigDict, Field
 
 from serct.config.record import Record, RecordPart
 from serct.errors import ReportError, SerctError
-from serct.evaluation.metrics import ByMetric
+from serct.evaluation.metrics import ByMetric, Scores
 from serct.evaluation.significance import Interval
+from serct.runtime.atomic import write_json
+from serct.runtime.digests import file_digests
+
+METRICS_FILE = "metrics.json"
+# Predictions and confusion matrices; the card for people is not read again.
+_LISTED = (".csv", ".json")
 
 
 class _Named(ByMetric, RecordPart):
@@ -61,10 +68,15 @@ class Groups(RecordPart):
 
 
 class EvaluationMetrics(ScoreSet, Record):
-    """`metrics.json` of the evaluate stage; what files of version 1 may lack is None or empty."""
+    """`metrics.json` of the evaluate stage; what files of version 1 may lack is None or empty.
+
+    Attributes:
+        files: SHA-256 of the files beside it that are read again, by name; none before version 3.
+    """
 
     model_config = ConfigDict(extra="allow")  # metrics by name
-    FORMAT: ClassVar[int] = 2
+    FORMAT: ClassVar[int] = 3
+    SEALED_FROM: ClassVar[int] = 3
     ERROR: ClassVar[type[SerctError]] = ReportError
 
     model: str
@@ -80,6 +92,7 @@ class EvaluationMetrics(ScoreSet, Record):
     groups: dict[str, Groups] = Field(default_factory=dict)
     fingerprint: str
     manifest_digest: str
+    files: dict[str, str] = Field(default_factory=dict)
 
     def worst_groups(self) -> Iterator[tuple[str, str, Group]]:
         """Yield kind, name and scores of the group with the lowest WA among several of a kind."""
@@ -110,22 +123,42 @@ class Target(RecordPart):
 
 
 class ZeroShotMetrics(Record):
-    """`metrics.json` of the zero_shot stage."""
+    """`metrics.json` of the zero_shot stage.
 
-    FORMAT: ClassVar[int] = 2
+    Attributes:
+        files: As in `EvaluationMetrics`.
+    """
+
+    FORMAT: ClassVar[int] = 3
+    SEALED_FROM: ClassVar[int] = 3
     ERROR: ClassVar[type[SerctError]] = ReportError
 
     model: str
     corpus: str
     fingerprint: str
     targets: dict[str, Target]
+    files: dict[str, str] = Field(default_factory=dict)
 
 
 class Confusion(Record):
     """Counts by actual (rows) and predicted (columns) emotion: `confusion*.json`."""
 
-    FORMAT: ClassVar[int] = 1
+    FORMAT: ClassVar[int] = 2
+    SEALED_FROM: ClassVar[int] = 2
     ERROR: ClassVar[type[SerctError]] = ReportError
 
     labels: tuple[str, ...]
     counts: tuple[tuple[int, ...], ...]
+
+
+def write_confusion(path: Path, scores: Scores) -> None:
+    """Write a confusion matrix with its labels."""
+    counts = tuple(tuple(row) for row in scores.confusion.tolist())
+    write_json(path, Confusion(labels=tuple(scores.labels), counts=counts).as_json())
+
+
+def write_metrics(folder: Path, metrics: EvaluationMetrics | ZeroShotMetrics) -> None:
+    """Write `metrics.json` into a folder, after the files that it lists."""
+    names = sorted(path.name for path in folder.iterdir() if path.suffix in _LISTED)
+    files = file_digests(folder, names)
+    write_json(folder / METRICS_FILE, metrics.model_copy(update={"files": files}).as_json())

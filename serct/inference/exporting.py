@@ -22,12 +22,12 @@ from serct.inference.onnx_model import (
     Comparison,
     ExportNote,
     OnnxClassifier,
-    file_digest,
 )
 from serct.models import restore_model_params
 from serct.models.checkpoint import load_model
-from serct.models.records import Card
+from serct.models.records import CARD, Card
 from serct.runtime import atomic
+from serct.runtime.digests import file_digests
 
 OPSET = 20
 _LARGEST_BATCH = 4096
@@ -96,16 +96,16 @@ def export_onnx(
                     f"{comparison.num_clips} test clips of {comparison.corpus}, "
                     f"expected at most {max_loss_points}; nothing was written"
                 )
+        atomic.write_json(folder / CARD, card.as_json())
         note = ExportNote(
             precision="int8" if int8 else "float32",
             opset=OPSET,
-            sha256=file_digest(kept),
             difference=difference,
             comparison=comparison,
             versions={name: import_module(name).__version__ for name in _EXPORTERS},
+            files=file_digests(folder, (MODEL_FILE, CARD)),
         )
-        atomic.write_json(folder / "card.json", card.as_json())
-        atomic.write_json(folder / NOTE_FILE, note.model_dump(mode="json"))
+        atomic.write_json(folder / NOTE_FILE, note.as_json())
     return note
 
 

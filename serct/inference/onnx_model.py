@@ -1,26 +1,26 @@
 """Models in ONNX, run by ONNX Runtime; importing this module imports neither.
 
 An exported folder holds `model.onnx`, the model's own `card.json`, and `export.json`, which says
-how the model was exported and checked.
+how the model was exported and checked, and lists the digests of the two.
 """
 
-import hashlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import ValidationError
 
-from serct.config.section import Section
-from serct.errors import CheckpointError
+from serct.config.record import Migration, Record, RecordPart
+from serct.errors import CheckpointError, SerctError
 from serct.runtime.arrays import Floats, Integers, Probabilities
+from serct.runtime.digests import check_files
 
 MODEL_FILE = "model.onnx"
 NOTE_FILE = "export.json"
 INPUTS = ("waveforms", "num_valid")
 
 
-class Comparison(Section):
+class Comparison(RecordPart):
     """Scores of the exported model and of the one it came from, on the same clips."""
 
     corpus: str
@@ -31,23 +31,33 @@ class Comparison(Section):
     largest_difference: float
 
 
-class ExportNote(Section):
+def _note_2(note: dict[str, Any]) -> dict[str, Any]:
+    """Return a note of version 1, which had the model's digest alone."""
+    return {"files": {MODEL_FILE: note.pop("sha256", "")}, **note}
+
+
+class ExportNote(Record):
     """The content of `export.json`.
 
     Attributes:
         precision: Of the weights in matrix products; all else is float32.
         opset: Version of ONNX' operators.
-        sha256: Digest of `model.onnx`.
         difference: Largest difference of a logit from the float32 model, on noise.
         comparison: On a corpus, if one was given.
+        files: SHA-256 of `model.onnx` and `card.json`, by name.
     """
+
+    FORMAT: ClassVar[int] = 2
+    SEALED_FROM: ClassVar[int] = 2
+    MIGRATIONS: ClassVar[Mapping[int, Migration]] = {1: _note_2}
+    ERROR: ClassVar[type[SerctError]] = CheckpointError
 
     precision: Literal["float32", "int8"]
     opset: int
-    sha256: str
     difference: float
     comparison: Comparison | None
     versions: dict[str, str]
+    files: dict[str, str]
 
 
 class OnnxClassifier:
@@ -83,20 +93,13 @@ class OnnxClassifier:
 
     @classmethod
     def load(cls, folder: Path) -> "OnnxClassifier":
-        """Load an exported folder, after checking that its model is the one that was exported.
+        """Load an exported folder, after checking that its files are those that were exported.
 
         Raises:
             CheckpointError: If a file is missing, damaged, or not as exported.
         """
-        try:
-            note = ExportNote.model_validate_json((folder / NOTE_FILE).read_text("utf-8"))
-            found = file_digest(folder / MODEL_FILE)
-        except (OSError, ValidationError) as error:
-            raise CheckpointError(f"{folder}: not a whole export: {error}") from error
-        if found != note.sha256:
-            raise CheckpointError(
-                f"{folder / MODEL_FILE}: damaged: SHA-256 {found}, expected {note.sha256}"
-            )
+        note = ExportNote.read(folder / NOTE_FILE, "not a whole export: `serct export` writes it")
+        check_files(folder, note.files, NOTE_FILE, CheckpointError)
         return cls(folder / MODEL_FILE)
 
     def __call__(self, waveforms: Floats, num_valid: Integers) -> Probabilities:
@@ -111,9 +114,3 @@ class OnnxClassifier:
         values = dict(zip(INPUTS, (waveforms, num_valid.astype(np.int64)), strict=True))
         logits: Floats = self._session.run(None, {name: values[name] for name in self._inputs})[0]
         return logits
-
-
-def file_digest(path: Path) -> str:
-    """Compute a file's SHA-256, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -15,6 +15,7 @@ from serct.data.voice_activity import find_speech
 from serct.data.windows import Frames, Plan, Timing, cut_windows
 from serct.errors import SpeakerError
 from serct.evaluation.evaluate import AdaptiveClassifier, Classifier, as_classifier
+from serct.evaluation.probabilities import checked_probabilities
 from serct.inference.onnx_model import MODEL_FILE, OnnxClassifier
 from serct.inference.recording import (
     NO_SPEECH,
@@ -245,8 +246,13 @@ class Predictor:
         return find_speech(pieces, self._model_rate(sample_rate))
 
     def predict_prepared(self, clips: Sequence[Pcm]) -> Probabilities:
-        """Compute the calibrated probabilities of one or more windows. float64 [B, K]."""
-        return self.card.calibration.apply(self.classify(*stack_clips(clips)))
+        """Compute the calibrated probabilities of one or more windows. float64 [B, K].
+
+        Raises:
+            PredictionError: If the model gives no probabilities.
+        """
+        found = checked_probabilities(self.classify(*stack_clips(clips)), f"model {self.card.name}")
+        return self.card.calibration.apply(found)
 
     def _predict_windows(self, windows: Iterable[Pcm]) -> Probabilities:
         remaining = iter(windows)

@@ -11,12 +11,13 @@ from safetensors.numpy import load_file, save_file
 from serct.errors import CheckpointError
 from serct.models import restore_model_params
 from serct.models.interface import ClassicalParams, Model
-from serct.models.records import Card
+from serct.models.records import CARD, ESTIMATOR, WEIGHTS, Card
 from serct.runtime.atomic import write_json
+from serct.runtime.digests import check_files, file_digests
 
 
 def save_model(folder: Path, model: Model, card: Card) -> None:
-    """Write weights and card into an existing folder."""
+    """Write weights, and a card with their digests, into an existing folder."""
     if isinstance(model, torch.nn.Module):
         weights = {name: tensor.cpu().numpy() for name, tensor in model.state_dict().items()}
     else:
@@ -24,29 +25,32 @@ def save_model(folder: Path, model: Model, card: Card) -> None:
     if weights:
         # safetensors writes an array's memory as it lies, strides unseen.
         in_order = {name: np.array(array, order="C") for name, array in weights.items()}
-        save_file(in_order, folder / "weights.safetensors")
-    write_json(folder / "card.json", card.as_json())
+        save_file(in_order, folder / WEIGHTS)
+    files = file_digests(folder, (WEIGHTS, ESTIMATOR))
+    write_json(folder / CARD, card.model_copy(update={"files": files}).as_json())
 
 
 def load_card(folder: Path) -> Card:
     """Read a model's card, of this or any older version.
 
     Raises:
-        CheckpointError: If it is missing, of a newer version, or inconsistent.
+        CheckpointError: If it is missing, damaged, of a newer version, or inconsistent.
     """
-    return Card.read(folder / "card.json", "expected the folder of a model")
+    return Card.read(folder / CARD, "expected the folder of a model")
 
 
 def load_model(folder: Path) -> tuple[Model, Card]:
     """Load a model and its card.
 
     Raises:
-        CheckpointError: If a file is missing or the weights do not fit the card.
+        CheckpointError: If a file is missing, is not the one that was written, or the weights do
+            not fit the card.
     """
     card = load_card(folder)
-    where = str(folder / "card.json")
+    check_files(folder, card.files, CARD, CheckpointError)
+    where = str(folder / CARD)
     params = restore_model_params(card.architecture, where, card.versions.get("serct", ""))
-    weights = folder / "weights.safetensors"
+    weights = folder / WEIGHTS
     try:
         tensors: dict[str, np.ndarray[Any, Any]] = load_file(weights) if weights.exists() else {}
         if isinstance(params, ClassicalParams):

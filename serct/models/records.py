@@ -19,6 +19,7 @@ from serct.config.record import (
 )
 from serct.errors import CheckpointError, SerctError
 from serct.models.calibration import Calibration
+from serct.runtime.digests import check_files
 
 
 class ValidationScores(RecordPart):
@@ -77,9 +78,12 @@ class Card(Record):
         majority_emotion: The most frequent emotion of its training part.
         training: The settings of training in params.yaml: a record that nothing depends on.
         fingerprint: Digest of parameters, data and seed; equal for a repetition.
+        files: SHA-256 of the files with the weights, by name; none before version 4. An export
+            has the card of the model that it was made from.
     """
 
-    FORMAT: ClassVar[int] = 3
+    FORMAT: ClassVar[int] = 4
+    SEALED_FROM: ClassVar[int] = 4
     MIGRATIONS: ClassVar[Mapping[int, Migration]] = {1: _card_2, 2: _card_3}
     ERROR: ClassVar[type[SerctError]] = CheckpointError
     SAYS_WRITER: ClassVar[bool] = False  # `versions` does
@@ -103,6 +107,7 @@ class Card(Record):
     digests: Digests
     versions: dict[str, str]
     fingerprint: str
+    files: dict[str, str] = Field(default_factory=dict)
 
     @property
     def train_params(self) -> TrainParams:
@@ -130,9 +135,11 @@ class RunRecord(Record):
         processes: Number that trained together.
         git_commit: Of the code, None if unknown.
         dvc_stage: That trained it, None outside DVC.
+        files: SHA-256 of `history.csv`, by its name; none before version 3.
     """
 
-    FORMAT: ClassVar[int] = 2
+    FORMAT: ClassVar[int] = 3
+    SEALED_FROM: ClassVar[int] = 3
     ERROR: ClassVar[type[SerctError]] = CheckpointError
 
     run_id: str | None
@@ -146,6 +153,7 @@ class RunRecord(Record):
     machine: Machine
     git_commit: str | None
     dvc_stage: str | None = None
+    files: dict[str, str] = Field(default_factory=dict)
 
 
 # Columns of `history.csv`; metrics on the validation part and `seconds` follow.
@@ -193,7 +201,9 @@ class EpochRow:
         return cls(**own, validation=metrics)
 
 
-HISTORY = "history.csv"
+CARD, RUN, HISTORY = "card.json", "run.json", "history.csv"
+# What `serct.models.checkpoint` writes besides the card: either or both.
+WEIGHTS, ESTIMATOR = "weights.safetensors", "model.skops"
 
 
 def write_history(folder: Path, rows: Iterable[EpochRow]) -> None:
@@ -213,9 +223,11 @@ def read_history(
         error: What to raise.
 
     Raises:
-        SerctError: If it is missing, empty, lacks epochs, or a cell is no number.
+        SerctError: If it is missing, empty, lacks epochs, a cell is no number, or it is not the
+            one that `run.json` beside it lists.
     """
     path, more = folder / HISTORY, f"; {hint}" if hint else ""
+    check_files(folder, RunRecord.read(folder / RUN, hint, error).files, RUN, error)
     lines = read_rows(path, ("epoch",), hint, error)
     try:
         rows = tuple(

@@ -17,6 +17,7 @@ from serct.config.params import PipelineParams
 from serct.config.record import read_rows
 from serct.errors import ReportError
 from serct.evaluation.records import (
+    METRICS_FILE,
     Baseline,
     Confusion,
     EvaluationMetrics,
@@ -27,6 +28,7 @@ from serct.evaluation.records import (
 from serct.evaluation.significance import Interval
 from serct.models.records import Card, RunRecord, read_history
 from serct.reports.thesis import THESIS, Published
+from serct.runtime.digests import check_files
 
 Kind = Literal["test", "masked", "unmasked"]
 # Corpora whose models the thesis tests, and the corpora that it tests them on without training.
@@ -187,6 +189,7 @@ def _read_model(data: Path, corpus: str, model: str, targets: Sequence[str]) -> 
         fingerprints[path] = (scored.fingerprint, by_zero_shot)
         if missing := [target for target in targets if target not in scored.targets]:
             raise ReportError(f"{path}: no scores on {', '.join(missing)}; {by_zero_shot}")
+        check_files(zero_shot, scored.files, METRICS_FILE, ReportError)
         found = {target: scored.targets[target] for target in targets}
     for path, (fingerprint, stage) in fingerprints.items():
         if fingerprint != card.fingerprint:
@@ -194,6 +197,7 @@ def _read_model(data: Path, corpus: str, model: str, targets: Sequence[str]) -> 
                 f"{path}: fingerprint {fingerprint[:12]}, but {trained / 'card.json'} has "
                 f"{card.fingerprint[:12]}: these are results of another training; {stage}"
             )
+    check_files(tested, metrics.files, METRICS_FILE, ReportError)
     columns = ("emotion", "predicted")
     rows = read_rows(tested / "predictions.csv", columns, by_evaluate, ReportError)
     return TrainedModel(

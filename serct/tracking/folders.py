@@ -14,11 +14,10 @@ from typing import Any
 
 from serct.config.record import Record, read_rows, read_text
 from serct.errors import TrackingError
-from serct.evaluation.records import Confusion, EvaluationMetrics, ZeroShotMetrics
-from serct.models.records import Card, RunRecord, read_history
+from serct.evaluation.records import METRICS_FILE, Confusion, EvaluationMetrics, ZeroShotMetrics
+from serct.models.records import CARD, ESTIMATOR, RUN, WEIGHTS, Card, RunRecord, read_history
 from serct.reports.model_card import model_card
-
-_WEIGHTS = ("weights.safetensors", "model.skops")
+from serct.runtime.digests import check_files, file_digests
 
 
 @dataclass(frozen=True)
@@ -47,13 +46,13 @@ class ModelFolder:
             TrackingError: If a file is missing or not readable.
         """
         path = path.resolve()
-        card = Card.read(path / "card.json", error=TrackingError)
-        run = RunRecord.read(path / "run.json", error=TrackingError)
+        card = Card.read(path / CARD, error=TrackingError)
+        run = RunRecord.read(path / RUN, error=TrackingError)
         try:
             datetime.fromisoformat(run.started_at)
         except ValueError as error:
             raise TrackingError(
-                f"{path / 'run.json'}: started_at is {run.started_at!r}, expected ISO 8601"
+                f"{path / RUN}: started_at is {run.started_at!r}, expected ISO 8601"
             ) from error
         rows = read_history(path, error=TrackingError)
         history = tuple({k: v for k, v in row.items() if math.isfinite(v)} for row in rows)
@@ -76,18 +75,18 @@ class ModelFolder:
 
     @cached_property
     def weights_digest(self) -> str:
-        """SHA-256 of the weights: differs between two trainings with the same fingerprint."""
-        digest = hashlib.sha256()
-        for path in (self.path / name for name in _WEIGHTS):
-            if path.exists():
-                with path.open("rb") as file:
-                    digest.update(hashlib.file_digest(file, "sha256").digest())
-        return digest.hexdigest()
+        """SHA-256 of the weights: differs between two trainings with the same fingerprint.
+
+        Raises:
+            TrackingError: If the weights are not those that the card lists.
+        """
+        check_files(self.path, self.card["files"], CARD, TrackingError)
+        return digest_of_weights(self.path, self.card["files"])
 
     @property
     def description(self) -> str:
         """The model card for people, before the model is tested."""
-        return model_card(Card.read(self.path / "card.json", error=TrackingError))
+        return model_card(Card.read(self.path / CARD, error=TrackingError))
 
     def split_counts(self) -> dict[str, Counter[str]]:
         """Count the utterances of each emotion in each split, {} if the manifest is not there."""
@@ -97,6 +96,19 @@ class ModelFolder:
             for row in read_rows(path, ("split", "emotion"), error=TrackingError):
                 counts.setdefault(row["split"], Counter())[row["emotion"]] += 1
         return counts
+
+
+def digest_of_weights(folder: Path, files: Mapping[str, str]) -> str:
+    """Compute the SHA-256 over those of a model's weights.
+
+    Args:
+        folder: The model's.
+        files: As its card lists them; none in a card before version 4, then the files are read.
+    """
+    names = (WEIGHTS, ESTIMATOR)
+    found = files or file_digests(folder, names)
+    digests = [bytes.fromhex(found[name]) for name in names if name in found]
+    return hashlib.sha256(b"".join(digests)).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -116,15 +128,18 @@ class ResultsFolder:
         """Read a folder.
 
         Raises:
-            TrackingError: If metrics.json is missing or not readable.
+            TrackingError: If metrics.json is missing or not readable, or a file beside it is not
+                the one that it lists.
         """
         path = path.resolve()
-        metrics = path / "metrics.json"
+        metrics = path / METRICS_FILE
         kind: type[Record] = EvaluationMetrics
         with suppress(ValueError, TypeError):  # content that is no mapping gets its error below
             if "targets" in json.loads(read_text(metrics, "", TrackingError)):
                 kind = ZeroShotMetrics
-        return cls(path, kind.read(metrics, error=TrackingError).as_json())
+        content = kind.read(metrics, error=TrackingError).as_json()
+        check_files(path, content["files"], METRICS_FILE, TrackingError)
+        return cls(path, content)
 
     @property
     def kind(self) -> str:

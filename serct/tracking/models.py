@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import serct
 from serct.errors import TrackingError
-from serct.tracking.folders import ModelFolder
+from serct.models.records import CARD, Card
+from serct.tracking.folders import ModelFolder, digest_of_weights
 from serct.tracking.relocation import local_path
+from serct.tracking.run_content import FINGERPRINT, WEIGHTS
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -34,7 +36,7 @@ def log_model(client: "MlflowClient", run_id: str, folder: ModelFolder) -> str:
         client.get_run(run_id).info.experiment_id,
         name=f"{card['corpus']}-{card['name']}",
         source_run_id=run_id,
-        tags={"serct.fingerprint": folder.fingerprint},
+        tags={FINGERPRINT: folder.fingerprint, WEIGHTS: folder.weights_digest},
         model_type=str(card["name"]),
     )
     model_id = str(logged.model_id)
@@ -76,25 +78,40 @@ def _signature(emotions: Sequence[str]) -> "ModelSignature":
     )
 
 
-def fetch_folder(client: "MlflowClient", model_id: str) -> Path:
+def fetch_folder(client: "MlflowClient", model_id: str, weights: str | None = None) -> Path:
     """Return the folder of a logged model that holds card.json, fetched if it is elsewhere.
 
+    Args:
+        client: Of the store.
+        model_id: Of the logged model.
+        weights: Digest of the weights that were logged, if it is at hand: a model that was logged
+            by serct 0.2 or older does not hold it.
+
     Raises:
-        TrackingError: If it is not there.
+        TrackingError: If it is not there, or is another model than the one that was logged.
     """
     from mlflow.artifacts import download_artifacts
 
-    location = str(client.get_logged_model(model_id).artifact_location)
+    logged = client.get_logged_model(model_id)
+    location = str(logged.artifact_location)
     folder = local_path(location)
     if folder is None:
         folder = Path(download_artifacts(artifact_uri=location, tracking_uri=client.tracking_uri))
-    cards = sorted(folder.glob("artifacts/*/card.json"))
+    cards = sorted(folder.glob(f"artifacts/*/{CARD}"))
     if not cards:
         raise TrackingError(
             f"{folder}: no model in it; if the workspace was moved or the folder deleted, "
             "`serct doctor` says what to do"
         )
-    return cards[0].parent
+    found = cards[0].parent
+    expected = weights or logged.tags.get(WEIGHTS)
+    # Cheap where the card lists the weights: loading compares the files themselves with it.
+    digest = digest_of_weights(found, Card.read(found / CARD, error=TrackingError).files)
+    if expected and digest != expected:
+        raise TrackingError(
+            f"{found}: not the weights that were logged: SHA-256 {digest}, expected {expected}"
+        )
+    return found
 
 
 def predict_with_mlflow(client: "MlflowClient", model_id: str, audio: bytes) -> dict[str, Any]:

@@ -1,8 +1,10 @@
 """The record of promotions: a file in the workspace, one JSON object a line, only ever added to.
 
-MLflow shows its content; `serct sync` restores the aliases of a lost database from it.
+MLflow shows its content; `serct sync` restores the aliases of a lost database from it. A crash
+leaves at most the beginning of a line at the end, without its line end: that was no promotion.
 """
 
+import codecs
 import json
 import os
 from pathlib import Path
@@ -39,7 +41,8 @@ class Entry(Record):
         gates: Outcomes of the gates of `serct.promotion`; none for a rollback.
     """
 
-    FORMAT: ClassVar[int] = 2
+    FORMAT: ClassVar[int] = 3
+    SEALED_FROM: ClassVar[int] = 3
     ERROR: ClassVar[type[SerctError]] = TrackingError
 
     action: Literal["promote", "rollback"]
@@ -52,12 +55,17 @@ class Entry(Record):
 
 
 def append_promotion(data: Path, entry: Entry) -> None:
-    """Add a line, which is on the disk when this returns."""
+    """Add a line, which is on the disk when this returns.
+
+    Raises:
+        TrackingError: If the file ends in something else than a line or the beginning of one.
+    """
     line = json.dumps(entry.as_json(), ensure_ascii=False) + "\n"
     data.mkdir(exist_ok=True)
     with (data / FILE).open("ab+") as file:
         file.seek(0)
-        file.truncate(file.read().rfind(b"\n") + 1)  # what a crash cut off
+        lines = _lines(file.read(), data / FILE)
+        file.truncate(sum(len(line) + 1 for line in lines))  # what a crash cut off
         file.write(line.encode())
         file.flush()
         os.fsync(file.fileno())
@@ -67,17 +75,48 @@ def read_promotions(data: Path) -> list[Entry]:
     """Read all lines, the oldest first; a last line cut off by a crash is left out.
 
     Raises:
-        TrackingError: If a line is not one of these.
+        TrackingError: If a line is not one of these, or not as it was written.
     """
     path = data / FILE
     if not path.exists():
         return []
-    lines = path.read_text(encoding="utf-8").split("\n")
     entries = []
-    for number, line in enumerate(lines[:-1], start=1):
+    for number, line in enumerate(_lines(path.read_bytes(), path), start=1):
         where = f"{path}, line {number}"
         try:
-            entries.append(Entry.parse(line, where))
+            entries.append(Entry.parse(line.decode(), where))
+        except UnicodeDecodeError as error:
+            raise TrackingError(f"{where}: not readable: {error}; expected a promotion") from error
         except RecordError as error:
             raise TrackingError(f"{error}; expected a promotion") from error
     return entries
+
+
+def _lines(content: bytes, path: Path) -> list[bytes]:
+    """Return the whole lines of the file, without their ends.
+
+    Raises:
+        TrackingError: If something else than the beginning of a line follows them.
+    """
+    *lines, rest = content.split(b"\n")
+    if rest and not _is_beginning(rest):
+        raise TrackingError(
+            f"{path}: damaged: ends in {len(rest)} bytes that are neither a promotion nor the "
+            "beginning of one; repair it from a copy, or remove them"
+        )
+    return lines
+
+
+def _is_beginning(rest: bytes) -> bool:
+    """Check whether bytes may be the beginning of a line, whose last character may be cut too."""
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(rest)
+    except UnicodeDecodeError:
+        return False
+    if not text.startswith("{") or any(character < " " for character in text):
+        return False
+    try:
+        _, end = json.JSONDecoder().raw_decode(text)
+    except ValueError:
+        return True
+    return len(text[:end].encode()) == len(rest)

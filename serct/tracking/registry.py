@@ -81,9 +81,14 @@ class Registry(Connection):
             return self._as_version(found, self._aliases())
 
     def folder(self, which: str) -> Path:
-        """Return the local folder, with card.json in it, of a version."""
+        """Return the local folder, with card.json in it, of a version.
+
+        Raises:
+            TrackingError: If it is not there, or does not hold the weights of the version.
+        """
         with self.errors(f"fetch version {which}"):
-            return fetch_folder(self.client, self._model_id(which))
+            tags = self._find(which).tags
+            return fetch_folder(self.client, self._model_id(which), tags.get("weights"))
 
     def predict_as_served(self, which: str, audio: bytes) -> dict[str, Any]:
         """Return a version's prediction for an audio file as `mlflow models serve` computes it."""

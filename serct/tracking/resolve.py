@@ -7,6 +7,7 @@ from serct.errors import TrackingError
 from serct.tracking.connection import Connection
 from serct.tracking.models import fetch_folder
 from serct.tracking.registry import Registry, Version
+from serct.tracking.run_content import WEIGHTS
 
 _VERSION = re.compile(r"models:/([^/@]+)(?:/(\d+)|@(.+))")
 
@@ -37,7 +38,7 @@ def find_model(source: str | Path, root: Path | None = None) -> Path:
             outputs = run.outputs.model_outputs if run.outputs else []
             if not outputs:
                 raise TrackingError(f"{registry.uri}: run {found[1]} has no model")
-            return fetch_folder(registry.client, outputs[-1].model_id)
+            return fetch_folder(registry.client, outputs[-1].model_id, run.data.tags.get(WEIGHTS))
     raise TrackingError(
         f"{address!r} is not a model's address, expected models:/NAME@ALIAS, models:/NAME/VERSION "
         "or runs:/RUN_ID"

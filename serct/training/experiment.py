@@ -15,9 +15,10 @@ from serct.data.dataset import ShardDataset
 from serct.models import read_model_params
 from serct.models.calibration import Calibration, calibrate
 from serct.models.checkpoint import save_model
-from serct.models.records import Card, Machine, RunRecord, write_history
+from serct.models.records import HISTORY, RUN, Card, Machine, RunRecord, write_history
 from serct.runtime import atomic, devices, distributed, machine
 from serct.runtime.atomic import write_json
+from serct.runtime.digests import file_digests
 from serct.tracking.run_logger import tracked
 from serct.training.loop import fingerprint, fit
 from serct.training.state import Fitted
@@ -72,7 +73,8 @@ def _train_and_track(params: Params, name: str, shards: Path, state: Path, out: 
         with atomic.replacing_folder(out) as folder:
             save_model(folder, fitted.model, _card(known, fitted, calibration))
             write_history(folder, fitted.history)
-            write_json(folder / "run.json", _run_record(params, mark, run.id, fitted).as_json())
+            record = _run_record(params, mark, run.id, fitted, file_digests(folder, [HISTORY]))
+            write_json(folder / RUN, record.as_json())
         state.unlink(missing_ok=True)
         run.finish(out)
 
@@ -87,11 +89,13 @@ def _card(known: dict[str, Any], fitted: Fitted, calibration: Calibration) -> Ca
     return Card.parse(json.dumps(content), "card.json")
 
 
-def _run_record(params: Params, mark: str, run_id: str | None, fitted: Fitted) -> RunRecord:
+def _run_record(
+    params: Params, mark: str, run_id: str | None, fitted: Fitted, files: dict[str, str]
+) -> RunRecord:
     return RunRecord(
         run_id=run_id, experiment=params.tracking.experiment, fingerprint=mark,
         started_at=fitted.started_at, seconds=sum(row.seconds for row in fitted.history),
         device=fitted.device, processes=distributed.size(),
         machine=Machine(**asdict(machine.machine())), git_commit=machine.git_commit(),
-        dvc_stage=os.environ.get("DVC_STAGE"),
+        dvc_stage=os.environ.get("DVC_STAGE"), files=files,
     )  # fmt: skip

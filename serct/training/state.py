@@ -1,6 +1,8 @@
 """The state of a training between epochs, saved without pickle, and its result."""
 
+import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,13 +13,15 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from serct.errors import TrainingError
 from serct.models.interface import Model
 from serct.models.records import EpochRow
 from serct.runtime import atomic
 from serct.runtime.arrays import Probabilities
 
 # Of the file; a training does not continue from a state in another format.
-FORMAT = "1"
+FORMAT = "2"
+_SHA256 = "sha256"
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,20 +108,21 @@ def save_state(path: Path, state: TrainingState, learner: Learner) -> None:
         "history": json.dumps([row.columns() for row in state.history]),
         "best_epoch": str(state.best_epoch),
     }  # fmt: skip
+    kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    metadata |= {_SHA256: _digest(kept, metadata)}
     with atomic.replacing_file(path) as partial:
-        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, partial, metadata)
+        save_file(kept, partial, metadata)
 
 
 def load_state(path: Path, fingerprint: str, learner: Learner) -> TrainingState | None:
-    """Load a state into a learner; return None if the file holds none of this very training."""
+    """Load a state into a learner; return None if the file holds none of this very training.
+
+    Raises:
+        TrainingError: If the file is damaged: going on from it would be another training.
+    """
     if not path.exists():
         return None
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata()
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError):
-        return None
+    metadata, tensors = _read(path)
     if (metadata.get("format"), metadata.get("fingerprint")) != (FORMAT, fingerprint):
         return None
     parts: dict[str, dict[str, Tensor]] = {
@@ -140,6 +145,37 @@ def load_state(path: Path, fingerprint: str, learner: Learner) -> TrainingState 
         history=[EpochRow.from_columns(row) for row in json.loads(metadata["history"])],
         best_epoch=int(metadata["best_epoch"]), best=parts["best"],
     )  # fmt: skip
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    remedy = "delete it to train from the first epoch again"
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata: dict[str, str] = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise TrainingError(
+            f"{path}: damaged: not readable as the state of a training: {error}; {remedy}"
+        ) from error
+    expected = metadata.pop(_SHA256, None)
+    # Format 1 had no digest; a training does not continue from it anyway.
+    if expected is None and metadata.get("format") == "1":
+        return metadata, tensors
+    found = _digest(tensors, metadata)
+    if found != expected:
+        raise TrainingError(
+            f"{path}: damaged: SHA-256 of the state {found}, expected {expected}; {remedy}"
+        )
+    return metadata, tensors
+
+
+def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    """Compute the SHA-256 of a state, in hex."""
+    digest = hashlib.sha256(json.dumps(sorted(metadata.items())).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def now() -> str:

@@ -12,8 +12,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from serct.data.download import Patience, Remote, download, file_digest
+from serct.data.download import Patience, Remote, download
 from serct.errors import DownloadError
+from serct.runtime.digests import file_digest
 
 CONTENT = hashlib.shake_256(b"content").digest(300_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

@@ -17,6 +17,7 @@ from serct.data.preprocessing import ShardPlan, write_shards
 from serct.data.shards import read_meta
 from serct.data.splitting import split_utterances
 from serct.errors import ManifestError, ShardError
+from tests.edited import edit_record
 
 
 def plan_of(params: Params, **changes: object) -> ShardPlan:
@@ -187,8 +188,7 @@ def test_broken_shards_are_errors(tones: Path, tmp_path: Path, tiny_params: Para
     (folder / "wave-00001.npy").write_bytes(b"x" * 100)
     with pytest.raises(ShardError, match="unreadable shard"):
         ShardDataset(folder, ["train"]).batch([0])
-    meta = (folder / "meta.json").read_text()
-    (folder / "meta.json").write_text(meta.replace('"format_version": 3', '"format_version": 9'))
+    edit_record(folder / "meta.json", format_version=9)
     with pytest.raises(ShardError, match=r"format version 9, but serct .* reads up to 3"):
         read_meta(folder)
 

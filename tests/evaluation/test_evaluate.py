@@ -16,10 +16,10 @@ from serct.evaluation.evaluate import (
     evaluate,
     evaluate_zero_shot,
     predict,
-    write_confusion,
     write_predictions,
 )
 from serct.evaluation.metrics import majority
+from serct.evaluation.records import Confusion, write_confusion
 from serct.runtime.arrays import Floats, Probabilities
 from serct.runtime.atomic import write_json
 
@@ -123,8 +123,8 @@ def test_files(tone_shards: Path, tmp_path: Path) -> None:
     assert [row["predicted"] for row in rows] == [row.label for row in dataset.rows]
     assert all(float(row[f"p_{row['emotion']}"]) > 0.9 for row in rows)
     write_confusion(tmp_path / "c.json", result.scores)
-    content = json.loads((tmp_path / "c.json").read_text())
-    assert content["labels"] == ["angry", "happy", "sad"]
-    assert np.trace(content["counts"]) == len(dataset)
+    confusion = Confusion.read(tmp_path / "c.json")
+    assert confusion.labels == ("angry", "happy", "sad")
+    assert np.trace(confusion.counts) == len(dataset)
     write_json(tmp_path / "n.json", {"loss": float("nan"), "list": [float("inf"), 1.5]})
     assert json.loads((tmp_path / "n.json").read_text()) == {"loss": None, "list": [None, 1.5]}

@@ -15,7 +15,7 @@ from serct.evaluation.metrics import score_names
 from serct.evaluation.significance import ua_interval
 from serct.experiments.studies.pooling import pool
 from serct.experiments.studies.results import STUDY_FILE, read_studies
-from tests.fake_results import make_card, write_model, write_test
+from tests.fake_results import make_card, write_model, write_test, write_zero_shot
 
 
 def write_table(path: Path, rows: Sequence[dict[str, Any]]) -> None:
@@ -48,6 +48,8 @@ def write_cell(
         for n in (1, 2)
     ]  # fmt: skip
     write_table(data / "models" / name / "history.csv", epochs)
+    if tested_on != "tess":
+        write_zero_shot(data, "tess", model, [tested_on])
     place = "evaluate" if tested_on == "tess" else "zero_shot"
     file_name = "predictions.csv" if tested_on == "tess" else f"predictions-{tested_on}.csv"
     write_table(data / "reports" / place / name / file_name, answers)

@@ -16,6 +16,7 @@ from serct.inference.exporting import export_onnx
 from serct.inference.onnx_model import OnnxClassifier
 from tests.cli.test_cli import serct
 from tests.conftest import ROOT
+from tests.edited import edit_record
 
 pytestmark = pytest.mark.slow
 
@@ -66,7 +67,7 @@ def test_masked_padding_is_exported_too(
     shutil.copytree(trained["serct"], masked)
     card = json.loads((masked / "card.json").read_text())
     card["architecture"]["mask_padding"] = True
-    (masked / "card.json").write_text(json.dumps(card))
+    edit_record(masked / "card.json", architecture=card["architecture"])
     export_onnx(masked, tmp_path / "onnx")
     clips = [noise(n) for n in (700, 4000)]
     found, expected = (
@@ -112,14 +113,51 @@ def test_other_architectures_are_named(trained: dict[str, Path], tmp_path: Path)
     assert not (tmp_path / "x").exists()
 
 
-def test_damage_is_found(exported: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["model.onnx", "card.json", "export.json"])
+def test_damage_is_found(exported: Path, tmp_path: Path, name: str) -> None:
     broken = tmp_path / "broken"
     shutil.copytree(exported, broken)
-    content = bytearray((broken / "model.onnx").read_bytes())
-    content[len(content) // 2] ^= 1
-    (broken / "model.onnx").write_bytes(content)
-    with pytest.raises(CheckpointError, match=r"model\.onnx: damaged: SHA-256"):
+    content = (broken / name).read_bytes()
+    for seed in range(5):
+        chance = np.random.default_rng(seed)
+        first = int(chance.integers(max(1, len(content) - 500)))
+        damaged = content[:first] + chance.bytes(500) + content[first + 500 :]
+        for found in (damaged[: len(content)], content[:first]):
+            (broken / name).write_bytes(found)
+            with pytest.raises(CheckpointError, match=rf"{name}: (damaged: SHA-256|not readable)"):
+                Predictor.load(broken)
+    (broken / name).write_bytes(content)
+    Predictor.load(broken)
+
+
+def test_the_card_of_another_model_is_not_the_exports(exported: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(exported, broken)
+    edit_record(broken / "card.json", emotions=["sad", "happy", "angry"])
+    with pytest.raises(CheckpointError, match=r"card\.json: damaged: .* as export\.json says"):
         Predictor.load(broken)
+
+
+def test_an_export_of_the_first_format_is_checked_as_far_as_its_note_says(
+    exported: Path, tmp_path: Path
+) -> None:
+    old = tmp_path / "old"
+    shutil.copytree(exported, old)
+    note = json.loads((old / "export.json").read_text())
+    digest = note.pop("files")["model.onnx"]
+    for key in ("format_version", "written_by", "content_sha256"):
+        del note[key]
+    (old / "export.json").write_text(json.dumps(note | {"sha256": digest}))
+    assert Predictor.load(old).predict(noise(4000), 16000)
+    with (old / "model.onnx").open("ab") as file:
+        file.write(b"0")
+    with pytest.raises(CheckpointError, match=r"model\.onnx: damaged: SHA-256"):
+        Predictor.load(old)
+
+
+def test_what_is_no_export_is_said(exported: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(exported, broken)
     (broken / "export.json").unlink()
     with pytest.raises(CheckpointError, match="not a whole export"):
         Predictor.load(broken)

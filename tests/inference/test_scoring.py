@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from serct.errors import CorpusError, ReportError
+from serct.errors import CheckpointError, CorpusError, ReportError
 from serct.inference.predictor import Predictor
-from serct.inference.scoring import Part, score_folder
+from serct.inference.scoring import Part, _load, score_folder
 from serct.runtime.executors import InProcessExecutor
 
 
@@ -125,3 +125,18 @@ def test_other_models_and_recordings_are_not_mixed(
     (tmp_path / "none").mkdir()
     with pytest.raises(ReportError, match="no recordings in it"):
         score_folder(tmp_path / "none", out, trained["serct"], InProcessExecutor())
+
+
+def test_a_damaged_copy_of_the_model_is_an_error(
+    recordings: Path, trained: dict[str, Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    score_folder(recordings, out, trained["svm"], InProcessExecutor())
+    [part] = out.glob("part-*.csv")
+    part.unlink()
+    _load.cache_clear()
+    with (out / "model" / "model.skops").open("r+b") as file:
+        file.write(b"damaged")
+    with pytest.raises(CheckpointError, match=r"out/model/model\.skops: damaged: SHA-256"):
+        score_folder(recordings, out, trained["svm"], InProcessExecutor())
+    assert not part.exists()

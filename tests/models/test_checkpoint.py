@@ -20,6 +20,7 @@ from serct.models.checkpoint import load_card, load_model
 from serct.models.interface import ClassicalParams
 from serct.models.lstm import LstmParams
 from serct.models.serct import SerctParams
+from tests.edited import edit_record
 
 
 def test_every_model_comes_back_with_the_same_answers(
@@ -72,18 +73,16 @@ def test_missing_card(folder: Path) -> None:
 
 
 def test_card_of_another_version(folder: Path) -> None:
-    card = json.loads((folder / "card.json").read_text())
-    (folder / "card.json").write_text(json.dumps({**card, "format_version": 99}))
+    edit_record(folder / "card.json", format_version=99)
     with pytest.raises(
         CheckpointError,
-        match=r"format version 99, but serct .* reads up to 3: install a newer serct",
+        match=r"format version 99, but serct .* reads up to 4: install a newer serct",
     ):
         load_card(folder)
 
 
 def test_card_that_does_not_check(folder: Path) -> None:
-    card = json.loads((folder / "card.json").read_text())
-    (folder / "card.json").write_text(json.dumps({**card, "emotions": 7}))
+    edit_record(folder / "card.json", emotions=7)
     with pytest.raises(CheckpointError, match="emotions"):
         load_card(folder)
 
@@ -92,22 +91,27 @@ def test_weights_that_are_cut_off_missing_or_of_another_shape(folder: Path) -> N
     weights = folder / "weights.safetensors"
     content = weights.read_bytes()
     weights.write_bytes(content[: len(content) // 2])
+    with pytest.raises(CheckpointError, match=r"weights\.safetensors: damaged: SHA-256"):
+        load_model(folder)
+    edit_record(folder / "card.json")
     with pytest.raises(CheckpointError, match="weights cannot be loaded"):
         load_model(folder)
     weights.unlink()
+    expected = r"weights\.safetensors: no such file, but card\.json beside it lists it"
+    with pytest.raises(CheckpointError, match=expected):
+        load_model(folder)
+    edit_record(folder / "card.json")
     with pytest.raises(CheckpointError, match="weights cannot be loaded"):
         load_model(folder)
     weights.write_bytes(content)
-    card = json.loads((folder / "card.json").read_text())
-    card["architecture"]["width"] *= 2
-    (folder / "card.json").write_text(json.dumps(card))
+    architecture = architecture_of(folder)
+    change_card(folder, architecture={**architecture, "width": 2 * architecture["width"]})
     with pytest.raises(CheckpointError, match="size mismatch"):
         load_model(folder)
 
 
 def change_card(folder: Path, **changes: Any) -> None:
-    path = folder / "card.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    edit_record(folder / "card.json", **changes)
 
 
 def architecture_of(folder: Path) -> dict[str, Any]:

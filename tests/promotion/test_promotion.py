@@ -1,21 +1,22 @@
 """A version becomes champion through its gates or not at all, and can be taken back."""
 
 import dataclasses
-import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from serct import tracking
+from serct import Predictor, tracking
 from serct.config.params import Params
 from serct.config.reader import read_params
-from serct.errors import TrackingError
+from serct.errors import SerctError, TrackingError
 from serct.promotion import Promotion, promote, rollback
 from serct.promotion.gates import examine
 from serct.tracking import Store, read_promotions
 from tests.cli.test_cli import serct
 from tests.conftest import add_version, make_workspace
+from tests.edited import edit_record
 
 pytestmark = pytest.mark.slow
 
@@ -94,14 +95,39 @@ def test_a_damaged_version_is_refused_by_name(root: Path, store: Store) -> None:
     (store.folder("1") / "weights.safetensors").write_bytes(b"not weights")
     found = put(root, store, "1")
     assert verdicts(found)["loads without pickle"] == "REFUSED"
-    assert "weights cannot be loaded" in found.gates[0].found
+    assert "weights.safetensors: damaged: SHA-256" in found.gates[0].found
     assert "champion" not in aliases(store)
+
+
+def test_a_version_that_is_another_is_refused_by_name(root: Path, store: Store) -> None:
+    other = store.folder(add_version(root, 2, 0.001))
+    for path in store.folder("1").iterdir():
+        shutil.copy(other / path.name, path)
+    with pytest.raises(TrackingError, match="not the weights that were logged: SHA-256"):
+        put(root, store, "1")
+    assert "champion" not in aliases(store)
+
+
+@pytest.mark.parametrize("name", ["card.json", "weights.safetensors"])
+def test_a_damaged_copy_in_the_registry_is_an_error(
+    root: Path, store: Store, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    path = store.folder("1") / name
+    content = path.read_bytes()
+    monkeypatch.chdir(root)
+    for seed in range(3):
+        chance = np.random.default_rng(seed)
+        first = int(chance.integers(len(content) - 500))
+        path.write_bytes(content[:first] + chance.bytes(500) + content[first + 500 :])
+        with pytest.raises(SerctError, match=rf"{name}: (damaged|not readable)"):
+            Predictor.load("models:/serct/1")
+        with pytest.raises(Exception, match=rf"{name}: (damaged|not readable)"):
+            store.predict_as_served("1", b"")
 
 
 def test_shards_of_another_manifest_are_no_test(root: Path, store: Store) -> None:
     meta = root / "data" / "shards" / "tones" / "meta.json"
-    content = json.loads(meta.read_text())
-    meta.write_text(json.dumps(content | {"manifest_digest": "another"}))
+    edit_record(meta, manifest_digest="another")
     assert verdicts(put(root, store, "1"))["its own test data"] == "REFUSED"
 
 

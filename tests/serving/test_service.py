@@ -385,7 +385,7 @@ class TestPromotion:
                 store.set_aliases(broken, second, {})
                 service.wait(lambda: service.get("/ready").json()["problem"])
                 ready = service.get("/ready").json()
-                assert "weights cannot be loaded" in ready["problem"]
+                assert "weights.safetensors: damaged: SHA-256" in ready["problem"]
                 assert (ready["ready"], ready["model"]["version"]) == (True, second)
                 assert "serct_model_problem 1.0" in service.get("/metrics").text
                 store.set_aliases("1", second, {})

@@ -528,6 +528,22 @@ class TestRegistry:
         assert tracking.find_model(folder) == folder
         assert tracking.find_model("models:/serct/1") == found
 
+    def test_other_weights_than_were_registered_are_refused(self, root: Path, store: Store) -> None:
+        """Its card is of a version that lists no files, so the registry alone can tell."""
+        run_id = train(store, write_trained(root))
+        folder = tracking.find_model("models:/serct/1", root)
+        [model] = client(store).get_run(run_id).outputs.model_outputs
+        (folder / "weights.safetensors").write_bytes(b"weights 0.8764")
+        message = r"not the weights that were logged: SHA-256 [0-9a-f]{64}, expected [0-9a-f]{64}"
+        for uri in ("serct/1", "serct@challenger", model.model_id):
+            with pytest.raises(TrackingError, match=message):
+                tracking.find_model(f"models:/{uri}", root)
+        # As serct 0.2 logged it.
+        client(store).delete_logged_model_tag(model.model_id, "serct.weights")
+        for uri in ("models:/serct/1", f"runs:/{run_id}"):
+            with pytest.raises(TrackingError, match=message):
+                tracking.find_model(uri, root)
+
     @pytest.mark.parametrize(
         ("uri", "message"),
         [

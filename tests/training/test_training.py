@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from serct.config.params import CosineSchedule, Params, TrainParams
@@ -226,16 +227,41 @@ def test_the_state_of_another_training_is_ignored(
         lambda row: seen.append(row.epoch),
     )
     assert seen == [1]
-    state.write_bytes(b"broken")
-    fit(
-        read_model_params(tiny_params, "serct"),
-        train,
-        3,
-        *sets,
-        state,
-        lambda row: seen.append(row.epoch),
-    )
-    assert seen == [1, 1]
+
+
+def test_a_damaged_state_is_an_error_and_not_another_training(
+    tiny_params: Params, tone_shards: Path, tmp_path: Path
+) -> None:
+    state = tmp_path / "state"
+
+    def stop(row: EpochRow) -> None:
+        raise KeyboardInterrupt
+
+    sets = [ShardDataset(tone_shards, [split]) for split in ("train", "validation")]
+    arguments = (read_model_params(tiny_params, "serct"), tiny_params.train_params("serct"), 3)
+    with pytest.raises(KeyboardInterrupt):
+        fit(*arguments, *sets, state, stop)
+    content = state.read_bytes()
+    remedy = "; delete it to train from the first epoch again$"
+    changed = bytearray(content)
+    changed[-1] ^= 1
+    for damaged, problem in (
+        (bytes(changed), "SHA-256 of the state [0-9a-f]{64}, expected [0-9a-f]{64}"),
+        (content[:-100], "not readable as the state of a training: .*"),
+        (b"broken", "not readable as the state of a training: .*"),
+        (content.replace(b'"fingerprint":"', b'"fingerprint":"a'), ".*"),
+    ):
+        state.write_bytes(damaged)
+        with pytest.raises(TrainingError, match=f"^{state}: damaged: {problem}{remedy}"):
+            fit(*arguments, *sets, state, stop)
+        assert state.read_bytes() == damaged
+
+
+def test_a_state_of_the_first_format_is_not_continued(tmp_path: Path, tiny_params: Params) -> None:
+    metadata = {"format": "1", "fingerprint": "f"}
+    save_file({"model.weight": torch.ones(1)}, tmp_path / "state", metadata)
+    learner = make_learner(torch.nn.Linear(1, 1), tiny_params.train)
+    assert load_state(tmp_path / "state", "f", learner) is None
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_epoch(

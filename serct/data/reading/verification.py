@@ -11,9 +11,10 @@ from pathlib import Path, PurePosixPath
 import soundfile
 
 from serct.data.audio import Limits, read_recording
-from serct.data.download import Advance, file_digest
+from serct.data.download import Advance
 from serct.data.manifest import Scan, Utterance
 from serct.errors import AudioError, DownloadError, list_problems
+from serct.runtime.digests import file_digest
 
 # Only what makes a file unreadable: the manifest stage decides what is usable.
 _READABLE = Limits(silence_peak=0.0, max_duration_s=3600.0)

@@ -12,12 +12,14 @@ import pandas as pd
 
 from serct.config.params import Params
 from serct.emotions import in_table_order
+from serct.errors import ReportError
 from serct.evaluation.metrics import Scores, score_names
-from serct.evaluation.records import EvaluationMetrics
+from serct.evaluation.records import METRICS_FILE, EvaluationMetrics, ZeroShotMetrics
 from serct.evaluation.significance import ua_difference, ua_interval
 from serct.experiments.studies.results import CURVES, CellRun, Comparison, Row, StudyResult
 from serct.models import restore_model_params
 from serct.models.records import Card, RunRecord, read_history
+from serct.runtime.digests import check_files
 
 
 def pool(name: str, asks: str, params: Params, cells: list[tuple[int, Path]]) -> StudyResult:
@@ -83,18 +85,22 @@ class _Cell:
     def read(cls, seed: int, folder: Path, name: str, tested_on: str) -> "_Cell":
         """Read a cell's files of a model, with its predictions on one corpus."""
         reports, trained = folder / "data" / "reports", folder / "data" / "models" / name
-        metrics = EvaluationMetrics.read(reports / "evaluate" / name / "metrics.json")
+        metrics = EvaluationMetrics.read(reports / "evaluate" / name / METRICS_FILE)
         card, run = Card.read(trained / "card.json"), RunRecord.read(trained / "run.json")
         if tested_on == card.corpus:
-            predictions = _read_predictions(reports / "evaluate" / name / "predictions.csv")
+            path = reports / "evaluate" / name / "predictions.csv"
+            predictions = _read_predictions(path, metrics.files)
         else:
             path = reports / "zero_shot" / name / f"predictions-{tested_on}.csv"
-            predictions = _masked(_read_predictions(path))
+            files = ZeroShotMetrics.read(path.with_name(METRICS_FILE)).files
+            predictions = _masked(_read_predictions(path, files))
         source = CellRun(cell=folder.name, run=run.run_id, manifest=metrics.manifest_digest)
         return cls(seed, predictions, metrics, card, run, source)
 
 
-def _read_predictions(path: Path) -> pd.DataFrame:
+def _read_predictions(path: Path, files: Mapping[str, str]) -> pd.DataFrame:
+    listed = {name: digest for name, digest in files.items() if name == path.name}
+    check_files(path.parent, listed, METRICS_FILE, ReportError)
     names = {"emotion": str, "predicted": str, "speaker": str}
     return pd.read_csv(path, dtype=names, keep_default_na=False)
 

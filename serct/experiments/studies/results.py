@@ -107,7 +107,8 @@ class StudyResult(Record):
         seeds: Each a repetition of all folds.
     """
 
-    FORMAT: ClassVar[int] = 2
+    FORMAT: ClassVar[int] = 3
+    SEALED_FROM: ClassVar[int] = 3
     MIGRATIONS: ClassVar[Mapping[int, Migration]] = {1: _study_2}
     ERROR: ClassVar[type[SerctError]] = ReportError
 

@@ -15,12 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from serct.errors import CheckpointError, TrainingError
+from serct.models.records import ESTIMATOR
 from serct.runtime.arrays import Floats, Integers, Probabilities
 
 Array: TypeAlias = npt.NDArray[Any]
 Progress: TypeAlias = Callable[[int, int], object]
-
-_FILE = "model.skops"
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +128,7 @@ class ClassicalModel(ABC):
         import skops.io
 
         state = self.state()
-        skops.io.dump(state.estimator, folder / _FILE)
+        skops.io.dump(state.estimator, folder / ESTIMATOR)
         return dict(state.tensors)
 
     def load(self, folder: Path, tensors: Mapping[str, Array]) -> None:
@@ -142,7 +141,7 @@ class ClassicalModel(ABC):
         import skops.io
         from skops.io.exceptions import UntrustedTypesFoundException
 
-        path = folder / _FILE
+        path = folder / ESTIMATOR
         try:
             estimator = skops.io.load(path)
             self.load_state(ClassicalState(estimator, tensors))
