@@ -21,6 +21,8 @@ class ServingParams(Section):
     max_streams: PositiveInt = Field(16, description="Live streams at the same time.")
     max_batch: PositiveInt = Field(16, description="Clips that the model predicts at once.")
     body_timeout_s: Positive = Field(10.0, description="Longest wait for a part of a body, in s.")
+    decode_timeout_s: Positive = Field(10.0, description="Longest time to decode a file, in s.")
+    decode_memory_mb: Positive = Field(1000.0, description="Memory to decode a file, in MB.")
     timeout_s: Positive = Field(60.0, description="Longest time for a response, in s.")
     idle_s: Positive = Field(30.0, description="Longest wait for a message of a stream, in s.")
     drain_s: Positive = Field(30.0, description="Time for open requests after SIGTERM, in s.")

@@ -9,7 +9,8 @@ from fastapi import HTTPException, UploadFile
 from serct.data.voice_activity import VoiceActivity
 from serct.errors import TrackingError
 from serct.serving.batching import Batcher
-from serct.serving.decoding import DecodedAudio, decode
+from serct.serving.decoder_pool import DecoderPool
+from serct.serving.decoding import DecodedAudio
 from serct.serving.metrics import ServiceMetrics
 from serct.serving.models import LoadedModel, ModelManager
 from serct.serving.settings import Settings
@@ -22,8 +23,9 @@ class ServiceState:
     """The state of one service.
 
     Attributes:
-        decoders: Limits how many files are decoded at once.
-        long_decoders: The same for long files, which need much memory.
+        decoders: Decode files.
+        long_decoders: Decode long files, one after another, since they need much memory.
+        voice_activity_threads: Limits in how many recordings speech is searched at once.
     """
 
     settings: Settings
@@ -31,8 +33,9 @@ class ServiceState:
     batcher: Batcher
     metrics: ServiceMetrics
     voice_activity: VoiceActivity
-    decoders: anyio.CapacityLimiter
-    long_decoders: anyio.CapacityLimiter
+    voice_activity_threads: anyio.CapacityLimiter
+    decoders: DecoderPool
+    long_decoders: DecoderPool
 
     async def model(self, version: str | None) -> LoadedModel:
         """Return a version of the model, None for the one in use.
@@ -52,14 +55,22 @@ class ServiceState:
         return self.models.current
 
     async def decode(self, file: UploadFile, *, is_long: bool) -> DecodedAudio:
-        """Decode a file in a thread; long files one after another, since they need much memory."""
+        """Decode a file and find the speech in it. Silence is accepted: it has no speech.
+
+        Raises:
+            AudioError: If the file is not usable audio, or too long.
+        """
         limits = self.settings.limits
         max_duration_s = limits.max_recording_s if is_long else limits.max_clip_s
-        limiter = self.long_decoders if is_long else self.decoders
-        name = file.filename or "file"
-        return await anyio.to_thread.run_sync(
-            decode, file.file, name, max_duration_s, self.voice_activity, limiter=limiter
+        decoders = self.long_decoders if is_long else self.decoders
+        content = await file.read()
+        waveform, rate, notes = await decoders.decode(
+            content, file.filename or "file", max_duration_s
         )
+        frames = await anyio.to_thread.run_sync(
+            self.voice_activity, waveform, rate, limiter=self.voice_activity_threads
+        )
+        return DecodedAudio(waveform, rate, frames, notes)
 
     def accepts_key(self, key: str | None) -> bool:
         """Check an API key, in constant time."""

@@ -191,7 +191,7 @@ async def _send_prediction(
     start_s, end_s, window = buffer.take()
     rate = buffer.sample_rate
     frames = await anyio.to_thread.run_sync(
-        state.voice_activity, window, rate, limiter=state.decoders
+        state.voice_activity, window, rate, limiter=state.voice_activity_threads
     )
     probabilities = None
     if is_speech(frames):

@@ -8,10 +8,9 @@ import soundfile
 
 from serct.data.voice_activity import VoiceActivity
 from serct.errors import AudioError
-from serct.serving import decoding
-from serct.serving.decoding import decode
-
-VOICE_ACTIVITY = VoiceActivity()
+from serct.serving import decoder
+from serct.serving.decoder import decode
+from serct.serving.decoding import DecodedAudio
 
 
 def encoded(samples: np.ndarray, rate: int = 16_000, form: str = "WAV", **more: str) -> io.BytesIO:
@@ -22,7 +21,9 @@ def encoded(samples: np.ndarray, rate: int = 16_000, form: str = "WAV", **more: 
 
 
 def test_silence_is_decoded_and_has_no_speech() -> None:
-    audio = decode(encoded(np.zeros((32_000, 2))), "a", 10.0, VOICE_ACTIVITY)
+    recording = decode(encoded(np.zeros((32_000, 2))), "a", 10.0)
+    waveform, rate = recording.waveform, recording.sample_rate
+    audio = DecodedAudio(waveform, rate, VoiceActivity()(waveform, rate))
     assert (audio.duration_s, audio.speech_s, audio.is_speech) == (2.0, 0.0, False)
     assert len(audio.part(0.5, 1.0)) == 8000
     assert len(audio.part(2.0, 2.0)) == 1
@@ -31,23 +32,23 @@ def test_silence_is_decoded_and_has_no_speech() -> None:
 @pytest.mark.parametrize("form", ["WAV", "FLAC"])
 def test_longer_than_allowed(form: str) -> None:
     with pytest.raises(AudioError, match=r"^a: 2\.0 s long, expected at most 1\.5 s"):
-        decode(encoded(np.zeros(32_000), form=form), "a", 1.5, VOICE_ACTIVITY)
+        decode(encoded(np.zeros(32_000), form=form), "a", 1.5)
 
 
 def test_high_rates_may_be_as_long_as_memory_allows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decoding, "_MAX_SAMPLES", 40_000)
-    decode(encoded(np.zeros(32_000)), "a", 10.0, VOICE_ACTIVITY)
+    monkeypatch.setattr(decoder, "MAX_SAMPLES", 40_000)
+    decode(encoded(np.zeros(32_000)), "a", 10.0)
     with pytest.raises(AudioError, match=r"1\.0 s long, expected at most 0\.4"):
-        decode(encoded(np.zeros(96_000), 96_000), "a", 10.0, VOICE_ACTIVITY)
+        decode(encoded(np.zeros(96_000), 96_000), "a", 10.0)
 
 
 def test_numbers_far_beyond_full_scale() -> None:
     loud = encoded(np.full(1000, 1e6, np.float32), subtype="FLOAT")
     with pytest.raises(AudioError, match="a: samples reach beyond 100, expected -1 to 1"):
-        decode(loud, "a", 10.0, VOICE_ACTIVITY)
+        decode(loud, "a", 10.0)
 
 
 @pytest.mark.parametrize("content", [b"", b"x", b"RIFF\x00\x00\x00\x00WAVE"])
 def test_no_audio(content: bytes) -> None:
     with pytest.raises(AudioError, match=r"^a: "):
-        decode(io.BytesIO(content), "a", 10.0, VOICE_ACTIVITY)
+        decode(io.BytesIO(content), "a", 10.0)
