@@ -35,14 +35,14 @@ def connect(service: Service, head: bytes) -> socket.socket:
 
 
 def responses(connections: list[socket.socket]) -> list[bytes]:
-    """Return what each client gets until its connection is closed."""
+    """Return what each client gets."""
     found = []
     for connection in connections:
         connection.settimeout(20)
         with connection:
             content = b""
             try:
-                while part := connection.recv(10_000):
+                while not content.endswith(b"}") and (part := connection.recv(10_000)):
                     content += part
             except ConnectionResetError:  # a byte came too late
                 pass
