@@ -4,11 +4,13 @@ import asyncio
 from typing import Annotated, Literal
 
 import anyio
-from fastapi import APIRouter, File, HTTPException, Query, Response, UploadFile
+from fastapi import APIRouter, File, HTTPException, Query, Request, Response, UploadFile
 from fastapi.responses import PlainTextResponse
 
+from serct import __version__
 from serct.errors import TrackingError
 from serct.serving import predicting, schemas
+from serct.serving.echo import file_name
 from serct.serving.state import ServiceState
 from serct.serving.timeline import webvtt
 from serct.tracking import known_versions
@@ -30,20 +32,27 @@ _UNPROCESSABLE: dict[int | str, dict[str, object]] = {
 }
 
 
+_FORMATS = (
+    "A recording as browsers, phones and recorders make it, such as wav, flac, ogg, mp3, m4a, webm "
+    "or aiff; 4 to 192 kHz, any number of channels"
+)
+
+
 def emotion_routes(state: ServiceState) -> APIRouter:
     """Return the routes that predict emotions."""
     router = APIRouter(responses=_PROBLEMS)
     settings, limits = state.settings, state.settings.limits
     version_query = Query(
-        description="Version to use for this request, instead of the one in use.",
-        pattern=r"^\d{1,9}$",
+        description="Version to use for this request, instead of the one in use: its number, or an "
+        "alias such as @challenger.",
+        min_length=1,
+        max_length=60,
     )
 
     @router.post("/predict", tags=["emotions"], responses=_UNPROCESSABLE)
     async def predict(
         files: Annotated[
-            list[UploadFile],
-            File(description="wav, flac, ogg, mp3 or aiff; 4 to 192 kHz, any number of channels."),
+            list[UploadFile], File(description=f"{_FORMATS}; up to {limits.max_clip_s:g} s.")
         ],
         version: Annotated[str | None, version_query] = None,
     ) -> schemas.Predictions:
@@ -54,9 +63,7 @@ def emotion_routes(state: ServiceState) -> APIRouter:
             )
         model = await state.model(version)
         async with asyncio.timeout(limits.timeout_s):
-            decoded = [
-                (file.filename or "file", await state.decode(file, is_long=False)) for file in files
-            ]
+            decoded = [(file_name(file), await state.decode(file, is_long=False)) for file in files]
             return await predicting.predict_files(model, state.batcher, decoded)
 
     @router.post(
@@ -70,7 +77,7 @@ def emotion_routes(state: ServiceState) -> APIRouter:
     )
     async def segments(
         file: Annotated[
-            UploadFile, File(description=f"A recording, up to {limits.max_recording_s:g} s.")
+            UploadFile, File(description=f"{_FORMATS}; up to {limits.max_recording_s:g} s.")
         ],
         window_s: Annotated[float, Query(ge=0.5, le=9, description="Length of a window.")] = 3.0,
         hop_s: Annotated[
@@ -88,7 +95,7 @@ def emotion_routes(state: ServiceState) -> APIRouter:
         async with asyncio.timeout(limits.timeout_s):
             audio = await state.decode(file, is_long=True)
             timeline = await predicting.predict_timeline(
-                model, state.batcher, file.filename or "file", audio, window_s, hop_s
+                model, state.batcher, file_name(file), audio, window_s, hop_s
             )
         if form == "json":
             return timeline
@@ -116,6 +123,15 @@ def emotion_routes(state: ServiceState) -> APIRouter:
 def state_routes(state: ServiceState) -> APIRouter:
     """Return the routes for monitoring."""
     router = APIRouter(tags=["state"])
+
+    @router.get("/")
+    async def root(request: Request) -> dict[str, str]:
+        """Return where to find what."""
+        base = str(request.scope.get("root_path", "")).rstrip("/")
+        places = ("docs", "openapi.json", "health", "ready", "metrics", "v1/models")
+        return {"service": "SERCT", "version": __version__} | {
+            place.removeprefix("v1/").removesuffix(".json"): f"{base}/{place}" for place in places
+        }
 
     @router.get("/health")
     async def health() -> dict[str, str]:

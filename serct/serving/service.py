@@ -2,13 +2,14 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Annotated
 
 import anyio
 import uvicorn
 from fastapi import Depends, FastAPI, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from fastapi.security import APIKeyHeader
 
@@ -20,7 +21,8 @@ from serct.runtime.machine import machine
 from serct.serving.batching import Batcher
 from serct.serving.decoder import DecodeFunction, decode
 from serct.serving.decoder_pool import DecoderPool
-from serct.serving.limits import RequestLimits
+from serct.serving.echo import respond_to_invalid
+from serct.serving.limits import RETRY_AFTER_S, RequestLimits
 from serct.serving.metrics import ServiceMetrics
 from serct.serving.models import ModelManager
 from serct.serving.routes import emotion_routes, state_routes
@@ -64,10 +66,12 @@ def create_service(settings: Settings, decode_function: DecodeFunction = decode)
         lifespan=lambda app: _lifespan(state),
     )  # fmt: skip
     app.add_middleware(RequestLimits, limits=limits, metrics=metrics)
+    app.add_exception_handler(RequestValidationError, respond_to_invalid)
     app.add_exception_handler(AudioError, _respond_with(422))
     timeout = f"no result within {limits.timeout_s:g} s"
     app.add_exception_handler(TimeoutError, _respond_with(504, timeout))
-    app.add_exception_handler(SerctError, _respond_with(503))
+    busy = {"Retry-After": str(RETRY_AFTER_S)}
+    app.add_exception_handler(SerctError, _respond_with(503, headers=busy))
     app.include_router(
         emotion_routes(state), prefix="/v1", dependencies=[Depends(_key_check(state))]
     )
@@ -137,9 +141,9 @@ def _key_check(state: ServiceState) -> Callable[..., Awaitable[None]]:
 
 
 def _respond_with(
-    status: int, default: str = ""
+    status: int, default: str = "", headers: Mapping[str, str] | None = None
 ) -> Callable[[Request, Exception], Awaitable[Response]]:
     async def respond(request: Request, error: Exception) -> Response:
-        return JSONResponse({"detail": str(error) or default}, status)
+        return JSONResponse({"detail": str(error) or default}, status, headers)
 
     return respond

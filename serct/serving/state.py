@@ -11,11 +11,13 @@ from serct.errors import TrackingError
 from serct.serving.batching import Batcher
 from serct.serving.decoder_pool import DecoderPool
 from serct.serving.decoding import DecodedAudio
+from serct.serving.echo import file_name, printable
 from serct.serving.metrics import ServiceMetrics
 from serct.serving.models import LoadedModel, ModelManager
 from serct.serving.settings import Settings
 
 _LOADING_RETRY_S = 5
+_MAX_PROBLEM = 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +40,7 @@ class ServiceState:
     long_decoders: DecoderPool
 
     async def model(self, version: str | None) -> LoadedModel:
-        """Return a version of the model, None for the one in use.
+        """Return a version of the model by number or alias, None for the one in use.
 
         Raises:
             HTTPException: 404 if there is no such version, 503 if no model is loaded yet.
@@ -47,7 +49,7 @@ class ServiceState:
             try:
                 return await anyio.to_thread.run_sync(self.models.version, version)
             except TrackingError as error:
-                raise HTTPException(404, str(error)) from error
+                raise HTTPException(404, printable(str(error), _MAX_PROBLEM)) from error
         if self.models.current is None:
             reason = self.models.problem or "the model is loading"
             headers = {"Retry-After": str(_LOADING_RETRY_S)}
@@ -64,9 +66,7 @@ class ServiceState:
         max_duration_s = limits.max_recording_s if is_long else limits.max_clip_s
         decoders = self.long_decoders if is_long else self.decoders
         content = await file.read()
-        waveform, rate, notes = await decoders.decode(
-            content, file.filename or "file", max_duration_s
-        )
+        waveform, rate, notes = await decoders.decode(content, file_name(file), max_duration_s)
         frames = await anyio.to_thread.run_sync(
             self.voice_activity, waveform, rate, limiter=self.voice_activity_threads
         )
