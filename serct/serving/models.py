@@ -98,7 +98,8 @@ class ModelManager:
         """
         if not self.is_followed:
             raise TrackingError("this service uses a model folder, which has no versions")
-        number = which if which.isdecimal() else self._number(which.removeprefix("@"))
+        is_number = which.isascii() and which.isdigit()
+        number = which if is_number else self._number(which.removeprefix("@"))
         current = self.current
         if current is not None and current.version == number:
             return current

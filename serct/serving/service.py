@@ -1,6 +1,7 @@
 """The service: the application, and the process that runs it."""
 
 import asyncio
+import logging
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -93,6 +94,8 @@ def serve(settings: Settings, host: str, port: int) -> None:
 
 def run(app: FastAPI, limits: ServingParams, host: str, port: int) -> None:
     """Run an application as `serve` does."""
+    # It would log what is wrong with a body, and with which bytes.
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
     uvicorn.run(
         app,
         host=host,
