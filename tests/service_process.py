@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import requests
@@ -54,9 +54,13 @@ class Service:
 
 
 @contextmanager
-def running(*arguments: str, environment: dict[str, str] | None = None) -> Iterator[Service]:
-    """Run `serct serve` on a free port until the block ends."""
-    command = [sys.executable, "-m", "serct.cli", "serve", "--port", "0", *arguments]
+def running(
+    *arguments: str,
+    environment: dict[str, str] | None = None,
+    program: Sequence[str] = ("serct.cli", "serve", "--port", "0"),
+) -> Iterator[Service]:
+    """Run `serct serve`, or another module, on a free port until the block ends."""
+    command = [sys.executable, "-m", *program, *arguments]
     process = subprocess.Popen(
         command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment
     )

@@ -17,10 +17,16 @@ class ServingParams(Section):
     max_files: PositiveInt = Field(16, description="Files in one request.")
     max_clip_s: Positive = Field(60.0, description="Longest file for /v1/predict, in s.")
     max_recording_s: Positive = Field(600.0, description="Longest file for /v1/segments, in s.")
-    max_in_flight: PositiveInt = Field(64, description="Requests at the same time.")
+    max_in_flight: PositiveInt = Field(64, description="Whole requests at the same time.")
+    max_uploads: PositiveInt = Field(256, description="Requests whose body is still arriving.")
     max_streams: PositiveInt = Field(16, description="Live streams at the same time.")
     max_batch: PositiveInt = Field(16, description="Clips that the model predicts at once.")
     body_timeout_s: Positive = Field(10.0, description="Longest wait for a part of a body, in s.")
+    min_body_rate_kb: Positive = Field(
+        20.0, description="Least rate of a body after the first body_timeout_s, in kB/s."
+    )
+    decode_timeout_s: Positive = Field(10.0, description="Longest time to decode a file, in s.")
+    decode_memory_mb: Positive = Field(1000.0, description="Memory to decode a file, in MB.")
     timeout_s: Positive = Field(60.0, description="Longest time for a response, in s.")
     idle_s: Positive = Field(30.0, description="Longest wait for a message of a stream, in s.")
     drain_s: Positive = Field(30.0, description="Time for open requests after SIGTERM, in s.")

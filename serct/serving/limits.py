@@ -1,6 +1,5 @@
 """Limits that hold before every route: requests at once, size and speed of a body."""
 
-import asyncio
 import time
 
 from starlette.exceptions import HTTPException
@@ -9,18 +8,25 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serct.config.serving import ServingParams
 from serct.serving.metrics import ServiceMetrics
+from serct.serving.uploads import Upload
 
 # Requests of monitoring: always accepted, not counted.
-_UNLIMITED = ("/health", "/ready", "/metrics", "/docs", "/openapi.json")
+_UNLIMITED = ("/", "/health", "/ready", "/metrics", "/docs", "/openapi.json")
 RETRY_AFTER_S = 1
 
 
 class RequestLimits:
-    """ASGI middleware that enforces limits and counts requests."""
+    """ASGI middleware that enforces limits and counts requests.
+
+    A request is in flight from the end of its body to the end of its response. Until then it is an
+    upload: clients that send slowly, by fate or on purpose, take no place from those that wait for
+    a prediction. If there are too many uploads, the slowest ends.
+    """
 
     def __init__(self, app: ASGIApp, limits: ServingParams, metrics: ServiceMetrics) -> None:
         self._app, self._limits, self._metrics = app, limits, metrics
         self._num_in_flight = 0
+        self._uploads: set[Upload] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it with status 408, 413 or 503."""
@@ -36,52 +42,60 @@ class RequestLimits:
             await send(message)
 
         try:
-            if self._num_in_flight >= self._limits.max_in_flight:
-                await self._busy()(scope, receive, send_and_note)
-                return
-            self._num_in_flight += 1
-            self._metrics.in_flight.set(self._num_in_flight)
-            try:
-                await self._app(scope, self._limit_body(scope, receive), send_and_note)
-            finally:
-                self._num_in_flight -= 1
-                self._metrics.in_flight.set(self._num_in_flight)
+            if busy := self._too_many_in_flight() or self._too_many_uploads():
+                response = JSONResponse({"detail": busy.detail}, busy.status_code, busy.headers)
+                await response(scope, receive, send_and_note)
+            else:
+                await self._pass_on(scope, receive, send_and_note)
         finally:
             route = scope["path"] if "route" in scope else "other"  # no path has parameters
             self._metrics.requests.labels(route, str(status)).inc()
             self._metrics.seconds.labels(route).observe(time.perf_counter() - started)
 
-    def _busy(self) -> JSONResponse:
-        detail = (
-            f"server busy: {self._num_in_flight} requests in flight; retry after {RETRY_AFTER_S} s"
-        )
-        return JSONResponse({"detail": detail}, 503, {"Retry-After": str(RETRY_AFTER_S)})
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the application respond, while the request counts as an upload, then as in flight."""
 
-    def _limit_body(self, scope: Scope, receive: Receive) -> Receive:
-        """Return a `receive` that counts the bytes of a body.
+        def begin() -> None:
+            if busy := self._too_many_in_flight():
+                raise busy
+            self._uploads.discard(upload)
+            self._num_in_flight += 1
+            self._set_metrics()
 
-        Content-Length alone can refuse a body, but never accept one: it may be wrong.
-        """
-        max_bytes = int(self._limits.max_body_mb * 1e6)
-        timeout_s = self._limits.body_timeout_s
-        num_bytes = 0
-        announced = dict(scope["headers"]).get(b"content-length", b"0")
-        is_too_large = announced.isdigit() and int(announced) > max_bytes
+        upload = Upload(scope, receive, self._limits, begin)
+        self._uploads.add(upload)
+        self._set_metrics()
+        try:
+            if upload.is_complete:
+                begin()
+            await self._app(scope, upload.receive, send)
+        finally:
+            if upload in self._uploads:
+                self._uploads.discard(upload)
+            else:
+                self._num_in_flight -= 1
+            self._set_metrics()
 
-        async def limited() -> Message:
-            nonlocal num_bytes
-            try:
-                async with asyncio.timeout(timeout_s):
-                    message = await receive()
-            except TimeoutError as error:
-                raise HTTPException(
-                    408, f"request body too slow: no data for {timeout_s:g} s"
-                ) from error
-            num_bytes += len(message.get("body", b""))
-            if num_bytes > max_bytes or is_too_large:
-                raise HTTPException(
-                    413, f"request body too large, expected at most {max_bytes:,} bytes"
-                )
-            return message
+    def _set_metrics(self) -> None:
+        self._metrics.uploads.set(len(self._uploads))
+        self._metrics.in_flight.set(self._num_in_flight)
 
-        return limited
+    def _too_many_in_flight(self) -> HTTPException | None:
+        if self._num_in_flight < self._limits.max_in_flight:
+            return None
+        return _busy(f"{self._num_in_flight} requests in flight")
+
+    def _too_many_uploads(self) -> HTTPException | None:
+        """Make room for another upload; return why that is not possible."""
+        if len(self._uploads) < self._limits.max_uploads:
+            return None
+        waiting = [each for each in self._uploads if not each.is_safe]
+        if not waiting:
+            return _busy(f"{len(self._uploads)} uploads")
+        min(waiting, key=lambda upload: upload.rate).evict()
+        return None
+
+
+def _busy(reason: str) -> HTTPException:
+    problem = f"server busy: {reason}; retry after {RETRY_AFTER_S} s"
+    return HTTPException(503, problem, {"Retry-After": str(RETRY_AFTER_S)})

@@ -24,7 +24,12 @@ class ServiceMetrics:
         self.batches = Histogram(
             "serct_batch_clips", "Clips predicted in one batch.", buckets=_CLIPS, registry=own
         )
+        self.lost_decoders = Counter(
+            "serct_decoders_lost", "Decoders that a file ended, and that were replaced.",
+            ("cause",), registry=own,
+        )  # fmt: skip
         self.in_flight = Gauge("serct_requests_in_flight", "Open requests.", registry=own)
+        self.uploads = Gauge("serct_uploads", "Bodies still arriving.", registry=own)
         self.streams = Gauge("serct_streams", "Live streams.", registry=own)
         self._waiting = Gauge("serct_clips_waiting", "Clips waiting for the model.", registry=own)
         self._model = Gauge(

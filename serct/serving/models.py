@@ -86,24 +86,48 @@ class ModelManager:
         """End `follow`."""
         self._is_stopped.set()
 
-    def version(self, version: str) -> LoadedModel:
+    def version(self, which: str) -> LoadedModel:
         """Return one version; load it if it is not in memory.
+
+        Args:
+            which: A number, or an alias such as "@challenger" or "challenger", which stands for the
+                version that has it now.
 
         Raises:
             SerctError: If there is no such version, or it is unusable.
         """
-        current = self.current
-        if current is not None and current.version == version:
-            return current
         if not self.is_followed:
             raise TrackingError("this service uses a model folder, which has no versions")
+        is_number = which.isascii() and which.isdigit()
+        number = which if is_number else self._number(which.removeprefix("@"))
+        current = self.current
+        if current is not None and current.version == number:
+            return current
         with self._lock:
-            if version not in self._others:
-                self._others[version] = self._load(version)
+            if number not in self._others:
+                self._others[number] = self._load(number)
                 while len(self._others) > _MAX_OTHERS:
                     self._others.popitem(last=False)
-            self._others.move_to_end(version)
-            return self._others[version]
+            self._others.move_to_end(number)
+            return self._others[number]
+
+    def _number(self, alias: str) -> str:
+        address = f"{self._name}@{alias}"
+        try:
+            number = find_version(address, self._settings.workspace)
+        except TrackingError:
+            number = None
+        if number is None:
+            # The registry's own problem is that there is none; this one lists what there is.
+            find_model(address, self._settings.workspace)
+            raise TrackingError(f"{address} cannot be found")
+        return number
+
+    @property
+    def _name(self) -> str:
+        """The address of the registered model, without a version."""
+        name = self._settings.model.removeprefix("models:/").split("@")[0].split("/")[0]
+        return f"models:/{name}"
 
     def _load(self, version: str | None) -> LoadedModel:
         settings, source = self._settings, self._source(version)
@@ -118,5 +142,4 @@ class ModelManager:
         if version is None:
             return source
         # By number, since the alias may move between two checks.
-        name = source.removeprefix("models:/").split("@")[0].split("/")[0]
-        return f"models:/{name}/{version}"
+        return f"{self._name}/{version}"

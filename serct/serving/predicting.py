@@ -10,7 +10,7 @@ from serct.inference.recording import RecordingPrediction, TimedPrediction, conc
 from serct.runtime.arrays import Pcm, Probabilities
 from serct.serving import schemas
 from serct.serving.batching import Batcher
-from serct.serving.decoding import DecodedAudio
+from serct.serving.decoder_pool import DecodedAudio
 from serct.serving.models import LoadedModel
 
 # Of one recording, so that other requests are served between them.

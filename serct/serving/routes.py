@@ -4,12 +4,14 @@ import asyncio
 from typing import Annotated, Literal
 
 import anyio
-from fastapi import APIRouter, File, HTTPException, Query, Response, UploadFile
+from fastapi import APIRouter, File, HTTPException, Query, Request, Response, UploadFile
 from fastapi.responses import PlainTextResponse
 
+from serct import __version__
 from serct.errors import AudioError, TrackingError
 from serct.inference.recording import RecordingPrediction
 from serct.serving import predicting, schemas
+from serct.serving.echo import file_name
 from serct.serving.models import LoadedModel
 from serct.serving.state import ServiceState
 from serct.tracking import known_versions
@@ -31,20 +33,27 @@ _UNPROCESSABLE: dict[int | str, dict[str, object]] = {
 }
 
 
+_FORMATS = (
+    "A recording as browsers, phones and recorders make it, such as wav, flac, ogg, mp3, m4a, webm "
+    "or aiff; 4 to 192 kHz, any number of channels"
+)
+
+
 def emotion_routes(state: ServiceState) -> APIRouter:
     """Return the routes that predict emotions."""
     router = APIRouter(responses=_PROBLEMS)
     settings, limits = state.settings, state.settings.limits
     version_query = Query(
-        description="Version to use for this request, instead of the one in use.",
-        pattern=r"^\d{1,9}$",
+        description="Version to use for this request, instead of the one in use: its number, or an "
+        "alias such as @challenger.",
+        min_length=1,
+        max_length=60,
     )
 
     @router.post("/predict", tags=["emotions"], responses=_UNPROCESSABLE)
     async def predict(
         files: Annotated[
-            list[UploadFile],
-            File(description="wav, flac, ogg, mp3 or aiff; 4 to 192 kHz, any number of channels."),
+            list[UploadFile], File(description=f"{_FORMATS}; up to {limits.max_clip_s:g} s.")
         ],
         version: Annotated[str | None, version_query] = None,
     ) -> schemas.Predictions:
@@ -65,9 +74,9 @@ def emotion_routes(state: ServiceState) -> APIRouter:
         return schemas.Predictions(
             model=predicting.describe(model),
             predictions=[
-                schemas.Unusable(file=file.filename or "file", error=str(each))
+                schemas.Unusable(file=file_name(file), error=str(each))
                 if isinstance(each, AudioError)
-                else predicting.prediction(file.filename or "file", each)
+                else predicting.prediction(file_name(file), each)
                 for file, each in zip(files, found, strict=True)
             ],
         )
@@ -90,7 +99,7 @@ def emotion_routes(state: ServiceState) -> APIRouter:
     )
     async def segments(
         file: Annotated[
-            UploadFile, File(description=f"A recording, up to {limits.max_recording_s:g} s.")
+            UploadFile, File(description=f"{_FORMATS}; up to {limits.max_recording_s:g} s.")
         ],
         window_s: Annotated[
             float | None,
@@ -112,7 +121,7 @@ def emotion_routes(state: ServiceState) -> APIRouter:
             row_s = model.predictor.row_s(audio.sample_rate)
             timing_s = _timing(window_s, hop_s, row_s)
             found = await predicting.analyse(model, state.batcher, audio, timing_s)
-        timeline = predicting.timeline(model, file.filename or "file", found)
+        timeline = predicting.timeline(model, file_name(file), found)
         if form == "json":
             return timeline
         cues = [
@@ -139,6 +148,15 @@ def emotion_routes(state: ServiceState) -> APIRouter:
 def state_routes(state: ServiceState) -> APIRouter:
     """Return the routes for monitoring."""
     router = APIRouter(tags=["state"])
+
+    @router.get("/")
+    async def root(request: Request) -> dict[str, str]:
+        """Return where to find what."""
+        base = str(request.scope.get("root_path", "")).rstrip("/")
+        places = ("docs", "openapi.json", "health", "ready", "metrics", "v1/models")
+        return {"service": "SERCT", "version": __version__} | {
+            place.removeprefix("v1/").removesuffix(".json"): f"{base}/{place}" for place in places
+        }
 
     @router.get("/health")
     async def health() -> dict[str, str]:

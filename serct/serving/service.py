@@ -1,23 +1,29 @@
 """The service: the application, and the process that runs it."""
 
 import asyncio
+import logging
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Annotated
 
 import anyio
 import uvicorn
 from fastapi import Depends, FastAPI, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from fastapi.security import APIKeyHeader
 
 from serct import __version__
+from serct.config.serving import ServingParams
 from serct.data.voice_activity import load_network
 from serct.errors import AudioError, SerctError
 from serct.runtime.machine import machine
 from serct.serving.batching import Batcher
-from serct.serving.limits import RequestLimits
+from serct.serving.decoder import DecodeFunction, decode
+from serct.serving.decoder_pool import DecoderPool
+from serct.serving.echo import respond_to_invalid
+from serct.serving.limits import RETRY_AFTER_S, RequestLimits
 from serct.serving.metrics import ServiceMetrics
 from serct.serving.models import ModelManager
 from serct.serving.routes import emotion_routes, state_routes
@@ -34,23 +40,39 @@ _KEEP_ALIVE_S = 15
 _MAX_MESSAGE_BYTES = 1_000_000
 
 
-def create_service(settings: Settings) -> FastAPI:
-    """Build the application; it loads its model when it starts."""
-    metrics = ServiceMetrics()
+def create_service(settings: Settings, decode_function: DecodeFunction = decode) -> FastAPI:
+    """Build the application; it loads its model when it starts.
+
+    Args:
+        settings: The model and the limits.
+        decode_function: Decodes a file, in a process of its own that imports it by its name.
+    """
+    limits, metrics = settings.limits, ServiceMetrics()
+
+    def pool(num_processes: int) -> DecoderPool:
+        return DecoderPool(
+            num_processes, limits.decode_memory_mb, limits.decode_timeout_s, decode_function,
+            lambda cause: metrics.lost_decoders.labels(cause).inc(),
+        )  # fmt: skip
+
+    num_cores = machine().num_cores
     state = ServiceState(
-        settings, ModelManager(settings),
-        Batcher(settings.limits.max_batch, metrics.batches.observe), metrics,
-        anyio.CapacityLimiter(machine().num_cores or 1), anyio.CapacityLimiter(1),
+        settings, ModelManager(settings), Batcher(limits.max_batch, metrics.batches.observe),
+        metrics,
+        # Two at least: one file that hangs does not stop the others.
+        pool(max(2, num_cores)), pool(1),
     )  # fmt: skip
     app = FastAPI(
         title="SERCT", version=__version__, description=_DESCRIPTION,
         lifespan=lambda app: _lifespan(state),
     )  # fmt: skip
-    app.add_middleware(RequestLimits, limits=settings.limits, metrics=metrics)
+    app.add_middleware(RequestLimits, limits=limits, metrics=metrics)
+    app.add_exception_handler(RequestValidationError, respond_to_invalid)
     app.add_exception_handler(AudioError, _respond_with(422))
-    timeout = f"no result within {settings.limits.timeout_s:g} s"
+    timeout = f"no result within {limits.timeout_s:g} s"
     app.add_exception_handler(TimeoutError, _respond_with(504, timeout))
-    app.add_exception_handler(SerctError, _respond_with(503))
+    busy = {"Retry-After": str(RETRY_AFTER_S)}
+    app.add_exception_handler(SerctError, _respond_with(503, headers=busy))
     app.include_router(
         emotion_routes(state), prefix="/v1", dependencies=[Depends(_key_check(state))]
     )
@@ -67,8 +89,15 @@ def serve(settings: Settings, host: str, port: int) -> None:
         host: Address to listen on.
         port: Port to listen on; 0 for any free one, which the log names.
     """
+    run(create_service(settings), settings.limits, host, port)
+
+
+def run(app: FastAPI, limits: ServingParams, host: str, port: int) -> None:
+    """Run an application as `serve` does."""
+    # It would log what is wrong with a body, and with which bytes.
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
     uvicorn.run(
-        create_service(settings),
+        app,
         host=host,
         port=port,
         log_level="info",
@@ -76,7 +105,7 @@ def serve(settings: Settings, host: str, port: int) -> None:
         access_log=False,
         server_header=False,
         timeout_keep_alive=_KEEP_ALIVE_S,
-        timeout_graceful_shutdown=int(settings.limits.drain_s),
+        timeout_graceful_shutdown=int(limits.drain_s),
         ws_max_size=_MAX_MESSAGE_BYTES,
         ws="websockets-sansio",
     )
@@ -86,6 +115,7 @@ def serve(settings: Settings, host: str, port: int) -> None:
 async def _lifespan(state: ServiceState) -> AsyncIterator[None]:
     # Load before the first request, and fail here if a package is missing.
     await anyio.to_thread.run_sync(load_network)
+    await state.decoders.start()
     await anyio.to_thread.run_sync(state.models.refresh)
     predicting_task = asyncio.create_task(state.batcher.run())
     if state.models.is_followed:
@@ -97,6 +127,8 @@ async def _lifespan(state: ServiceState) -> AsyncIterator[None]:
         predicting_task.cancel()
         with suppress(asyncio.CancelledError):
             await predicting_task
+        await state.decoders.close()
+        await state.long_decoders.close()
 
 
 def _key_check(state: ServiceState) -> Callable[..., Awaitable[None]]:
@@ -112,9 +144,9 @@ def _key_check(state: ServiceState) -> Callable[..., Awaitable[None]]:
 
 
 def _respond_with(
-    status: int, default: str = ""
+    status: int, default: str = "", headers: Mapping[str, str] | None = None
 ) -> Callable[[Request, Exception], Awaitable[Response]]:
     async def respond(request: Request, error: Exception) -> Response:
-        return JSONResponse({"detail": str(error) or default}, status)
+        return JSONResponse({"detail": str(error) or default}, status, headers)
 
     return respond

@@ -8,12 +8,14 @@ from fastapi import HTTPException, UploadFile
 
 from serct.errors import TrackingError
 from serct.serving.batching import Batcher
-from serct.serving.decoding import DecodedAudio, decode
+from serct.serving.decoder_pool import DecodedAudio, DecoderPool
+from serct.serving.echo import file_name, printable
 from serct.serving.metrics import ServiceMetrics
 from serct.serving.models import LoadedModel, ModelManager
 from serct.serving.settings import Settings
 
 _LOADING_RETRY_S = 5
+_MAX_PROBLEM = 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,19 +23,19 @@ class ServiceState:
     """The state of one service.
 
     Attributes:
-        decoders: Limits how many files are decoded at once.
-        long_decoders: The same for long files, which need much memory.
+        decoders: Decode files.
+        long_decoders: Decode long files, one after another, since they need much memory.
     """
 
     settings: Settings
     models: ModelManager
     batcher: Batcher
     metrics: ServiceMetrics
-    decoders: anyio.CapacityLimiter
-    long_decoders: anyio.CapacityLimiter
+    decoders: DecoderPool
+    long_decoders: DecoderPool
 
     async def model(self, version: str | None) -> LoadedModel:
-        """Return a version of the model, None for the one in use.
+        """Return a version of the model by number or alias, None for the one in use.
 
         Raises:
             HTTPException: 404 if there is no such version, 503 if no model is loaded yet.
@@ -42,7 +44,7 @@ class ServiceState:
             try:
                 return await anyio.to_thread.run_sync(self.models.version, version)
             except TrackingError as error:
-                raise HTTPException(404, str(error)) from error
+                raise HTTPException(404, printable(str(error), _MAX_PROBLEM)) from error
         if self.models.current is None:
             reason = self.models.problem or "the model is loading"
             headers = {"Retry-After": str(_LOADING_RETRY_S)}
@@ -50,14 +52,16 @@ class ServiceState:
         return self.models.current
 
     async def decode(self, file: UploadFile, *, is_long: bool) -> DecodedAudio:
-        """Decode a file in a thread; long files one after another, since they need much memory."""
+        """Decode a file. Silence is accepted: it has no speech.
+
+        Raises:
+            AudioError: If the file is not usable audio, or too long.
+        """
         limits = self.settings.limits
         max_duration_s = limits.max_recording_s if is_long else limits.max_clip_s
-        limiter = self.long_decoders if is_long else self.decoders
-        name = file.filename or "file"
-        return await anyio.to_thread.run_sync(
-            decode, file.file, name, max_duration_s, limiter=limiter
-        )
+        decoders = self.long_decoders if is_long else self.decoders
+        content = await file.read()
+        return await decoders.decode(content, file_name(file), max_duration_s)
 
     def accepts_key(self, key: str | None) -> bool:
         """Check an API key, in constant time."""

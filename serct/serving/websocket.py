@@ -16,10 +16,12 @@ from fastapi import HTTPException, WebSocket, WebSocketDisconnect
 
 from serct.errors import SerctError
 from serct.runtime.arrays import PCM_SCALE, Floats
-from serct.serving.decoding import DecodedAudio
+from serct.serving.decoder_pool import DecodedAudio
+from serct.serving.echo import printable
 from serct.serving.limits import RETRY_AFTER_S
 from serct.serving.predicting import analyse, describe
 from serct.serving.state import ServiceState
+from serct.serving.stream_format import StreamFormat
 
 # Every half second, the window of the last three seconds.
 WINDOW_S, HOP_S = 3.0, 0.5
@@ -113,7 +115,8 @@ def stream_route(state: ServiceState) -> Callable[[WebSocket], Awaitable[None]]:
 
 async def _close(socket: WebSocket, code: int, reason: str) -> None:
     with suppress(RuntimeError, WebSocketDisconnect):  # the client may be gone
-        await socket.close(code, reason[:120])  # a frame holds 123 bytes
+        # A frame holds 123 bytes.
+        await socket.close(code, printable(reason).encode()[:123].decode(errors="ignore"))
 
 
 async def _serve_stream(state: ServiceState, socket: WebSocket) -> None:
@@ -145,7 +148,8 @@ def _sample_rate(text: str | None) -> int:
     rate = int(text) if text and text.isascii() and text.isdigit() and len(text) < 9 else 0
     if not _MIN_RATE_HZ <= rate <= _MAX_RATE_HZ:
         raise _RefusedError(
-            _POLICY, f"sample_rate is {str(text)[:20]}, expected {_MIN_RATE_HZ} to {_MAX_RATE_HZ}"
+            _POLICY,
+            f"sample_rate is {printable(str(text), 20)}, expected {_MIN_RATE_HZ} to {_MAX_RATE_HZ}",
         )
     return rate
 
@@ -155,6 +159,7 @@ async def _read(
 ) -> None:
     """Add messages to the buffer until the client ends the stream."""
     idle_s = state.settings.limits.idle_s
+    stream_format = StreamFormat()
     try:
         while True:
             try:
@@ -165,6 +170,11 @@ async def _read(
             if message["type"] == "websocket.disconnect":
                 raise WebSocketDisconnect(message.get("code", 1000))
             if message.get("bytes") is not None:
+                stream_format.add(message["bytes"])
+                if stream_format.found:
+                    raise _RefusedError(
+                        _WRONG_DATA, f"expected raw 16-bit samples, found {stream_format.found}"
+                    )
                 buffer.add(message["bytes"])
             elif _is_end(message.get("text")):
                 return

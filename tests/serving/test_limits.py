@@ -89,46 +89,156 @@ def test_one_field_adds_a_limit(tmp_path: Path) -> None:
         assert expected in result.stdout, result.stderr
 
 
-def request(limits: ServingParams, body: list[bytes], announced: str | None = None) -> Any:
-    """Read a whole body through the middleware; return how often `receive` was called."""
+def request(
+    limits: ServingParams, body: list[bytes | float], headers: dict[str, str] | None = None
+) -> int:
+    """Read a whole body through the middleware; return how often `receive` was called.
+
+    A number in ``body`` is a time to wait, in s.
+    """
     num_received = 0
 
     async def receive() -> dict[str, Any]:
         nonlocal num_received
         num_received += 1
-        if not body:
-            await asyncio.sleep(10)
-        return {"type": "http.request", "body": body.pop(0), "more_body": bool(body)}
+        part = body.pop(0) if body else 10.0
+        while not isinstance(part, bytes):
+            await asyncio.sleep(part)
+            part = body.pop(0)
+        return {"type": "http.request", "body": part, "more_body": bool(body)}
 
     async def read_all(scope: Any, receive: Any, send: Any) -> None:
         while (await receive())["more_body"]:
             pass
 
-    async def send(message: Any) -> None:
-        raise AssertionError(message)
-
-    headers = [] if announced is None else [(b"content-length", announced.encode())]
-    scope = {"type": "http", "path": "/v1/predict", "headers": headers}
-    app = RequestLimits(read_all, limits, ServiceMetrics())
-    asyncio.run(app(scope, receive, send))
+    asyncio.run(call(RequestLimits(read_all, limits, ServiceMetrics()), receive, headers))
     return num_received
 
 
+async def call(app: RequestLimits, receive: Any, headers: dict[str, str] | None = None) -> Any:
+    """Send a request; return the message that starts a response of the middleware's own."""
+    messages = []
+
+    async def send(message: Any) -> None:
+        messages.append(message)
+
+    if headers is None:
+        headers = {"transfer-encoding": "chunked"}
+    encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
+    await app({"type": "http", "path": "/v1/predict", "headers": encoded}, receive, send)
+    return messages
+
+
 def test_a_body_within_its_limits_is_read_whole() -> None:
-    assert request(ServingParams(max_body_mb=0.001), [bytes(400), bytes(600)], "7") == 2
+    announced = {"content-length": "7"}
+    assert request(ServingParams(max_body_mb=0.001), [bytes(400), bytes(600)], announced) == 2
 
 
 @pytest.mark.parametrize(
-    ("body", "announced"), [([bytes(600), bytes(600)], None), ([bytes(1)], "1001")]
+    ("body", "announced"), [([bytes(600), bytes(600)], "1"), ([bytes(1)], "1001")]
 )
-def test_a_body_above_its_limit_gets_413(body: list[bytes], announced: str | None) -> None:
+def test_a_body_above_its_limit_gets_413(body: list[bytes | float], announced: str) -> None:
     expected = r"request body too large, expected at most 1,000 bytes"
     with pytest.raises(HTTPException, match=expected) as error:
-        request(ServingParams(max_body_mb=0.001), body, announced)
+        request(ServingParams(max_body_mb=0.001), body, {"content-length": announced})
     assert error.value.status_code == 413
 
 
 def test_a_body_that_stops_gets_408() -> None:
     with pytest.raises(HTTPException, match=r"request body too slow: no data for 0\.05 s") as error:
-        request(ServingParams(body_timeout_s=0.05), [])
+        request(ServingParams(body_timeout_s=0.05), [bytes(100_000), 10.0, b""])
     assert error.value.status_code == 408
+    assert error.value.headers == {"Connection": "close"}
+
+
+def test_a_body_that_drips_gets_408() -> None:
+    expected = r"too slow: \d bytes in 0\.2 s, expected at least 20 kB/s after 0\.2 s"
+    drops: list[bytes | float] = [b"x", 0.06] * 100
+    with pytest.raises(HTTPException, match=expected) as error:
+        request(ServingParams(body_timeout_s=0.2), [*drops, b""])
+    assert error.value.status_code == 408
+
+
+def test_a_slow_body_that_keeps_the_least_rate_is_read_whole() -> None:
+    limits = ServingParams(body_timeout_s=0.1, min_body_rate_kb=1.0)
+    assert request(limits, [0.05, bytes(100), 0.05, bytes(100), 0.05, bytes(100), 0.05, b""]) == 4
+
+
+class Traffic:
+    """Requests whose bodies end when they are told to."""
+
+    def __init__(self, **limits: Any) -> None:
+        self.metrics = ServiceMetrics()
+        self.app = RequestLimits(self._respond, ServingParams(**limits), self.metrics)
+        self.may_respond = asyncio.Event()
+
+    async def _respond(self, scope: Any, receive: Any, send: Any) -> None:
+        while (await receive())["more_body"]:
+            pass
+        await self.may_respond.wait()
+
+    def start(self, *parts: bytes) -> tuple["asyncio.Task[Any]", asyncio.Event]:
+        """Send a body's parts and wait for the event before its end."""
+        left, may_end = list(parts), asyncio.Event()
+
+        async def receive() -> dict[str, Any]:
+            if left:
+                return {"type": "http.request", "body": left.pop(0), "more_body": True}
+            await may_end.wait()
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        return asyncio.create_task(call(self.app, receive)), may_end
+
+    @property
+    def counts(self) -> tuple[float, float]:
+        """Uploads and requests in flight."""
+        metrics = self.metrics
+        return metrics.uploads._value.get(), metrics.in_flight._value.get()
+
+
+def test_an_upload_takes_no_place_in_flight() -> None:
+    async def main() -> None:
+        traffic = Traffic(max_in_flight=1)
+        uploads = [traffic.start() for _ in range(5)]
+        await asyncio.sleep(0.01)
+        assert traffic.counts == (5, 0)
+        uploads[0][1].set()
+        await asyncio.sleep(0.01)
+        assert traffic.counts == (4, 1)
+        (refused, _) = await traffic.start()[0]
+        assert refused["status"] == 503
+        uploads[1][1].set()
+        with pytest.raises(HTTPException, match="server busy: 1 requests in flight") as error:
+            await uploads[1][0]
+        assert (error.value.status_code, error.value.headers) == (503, {"Retry-After": "1"})
+        traffic.may_respond.set()
+        await uploads[0][0]
+        for upload, may_end in uploads[2:]:
+            may_end.set()
+            await upload
+        assert traffic.counts == (0, 0)
+
+    asyncio.run(main())
+
+
+def test_the_slowest_of_too_many_uploads_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        traffic = Traffic(max_uploads=2)
+        traffic.may_respond.set()
+        fast, slow = traffic.start(bytes(1000)), traffic.start(bytes(10))
+        await asyncio.sleep(0.01)
+        (refused, body) = await traffic.start()[0]
+        assert refused["status"] == 503
+        assert b"server busy: 2 uploads; retry after 1 s" in body["body"]
+        monkeypatch.setattr("serct.serving.uploads._SAFE_S", 0.01)
+        await asyncio.sleep(0.02)
+        another = traffic.start()
+        expected = r"too slow: 10 bytes in 0\.\d s, while 2 uploads are open"
+        with pytest.raises(HTTPException, match=expected) as error:
+            await slow[0]
+        assert error.value.status_code == 408
+        for upload, may_end in (fast, another):
+            may_end.set()
+            await upload
+
+    asyncio.run(main())

@@ -21,7 +21,7 @@ import requests
 import soundfile
 import websockets
 
-from serct import Predictor, tracking
+from serct import Predictor, __version__, tracking
 from tests.conftest import add_version, make_workspace
 from tests.service_process import Service, running
 
@@ -183,7 +183,46 @@ class TestBadInput:
     def test_unknown_version(self, service: Service, spoken: Path) -> None:
         answer = service.post("/v1/predict?version=77", "files", ("a.wav", spoken.read_bytes()))
         assert answer.status_code == 404
-        assert "has no '77', it has 1" in answer.json()["detail"]
+        expected = "registered model 'serct' has no '77', it has 1, 2, @challenger, @champion"
+        assert answer.json()["detail"] == expected
+
+    @pytest.mark.parametrize("version", ["1", "@challenger", "challenger", "@champion"])
+    def test_every_version_that_a_404_offers(
+        self, service: Service, spoken: Path, version: str
+    ) -> None:
+        file = ("a.wav", spoken.read_bytes())
+        answer = service.post(f"/v1/predict?version={version}", "files", file)
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["model"]["version"] == "1"
+
+    @pytest.mark.parametrize("version", ["@other", "@@@", "1/2", "%00", "²"])
+    def test_no_version(self, service: Service, spoken: Path, version: str) -> None:
+        file = ("a.wav", spoken.read_bytes())
+        answer = service.post(f"/v1/predict?version={version}", "files", file)
+        assert answer.status_code == 404
+        assert answer.json()["detail"].endswith(", it has 1, 2, @challenger, @champion")
+
+    def test_the_name_of_a_file_is_one_printable_line(self, service: Service, spoken: Path) -> None:
+        content = spoken.read_bytes()
+        name = "n" * 1000 + "\x1b[31m.wav"
+        for body, key in ((content, "predictions"), (b"x", "detail")):
+            text = str(service.post("/v1/predict", "files", (name, body)).json()[key])
+            assert "nnn….wav" in text
+            assert "\x1b" not in text
+            assert len(text) < 700
+
+    @pytest.mark.parametrize(
+        "charset", ["utf-7", "undefined", "zip", "idna", "punycode", "utf-32", "x" * 1000]
+    )
+    def test_any_charset(self, service: Service, charset: str) -> None:
+        body = (
+            b'--B\r\nContent-Disposition: form-data; name="files"; filename="+2AA-\xff.wav"'
+            b"\r\n\r\nx\r\n--B--\r\n"
+        )
+        headers = {"Content-Type": f"multipart/form-data; boundary=B; charset={charset}"}
+        answer = requests.post(f"{service.url}/v1/predict", data=body, headers=headers, timeout=30)
+        assert answer.status_code in (400, 422)
+        assert isinstance(answer.json()["detail"], str | list)
 
 
 @pytest.fixture(scope="module")
@@ -226,6 +265,11 @@ class TestSegments:
             422,
             "hop_s is 2, expected at most window_s, 1",
         )
+
+
+RAW = "expected raw 16-bit samples"
+WEBM = b"\x1a\x45\xdf\xa3\x9f\x42\x86\x81\x01" + bytes(9000)
+FLOATS = np.random.default_rng(0).uniform(-1, 1, 9000).astype("<f4").tobytes()
 
 
 class TestStream:
@@ -286,6 +330,11 @@ class TestStream:
             ([], "sample_rate=²", 1008, "expected 8000"),
             (["hello"], "sample_rate=16000", 1003, "expected binary samples"),
             (["[" * 90_000], "sample_rate=16000", 1003, "expected binary samples"),
+            ([], "sample_rate=%E2%82%AC%0A%1B", 1008, r"sample_rate is €\n\x1b, expected"),
+            ([b"Ogg", b"S" + bytes(9000)], "sample_rate=16000", 1003, f"{RAW}, found Ogg"),
+            ([encode(np.zeros(9000))], "sample_rate=16000", 1003, f"{RAW}, found WAV"),
+            ([WEBM], "sample_rate=48000", 1003, f"{RAW}, found WebM or Matroska"),
+            ([FLOATS], "sample_rate=16000", 1003, f"{RAW}, found 32-bit floats"),
         ],
     )
     def test_mistakes_close_with_a_reason(
@@ -300,6 +349,9 @@ class TestStream:
 class TestState:
     def test_ready_metrics_and_models(self, service: Service) -> None:
         assert service.get("/health").json() == {"status": "ok"}
+        root = service.get("/").json()
+        assert (root.pop("service"), root.pop("version")) == ("SERCT", __version__)
+        assert {service.get(path).status_code for path in root.values()} == {200}
         ready = service.get("/ready").json()
         assert ready["ready"] is True
         assert ready["model"]["name"] == "serct"

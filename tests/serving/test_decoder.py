@@ -7,8 +7,8 @@ import pytest
 import soundfile
 
 from serct.errors import AudioError
-from serct.serving import decoding
-from serct.serving.decoding import decode
+from serct.serving import decoder
+from serct.serving.decoder import decode
 
 
 def encoded(samples: np.ndarray, rate: int = 16_000, form: str = "WAV", **more: str) -> io.BytesIO:
@@ -30,7 +30,7 @@ def test_longer_than_allowed(form: str) -> None:
 
 
 def test_high_rates_may_be_as_long_as_memory_allows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decoding, "_MAX_SAMPLES", 40_000)
+    monkeypatch.setattr(decoder, "MAX_SAMPLES", 40_000)
     decode(encoded(np.zeros(32_000)), "a", 10.0)
     with pytest.raises(AudioError, match=r"longer than the 0\.416667 s expected at most"):
         decode(encoded(np.zeros(96_000), 96_000), "a", 10.0)
