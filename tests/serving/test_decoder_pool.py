@@ -16,7 +16,7 @@ import pytest
 import soundfile
 
 from serct.errors import AudioError, SerctError
-from serct.serving.decoder_pool import DecoderPool, MonoRecording
+from serct.serving.decoder_pool import DecodedAudio, DecoderPool
 from tests.conftest import ROOT
 from tests.serving import hostile_decoder
 from tests.serving.hostile_decoder import file
@@ -67,7 +67,7 @@ def with_pool(
 def test_samples_come_back_whole() -> None:
     stereo = np.random.default_rng(0).uniform(-1, 1, (1_000_000, 2))
 
-    async def work(pool: DecoderPool) -> MonoRecording:
+    async def work(pool: DecoderPool) -> DecodedAudio:
         return await pool.decode(wav(stereo, 48_000), "a.wav", 60.0)
 
     found = with_pool(work)
