@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock
 
 from serct.errors import SerctError, TrackingError
+from serct.runtime.disk import disk_problem
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -118,7 +119,8 @@ class Connection:
                 raise
             except Exception as error:
                 first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
-                raise TrackingError(f"{self.uri}: cannot {action}: {first_line}") from error
+                reason = disk_problem(error, self.database) or first_line
+                raise TrackingError(f"{self.uri}: cannot {action}: {reason}") from error
 
     def open_client(self) -> "MlflowClient":
         """Return a client of the store; MLflow's global address stays as it is."""
