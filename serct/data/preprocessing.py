@@ -104,8 +104,8 @@ def write_shards(
     """
     ordered = sorted(utterances, key=lambda u: u.name)
     size = plan.rows_per_shard
-    check_space(destination, sum(_num_bytes(u, plan.audio) for u in ordered))
     with atomic.replacing_folder(destination) as folder:
+        check_space(destination, sum(_num_bytes(u, plan.audio) for u in ordered))
         index: list[IndexRow] = []
         rejections: list[Rejection] = []
         digest = hashlib.sha256()

@@ -5,6 +5,7 @@ Ray. Each is unwrapped here and nowhere else.
 """
 
 import errno
+import math
 import os
 import re
 import shutil
@@ -16,34 +17,34 @@ from pathlib import Path
 from serct.errors import DiskError, SerctError
 
 _MB = 10**6
-# By errno. {does} is "write" if that is known; {path} is what was written, "" if unknown.
+# By errno. {does} is "write" if that is known; {path} is what was written.
 _SENTENCES = {
-    errno.ENOSPC: "the disk is full: cannot write{path}",
-    errno.EDQUOT: "the disk quota is used up: cannot write{path}",
-    errno.EROFS: "cannot write{path}: the file system is read-only",
-    errno.EFBIG: "cannot write{path}: larger than a file may be here, see `ulimit -f`",
-    errno.EACCES: "cannot {does}{path}: permission denied",
-    errno.EPERM: "cannot {does}{path}: operation not permitted",
-    errno.EIO: "cannot {does}{path}: the disk reports an error",
-    errno.EMFILE: "cannot {does}{path}: too many open files, see `ulimit -n`",
-    errno.ENFILE: "cannot {does}{path}: too many open files on this machine",
-    errno.ENAMETOOLONG: "cannot {does}{path}: the name is too long",
-    errno.ENOTDIR: "cannot {does}{path}: a part of this path is a file, not a folder",
-    errno.EISDIR: "cannot {does}{path}: it is a folder",
-    errno.EEXIST: "cannot write{path}: something else is there already",
-    errno.ESTALE: "cannot {does}{path}: the network file system lost it",
+    errno.ENOSPC: "the disk is full: cannot write {path}",
+    errno.EDQUOT: "the disk quota is used up: cannot write {path}",
+    errno.EROFS: "cannot write {path}: the file system is read-only",
+    errno.EFBIG: "cannot write {path}: larger than a file may be here, see `ulimit -f`",
+    errno.EACCES: "cannot {does} {path}: permission denied",
+    errno.EPERM: "cannot {does} {path}: operation not permitted",
+    errno.EIO: "cannot {does} {path}: the disk reports an error",
+    errno.EMFILE: "cannot {does} {path}: too many open files, see `ulimit -n`",
+    errno.ENFILE: "cannot {does} {path}: too many open files on this machine",
+    errno.ENAMETOOLONG: "cannot {does} {path}: the name is too long",
+    errno.ENOTDIR: "cannot {does} {path}: a part of this path is a file, not a folder",
+    errno.EISDIR: "cannot {does} {path}: it is a folder",
+    errno.EEXIST: "cannot write {path}: something else is there already",
+    errno.ESTALE: "cannot {does} {path}: the network file system lost it",
 }
 # The same for the primary result codes of sqlite.
 _SQLITE_SENTENCES = {
-    8: "cannot write{path}: the database is read-only",  # SQLITE_READONLY
+    8: "cannot write {path}: the database is read-only",  # SQLITE_READONLY
     10: _SENTENCES[errno.EIO],  # SQLITE_IOERR
-    11: "cannot {does}{path}: the database is damaged",  # SQLITE_CORRUPT
+    11: "cannot {does} {path}: the database is damaged",  # SQLITE_CORRUPT
     13: _SENTENCES[errno.ENOSPC],  # SQLITE_FULL
-    14: "cannot open{path}: the database or its folder is not accessible",  # SQLITE_CANTOPEN
-    26: "cannot {does}{path}: not a database, or a damaged one",  # SQLITE_NOTADB
+    14: "cannot open {path}: the database or its folder is not accessible",  # SQLITE_CANTOPEN
+    26: "cannot {does} {path}: not a database, or a damaged one",  # SQLITE_NOTADB
 }
-# safetensors puts the error of the system into its text.
-_RUST_ERRNO = re.compile(r"\bOs \{ code: (\d+)|\(os error (\d+)\)")
+# safetensors and `shutil.copytree` only put the error of the system into their text.
+_ERRNO_IN_TEXT = re.compile(r"\(os error (\d+)\)|\[Errno (\d+)\]")
 
 
 def disk_problem(error: BaseException, path: Path | None = None) -> str | None:
@@ -67,11 +68,10 @@ def disk_problem(error: BaseException, path: Path | None = None) -> str | None:
         named = _path_of(each)
         is_written = path is not None and (named is None or _belongs_to(named, path))
         where = path if is_written else named
-        text = sentence.format(
-            path=f" {where}" if where else "", does="write" if is_written else "read or write"
-        )
+        does = "write" if is_written else "read or write"
+        text = sentence.format(path=where or "a file", does=does)
         is_full = sentence == _SENTENCES[errno.ENOSPC]
-        return f"{text} ({_free(where or Path())})" if is_full else text
+        return f"{text} ({_free(where)})" if is_full and where else text
     return None
 
 
@@ -105,7 +105,7 @@ def check_space(path: Path, num_bytes: int) -> None:
     if num_bytes > _free_bytes(path):
         raise DiskError(
             f"the disk is full: cannot write {path} "
-            f"(needs about {_megabytes(num_bytes)} MB, {_free(path)})"
+            f"(needs about {math.ceil(num_bytes / _MB)} MB, {_free(path)})"
         )
 
 
@@ -152,12 +152,13 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _sentence(error: BaseException) -> str | None:
-    if isinstance(error, OSError):
-        return _SENTENCES.get(error.errno or 0)
+    if isinstance(error, OSError) and error.errno is not None:
+        return _SENTENCES.get(error.errno)
     # The class is not imported: most programs never need sqlite.
     if isinstance(code := getattr(error, "sqlite_errorcode", None), int):
         return _SQLITE_SENTENCES.get(code & 0xFF)
-    if type(error).__name__ == "SafetensorError" and (found := _RUST_ERRNO.search(str(error))):
+    is_text = isinstance(error, shutil.Error) or type(error).__name__ == "SafetensorError"
+    if is_text and (found := _ERRNO_IN_TEXT.search(str(error))):
         return _SENTENCES.get(int(found[1] or found[2]))
     return None
 
@@ -178,11 +179,7 @@ def _belongs_to(named: Path, path: Path) -> bool:
 
 
 def _free(path: Path) -> str:
-    return f"{_megabytes(_free_bytes(path))} MB are free"
-
-
-def _megabytes(num_bytes: int) -> int:
-    return round(num_bytes / _MB)
+    return f"{_free_bytes(path) // _MB} MB are free"
 
 
 def _free_bytes(path: Path) -> int:

@@ -1,5 +1,6 @@
 """The tracking store of a workspace, and how MLflow is reached: late and quietly."""
 
+import errno
 import logging
 import os
 import socket
@@ -94,6 +95,21 @@ class Connection:
         return FileLock(file, timeout=_LOCK_TIMEOUT_S)
 
     @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the lock; without it where nothing can be written and the database is there."""
+        try:
+            self.lock.acquire()
+        except OSError as error:
+            if error.errno not in (errno.EROFS, errno.EACCES) or not self.exists:
+                raise
+            yield
+            return
+        try:
+            yield
+        finally:
+            self.lock.release()
+
+    @contextmanager
     def errors(self, action: str) -> Iterator[None]:
         """Turn every error of MLflow into a `TrackingError`, and suppress its warnings.
 
@@ -114,6 +130,8 @@ class Connection:
 
                 # Alembic announces each of some fifty migrations of a new database.
                 logging.getLogger("alembic").setLevel(logging.WARNING)
+                # It logs with a traceback each error of the database that it raises too.
+                logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
                 yield
             except SerctError:
                 raise
