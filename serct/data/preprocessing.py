@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from serct.config.params import AudioParams, CheckParams
 from serct.config.record import as_csv
 from serct.data.audio import read_recording
@@ -24,7 +26,6 @@ from serct.data.manifest import (
     manifest_digest,
 )
 from serct.data.preparing import prepare, resampler_version
-from serct.data.row_file import RowFile, keep_rows, writing_rows
 from serct.data.shards import IndexRow, ShardMeta
 from serct.emotions import in_table_order
 from serct.errors import AudioError
@@ -87,8 +88,8 @@ def write_shards(
 ) -> ShardMeta:
     """Read, resample and pad every utterance of a manifest into shards.
 
-    Memory stays bounded by one recording a core: rows are decoded by all cores and go straight into
-    the file.
+    Memory stays bounded by one shard: rows are decoded by all cores and go straight into the
+    memory-mapped file.
 
     Args:
         root: The corpus' folder, which the manifest's paths are relative to.
@@ -145,9 +146,9 @@ def write_shards(
 
 
 def _num_bytes(utterance: Utterance, audio: AudioParams) -> int:
-    """Return about how many bytes of a row are not padding, which needs no space on the disk."""
+    """Return about how many bytes an utterance needs; padding needs no space on the disk."""
     rate = utterance.sample_rate if audio.sample_rate == "native" else audio.sample_rate
-    return 2 * min(audio.num_samples, round(utterance.duration_s * rate))
+    return round(2 * utterance.duration_s * rate)
 
 
 def _shard_path(folder: Path, number: int) -> Path:
@@ -156,8 +157,10 @@ def _shard_path(folder: Path, number: int) -> Path:
 
 def _write_shard(root: Path, plan: ShardPlan, block: Block) -> Shard:
     utterances, path = block.utterances, block.path
+    shape = (len(utterances), plan.audio.num_samples)
+    pcm = np.lib.format.open_memmap(path, mode="w+", dtype=np.int16, shape=shape)
 
-    def fill(rows: RowFile, place: int) -> tuple[int, bytes] | Rejection:
+    def fill(place: int) -> tuple[int, bytes] | Rejection:
         utterance = utterances[place]
         try:
             recording = read_recording(root / utterance.path, plan.checks, name=utterance.path)
@@ -166,16 +169,14 @@ def _write_shard(root: Path, plan: ShardPlan, block: Block) -> Shard:
             samples = prepare(recording.waveform, recording.sample_rate, plan.audio)
         except AudioError as error:
             return Rejection(utterance.path, str(error).removeprefix(f"{utterance.path}: "))
-        rows.write(place, samples)
+        # A new file is all zeros: writing only what is not padding keeps it sparse and fast.
+        pcm[place, : len(samples)] = samples
         return len(samples), hashlib.sha256(samples.data).digest()
 
     # Decoding, resampling and hashing release the interpreter lock, so threads use all cores;
     # each writes its own row, and map keeps the manifest's order.
-    with (
-        writing_rows(path, len(utterances), plan.audio.num_samples) as file,
-        ThreadPoolExecutor(num_threads()) as pool,
-    ):
-        results = list(pool.map(partial(fill, file), range(len(utterances))))
+    with ThreadPoolExecutor(num_threads()) as pool:
+        results = list(pool.map(fill, range(len(utterances))))
     kept = [place for place, result in enumerate(results) if not isinstance(result, Rejection)]
     rows: list[IndexRow] = []
     digest = hashlib.sha256()
@@ -194,7 +195,10 @@ def _write_shard(root: Path, plan: ShardPlan, block: Block) -> Shard:
         )  # fmt: skip
     if len(kept) < len(utterances):
         # Close the gaps of rejected files; a shard that lost all its rows is removed.
-        keep_rows(path, kept)
+        remaining = np.array(pcm[kept])
+        path.unlink()
+        if kept:
+            np.save(path, remaining, allow_pickle=False)
     rejections = [result for result in results if isinstance(result, Rejection)]
     return Shard(rows, rejections, digest.digest())
 

@@ -1,4 +1,4 @@
-"""Runs a stage of the pipeline as a process of its own, with a fault that strikes in it.
+"""Runs a stage or a command as a process of its own, with a fault that strikes in it.
 
 The processes are forked from one that has imported the large libraries already, so that a hundred
 of them take a minute.
@@ -43,10 +43,10 @@ def _context() -> ForkServerContext:
     return context
 
 
-def run_stage(
+def run_program(
     workspace: Path, command: str, fault: Callable[[Path], None] | None = None
 ) -> Outcome:
-    """Run `STAGE --option value ...` in a workspace; the fault is called in the process first."""
+    """Run `MODULE argument ...` in a workspace; the fault is called in the process first."""
     context = _context()
     # A pipe, which no full disk concerns.
     reader, writer = context.Pipe(duplex=False)
@@ -68,11 +68,11 @@ def _run(
         os.dup2(writer.fileno(), standard)
     writer.close()
     os.chdir(workspace)
-    name, *arguments = command.split()
-    sys.argv = [f"pipeline/{name}.py", *arguments]
+    module, *arguments = command.split()
+    sys.argv = [module, *arguments]
     if fault is not None:
         fault(workspace)
-    runpy.run_module(f"pipeline.{name}", run_name="__main__")
+    runpy.run_module(module, run_name="__main__")
 
 
 def on_changes(workspace: Path, act: Callable[[int], None]) -> None:
@@ -147,23 +147,32 @@ class Deny:
 
 @dataclass(frozen=True)
 class Mount:
-    """A folder on a file system of its own that is full or read-only, for this process alone."""
+    """A folder that is read-only ("sealed") or on a file system of its own, for this process.
+
+    Attributes:
+        kind: "full", "read-only" or "sealed"; the first two begin empty.
+    """
 
     folder: str
-    is_full: bool
+    kind: str
 
     def __call__(self, workspace: Path) -> None:
         libc = ctypes.CDLL(None, use_errno=True)
         target = str(workspace / self.folder).encode()
-        private = _MS_REC | _MS_PRIVATE
-        if libc.unshare(_CLONE_NEWNS) or libc.mount(None, b"/", None, private, None):
+        if libc.unshare(_CLONE_NEWNS) or libc.mount(None, b"/", None, _MS_REC | _MS_PRIVATE, None):
             os._exit(CANNOT_MOUNT)
-        if libc.mount(b"tmpfs", target, b"tmpfs", 0, b"size=1m"):
-            os._exit(CANNOT_MOUNT)
-        if self.is_full:
+        if self.kind == "sealed":
+            failed = libc.mount(target, target, None, _MS_BIND, None)
+        else:
+            failed = libc.mount(b"tmpfs", target, b"tmpfs", 0, b"size=1m")
+        if self.kind == "full":
             file = os.open(workspace / self.folder / "filler", os.O_WRONLY | os.O_CREAT)
             with suppress(OSError):
                 while os.write(file, bytes(4096)):
                     pass
-        elif libc.mount(None, target, None, _MS_REMOUNT | _MS_RDONLY, None):
+        else:
+            bind = _MS_BIND if self.kind == "sealed" else 0
+            failed |= libc.mount(None, target, None, _MS_REMOUNT | _MS_RDONLY | bind, None)
+        if failed:
             os._exit(CANNOT_MOUNT)
+        os.chdir(workspace)  # below the new mount
