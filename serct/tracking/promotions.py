@@ -76,6 +76,8 @@ def _append(path: Path, line: bytes) -> None:
             os.fsync(file.fileno())
         except OSError:
             file.truncate(length)
+            if not length:
+                path.unlink()
             raise
 
 
