@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from serct.config.reader import read_params
-from serct.errors import SerctError
+from serct.runtime.disk import one_line_errors
 from serct.runtime.log import setup_logging
 from serct.runtime.machine import keep_freed_memory
 
@@ -45,7 +45,5 @@ def run(description: str | None, work: Callable[..., object]) -> None:
     keep_freed_memory()
     # An exception, so that temporary files are removed and runs are closed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    try:
+    with one_line_errors():
         work(read_params(arguments.pop("params")), **arguments)
-    except SerctError as error:
-        sys.exit(f"error: {error}")

@@ -15,6 +15,10 @@ class ParamsError(SerctError):
     """params.yaml or a profile holds an unknown, missing or ill-typed key."""
 
 
+class DiskError(SerctError):
+    """A file cannot be written: the disk is full, read-only or failing, or access is denied."""
+
+
 class DownloadError(SerctError):
     """A corpus could not be had: nothing found, cut off, or not the expected bytes."""
 

@@ -3,11 +3,9 @@
 Each command imports what it needs itself, so that help and errors appear at once.
 """
 
-import sys
-
 from serct.cli import inference, machine, pipeline, registry, serving
 from serct.cli.shared import app
-from serct.errors import SerctError
+from serct.runtime.disk import one_line_errors
 
 # Importing a module adds its commands.
 COMMANDS = (pipeline, inference, registry, serving, machine)
@@ -15,7 +13,5 @@ COMMANDS = (pipeline, inference, registry, serving, machine)
 
 def main() -> None:
     """Run the command line; an error that the user can correct is one line, not a traceback."""
-    try:
+    with one_line_errors():
         app()
-    except SerctError as error:
-        sys.exit(f"error: {error}")

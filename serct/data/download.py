@@ -17,6 +17,7 @@ import requests
 from serct.data.partial_file import PartialFile
 from serct.errors import DownloadError
 from serct.runtime.digests import file_digest
+from serct.runtime.disk import disk_errors
 
 Advance = Callable[[int], object]
 # Opens a progress bar from a total (0 if unknown), a label and a unit: `log.progress` is one.
@@ -116,6 +117,7 @@ def download(
         ``destination``.
 
     Raises:
+        DiskError: If the disk is full, read-only or failing (the next try continues from there).
         DownloadError: If the address is not http(s), the server refuses, the connection fails
             too often (the next try continues from there), or the content is not as expected.
     """
@@ -127,9 +129,10 @@ def download(
         if _mismatch(destination, remote) is None:
             return destination
         destination.unlink()
-    destination.parent.mkdir(parents=True, exist_ok=True)
     partial = PartialFile(destination)
     with ExitStack() as stack:
+        stack.enter_context(disk_errors(destination))
+        destination.parent.mkdir(parents=True, exist_ok=True)
         session = session or stack.enter_context(requests.Session())
         meter = _Meter(progress, destination.name, stack)
         transfer = _Transfer(remote, partial, meter, patience, session)
@@ -144,7 +147,7 @@ def download(
         if problem:
             partial.remove()
             raise DownloadError(f"{remote.url}: not the expected content: {problem}")
-    partial.finish()
+        partial.finish()
     return destination
 
 

@@ -34,6 +34,7 @@ from serct.errors import AudioError
 from serct.runtime import atomic
 from serct.runtime.arrays import PCM_SCALE, Pcm
 from serct.runtime.digests import file_digests
+from serct.runtime.disk import check_space
 from serct.runtime.machine import num_threads
 
 
@@ -101,10 +102,12 @@ def write_shards(
         map_blocks: Runs the work, here or on a cluster.
 
     Raises:
+        DiskError: If the disk is full, read-only or failing.
         ManifestError: If more files are unusable than ``plan.checks.max_rejected``; each is named.
     """
     ordered = sorted(utterances, key=lambda u: u.name)
     with atomic.replacing_folder(destination) as folder:
+        check_space(destination, sum(_num_bytes(u, plan.audio) for u in ordered))
         index: list[IndexRow] = []
         rejections: list[Rejection] = []
         digest = hashlib.sha256()
@@ -157,6 +160,12 @@ def _divide(ordered: Sequence[Utterance], plan: ShardPlan) -> Iterator[Sequence[
             first, num_rows = place, 0
         num_rows += needed
     yield ordered[first:]
+
+
+def _num_bytes(utterance: Utterance, audio: AudioParams) -> int:
+    """Return about how many bytes an utterance needs; padding needs no space on the disk."""
+    rate = utterance.sample_rate if audio.sample_rate == "native" else audio.sample_rate
+    return round(2 * utterance.duration_s * rate)
 
 
 def _write_shard(root: Path, plan: ShardPlan, block: Block) -> Shard:

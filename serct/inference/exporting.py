@@ -71,7 +71,11 @@ def export_onnx(
         raise CheckpointError(
             f"{source}: a model of architecture {params.architecture} cannot be exported"
         )
-    with atomic.replacing_folder(destination) as folder, tempfile.TemporaryDirectory() as scratch:
+    with (
+        atomic.replacing_folder(destination) as folder,
+        # There and not in /tmp: an error of the disk then names the disk that it is about.
+        tempfile.TemporaryDirectory(dir=folder) as scratch,
+    ):
         plain = Path(scratch) / MODEL_FILE
         trace(model, num_samples, plain)
         difference = _difference(model, num_samples, OnnxClassifier(plain))

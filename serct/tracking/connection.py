@@ -1,5 +1,6 @@
 """The tracking store of a workspace, and how MLflow is reached: late and quietly."""
 
+import errno
 import logging
 import os
 import socket
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock
 
 from serct.errors import SerctError, TrackingError
+from serct.runtime.disk import disk_problem
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -93,6 +95,21 @@ class Connection:
         return FileLock(file, timeout=_LOCK_TIMEOUT_S)
 
     @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the lock; without it where nothing can be written and the database is there."""
+        try:
+            self.lock.acquire()
+        except OSError as error:
+            if error.errno not in (errno.EROFS, errno.EACCES) or not self.exists:
+                raise
+            yield
+            return
+        try:
+            yield
+        finally:
+            self.lock.release()
+
+    @contextmanager
     def errors(self, action: str) -> Iterator[None]:
         """Turn every error of MLflow into a `TrackingError`, and suppress its warnings.
 
@@ -113,12 +130,15 @@ class Connection:
 
                 # Alembic announces each of some fifty migrations of a new database.
                 logging.getLogger("alembic").setLevel(logging.WARNING)
+                # It logs with a traceback each error of the database that it raises too.
+                logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
                 yield
             except SerctError:
                 raise
             except Exception as error:
                 first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
-                raise TrackingError(f"{self.uri}: cannot {action}: {first_line}") from error
+                reason = disk_problem(error, self.database) or first_line
+                raise TrackingError(f"{self.uri}: cannot {action}: {reason}") from error
 
     def open_client(self) -> "MlflowClient":
         """Return a client of the store; MLflow's global address stays as it is."""

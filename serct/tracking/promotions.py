@@ -12,6 +12,7 @@ from typing import ClassVar, Literal
 
 from serct.config.record import Record, RecordPart
 from serct.errors import RecordError, SerctError, TrackingError
+from serct.runtime.disk import disk_errors
 
 FILE = "promotions.jsonl"
 
@@ -58,17 +59,31 @@ def append_promotion(data: Path, entry: Entry) -> None:
     """Add a line, which is on the disk when this returns.
 
     Raises:
+        DiskError: If the disk is full, read-only or failing; what was written of it is removed.
         TrackingError: If the file ends in something else than a line or the beginning of one.
     """
     line = json.dumps(entry.as_json(), ensure_ascii=False) + "\n"
-    data.mkdir(exist_ok=True)
-    with (data / FILE).open("ab+") as file:
+    with disk_errors(data / FILE):
+        data.mkdir(exist_ok=True)
+        _append(data / FILE, line.encode())
+
+
+def _append(path: Path, line: bytes) -> None:
+    # Without a buffer, which would be written after all when the file is closed.
+    with path.open("ab+", buffering=0) as file:
         file.seek(0)
-        lines = _lines(file.read(), data / FILE)
-        file.truncate(sum(len(line) + 1 for line in lines))  # what a crash cut off
-        file.write(line.encode())
-        file.flush()
-        os.fsync(file.fileno())
+        lines = _lines(file.readall(), path)
+        length = sum(len(each) + 1 for each in lines)
+        file.truncate(length)  # what a crash cut off
+        try:
+            while line:
+                line = line[file.write(line) :]
+            os.fsync(file.fileno())
+        except OSError:
+            file.truncate(length)
+            if not length:
+                path.unlink()
+            raise
 
 
 def read_promotions(data: Path) -> list[Entry]:

@@ -248,7 +248,7 @@ def open_store(root: Path, experiment: str, registered_model: str) -> Store:
         Path(store.lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
         # Two processes that both find no database would ruin it for good: each would run all
         # the migrations.
-        with store.lock:
+        with store.locked():
             client = store.open_client()
             experiment_id = _ensure_experiment(client, store, experiment)
     return Store(store.root, store.uri, client, registered_model, experiment_id)
