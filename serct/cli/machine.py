@@ -9,11 +9,16 @@ from serct.cli.shared import Workspace, app, print_table, workspace_root
 
 
 @app.command()
-def doctor(workspace: Workspace = None) -> None:
+def doctor(
+    workspace: Workspace = None,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Read every file that has a digest, and compare.")
+    ] = False,
+) -> None:
     """Check what this machine lacks, and print what to do about it."""
     from serct.experiments.doctor import examine
 
-    findings = examine(workspace_root(workspace))
+    findings = examine(workspace_root(workspace), deep)
     rows = [
         {"check": f.check, "verdict": "ok" if f.is_good else "PROBLEM", "found": f.found}
         for f in findings

@@ -12,6 +12,7 @@ from pathlib import Path
 from serct.config.params import LocalExecutor
 from serct.config.reader import read_params
 from serct.errors import SerctError
+from serct.experiments import integrity
 from serct.tracking import artifact_place, store_problems
 
 
@@ -24,8 +25,13 @@ class Finding:
     found: str
 
 
-def examine(root: Path) -> list[Finding]:
-    """Check interpreter, packages, devices, disk and each connection of a workspace."""
+def examine(root: Path, is_deep: bool = False) -> list[Finding]:
+    """Check interpreter, packages, devices, disk and each connection of a workspace.
+
+    Args:
+        root: The workspace.
+        is_deep: Whether to read every file that has a digest as well.
+    """
     checks: dict[str, Callable[[], str]] = {
         "python": lambda: sys.version.split()[0],
         "torch": _torch,
@@ -42,6 +48,13 @@ def examine(root: Path) -> list[Finding]:
         "search": _search,
         "executor": lambda: _executor(root),
     }
+    if is_deep:
+        checks |= {
+            "files of models": lambda: integrity.check_models(root),
+            "files of corpora": lambda: integrity.check_shards(root),
+            "files of results": lambda: integrity.check_results(root),
+            "files of versions": lambda: integrity.check_versions(root),
+        }
     findings = []
     for check, function in checks.items():
         try:
