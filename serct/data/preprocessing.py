@@ -16,7 +16,7 @@ import numpy as np
 
 from serct.config.params import AudioParams, CheckParams
 from serct.config.record import as_csv
-from serct.data.audio import read_recording
+from serct.data.audio import Recording, is_silent, read_recording
 from serct.data.manifest import (
     SPLITS,
     Rejection,
@@ -30,7 +30,7 @@ from serct.data.shards import IndexRow, ShardMeta
 from serct.emotions import in_table_order
 from serct.errors import AudioError
 from serct.runtime import atomic
-from serct.runtime.arrays import PCM_SCALE
+from serct.runtime.arrays import PCM_SCALE, Pcm
 from serct.runtime.machine import num_threads
 
 
@@ -157,7 +157,7 @@ def _write_shard(root: Path, plan: ShardPlan, block: Block) -> Shard:
             recording = read_recording(root / utterance.path, plan.checks, name=utterance.path)
             if recording.digest() != utterance.sha256:
                 raise AudioError(f"{utterance.path}: changed since the manifest was made")
-            samples = prepare(recording.waveform, recording.sample_rate, plan.audio)
+            samples = _prepare_row(recording, plan, utterance.path)
         except AudioError as error:
             return Rejection(utterance.path, str(error).removeprefix(f"{utterance.path}: "))
         # A new file is all zeros: writing only what is not padding keeps it sparse and fast.
@@ -192,6 +192,21 @@ def _write_shard(root: Path, plan: ShardPlan, block: Block) -> Shard:
             np.save(path, remaining, allow_pickle=False)
     rejections = [result for result in results if isinstance(result, Rejection)]
     return Shard(rows, rejections, digest.digest())
+
+
+def _prepare_row(recording: Recording, plan: ShardPlan, path: str) -> Pcm:
+    """Return the samples of a row.
+
+    Raises:
+        AudioError: If they are silent: what sounds later than a row ends is not trained on.
+    """
+    samples = prepare(recording.waveform, recording.sample_rate, plan.audio)
+    if is_silent(samples / PCM_SCALE, plan.checks.silence_peak):
+        native = plan.audio.sample_rate == "native"
+        rate = recording.sample_rate if native else plan.audio.sample_rate
+        length = f"{len(samples) / int(rate):.3g} s"
+        raise AudioError(f"{path}: silent in the first {length}, of which its row is made")
+    return samples
 
 
 def _count(index: Sequence[IndexRow]) -> dict[str, dict[str, int]]:

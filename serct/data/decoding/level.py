@@ -112,7 +112,7 @@ class Level:
         return powers
 
     def _is_cancelled(self) -> bool:
-        *channels, mixed = self._powers().tolist()
+        *channels, mixed = (float(power) for power in self._powers())
         return mixed < _CANCELLED_BELOW * sum(channels) / max(1, len(channels)) ** 2
 
 
