@@ -30,7 +30,7 @@ def check_mp4(view: View) -> None:
     """Check that every box of an MP4 or MOV file is whole and that it names its samples.
 
     Raises:
-        AudioError: If it is cut off, was never finished, or is protected.
+        AudioError: If it is cut off, was never finished, is protected, or another one follows.
     """
     types = []
     for kind, place, size in _mp4_boxes(view):
@@ -44,6 +44,8 @@ def check_mp4(view: View) -> None:
             header = view.at(place, min(size, _MOST_HEADER_BYTES))
             if any(tag in header for tag in _PROTECTED):
                 raise AudioError("protected against copying (DRM), expected a plain recording")
+    if types.count(b"moov") > 1:
+        raise AudioError("several recordings joined end to end, of which only the first is read")
     if b"moov" not in types:
         raise AudioError("cut off, its table of samples ('moov') is missing")
     # Fragments: a table and then its samples.
@@ -83,27 +85,31 @@ def split_matroska(view: View) -> Iterator[View]:
     Raises:
         AudioError: If an element is cut off or damaged.
     """
-    start = place = 0
+    start = place = cluster_end = 0
     has_cluster = False
     for _ in range(_MOST_ELEMENTS):
         if place >= view.size:
             break
         element, body, size = _ebml_element(view, place)
         if element is None:
-            if has_cluster and view.is_padding(place) and not view.at(place, 8).strip(b"\0"):
+            if has_cluster and not view.at(place, 8).strip(b"\0") and view.is_padding(place):
                 break
             raise AudioError(f"damaged, no element of Matroska at byte {view.start + place}")
         if element == _EBML and place > start:
             yield view.part(start, place)
             start, has_cluster = place, False
         has_cluster |= element == _CLUSTER
-        # What a segment or a cluster holds is walked through, also to find where it is cut.
-        end = body if element == _SEGMENT else body + (size or 0)
         if size is None and element not in (_SEGMENT, _CLUSTER):
             raise AudioError(f"damaged, an element of unknown size at byte {view.start + place}")
         if size is not None and body + size > view.size:
             raise AudioError(f"cut off, found {view.size - body} of {size} announced bytes")
-        place = end
+        # What a segment or a cluster holds is walked through, to find where it is cut or damaged.
+        is_nested = element in (_SEGMENT, _CLUSTER)
+        place = body if is_nested else body + (size or 0)
+        if place > cluster_end > body:
+            raise AudioError(f"damaged, an element reaches beyond byte {view.start + cluster_end}")
+        if element == _CLUSTER:
+            cluster_end = body + (size or 0)
     else:
         raise AudioError(f"not readable as audio (more than {_MOST_ELEMENTS} elements)")
     if not has_cluster:
@@ -136,7 +142,7 @@ def check_asf(view: View) -> None:
     """Check that an ASF file is as long as its header says.
 
     Raises:
-        AudioError: If it is cut off.
+        AudioError: If it is cut off, or longer.
     """
     (header_size,) = struct.unpack("<Q", view.at(16, 8).ljust(8, b"\0"))
     header = view.at(0, min(header_size, _MOST_HEADER_BYTES))
@@ -153,5 +159,7 @@ def check_asf(view: View) -> None:
         end = max(size, header_size + data_size)
         if view.size < end:
             raise AudioError(f"cut off, found {view.size} of {end} announced bytes")
+        if not view.is_padding(end):
+            raise AudioError(f"{view.size - end} bytes follow its announced end")
     elif packet_size and (view.size - header_size - 50) % packet_size:
         raise AudioError("cut off within its last packet")

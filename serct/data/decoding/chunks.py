@@ -14,6 +14,7 @@ from serct.errors import AudioError
 
 _MOST_CHUNKS = 10_000
 _W64_RIFF = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
+_W64_FORMAT = b"fmt \xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"
 _W64_DATA = b"data\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"
 # A program that does not know a size announces the largest that it can write, less some headers
 # or rounded to pages. No file that is not nearly as long can mean it.
@@ -30,12 +31,16 @@ class _Form:
     Attributes:
         header: Tag and size.
         data: Tag of the samples.
+        description: Tag of what names the codec.
+        codec: Where the description names it.
         counts_header: Whether the size includes the header.
         alignment: Sizes are filled up to a multiple of it.
     """
 
     header: struct.Struct
     data: bytes
+    description: bytes
+    codec: slice
     counts_header: bool = False
     alignment: int = 2
 
@@ -52,11 +57,21 @@ class _Chunk(NamedTuple):
     end: int
 
 
-_RIFF = _Form(struct.Struct("<4sI"), b"data")
-_RIFX = _Form(struct.Struct(">4sI"), b"data")
-_AIFF = _Form(struct.Struct(">4sI"), b"SSND")
-_CAF = _Form(struct.Struct(">4sQ"), b"data", alignment=1)
-_W64 = _Form(struct.Struct("<16sQ"), _W64_DATA, counts_header=True, alignment=8)
+_RIFF = _Form(struct.Struct("<4sI"), b"data", b"fmt ", slice(0, 2))
+_RIFX = _Form(struct.Struct(">4sI"), b"data", b"fmt ", slice(0, 2))
+_AIFF = _Form(struct.Struct(">4sI"), b"SSND", b"COMM", slice(18, 22))
+_CAF = _Form(struct.Struct(">4sQ"), b"data", b"desc", slice(8, 12), alignment=1)
+_W64 = _Form(
+    struct.Struct("<16sQ"), _W64_DATA, _W64_FORMAT, slice(0, 2), counts_header=True, alignment=8
+)
+# A few missing bytes of these are a few samples; of others they may be a block of thousands.
+_UNCOMPRESSED = {
+    *(code.to_bytes(2, order) for code in (1, 3, 6, 7, 0xFFFE) for order in ("little", "big")),
+    *b"lpcm alaw ulaw ALAW ULAW NONE raw  twos sowt fl32 fl64 FL32 FL64 in24 in32 42ni 23ni".split(
+        b" "
+    ),
+    b"",
+}
 
 
 @dataclass(frozen=True)
@@ -68,12 +83,14 @@ class _Announced:
         size: Their number of bytes.
         file_end: Where the file ends by the size in front of all chunks, None where there is none.
         following: Form of the chunks behind the samples, None where none may follow.
+        allowance: How many bytes may be missing.
     """
 
     place: int
     size: int
     file_end: int | None = None
     following: _Form | None = None
+    allowance: int = FEW_BYTES
 
 
 def with_true_size(view: View) -> View:
@@ -95,12 +112,13 @@ def with_true_size(view: View) -> View:
         return _aiff(view)
     if magic == _W64_RIFF:
         (size,) = struct.unpack("<Q", view.at(16, 8).ljust(8, b"\0"))
-        chunk = _find_data(view, 40, _W64)
-        announced = _Announced(chunk.body, chunk.size, size, _W64)
+        chunk, allowance = _find_data(view, 40, _W64)
+        announced = _Announced(chunk.body, chunk.size, size, _W64, allowance)
         return _patched(view, announced, chunk, _W64, extra=24)
     if magic.startswith(b"caff"):
-        chunk = _find_data(view, 8, _CAF)
-        announced = _Announced(chunk.body + 4, max(0, chunk.size - 4), None, _CAF)
+        chunk, allowance = _find_data(view, 8, _CAF)
+        size = max(0, chunk.size - 4)
+        announced = _Announced(chunk.body + 4, size, None, _CAF, allowance)
         return _patched(view, announced, chunk, _CAF, extra=4)
     if magic.startswith((b".snd", b"dns.")):
         order = ">" if magic.startswith(b".snd") else "<"
@@ -123,7 +141,7 @@ def is_supported(magic: bytes) -> bool:
 def _riff(view: View, magic: bytes) -> View:
     form = _RIFX if magic.startswith(b"RIFX") else _RIFF
     _, file_size = form.header.unpack(magic[:8])
-    chunk = _find_data(view, 12, form)
+    chunk, allowance = _find_data(view, 12, form)
     size, long_size_place = chunk.size, None
     if magic.startswith((b"RF64", b"BW64")):
         ds64 = next(c for c in _walk(view, 12, form) if c.tag in (b"ds64", form.data))
@@ -133,7 +151,7 @@ def _riff(view: View, magic: bytes) -> View:
                 file_size = long_file_size
             if size == 2**32 - 1:
                 size, long_size_place = long_size, ds64.body + 8
-    announced = _Announced(chunk.body, size, 8 + file_size, form)
+    announced = _Announced(chunk.body, size, 8 + file_size, form, allowance)
     if long_size_place is None:
         return _patched(view, announced, chunk, form)
     true_size = _settle(view, announced)
@@ -142,11 +160,12 @@ def _riff(view: View, magic: bytes) -> View:
 
 def _aiff(view: View) -> View:
     (file_size,) = struct.unpack(">I", view.at(4, 4))
-    chunk = _find_data(view, 12, _AIFF)
+    chunk, allowance = _find_data(view, 12, _AIFF)
     # An offset and a block size stand in front of the samples.
     (offset,) = struct.unpack(">I", view.at(chunk.body, 4).ljust(4, b"\0"))
     extra = 8 + (offset if offset < chunk.size else 0)
-    announced = _Announced(chunk.body + extra, max(0, chunk.size - extra), 8 + file_size, _AIFF)
+    size = max(0, chunk.size - extra)
+    announced = _Announced(chunk.body + extra, size, 8 + file_size, _AIFF, allowance)
     return _patched(view, announced, chunk, _AIFF, extra)
 
 
@@ -190,7 +209,7 @@ def _settle(view: View, announced: _Announced) -> int:
             f"its header announces {size} bytes of audio, but {found - size} bytes follow that are "
             "no part of it: the header is stale or the file damaged"
         )
-    if size - found <= FEW_BYTES or _is_unknown(size, view.size, announced.file_end):
+    if size - found <= announced.allowance or _is_unknown(size, view.size, announced.file_end):
         return found
     raise AudioError(f"cut off, found {found} of {size} announced bytes of audio")
 
@@ -229,10 +248,14 @@ def _walk(view: View, place: int, form: _Form) -> Iterator[_Chunk]:
     raise AudioError(f"not readable as audio (more than {_MOST_CHUNKS} chunks)")
 
 
-def _find_data(view: View, place: int, form: _Form) -> _Chunk:
+def _find_data(view: View, place: int, form: _Form) -> tuple[_Chunk, int]:
+    """Return the chunk of samples, and how many bytes of it may be missing."""
+    codec = b""
     for chunk in _walk(view, place, form):
-        if chunk.tag == form.data:
-            return chunk
+        if chunk.tag == form.description:
+            codec = view.at(chunk.body, min(chunk.size, form.codec.stop))[form.codec]
+        elif chunk.tag == form.data:
+            return chunk, FEW_BYTES if codec in _UNCOMPRESSED else 0
     raise AudioError("not readable as audio (cut off before its samples, or without any)")
 
 

@@ -25,6 +25,8 @@ _SAMPLE_RATES_HZ = {_V1: (44100, 48000, 32000), _V2: (22050, 24000, 16000), 0: (
 _AMR_BYTES = (13, 14, 16, 18, 20, 21, 27, 32, 6, 0, 0, 0, 0, 0, 0, 1)
 _AMR_WB_BYTES = (18, 24, 33, 37, 41, 47, 51, 59, 61, 6, 0, 0, 0, 0, 1, 1)
 _TAG_OF_TRACK = 128
+# Encoders with a header Xing put up to 4095 samples in front and behind, which decoders drop.
+_MOST_PADDING_FRAMES = 8
 _MONO = 3
 
 
@@ -35,13 +37,13 @@ class _Frame:
     Attributes:
         form: Version, layer, rate in Hz, whether it is mono: equal for a whole stream.
         size: In bytes.
-        duration_s: In seconds.
+        num_samples: Of a channel.
         info_place: Where layer III may have the header Xing.
     """
 
     form: tuple[int, int, int, bool]
     size: int
-    duration_s: float
+    num_samples: int
     info_place: int
 
 
@@ -58,8 +60,8 @@ def is_mpeg_audio(magic: bytes) -> bool:
     return _frame(magic[:4]) is not None
 
 
-def split(view: View) -> Iterator[View]:
-    """Yield each of several files that were joined end to end.
+def split(view: View) -> Iterator[tuple[View, int]]:
+    """Yield each of several files that were joined end to end, with its least number of samples.
 
     A new one begins at a tag, at a header Xing, and where an earlier one has all that its own
     header announces.
@@ -67,18 +69,16 @@ def split(view: View) -> Iterator[View]:
     Raises:
         AudioError: If something between the frames is no tag, or a frame is missing or incomplete.
     """
-    place = start = 0
-    num_frames, announced = 0, None
+    place = 0
     seconds = 0.0
-    form = None
+    current: _Joined | None = None
     while place < view.size:
-        if tag := _tag_size(view, place):
-            if num_frames:
-                _check_announced(num_frames, announced)
-                yield view.part(start, place)
-                num_frames, announced = 0, None
+        tag = _tag_size(view, place)
+        if tag:
+            if current:
+                yield current.part(view, place)
+            current = None
             place += tag
-            start = place
             continue
         frame = _frame(view.at(place, 4))
         if frame is None:
@@ -88,30 +88,50 @@ def split(view: View) -> Iterator[View]:
             raise AudioError(f"damaged {where}: no frame of MPEG audio")
         if place + frame.size > view.size:
             raise AudioError(f"cut off after {seconds:.2f} s, its last frame is incomplete")
-        found = _announced_frames(view, place, frame)
-        is_full = announced is not None and num_frames >= announced
-        if num_frames and (found is not None or is_full or frame.form != form):
-            _check_announced(num_frames, announced)
-            yield view.part(start, place)
-            start, num_frames, announced = place, 0, None
-        if found is not None:
-            announced = found or None
-        else:
-            num_frames += 1
-            seconds += frame.duration_s
-        form = frame.form
+        announced = _announced_frames(view, place, frame)
+        if current is None or announced is not None or not current.takes(frame):
+            if current:
+                yield current.part(view, place)
+            current = _Joined(place, frame, announced)
+        if announced is None:
+            current.num_frames += 1
+            seconds += frame.num_samples / frame.form[2]
         place += frame.size
-    _check_announced(num_frames, announced)
-    if num_frames:
-        yield view.part(start, place)
-    elif start == 0:
-        raise AudioError("holds no samples")
+    if current:
+        yield current.part(view, place)
 
 
-def _check_announced(num_frames: int, announced: int | None) -> None:
-    # Some encoders count the header as a frame, some do not.
-    if announced is not None and num_frames < announced - 1:
-        raise AudioError(f"cut off, found {num_frames} of {announced} announced frames")
+@dataclass
+class _Joined:
+    """One of several files that were joined.
+
+    Attributes:
+        start: Its first byte.
+        first: Its first frame.
+        announced: Number of frames by its header, 0 if unknown; None if it has no header.
+        num_frames: Those found, without the header.
+    """
+
+    start: int
+    first: _Frame
+    announced: int | None
+    num_frames: int = 0
+
+    def takes(self, frame: _Frame) -> bool:
+        """Return whether a frame goes on with this file."""
+        is_full = self.announced and self.num_frames >= self.announced
+        return not is_full and frame.form == self.first.form
+
+    def part(self, view: View, stop: int) -> tuple[View, int]:
+        """Return its bytes and the least number of its samples."""
+        # Some encoders count the header as a frame, some do not.
+        if self.announced and self.num_frames < self.announced - 1:
+            raise AudioError(
+                f"cut off, found {self.num_frames} of {self.announced} announced frames"
+            )
+        spare = _MOST_PADDING_FRAMES if self.announced is not None else 1
+        least = max(0, self.num_frames - spare) * self.first.num_samples
+        return view.part(self.start, stop), least
 
 
 def _frame(header: bytes) -> _Frame | None:
@@ -133,7 +153,7 @@ def _frame(header: bytes) -> _Frame | None:
         size = num_samples // 8 * bits_per_s // hertz + padding
     side = {(True, False): 32, (True, True): 17, (False, False): 17, (False, True): 9}
     form = (version, layer, hertz, is_mono)
-    return _Frame(form, size, num_samples / hertz, 4 + side[is_v1, is_mono])
+    return _Frame(form, size, num_samples, 4 + side[is_v1, is_mono])
 
 
 def _announced_frames(view: View, place: int, frame: _Frame) -> int | None:

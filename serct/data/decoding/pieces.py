@@ -21,11 +21,13 @@ class Piece(NamedTuple):
         view: Its bytes.
         ffmpeg_format: What FFmpeg calls its format.
         is_for_libsndfile: Whether libsndfile is tried first.
+        num_frames: How many samples a channel has at least.
     """
 
     view: View
     ffmpeg_format: str
     is_for_libsndfile: bool = False
+    num_frames: int = 0
 
 
 def find_pieces(view: View) -> list[Piece]:
@@ -52,7 +54,7 @@ def find_pieces(view: View) -> list[Piece]:
         mpeg.check_adts(whole)
         return [Piece(whole, "aac")]
     if mpeg.is_mpeg_audio(magic):
-        return [Piece(part, "mp3", is_for_libsndfile=True) for part in mpeg.split(whole)]
+        return [Piece(part, "mp3", True, num_frames) for part, num_frames in mpeg.split(whole)]
     raise AudioError("not readable as audio (no known format)")
 
 
@@ -63,7 +65,7 @@ def _flac(view: View) -> Iterator[Piece]:
         part = view.part(start, stop)
         # Without a total, libsndfile fails where it looks for the end.
         total = int.from_bytes(part.at(21, 5), "big") % 2**36
-        yield Piece(part, "flac", is_for_libsndfile=total > 0)
+        yield Piece(part, "flac", total > 0, total)
 
 
 def _ogg(view: View) -> Iterator[Piece]:

@@ -67,18 +67,19 @@ class Source:
             yield block
 
     def _decode(self, piece: Piece) -> Iterator[Block]:
+        found = 0
+        for block in self._decode_by_any(piece):
+            found += len(block.frames)
+            yield block
+        if found < piece.num_frames:
+            raise AudioError(f"cut off, found {found} of {piece.num_frames} announced samples")
+
+    def _decode_by_any(self, piece: Piece) -> Iterator[Block]:
         """Decode a piece with libsndfile, or with FFmpeg where libsndfile cannot."""
-        piece.view.seek(0)
+        blocks = None
         if piece.is_for_libsndfile:
-            blocks = decode_with_libsndfile(piece.view, self._longest_s)
-            try:
-                first = next(blocks, None)
-            except soundfile.LibsndfileError:
-                piece.view.seek(0)
-            else:
-                yield from blocks if first is None else chain([first], blocks)
-                return
-        yield from decode_with_ffmpeg(piece.view, piece.ffmpeg_format)
+            blocks = decode_with_libsndfile(piece.view, self._longest_s, piece.num_frames)
+        return blocks or decode_with_ffmpeg(piece.view, piece.ffmpeg_format)
 
 
 class _Form(NamedTuple):
@@ -101,17 +102,18 @@ def open_source(
 
     Args:
         source: The file.
-        name: What errors call it; its path if None.
+        name: What errors call it; None: its path, or "recording" for an open file.
         longest_s: Longest recording.
         max_samples: Most samples of one channel.
 
     Raises:
         AudioError: If it cannot be opened or is empty.
     """
-    label = _printable(name or str(source))
     if not isinstance(source, Path):
+        label = _printable(name or "recording")
         yield _checked(source, label, longest_s, max_samples)
         return
+    label = _printable(name or str(source))
     try:
         file = source.open("rb")
     except OSError as error:
