@@ -122,9 +122,9 @@ def _ebml_element(view: View, place: int) -> tuple[int | None, int, int | None]:
     head = view.at(place, 12)
     id_length = _length(head[:1])
     size_length = _length(head[id_length : id_length + 1])
-    if not 1 <= id_length <= 4 or not size_length:
+    if (len(head) > id_length and not size_length) or not 1 <= id_length <= 4:
         return None, place, 0
-    if len(head) < id_length + size_length:
+    if len(head) < id_length + max(size_length, 1):
         raise AudioError("cut off within the header of an element")
     element = int.from_bytes(head[:id_length], "big")
     size = int.from_bytes(head[id_length : id_length + size_length], "big")
