@@ -21,11 +21,16 @@ from serct.data.decoding.source import Source, open_source
 from serct.errors import AudioError
 from serct.runtime.arrays import Floats
 
-# Names that this project reads; the content decides how.
-SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif")
-# Recordings of phones and cameras, in formats that this project does not decode.
+# What a recording is called. How it is read, its content decides.
+SUFFIXES = (
+    ".wav", ".wave", ".rf64", ".w64", ".aiff", ".aif", ".aifc", ".au", ".snd", ".caf", ".sph",
+    ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".aac", ".amr", ".m4a", ".m4b", ".mp4",
+    ".m4v", ".mov", ".3gp", ".3g2", ".webm", ".weba", ".mka", ".mkv", ".wma", ".asf",
+)  # fmt: skip
+# Recordings and films whose completeness nobody checks here, or that only other programs decode.
 UNREAD_SUFFIXES = (
-    ".m4a", ".aac", ".wma", ".opus", ".amr", ".3gp", ".au", ".webm", ".mp4", ".mov", ".mkv",
+    ".aa", ".aax", ".ac3", ".ape", ".avi", ".dsf", ".dts", ".flv", ".gsm", ".m4p", ".mpc", ".mpeg",
+    ".mpg", ".pcm", ".ra", ".raw", ".rm", ".spx", ".tta", ".voc", ".vox", ".wmv", ".wv",
 )  # fmt: skip
 
 
@@ -144,7 +149,7 @@ def read_recording(
     Args:
         source: A path, or an open binary file that can seek.
         limits: ``checks`` of params.yaml, or a program's own `Limits`.
-        name: What errors call the source; its path where it is one.
+        name: What errors call the source; its path if None, where it is one.
         mono: Return the waveform as the only channel. Memory then depends on duration and rate
             alone and not on the number of channels; several channels are decoded twice.
         max_samples: Limit of one channel, beside ``limits.max_duration_s``.
@@ -177,7 +182,7 @@ def open_recording(
     Args:
         source: A path, or an open binary file that can seek.
         limits: ``checks`` of params.yaml, or a program's own `Limits`.
-        name: What errors call the source; its path where it is one.
+        name: What errors call the source; its path if None, where it is one.
 
     Raises:
         AudioError: As `read_recording`.

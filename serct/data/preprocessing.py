@@ -17,7 +17,7 @@ import numpy as np
 
 from serct.config.params import AudioParams, CheckParams
 from serct.config.record import as_csv
-from serct.data.audio import read_recording
+from serct.data.audio import Recording, is_silent, read_recording
 from serct.data.manifest import (
     SPLITS,
     Rejection,
@@ -176,7 +176,9 @@ def _write_shard(root: Path, plan: ShardPlan, block: Block) -> Shard:
             recording = read_recording(root / utterance.path, plan.checks, name=utterance.path)
             if recording.digest() != utterance.sha256:
                 raise AudioError(f"{utterance.path}: changed since the manifest was made")
-            return prepare(recording.waveform, recording.sample_rate, plan.audio)
+            samples = prepare(recording.waveform, recording.sample_rate, plan.audio)
+            _check_silence(samples, recording, plan, utterance.path)
+            return samples
         except AudioError as error:
             return Rejection(utterance.path, str(error).removeprefix(f"{utterance.path}: "))
 
@@ -243,6 +245,20 @@ class _RowFile:
                 file.seek(0)
                 # NumPy leaves room for the number of rows to grow, so the length stays.
                 self._write_header()
+
+
+def _check_silence(samples: Pcm, recording: Recording, plan: ShardPlan, path: str) -> None:
+    """Check what models are trained on, the first row.
+
+    Raises:
+        AudioError: If it is silent.
+    """
+    row = samples[: plan.audio.num_samples]
+    if is_silent(row / PCM_SCALE, plan.checks.silence_peak):
+        native = plan.audio.sample_rate == "native"
+        rate = recording.sample_rate if native else plan.audio.sample_rate
+        length = f"{len(row) / int(rate):.3g} s"
+        raise AudioError(f"{path}: silent in the first {length}, of which its row is made")
 
 
 def _count(index: Sequence[IndexRow]) -> dict[str, dict[str, int]]:

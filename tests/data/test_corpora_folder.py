@@ -70,15 +70,15 @@ def test_what_cannot_be_used_is_refused_file_by_file(tmp_path):
     write_recording(mine / "gloomy" / "b.wav")
     write_recording(mine / "c.wav")
     write_recording(mine / "train" / "d.wav")
-    (mine / "sad" / "phone.m4a").write_bytes(b"x")
+    (mine / "sad" / "phone.wv").write_bytes(b"x")
     scan = obtain(tmp_path)
     assert [clip.path for clip in scan.utterances] == ["sad/a.wav"]
     reasons = {r.path: r.reason for r in scan.rejections}
-    assert list(reasons) == ["c.wav", "gloomy/b.wav", "sad/phone.m4a", "train/d.wav"]
+    assert list(reasons) == ["c.wav", "gloomy/b.wav", "sad/phone.wv", "train/d.wav"]
     assert "unknown emotion 'gloomy', expected one of angry, disgusted" in reasons["gloomy/b.wav"]
     assert "in no folder named after an emotion" in reasons["c.wav"]
     assert "in no folder named after an emotion" in reasons["train/d.wav"]
-    assert ".m4a: a format that is not read" in reasons["sad/phone.m4a"]
+    assert ".wv: a format that is not read" in reasons["sad/phone.wv"]
 
 
 def test_nothing_usable_is_an_error_that_says_why(tmp_path):

@@ -13,12 +13,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from serct.data.audio import SUFFIXES
+from serct.data.audio import SUFFIXES, UNREAD_SUFFIXES
 from serct.data.download import Progress
 from serct.data.manifest import SPLITS, Rejection, Scan, Utterance
 from serct.data.reading.corpus import Corpus, CorpusParams
 from serct.data.reading.sources import Sources
-from serct.data.reading.tree import UNREAD_SUFFIXES, is_recording, list_files, place, refuse_links
+from serct.data.reading.tree import is_recording, list_files, place, refuse_links
 from serct.emotions import EMOTIONS, canonical_emotion
 from serct.errors import CorpusError, list_problems
 

@@ -4,10 +4,14 @@ Both start lossy formats where their library does: libsndfile and FFmpeg drop th
 encoder put in front, where the file says how many these are.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import av
+import numpy as np
 import soundfile
+from av.audio.stream import AudioStream
+from av.container import InputContainer
 
 from serct.data.decoding.view import View
 from serct.errors import AudioError
@@ -16,6 +20,12 @@ from serct.runtime.arrays import Floats
 _VALUES_AT_ONCE = 2**20
 # libsndfile's number of frames if the header of a stream lacks it.
 _UNKNOWN_FRAMES = 2**62
+# A file may name others, in a playlist for example: FFmpeg reads nothing but the given bytes.
+_FFMPEG_OPTIONS = {"protocol_whitelist": "none", "enable_drefs": "0"}
+# Up to two frames of WMA at its lowest rates.
+_DURATION_TOLERANCE_S = 0.5
+# Errors that its decoders would otherwise only log.
+_CODEC_OPTIONS = {"err_detect": "crccheck+bitstream+buffer+explode"}
 
 
 class Block(NamedTuple):
@@ -24,24 +34,41 @@ class Block(NamedTuple):
     Attributes:
         sample_rate: In Hz.
         frames: float32 [n, channels], n > 0
+        num_streams: Audio streams of the file; these frames are of the first.
     """
 
     sample_rate: int
     frames: Floats
+    num_streams: int = 1
 
 
-def decode_with_libsndfile(view: View, longest_s: float) -> Iterator[Block]:
-    """Yield the recording in a view.
+def decode_with_libsndfile(
+    view: View, longest_s: float, least_frames: int = 0
+) -> Iterator[Block] | None:
+    """Open a view and return the recording in it, or None if libsndfile cannot read it whole.
 
     Args:
         view: The file.
         longest_s: A file that announces more is refused before it is decoded.
+        least_frames: How many samples a channel has at least.
 
     Raises:
         AudioError: If it is too long, or holds fewer samples than it announces.
-        soundfile.LibsndfileError: If it is not readable.
     """
-    with soundfile.SoundFile(view) as file:
+    view.seek(0)
+    try:
+        file = soundfile.SoundFile(view)
+    except soundfile.LibsndfileError:
+        return None
+    # It reads no more of MPEG audio than it estimates from the first frames.
+    if file.frames < least_frames:
+        file.close()
+        return None
+    return _blocks(file, longest_s)
+
+
+def _blocks(file: soundfile.SoundFile, longest_s: float) -> Iterator[Block]:
+    with file:
         is_estimate = file.subtype.startswith("MPEG") or file.frames >= _UNKNOWN_FRAMES
         announced = 0 if is_estimate else file.frames
         if announced > longest_s * file.samplerate:
@@ -55,3 +82,94 @@ def decode_with_libsndfile(view: View, longest_s: float) -> Iterator[Block]:
             yield Block(file.samplerate, frames)
         if found < announced:
             raise AudioError(f"cut off, found {found} of {announced} announced samples")
+
+
+def decode_with_ffmpeg(view: View, format_name: str) -> Iterator[Block]:
+    """Yield the first audio stream in a view.
+
+    Args:
+        view: The file.
+        format_name: What FFmpeg calls its format.
+
+    Raises:
+        AudioError: If there is no audio, or a part of it is damaged or missing.
+        av.FFmpegError: If the file is not readable.
+    """
+    view.seek(0)
+    with av.open(
+        view, "r", format=format_name, options=_FFMPEG_OPTIONS, metadata_errors="ignore"
+    ) as container:
+        stream = _audio_stream(container)
+        num_streams = len(container.streams.audio)
+        kept: list[Floats] = []
+        num_values = num_frames = num_packets = rate = 0
+        # The first frame goes ahead, so that a wrong rate ends it.
+        wanted = 1
+        for packet in container.demux(stream):
+            num_packets += packet.size > 0
+            for frame in _decode_packet(packet, num_frames / (rate or 1)):
+                frames = _as_floats(frame)
+                # FFmpeg drops damaged frames of FLAC; their numbers show the gap.
+                if format_name == "flac" and (frame.pts or 0) > num_frames:
+                    raise AudioError(f"damaged after {num_frames / rate:.2f} s")
+                is_other = kept and (rate, kept[0].shape[1]) != (frame.rate, frames.shape[1])
+                if kept and (is_other or num_values >= wanted):
+                    yield Block(rate, np.concatenate(kept), num_streams)
+                    kept, num_values, wanted = [], 0, _VALUES_AT_ONCE
+                rate = frame.rate
+                kept.append(frames)
+                num_values += frames.size
+                num_frames += len(frames)
+        # The table of an MP4 counts packets, but each one of uncompressed samples.
+        is_counted = container.format.name.startswith("mov")
+        if is_counted and max(num_packets, num_frames) < stream.frames:
+            raise AudioError(f"cut off, found {num_packets} of {stream.frames} announced packets")
+        seconds = _announced_s(container)
+        if num_frames < (seconds - _DURATION_TOLERANCE_S) * rate:
+            raise AudioError(f"cut off, found {num_frames / rate:.2f} of {seconds:.2f} announced s")
+        if kept:
+            yield Block(rate, np.concatenate(kept), num_streams)
+
+
+def _announced_s(container: InputContainer) -> float:
+    """Return the duration that the header of an ASF file announces, 0 for other files.
+
+    Others announce the number of packets, or were walked through; that of a file with several
+    streams is the longest one's.
+    """
+    is_known = container.format.name == "asf" and len(container.streams) == 1
+    return (container.duration or 0) / av.time_base if is_known else 0.0
+
+
+def _audio_stream(container: InputContainer) -> AudioStream:
+    if not container.streams.audio:
+        raise AudioError("holds no audio")
+    stream = container.streams.audio[0]
+    if stream.codec_context is None:
+        raise AudioError("holds audio of an unknown codec")
+    stream.codec_context.options = _CODEC_OPTIONS
+    return stream
+
+
+def _decode_packet(packet: "av.Packet[AudioStream]", seconds: float) -> Sequence[av.AudioFrame]:
+    try:
+        if packet.is_corrupt:
+            raise AudioError(f"cut off or damaged after {seconds:.2f} s")
+        frames = packet.decode()
+    except av.FFmpegError as error:
+        raise AudioError(f"damaged after {seconds:.2f} s ({error.strerror})") from error
+    return [frame for frame in frames if frame.samples]
+
+
+def _as_floats(frame: av.AudioFrame) -> Floats:
+    """Return a decoded frame as float32 [n, channels], full scale = 1."""
+    samples = frame.to_ndarray()
+    num_channels = frame.layout.nb_channels
+    frames = samples.T if frame.format.is_planar else samples.reshape(-1, num_channels)
+    if samples.dtype.kind == "f":
+        with np.errstate(over="ignore"):  # infinite samples are refused
+            return np.ascontiguousarray(frames, dtype=np.float32)
+    if samples.dtype.kind == "u":
+        frames = frames.astype(np.int16) - 128
+    full_scale = 2.0 ** (8 * samples.dtype.itemsize - 1)
+    return np.ascontiguousarray(frames / full_scale, dtype=np.float32)

@@ -4,12 +4,15 @@ import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+import av
 import soundfile
 
-from serct.data.decoding.decoders import Block, decode_with_libsndfile
+from serct.data.decoding.decoders import Block, decode_with_ffmpeg, decode_with_libsndfile
+from serct.data.decoding.pieces import Piece, find_pieces
 from serct.data.decoding.view import View
 from serct.errors import AudioError
 
@@ -28,6 +31,7 @@ class Source:
         self.label = label
         self.notes: tuple[str, ...] = ()
         self._view = view
+        self._pieces: list[Piece] = []
         self._longest_s = longest_s
         self._max_samples = max_samples
 
@@ -38,7 +42,7 @@ class Source:
             yield
         except AudioError as error:
             raise AudioError(f"{self.label}: {error}") from error
-        except (soundfile.LibsndfileError, OSError, ValueError) as error:
+        except (soundfile.LibsndfileError, av.FFmpegError, OSError, ValueError) as error:
             detail = getattr(error, "error_string", str(error))
             raise AudioError(f"{self.label}: not readable as audio ({detail})") from error
 
@@ -46,11 +50,13 @@ class Source:
         """Yield blocks of one rate and number of channels, no more than allowed."""
         found = 0
         form = None
-        self._view.seek(0)
-        for block in decode_with_libsndfile(self._view, self._longest_s):
+        self._pieces = self._pieces or find_pieces(self._view)
+        for block in chain.from_iterable(map(self._decode, self._pieces)):
             new = _Form(block.sample_rate, block.frames.shape[1])
             if form is None:
                 form = new
+                if block.num_streams > 1:
+                    self.notes = (f"holds {block.num_streams} audio streams: the first was used",)
                 form.check()
                 longest_s = min(self._longest_s, self._max_samples / form.rate)
             elif form != new:
@@ -59,6 +65,21 @@ class Source:
             if found > longest_s * form.rate:
                 raise AudioError(f"longer than the {longest_s:g} s expected at most")
             yield block
+
+    def _decode(self, piece: Piece) -> Iterator[Block]:
+        found = 0
+        for block in self._decode_by_any(piece):
+            found += len(block.frames)
+            yield block
+        if found < piece.num_frames:
+            raise AudioError(f"cut off, found {found} of {piece.num_frames} announced samples")
+
+    def _decode_by_any(self, piece: Piece) -> Iterator[Block]:
+        """Decode a piece with libsndfile, or with FFmpeg where libsndfile cannot."""
+        blocks = None
+        if piece.is_for_libsndfile:
+            blocks = decode_with_libsndfile(piece.view, self._longest_s, piece.num_frames)
+        return blocks or decode_with_ffmpeg(piece.view, piece.ffmpeg_format)
 
 
 class _Form(NamedTuple):
@@ -81,17 +102,18 @@ def open_source(
 
     Args:
         source: The file.
-        name: What errors call it; its path if None.
+        name: What errors call it; None: its path, or "recording" for an open file.
         longest_s: Longest recording.
         max_samples: Most samples of one channel.
 
     Raises:
         AudioError: If it cannot be opened or is empty.
     """
-    label = _printable(name or str(source))
     if not isinstance(source, Path):
+        label = _printable(name or "recording")
         yield _checked(source, label, longest_s, max_samples)
         return
+    label = _printable(name or str(source))
     try:
         file = source.open("rb")
     except OSError as error:

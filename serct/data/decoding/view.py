@@ -5,7 +5,10 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
+# Less than a header with its chunks: sizes are often wrong by one, for whoever computes them.
+FEW_BYTES = 128
 _BYTES_AT_ONCE = 2**20
+_TAGS = (b"TAG", b"ID3", b"APETAGEX", b"LYRICSBEGIN"[:8])
 
 
 class View(io.RawIOBase):
@@ -69,6 +72,23 @@ class View(io.RawIOBase):
                     + content[last - place :]
                 )
         return content
+
+    def part(
+        self, start: int, stop: int | None = None, patches: Mapping[int, bytes] | None = None
+    ) -> "View":
+        """Return a view of a part of this one, whose own replacements it does not have."""
+        stop = self.size if stop is None else min(stop, self.size)
+        return View(self._file, self.start + start, self.start + stop, patches)
+
+    def is_padding(self, place: int) -> bool:
+        """Return whether the bytes from a place on are few, zeros, or tags of a music player."""
+        if self.size - place <= FEW_BYTES or self.at(place, 8).startswith(_TAGS):
+            return True
+        while content := self.at(place, _BYTES_AT_ONCE):
+            if content.strip(b"\0"):
+                return False
+            place += len(content)
+        return True
 
     def at(self, place: int, count: int) -> bytes:
         """Return up to ``count`` bytes from a place, without moving."""

@@ -11,15 +11,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
 
-from serct.data.audio import SUFFIXES
+from serct.data.audio import SUFFIXES, UNREAD_SUFFIXES
 from serct.data.download import Advance
 from serct.data.manifest import Rejection, Scan, Utterance
 from serct.errors import CorpusError, list_problems
-
-# Recordings of phones and cameras, in formats that this project does not decode.
-UNREAD_SUFFIXES = (
-    ".m4a", ".aac", ".wma", ".opus", ".amr", ".3gp", ".au", ".webm", ".mp4", ".mov", ".mkv",
-)  # fmt: skip
 
 
 def is_audio(path: PurePosixPath) -> bool:

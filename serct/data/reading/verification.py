@@ -8,12 +8,14 @@ from hashlib import sha256
 from importlib import resources
 from pathlib import Path, PurePosixPath
 
+import numpy as np
 import soundfile
 
-from serct.data.audio import Limits, read_recording
+from serct.data.audio import Limits, Recording, read_recording
 from serct.data.download import Advance
 from serct.data.manifest import Scan, Utterance
 from serct.errors import AudioError, DownloadError, list_problems
+from serct.runtime.arrays import PCM_SCALE
 from serct.runtime.digests import file_digest
 
 # Only what makes a file unreadable: the manifest stage decides what is usable.
@@ -118,14 +120,16 @@ def _difference(path: Path, original: Original) -> str | None:
     if original.audio_sha256:
         if recording.digest() == original.audio_sha256:
             return None
-    elif _plain_wav_digest(path) == original.sha256:
+    elif _plain_wav_digest(recording) == original.sha256:
         return None
     return "its content is not the original's (SHA-256 of neither the file nor its samples fits)"
 
 
-def _plain_wav_digest(path: Path) -> str:
-    """Return the SHA-256 of these samples as a wav with the shortest header."""
-    samples, sample_rate = soundfile.read(path, dtype="int16", always_2d=True)
+def _plain_wav_digest(recording: Recording) -> str:
+    """Return the SHA-256 of these samples as a 16-bit wav with the shortest header."""
+    samples = np.clip(np.rint(recording.frames * PCM_SCALE), -PCM_SCALE, PCM_SCALE - 1)
     wav = io.BytesIO()
-    soundfile.write(wav, samples, sample_rate, format="WAV", subtype="PCM_16")
+    soundfile.write(
+        wav, samples.astype(np.int16), recording.sample_rate, format="WAV", subtype="PCM_16"
+    )
     return sha256(wav.getbuffer()).hexdigest()

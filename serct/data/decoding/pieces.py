@@ -1,0 +1,101 @@
+"""The pieces of a file that are decoded one after another, each checked for completeness.
+
+The content decides what a file is, never its name, and FFmpeg is told which format that is: it
+never guesses, so that no playlist or script in a file can make it open another.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from serct.data.decoding import boxes, chunks, mpeg, ogg
+from serct.data.decoding.view import View
+from serct.errors import AudioError
+
+_STREAMINFO = (b"fLaC\0\0\0\x22", b"fLaC\x80\0\0\x22")
+
+
+class Piece(NamedTuple):
+    """A part of a file that a decoder takes for a whole file.
+
+    Attributes:
+        view: Its bytes.
+        ffmpeg_format: What FFmpeg calls its format.
+        is_for_libsndfile: Whether libsndfile is tried first.
+        num_frames: How many samples a channel has at least.
+    """
+
+    view: View
+    ffmpeg_format: str
+    is_for_libsndfile: bool = False
+    num_frames: int = 0
+
+
+def find_pieces(view: View) -> list[Piece]:
+    """Find out what a file is, and check that it is complete.
+
+    Returns:
+        One piece, or several where files were joined end to end.
+
+    Raises:
+        AudioError: If it is cut off, damaged, or of no format that is read here.
+    """
+    whole = view.part(mpeg.end_of_tags(view))
+    magic = whole.at(0, 16)
+    if chunks.is_supported(magic):
+        name = _CHUNK_FORMATS[magic[:4]]
+        return [Piece(chunks.with_true_size(whole), name, is_for_libsndfile=True)]
+    for prefix, find in _FORMATS:
+        if magic.startswith(prefix):
+            return list(find(whole))
+    if magic[4:8] in boxes.MP4_TYPES:
+        boxes.check_mp4(whole)
+        return [Piece(whole, "mov")]
+    if mpeg.is_adts(magic):
+        mpeg.check_adts(whole)
+        return [Piece(whole, "aac")]
+    if mpeg.is_mpeg_audio(magic):
+        return [Piece(part, "mp3", True, num_frames) for part, num_frames in mpeg.split(whole)]
+    raise AudioError("not readable as audio (no known format)")
+
+
+def _flac(view: View) -> Iterator[Piece]:
+    """Yield each FLAC file of those that were joined; 8 bytes mark the beginning of each."""
+    starts = sorted(place for needle in _STREAMINFO for place in view.find(needle, 0))
+    for start, stop in zip(starts, [*starts[1:], view.size], strict=True):
+        part = view.part(start, stop)
+        # Without a total, libsndfile fails where it looks for the end.
+        total = int.from_bytes(part.at(21, 5), "big") % 2**36
+        yield Piece(part, "flac", total > 0, total)
+
+
+def _ogg(view: View) -> Iterator[Piece]:
+    for part, num_streams in ogg.split(view):
+        yield Piece(part, "ogg", is_for_libsndfile=num_streams == 1)
+
+
+def _matroska(view: View) -> Iterator[Piece]:
+    for part in boxes.split_matroska(view):
+        yield Piece(part, "matroska")
+
+
+def _asf(view: View) -> Iterator[Piece]:
+    boxes.check_asf(view)
+    yield Piece(view, "asf")
+
+
+def _amr(view: View) -> Iterator[Piece]:
+    mpeg.check_amr(view)
+    yield Piece(view, "amr")
+
+
+_CHUNK_FORMATS = {
+    b"RIFF": "wav", b"RIFX": "wav", b"RF64": "wav", b"BW64": "wav", b"riff": "w64",
+    b"FORM": "aiff", b"caff": "caf", b".snd": "au", b"dns.": "au", b"NIST": "nistsphere",
+}  # fmt: skip
+_FORMATS: tuple[tuple[bytes, Callable[[View], Iterator[Piece]]], ...] = (
+    (b"fLaC", _flac),
+    (b"OggS", _ogg),
+    (b"\x1aE\xdf\xa3", _matroska),
+    (boxes.ASF_MAGIC, _asf),
+    (b"#!AMR", _amr),
+)
