@@ -4,7 +4,6 @@
 and a batch is as long as its longest waveform.
 """
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import JsonValue
 
-from serct.config.record import Record
+from serct.config.record import Record, read_table
 from serct.emotions import in_table_order
 from serct.errors import SerctError, ShardError
 from serct.runtime.arrays import PCM_SCALE, Floats, Integers, Pcm
@@ -201,9 +200,9 @@ def stack_clips(
 def _read_index(path: Path, meta: ShardMeta) -> list[IndexRow]:
     # An index of version 1 names neither, since all rows were of the one corpus.
     same = {"corpus": meta.corpus, "language": meta.language}
+    table = read_table(path, "the preprocess stage writes it", ShardError)
+    rows: list[dict[str, Any]] = [{**same, **row} for row in table.rows]
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = [same | line for line in csv.DictReader(file)]
         return [IndexRow(**row | {key: int(row[key]) for key in _NUMBERS}) for row in rows]
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise ShardError(f"{path}: not a readable index: {error}") from error

@@ -37,11 +37,13 @@ PACKAGES = {
     "serct.training",
 }
 OBTAINING = {"serct.data.download", "serct.data.archives", "serct.data.partial_file"}
+# Which recordings and names are one is decided by the manifest stage.
+IDENTITY = {"serct.data.duplicates", "serct.data.names"}
 SPARED = {
-    "evaluate": {*OBTAINING, "serct.data.audio", "serct.data.manifest"},
-    "download": {"serct.data.audio", "serct.data.manifest"},
+    "evaluate": {*OBTAINING, *IDENTITY, "serct.data.audio", "serct.data.manifest"},
+    "download": {"serct.data.audio", "serct.data.duplicates", "serct.data.manifest"},
     "manifest": OBTAINING,
-    "preprocess": OBTAINING,
+    "preprocess": OBTAINING | IDENTITY,
 }
 
 
