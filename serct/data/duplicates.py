@@ -21,12 +21,12 @@ from serct.runtime.arrays import Floats
 
 # Codecs for speech keep what is below 2 kHz.
 _RATE_HZ = 4000
-_WINDOW, _HOP = 256, 40
+_WINDOW, _HOP = 256, 80
 _CONTOUR_BANDS_HZ = ((100, 400), (400, 700), (700, 1100), (1100, 1850))
 _NUM_POINTS = 32
 # The contour covers this many standard deviations of the energy in time on either side.
 _REACH = 2.2
-_MIN_CONTOUR_CORRELATION = 0.94
+_MIN_CONTOUR_CORRELATION = 0.95
 _MAX_SPREAD_RATIO = 1.06
 # A recording is compared sample by sample with so many others at most, the most alike first.
 _MAX_COMPARED = 32
@@ -50,7 +50,7 @@ class Contour:
 
 def reduce_rate(waveform: Floats, sample_rate: int) -> Floats:
     """Return a waveform at 4 kHz, which is enough to compare it, float32 [N]."""
-    reduced: Floats = soxr.resample(waveform, sample_rate, _RATE_HZ, quality="HQ")
+    reduced: Floats = soxr.resample(waveform, sample_rate, _RATE_HZ, quality="LQ")
     return reduced
 
 
@@ -59,7 +59,8 @@ def compute_contour(waveform: Floats, sample_rate: int) -> Contour:
     low = reduce_rate(waveform, sample_rate)
     low = np.pad(low, _WINDOW + max(0, _WINDOW - len(low)))
     frames = np.lib.stride_tricks.sliding_window_view(low, _WINDOW)[::_HOP]  # [T, W]
-    power = np.abs(np.fft.rfft(frames * np.hanning(_WINDOW).astype(np.float32))) ** 2
+    spectra = np.fft.rfft(frames * np.hanning(_WINDOW).astype(np.float32))
+    power = spectra.real**2 + spectra.imag**2
     hertz = np.fft.rfftfreq(_WINDOW, 1 / _RATE_HZ)
     bands = np.stack(
         [power[:, (hertz >= a) & (hertz < b)].sum(axis=1) for a, b in _CONTOUR_BANDS_HZ]

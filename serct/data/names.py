@@ -76,10 +76,12 @@ def _spellings(names: Iterable[str]) -> dict[str, list[str]]:
     counts = Counter(names)
     for name in counts:
         groups[fold(name)].append(name)
-    return {
-        folded: sorted(found, key=lambda n: (-counts[n], unicodedata.normalize("NFC", n), n))
-        for folded, found in sorted(groups.items())
-    }
+
+    def rank(name: str) -> tuple[int, str, bool, str]:
+        composed = unicodedata.normalize("NFC", name)
+        return -counts[name], composed, name != composed, name
+
+    return {folded: sorted(found, key=rank) for folded, found in sorted(groups.items())}
 
 
 def _quote(names: Sequence[str]) -> str:

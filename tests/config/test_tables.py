@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import assume, given
@@ -133,7 +134,7 @@ def test_a_long_field_and_a_long_table_are_no_problem() -> None:
         parse_table(text + '1,"' + "2\n" * 100_000)
 
 
-def test_errors_name_the_file(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_errors_name_the_file(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_text("a,b\n1\n")
     with pytest.raises(ReportError, match=r"rows\.csv: row 2: 1 fields, .*; score writes it"):
