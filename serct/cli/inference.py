@@ -95,7 +95,7 @@ def score(
     if found.num_unusable:
         typer.echo(f"{found.num_unusable:8d} unusable; the rows have the reasons")
     if found.left_out:
-        typer.echo(f"{len(found.left_out):8d} of them left out, no recordings by their names:")
+        typer.echo(f"{len(found.left_out):8d} files left out, no recordings by their names:")
         typer.echo(list_problems(found.left_out, limit=20))
     typer.echo(f"{found.seconds / 3600:.2f} h of speech; rows: {out}/part-*.csv")
 

@@ -127,9 +127,7 @@ def test_linked_folders_inside_a_copy_are_followed(tmp_path, one_clip):
 def test_a_copy_that_is_not_whole_is_refused(tmp_path, one_clip):
     write_recording(tmp_path / "mirror" / "emodb" / "03a01Fa.wav")
     (tmp_path / "mirror" / "emodb" / "more").symlink_to(tmp_path / "unmounted")
-    with pytest.raises(
-        CorpusError, match=r"listed as a whole:\n  more: a link to .*unmounted"
-    ):
+    with pytest.raises(CorpusError, match=r"listed as a whole:\n  more: a link to .*unmounted"):
         obtain(tmp_path)
 
 

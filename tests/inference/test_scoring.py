@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 from safetensors.numpy import load_file, save_file
+from typer.testing import CliRunner
 
+from serct.cli import app
 from serct.errors import CorpusError, ReportError
 from serct.inference.predictor import Predictor
 from serct.inference.score_plan import Part
@@ -237,3 +239,20 @@ def test_other_models_and_recordings_are_not_mixed(
     (tmp_path / "none").mkdir()
     with pytest.raises(ReportError, match="no recordings in it"):
         score_folder(tmp_path / "none", out, trained["serct"], InProcessExecutor())
+
+
+def test_the_command_names_what_it_left_out(
+    recordings: Path, trained: dict[str, Path], tmp_path: Path
+) -> None:
+    (tmp_path / "workspace").mkdir()
+    shutil.copy(ROOT / "params.yaml", tmp_path / "workspace")
+    (recordings / "take7").write_text("what is it?")
+    command = [
+        *("score", str(recordings), "--out", str(tmp_path / "out")),
+        *("--model", str(trained["serct"]), "--workspace", str(tmp_path / "workspace")),
+    ]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    assert "       3 unusable; the rows have the reasons\n" in result.output
+    assert "       2 files left out, no recordings by their names:\n" in result.output
+    assert "  take7: no suffix: a format that is not read, convert it to one of " in result.output
