@@ -6,6 +6,7 @@ from pipeline.stage import run
 from serct.config.params import Params
 from serct.data.corpora import build_corpus, read_corpus_params, scan_corpus
 from serct.data.manifest import check_rejections, inspect_recordings, write_manifest
+from serct.data.names import describe_names
 from serct.data.splitting import split_utterances
 from serct.runtime.log import logger, progress
 
@@ -22,6 +23,8 @@ def manifest(params: Params, corpus: str, raw: Path, out: Path) -> None:
     check_rejections(corpus, rejections, params.checks.max_rejected)
     for rejection in rejections:
         logger.warning("left out: %s: %s", rejection.path, rejection.reason)
+    for warning in describe_names(utterances):
+        logger.warning("%s: %s", corpus, warning)
     write_manifest(out, split_utterances(utterances, params.split, params.seed))
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from serct.cli.shared import Device, Model, Precision, Workspace, app, model_folder, workspace_root
-from serct.errors import SerctError
+from serct.errors import SerctError, list_problems
 
 if TYPE_CHECKING:
     from serct.inference.recording import RecordingPrediction
@@ -123,6 +123,9 @@ def score(
         typer.echo(f"{count:8d} {emotion}")
     if found.num_unusable:
         typer.echo(f"{found.num_unusable:8d} unusable; the rows have the reasons")
+    if found.left_out:
+        typer.echo(f"{len(found.left_out):8d} files left out, no recordings by their names:")
+        typer.echo(list_problems(found.left_out, limit=20))
     typer.echo(f"{found.seconds / 3600:.2f} h of speech; rows: {out}/part-*.csv")
 
 

@@ -8,10 +8,9 @@ Each holds the SHA-256 of its own content, so that one changed digit is an error
 result.
 """
 
-import csv
 import hashlib
-import io
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self, TypeVar, cast
@@ -27,9 +26,11 @@ from pydantic import (
 
 from serct import __version__
 from serct.config.section import Section
+from serct.config.tables import Table, TableError, decode_table, parse_table
 from serct.errors import RecordError, SerctError
 
 S = TypeVar("S", bound=Section)
+_TO_QUOTE = re.compile(r'[,"\r\n]')
 Migration = Callable[[dict[str, Any]], dict[str, Any]]
 _SEAL = "content_sha256"
 
@@ -166,10 +167,28 @@ def _more(hint: str) -> str:
     return f"; {hint}" if hint else ""
 
 
+def read_table(
+    path: Path, hint: str = "", error: type[SerctError] = RecordError, **how: Any
+) -> Table:
+    """Read a CSV file strictly; ``how`` as `serct.config.tables.parse_table` takes it.
+
+    Raises:
+        SerctError: If it is missing or not readable, or naming the line that is no row of a table.
+    """
+    try:
+        return parse_table(decode_table(path.read_bytes()), **how)
+    except FileNotFoundError as problem:
+        raise error(f"{path}: no such file{_more(hint)}") from problem
+    except OSError as problem:
+        raise error(f"{path}: not readable: {problem}{_more(hint)}") from problem
+    except TableError as problem:
+        raise error(f"{path}: {problem}{_more(hint)}") from problem
+
+
 def read_rows(
     path: Path, needed: Sequence[str], hint: str = "", error: type[SerctError] = RecordError
 ) -> list[dict[str, str]]:
-    """Read a CSV file with a header.
+    """Read the rows of a CSV file with a header, strictly.
 
     Args:
         path: The file.
@@ -178,15 +197,9 @@ def read_rows(
         error: What to raise.
 
     Raises:
-        SerctError: If it is missing, not readable, empty, or lacks a column.
+        SerctError: If it is missing, not readable, no table, empty, or lacks a column.
     """
-    reader = csv.DictReader(io.StringIO(read_text(path, hint, error), newline=""))
-    try:
-        rows, columns = list(reader), reader.fieldnames or ()
-    except csv.Error as problem:
-        raise error(f"{path}: not readable as CSV: {problem}{_more(hint)}") from problem
-    if lacking := [column for column in needed if column not in columns]:
-        raise error(f"{path}: no column {', '.join(lacking)}{_more(hint)}")
+    rows = read_table(path, hint, error, needed=needed).rows
     if not rows:
         raise error(f"{path}: no rows{_more(hint)}")
     return rows
@@ -200,12 +213,19 @@ def as_csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str] | None = No
         columns: In the order wanted; None for all, in the order of their first use.
     """
     listed = list(rows)
-    buffer = io.StringIO()
     found = columns or list(dict.fromkeys(key for row in listed for key in row))
-    writer = csv.DictWriter(buffer, found, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(listed)
-    return buffer.getvalue()
+    if unknown := {key for row in listed for key in row} - set(found):
+        raise ValueError(f"no column for {', '.join(sorted(unknown))}")
+    lines = [found, *([row.get(column, "") for column in found] for row in listed)]
+    # A line of one empty field would be an empty line, which is no row.
+    texts = (",".join(map(_as_field, line)) or '""' * (len(found) == 1) for line in lines)
+    return "".join(f"{text}\n" for text in texts)
+
+
+def _as_field(value: Any) -> str:
+    # The csv module writes a lone carriage return as it is, which ends a line for other programs.
+    text = "" if value is None else str(value)
+    return '"{}"'.format(text.replace('"', '""')) if _TO_QUOTE.search(text) else text
 
 
 def restored(kind: type[S]) -> Any:

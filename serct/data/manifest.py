@@ -1,24 +1,27 @@
 """The manifest: one row an utterance, checked before any model is trained on it."""
 
-import csv
 import hashlib
+import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, get_args
 
 from serct.config.params import CheckParams
-from serct.config.record import as_csv
+from serct.config.record import as_csv, read_table
 from serct.data.audio import read_recording
-from serct.emotions import in_table_order
+from serct.data.duplicates import Contour, compute_contour, find_equal, reduce_rate
+from serct.emotions import EMOTIONS, in_table_order
 from serct.errors import AudioError, ManifestError, list_problems
 from serct.runtime import atomic
+from serct.runtime.arrays import Floats
 from serct.runtime.machine import num_threads
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
+_LOSSLESS = (".wav", ".flac", ".aiff", ".aif")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,11 +101,12 @@ def inspect_recordings(
     checks: CheckParams,
     on_progress: Callable[[], object] = lambda: None,
 ) -> tuple[list[Utterance], list[Rejection]]:
-    """Decode every recording once: measure it, and find unusable and doubled ones.
+    """Decode every recording: measure it, and find unusable and doubled ones.
 
     Returns:
         The usable utterances sorted by name, and every rejected file with its reason.
     """
+    contours: dict[str, Contour] = {}
 
     def inspect(utterance: Utterance) -> Utterance | Rejection:
         path = utterance.path
@@ -112,6 +116,7 @@ def inspect_recordings(
             return Rejection(path, str(error).removeprefix(f"{path}: "))
         finally:
             on_progress()
+        contours[path] = compute_contour(recording.waveform, recording.sample_rate)
         return replace(
             utterance, corpus=utterance.corpus or corpus, language=utterance.language or language,
             duration_s=round(recording.duration_s, 6), sample_rate=recording.sample_rate,
@@ -123,22 +128,73 @@ def inspect_recordings(
         results = list(pool.map(inspect, sorted(scan.utterances, key=lambda u: u.name)))
     utterances = [result for result in results if isinstance(result, Utterance)]
     rejections = [*scan.rejections, *(r for r in results if isinstance(r, Rejection))]
-    kept, doubled = _set_doubles_aside(utterances)
-    return kept, sorted([*rejections, *doubled], key=lambda r: r.path)
+    kept, doubled = _set_copies_aside(utterances)
+
+    def load(number: int) -> Floats:
+        recording = read_recording(root / kept[number].path, checks)
+        return reduce_rate(recording.waveform, recording.sample_rate)
+
+    equal = find_equal([contours[u.path] for u in kept], load, _namesakes(kept))
+    kept, encoded = _set_encodings_aside(kept, equal)
+    return kept, sorted([*rejections, *doubled, *encoded], key=lambda r: r.path)
 
 
-def _set_doubles_aside(utterances: Iterable[Utterance]) -> tuple[list[Utterance], list[Rejection]]:
-    """Keep the first of each recording; none if its copies carry different labels."""
+def _set_copies_aside(utterances: Iterable[Utterance]) -> tuple[list[Utterance], list[Rejection]]:
+    """Keep the first of equal samples; none if they carry different labels."""
     by_digest: dict[str, list[Utterance]] = defaultdict(list)
     for utterance in utterances:
         by_digest[utterance.sha256].append(utterance)
+    return _keep_firsts(by_digest.values(), "the same recording as {}")
+
+
+def _set_encodings_aside(
+    utterances: Sequence[Utterance], equal: Iterable[tuple[int, int]]
+) -> tuple[list[Utterance], list[Rejection]]:
+    """Keep the best file of each recording: lossless, of the highest rate, the first by name."""
+    groups = {number: [number] for number in range(len(utterances))}
+    for first, second in equal:
+        if groups[first] is not groups[second]:
+            groups[first] += groups[second]
+            groups |= dict.fromkeys(groups[second], groups[first])
+
+    def worth(utterance: Utterance) -> tuple[bool, int, str]:
+        is_lossless = PurePosixPath(utterance.path).suffix.lower() in _LOSSLESS
+        return not is_lossless, -utterance.sample_rate, utterance.path
+
+    distinct = {id(group): group for group in groups.values()}.values()
+    members = [sorted((utterances[n] for n in group), key=worth) for group in distinct]
+    kept, rejections = _keep_firsts(members, "the same recording as {} in another encoding")
+    by_name: dict[str, list[Utterance]] = defaultdict(list)
+    for utterance in kept:
+        by_name[utterance.name].append(utterance)
+    for same in by_name.values():
+        # Tables of results know a recording by its path without suffix.
+        reason = f"different recordings of one name: {', '.join(u.path for u in same)}"
+        rejections += [
+            Rejection(u.path, f"{reason}; rename all but one") for u in same[1:] and same
+        ]
+    return [by_name[name][0] for name in by_name if len(by_name[name]) == 1], rejections
+
+
+def _namesakes(utterances: Sequence[Utterance]) -> list[tuple[int, int]]:
+    """Return the pairs, by number, whose paths differ in nothing but their suffix."""
+    by_name: dict[str, list[int]] = defaultdict(list)
+    for number, utterance in enumerate(utterances):
+        by_name[utterance.name].append(number)
+    return [(first, other) for first, *others in by_name.values() for other in others]
+
+
+def _keep_firsts(
+    groups: Iterable[Sequence[Utterance]], copy: str
+) -> tuple[list[Utterance], list[Rejection]]:
+    """Keep the first of each recording; none if its files carry different labels."""
     kept: list[Utterance] = []
     doubled: list[Rejection] = []
-    for first, *copies in by_digest.values():
+    for first, *copies in groups:
         labels = in_table_order(u.emotion for u in (first, *copies))
         if len(labels) == 1:
             kept.append(first)
-            doubled += [Rejection(c.path, f"the same recording as {first.path}") for c in copies]
+            doubled += [Rejection(c.path, copy.format(first.path)) for c in copies]
         else:
             reason = f"one recording labelled {' and '.join(labels)}: " + ", ".join(
                 u.path for u in (first, *copies)
@@ -170,27 +226,46 @@ def read_manifest(path: Path) -> list[Utterance]:
     """Read a manifest.
 
     Raises:
-        ManifestError: If the file is missing, has other columns, or a value is ill-typed.
+        ManifestError: If the file is missing or has other columns, or naming the row that
+            has too few or too many fields, an unknown value, or a path that another row has.
     """
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            rows: list[dict[str, Any]] = list(reader)
-            columns = tuple(reader.fieldnames or ())
-    except FileNotFoundError as error:
-        raise ManifestError(f"{path}: no such manifest") from error
-    if columns != COLUMNS:
-        raise ManifestError(f"{path}: columns are {columns}, expected {COLUMNS}")
-    try:
-        return [
-            Utterance(
-                **row
-                | {"duration_s": float(row["duration_s"]), "sample_rate": int(row["sample_rate"])}
-            )
-            for row in rows
-        ]
-    except (TypeError, ValueError) as error:
-        raise ManifestError(f"{path}: {error}") from error
+    table = read_table(path, "the manifest stage writes it", ManifestError)
+    if table.columns != COLUMNS:
+        raise ManifestError(f"{path}: columns are {table.columns}, expected {COLUMNS}")
+    utterances: dict[str, Utterance] = {}
+    for number, row in zip(table.numbers, table.rows, strict=True):
+        try:
+            utterance = _read_row(row)
+        except ValueError as error:
+            raise ManifestError(f"{path}: row {number}: {error}") from error
+        if utterance.path in utterances:
+            raise ManifestError(f"{path}: row {number}: {utterance.path} is listed twice")
+        utterances[utterance.path] = utterance
+    return list(utterances.values())
+
+
+def _read_row(row: Mapping[str, str]) -> Utterance:
+    """Return the utterance of a manifest's row.
+
+    Raises:
+        ValueError: Naming the column whose value is not as expected.
+    """
+    for column, allowed in (
+        ("emotion", EMOTIONS), ("gender", ("f", "m", "")), ("split", (*SPLITS, "")),
+    ):  # fmt: skip
+        if row[column] not in allowed:
+            expected = ", ".join(each or "nothing" for each in allowed)
+            raise ValueError(f"{column} is {row[column]!r}, expected one of {expected}")
+    path = PurePosixPath(row["path"])
+    if not path.parts or path.is_absolute() or ".." in path.parts:
+        raise ValueError(f"path {row['path']!r}, expected one inside the corpus' folder")
+    duration_s, sample_rate = float(row["duration_s"]), int(row["sample_rate"])
+    if not (0 <= duration_s < math.inf and sample_rate >= 0):
+        raise ValueError(
+            f"duration_s is {duration_s:g} and sample_rate {sample_rate}, expected numbers above 0"
+        )
+    values: dict[str, Any] = {**row, "duration_s": duration_s, "sample_rate": sample_rate}
+    return Utterance(**values)
 
 
 def manifest_digest(utterances: Iterable[Utterance]) -> str:

@@ -4,14 +4,13 @@ Padded int16 rows are in `wave-00000.npy` and so on, where each utterance is in 
 what they all share in `meta.json`. A recording that is longer than a row goes on in the next rows.
 """
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field, JsonValue
 
-from serct.config.record import Record
+from serct.config.record import Record, read_table
 from serct.data.rows import HINT
 from serct.errors import SerctError, ShardError
 from serct.runtime.digests import check_files
@@ -110,11 +109,12 @@ def read_index(folder: Path, meta: ShardMeta) -> list[list[IndexRow]]:
     # An index of version 1 names neither corpus nor language, since all rows were of the one
     # corpus; before version 3 an utterance was cut at its first row.
     same = {"corpus": meta.corpus, "language": meta.language, "part": "0"}
+    lines: list[dict[str, Any]] = [
+        {**same, **row} for row in read_table(path, HINT, ShardError).rows
+    ]
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            lines = [same | line for line in csv.DictReader(file)]
         rows = [IndexRow(**line | {key: int(line[key]) for key in _NUMBERS}) for line in lines]
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise ShardError(f"{path}: not a readable index: {error}") from error
     utterances: list[list[IndexRow]] = []
     for row in rows:

@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 
 from serct.config.params import SplitParams
 from serct.data.manifest import SPLITS, Split, Utterance
+from serct.data.names import fold, unify_names
 from serct.emotions import EMOTIONS, in_table_order
 from serct.errors import ManifestError, list_problems
 
@@ -41,6 +42,8 @@ def split_utterances(
     test part. Each utterance is tested in exactly one fold; with speaker_text, only an utterance
     whose speaker and text belong to the same fold is.
 
+    Spellings of one speaker or text become one, see `serct.data.names`.
+
     Validation is disjoint in the same way if more than one group is left, else cut at random (TESS
     has only two speakers).
 
@@ -50,7 +53,7 @@ def split_utterances(
     """
     if not utterances:
         raise ManifestError("no utterances to divide")
-    ordered = sorted(utterances, key=lambda u: _split_order(u, seed))
+    ordered = sorted(unify_names(utterances), key=lambda u: _split_order(u, seed))
     if params.num_folds is not None:
         ungrouped = [replace(u, split="") for u in ordered]
         divided = _take_fold(ungrouped, params.protocol, params.num_folds, params.fold, seed)
@@ -198,11 +201,17 @@ def check_splits(utterances: Sequence[Utterance], protocol: str) -> None:
         if len(found) > 1:
             problems.append(f"one recording is in several splits: {', '.join(paths[digest])}")
     for kind in _DISJOINT[protocol]:
-        groups = {s: {_group(u, kind) for u in utterances if u.split == s} for s in SPLITS}
+        groups = {
+            s: {fold(_group(u, kind)): _group(u, kind) for u in utterances if u.split == s}
+            for s in SPLITS
+        }
         for other in ("train", "validation"):
-            shared = groups["test"] & groups[other]
+            shared = groups["test"].keys() & groups[other].keys()
             if shared:
-                names = ", ".join(sorted(shared))
+                names = ", ".join(
+                    " alias ".join(dict.fromkeys((groups["test"][name], groups[other][name])))
+                    for name in sorted(shared)
+                )
                 problems.append(f"the {kind} protocol is broken: {names} in both test and {other}")
     counts = Counter(u.split for u in utterances)
     problems += [f"the {split} part is empty" for split in SPLITS if not counts[split]]

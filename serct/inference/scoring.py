@@ -1,11 +1,9 @@
 """A model's predictions for a large folder of recordings, written part by part.
 
 Each part is a file of its own, written whole or not at all. So a run that was cut off continues
-with the missing parts, and any machine may make a part.
+with the missing parts, and any machine may make a part. `serct.inference.score_plan` decides which.
 """
 
-import hashlib
-import json
 import shutil
 from collections import Counter
 from collections.abc import Iterable
@@ -16,27 +14,23 @@ from pathlib import Path
 
 from serct.config.record import as_csv, read_rows
 from serct.data.download import Progress, no_progress
-from serct.data.reading.tree import is_recording, list_files
 from serct.errors import AudioError, ReportError
 from serct.inference.predictor import Predictor
+from serct.inference.score_plan import (
+    PLAN,
+    Part,
+    ScorePlan,
+    is_complete,
+    list_states,
+    model_digest,
+    part_path,
+    plan_parts,
+    read_kept,
+    read_plan,
+)
 from serct.runtime import atomic
 from serct.runtime.executors import Executor
 from serct.runtime.machine import num_threads
-
-FORMAT_VERSION = 2
-
-
-@dataclass(frozen=True)
-class Part:
-    """Recordings whose predictions make one file.
-
-    Attributes:
-        number: From 0.
-        names: Paths below the folder, as they stand in the file.
-    """
-
-    number: int
-    names: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -47,11 +41,14 @@ class Scored:
         emotions: Number of recordings by predicted emotion, "uncertain" among them.
         num_unusable: Files that are no usable audio; each row says why.
         seconds: Length of all usable recordings.
+        left_out: Files that are no recordings by their name, each with the reason; they are
+            unusable too, and have rows.
     """
 
     emotions: Counter[str]
     num_unusable: int
     seconds: float
+    left_out: tuple[str, ...]
 
 
 def score_folder(
@@ -67,11 +64,13 @@ def score_folder(
 ) -> Scored:
     """Predict every recording below a folder.
 
+    A second call goes on: it predicts what is missing, new or changed, and what had a problem.
+
     Args:
         recordings: The folder; only read.
-        out: Gets ``plan.json``, a copy of the model and ``part-00000.csv`` and so on, whose rows
-            name the file, its length in s, the prediction, the probability of each emotion,
-            and why a file is unusable. Shared by all machines that work.
+        out: Gets ``plan.json``, ``files.csv``, a copy of the model and ``part-00000.csv`` and so
+            on, whose rows name the file, its length in s, the prediction, the probability of each
+            emotion, and why a file is unusable. Shared by all machines that work.
         source: The model's folder.
         executor: Does the work.
         device: "auto", "cpu", "cuda" or "mps".
@@ -81,54 +80,51 @@ def score_folder(
 
     Raises:
         CorpusError: If there is no such folder.
-        ReportError: If there are no recordings, or ``out`` holds predictions of another model
-            or for other recordings.
+        ReportError: If there are no recordings, or ``out`` holds predictions of another model,
+            of an older format, or for another folder.
         CheckpointError: If the folder holds no usable model.
     """
-    names = [str(path) for path in list_files(recordings, is_recording)]
-    if not names:
+    states, problems = list_states(recordings)
+    if not states:
         raise ReportError(f"{recordings}: no recordings in it")
     card = Predictor.load(source).card
-    plan = {
-        "format_version": FORMAT_VERSION,
-        "model": card.fingerprint,
-        "emotions": list(card.emotions),
-        "precision": precision,
-        "num_recordings": len(names),
-        "names": hashlib.sha256("\n".join(names).encode()).hexdigest(),
-        "part_size": part_size,
-    }
+    plan = ScorePlan(
+        model=model_digest(source), emotions=card.emotions, precision=precision, part_size=part_size
+    )
     _prepare(out, plan, source)
-    parts = [
-        Part(number, tuple(names[first : first + part_size]))
-        for number, first in enumerate(range(0, len(names), part_size))
-    ]
-    missing = [part for part in parts if not _part_path(out, part).exists()]
+    parts = plan_parts(out, states, problems, part_size)
+    missing = [part for part in parts if not is_complete(out, part)]
     work = partial(_score_part, recordings.resolve(), out.resolve(), device, precision)
     with progress(sum(len(part.names) for part in missing), "scoring", "recordings") as advance:
         for done in executor.map(work, missing, on_gpu=device != "cpu"):
             advance(done)
-    return _sum_up(_part_path(out, part) for part in parts)
+    left_out = [f"{name}: {problem}" for name, problem in problems.items()]
+    return _sum_up((part_path(out, part.number) for part in parts), tuple(left_out))
 
 
-def _prepare(out: Path, plan: dict[str, object], source: Path) -> None:
-    plan_path = out / "plan.json"
-    if plan_path.exists():
-        found = json.loads(plan_path.read_text(encoding="utf-8"))
-        differing = [key for key in plan if found.get(key) != plan[key]]
-        if differing:
+def _prepare(out: Path, plan: ScorePlan, source: Path) -> None:
+    """Check that an earlier call was made with the same; copy the model.
+
+    Raises:
+        ReportError: Naming what is another.
+    """
+    found = read_plan(out)
+    if found is not None:
+        differing = [
+            key for key in ScorePlan.model_fields if getattr(found, key) != getattr(plan, key)
+        ]
+        # Another model may also have other emotions; that is said already.
+        named = differing[:1] if "model" in differing else differing
+        if named:
             raise ReportError(
-                f"{plan_path}: made with another {' and '.join(differing)}, expected the same to "
+                f"{out / PLAN}: made with another {' and '.join(named)}, expected the same to "
                 "go on; choose another folder for --out, or delete this one"
             )
-        return
-    with atomic.replacing_folder(out / "model") as folder:
-        shutil.copytree(source, folder, dirs_exist_ok=True)
-    atomic.write_json(plan_path, plan)
-
-
-def _part_path(out: Path, part: Part) -> Path:
-    return out / f"part-{part.number:05d}.csv"
+    copy = out / "model"
+    if not copy.is_dir() or model_digest(copy) != plan.model:
+        with atomic.replacing_folder(copy) as folder:
+            shutil.copytree(source, folder, dirs_exist_ok=True)
+    atomic.write_json(out / PLAN, plan.as_json())
 
 
 # A process scores many parts with one model.
@@ -138,10 +134,14 @@ def _load(folder: Path, device: str, precision: str) -> Predictor:
 
 
 def _score_part(recordings: Path, out: Path, device: str, precision: str, part: Part) -> int:
-    """Write one part; return the number of its recordings."""
+    """Write one part, with the rows that it has already; return the number of its recordings."""
+    kept = read_kept(out, part)
+    todo = [name for name in part.names if name not in kept]
     predictor = _load(out / "model", device, precision)
 
     def predict(name: str) -> dict[str, str]:
+        if name in part.problems:
+            return {"file": name, "problem": part.problems[name]}
         try:
             found = predictor.analyse_file(recordings / name, name)
         except AudioError as error:
@@ -156,16 +156,18 @@ def _score_part(recordings: Path, out: Path, device: str, precision: str, part: 
 
     # While one thread computes, others decode.
     with ThreadPoolExecutor(num_threads()) as pool:
-        rows = list(pool.map(predict, part.names))
+        rows = list(pool.map(predict, todo))
     fields = [
         "file", "seconds", "analysed_s", "speech_s", "prediction", *predictor.card.emotions,
         "notes", "problem",
     ]  # fmt: skip
-    atomic.write_text(_part_path(out, part), as_csv(rows, fields))
+    found = kept | {row["file"]: row for row in rows}
+    text = as_csv((found[name] for name in part.names), fields)
+    atomic.write_text(part_path(out, part.number), text)
     return len(part.names)
 
 
-def _sum_up(paths: Iterable[Path]) -> Scored:
+def _sum_up(paths: Iterable[Path], left_out: tuple[str, ...]) -> Scored:
     emotions: Counter[str] = Counter()
     num_unusable, seconds = 0, 0.0
     for path in paths:
@@ -175,4 +177,4 @@ def _sum_up(paths: Iterable[Path]) -> Scored:
             else:
                 emotions[row["prediction"]] += 1
                 seconds += float(row["seconds"])
-    return Scored(emotions, num_unusable, seconds)
+    return Scored(emotions, num_unusable, seconds, left_out)

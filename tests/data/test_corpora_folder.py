@@ -1,5 +1,9 @@
 """Anyone's own recordings: by folders or by table, and what is refused."""
 
+import os
+import sys
+import unicodedata
+
 import pytest
 
 from serct.data.corpora import Sources, build_corpus, obtain_corpus, scan_corpus
@@ -9,20 +13,22 @@ from serct.errors import CorpusError, DownloadError
 from tests.recordings import write_recording
 
 
-def params(path, table=None):
-    return FolderParams(reader="folder", path=str(path), language="fr", table=table)
+def params(path, table=None, speaker=None):
+    return FolderParams(
+        reader="folder", path=str(path), language="fr", table=table, speaker=speaker
+    )
 
 
-def obtain(tmp_path, path=None, table=None):
+def obtain(tmp_path, path=None, table=None, speaker=None):
     sources = Sources(mirror=None, cache=tmp_path / "cache", offline=True)
-    corpus = params(path or tmp_path / "mine", table)
+    corpus = params(path or tmp_path / "mine", table, speaker)
     obtain_corpus("mine", corpus, tmp_path / "raw", sources, no_progress)
     return scan_corpus(corpus, tmp_path / "raw")
 
 
 def test_folders_named_after_emotions(tmp_path):
     mine = tmp_path / "mine"
-    for name in ("Anger/a.wav", "happy/anna/b.flac", "sad/ben/2024/c.wav"):
+    for name in ("Anger/a.wav", "happy/anna/b.flac", "sad/ben/c.WAV"):
         write_recording(mine / name)
     (mine / "happy" / "notes.txt").write_text("not audio")
     (mine / "happy" / ".DS_Store").write_text("not audio")
@@ -31,7 +37,7 @@ def test_folders_named_after_emotions(tmp_path):
     assert found == [
         ("Anger/a.wav", "angry", "", ""),
         ("happy/anna/b.flac", "happy", "anna", ""),
-        ("sad/ben/2024/c.wav", "sad", "ben", ""),
+        ("sad/ben/c.WAV", "sad", "ben", ""),
     ]
     assert scan.rejections == ()
     assert not (tmp_path / "raw" / "happy" / "notes.txt").exists()
@@ -70,15 +76,15 @@ def test_what_cannot_be_used_is_refused_file_by_file(tmp_path):
     write_recording(mine / "gloomy" / "b.wav")
     write_recording(mine / "c.wav")
     write_recording(mine / "train" / "d.wav")
-    (mine / "sad" / "phone.wv").write_bytes(b"x")
+    (mine / "sad" / "phone.xyz").write_bytes(b"x")
     scan = obtain(tmp_path)
     assert [clip.path for clip in scan.utterances] == ["sad/a.wav"]
     reasons = {r.path: r.reason for r in scan.rejections}
-    assert list(reasons) == ["c.wav", "gloomy/b.wav", "sad/phone.wv", "train/d.wav"]
+    assert list(reasons) == ["c.wav", "gloomy/b.wav", "sad/phone.xyz", "train/d.wav"]
     assert "unknown emotion 'gloomy', expected one of angry, disgusted" in reasons["gloomy/b.wav"]
     assert "in no folder named after an emotion" in reasons["c.wav"]
     assert "in no folder named after an emotion" in reasons["train/d.wav"]
-    assert ".wv: a format that is not read" in reasons["sad/phone.wv"]
+    assert ".xyz: a format that is not read" in reasons["sad/phone.xyz"]
 
 
 def test_nothing_usable_is_an_error_that_says_why(tmp_path):
@@ -102,17 +108,98 @@ def test_missing_folder(tmp_path):
         obtain(tmp_path, tmp_path / "nowhere")
 
 
-def test_links_may_not_lead_elsewhere(tmp_path):
-    inside = write_recording(tmp_path / "mine" / "sad" / "a.wav")
-    outside = write_recording(tmp_path / "secret" / "b.wav")
-    (tmp_path / "mine" / "sad" / "again.wav").symlink_to(inside)
-    assert [clip.path for clip in obtain(tmp_path).utterances] == ["sad/a.wav", "sad/again.wav"]
-    (tmp_path / "mine" / "sad" / "b.wav").symlink_to(outside)
-    (tmp_path / "mine" / "happy").symlink_to(outside.parent)
-    (tmp_path / "mine" / "sad" / "gone.wav").symlink_to(tmp_path / "gone.wav")
-    with pytest.raises(CorpusError, match="links that lead elsewhere") as caught:
+def paths_of(scan):
+    return [clip.path for clip in scan.utterances]
+
+
+def test_links_are_followed_and_broken_ones_named(tmp_path):
+    mine, away = tmp_path / "mine", tmp_path / "away"
+    inside = write_recording(mine / "sad" / "a.wav")
+    write_recording(away / "happy" / "anna" / "h.wav")
+    write_recording(away / "single.wav")
+    (mine / "sad" / "again.wav").symlink_to(inside)
+    (mine / "sad" / "b.wav").symlink_to(away / "single.wav")
+    (mine / "happy").symlink_to(away / "happy")
+    (mine / "happy_too").symlink_to(away / "happy")
+    (mine / "sad" / "gone.wav").symlink_to(tmp_path / "gone.wav")
+    (mine / "angry").symlink_to(tmp_path / "nowhere")
+    (away / "happy" / "anna" / "loop").symlink_to(away / "happy")
+    (mine / "sad" / "up").symlink_to(tmp_path)
+    scan = obtain(tmp_path)
+    assert paths_of(scan) == ["happy/anna/h.wav", "sad/a.wav", "sad/again.wav", "sad/b.wav"]
+    reasons = {r.path: r.reason for r in scan.rejections}
+    assert list(reasons) == ["angry", "happy/anna/loop", "sad/gone.wav", "sad/up"]
+    gone = f"a link to '{tmp_path}/gone.wav', which cannot be opened (No such file or directory)"
+    assert reasons["sad/gone.wav"] == gone
+    assert reasons["sad/up"] == f"a link to '{tmp_path}', a folder that holds this one"
+    raw = tmp_path / "raw"
+    assert not any(path.is_symlink() for path in raw.rglob("*"))
+    assert paths_of(scan_corpus(params(mine), mine)) == paths_of(scan)
+
+
+def test_every_file_left_out_is_named(tmp_path):
+    mine = tmp_path / "mine"
+    write_recording(mine / "sad" / "a.WAV")
+    for name in ("a.txt", "a.TextGrid", "README", "LICENSE.old", "x.csv", ".hidden", "Thumbs.db"):
+        (mine / "sad" / name).write_text("no recording")
+    for name in ("a.unheard", "take7", "all.zip", "a.wav.part"):
+        (mine / "sad" / name).write_text("what is it?")
+    os.mkfifo(mine / "sad" / "pipe.wav")
+    scan = obtain(tmp_path)
+    assert paths_of(scan) == ["sad/a.WAV"]
+    reasons = {r.path: r.reason for r in scan.rejections}
+    names = ["a.unheard", "a.wav.part", "all.zip", "pipe.wav", "take7"]
+    assert list(reasons) == [f"sad/{name}" for name in names]
+    assert reasons["sad/take7"].startswith("no suffix: a format that is not read, convert it to")
+    assert reasons["sad/pipe.wav"] == "neither a file nor a folder"
+    assert not (tmp_path / "raw" / "sad" / "all.zip").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems allow no such names")
+def test_names_that_are_not_utf8_are_named_with_escapes(tmp_path):
+    mine = tmp_path / "mine"
+    write_recording(mine / "sad" / "a.wav")
+    spare = [write_recording(mine / "sad" / "b.wav"), write_recording(mine / "angry" / "c.wav")]
+    spare[0].rename(os.fsdecode(os.fsencode(mine) + b"/sad/caf\xe9.wav"))
+    spare[1].parent.rename(os.fsdecode(os.fsencode(mine) + b"/\xff"))
+    scan = obtain(tmp_path)
+    assert paths_of(scan) == ["sad/a.wav"]
+    reason = "its name is not UTF-8"
+    assert [(r.path, r.reason) for r in scan.rejections] == [
+        ("\\xff/c.wav", reason), ("sad/caf\\xe9.wav", reason)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("level", "speakers"),
+    [
+        (1, ["", "ben", "session1", "session2"]),
+        ("last", ["", "anna", "anna", "ben"]),
+        ("path", ["", "ben", "session1/anna", "session2/anna"]),
+    ],
+)
+def test_which_of_several_folders_names_the_speaker(tmp_path, level, speakers):
+    for name in ("a.wav", "ben/b.wav", "session1/anna/c.wav", "session2/anna/d.wav"):
+        write_recording(tmp_path / "mine" / "train" / "sad" / name)
+    with pytest.raises(CorpusError) as caught:
         obtain(tmp_path)
-    assert str(caught.value).count("->") == 3
+    assert str(caught.value) == (
+        "train/sad/session1/anna/c.wav: 2 folders below the emotion, and 2 files like it; which "
+        "names the speaker? Set speaker in the corpus' entry of params.yaml: 1 (session1), last "
+        "(anna), or path (session1/anna); a wrong choice puts one person on both sides of a split"
+    )
+    scan = obtain(tmp_path, speaker=level)
+    assert sorted(clip.speaker for clip in scan.utterances) == speakers
+
+
+def test_a_folder_that_is_not_as_deep_as_said(tmp_path):
+    for name in ("ben/b.wav", "session1/anna/c.wav"):
+        write_recording(tmp_path / "mine" / "sad" / name)
+    scan = obtain(tmp_path, speaker=2)
+    assert [clip.speaker for clip in scan.utterances] == ["anna"]
+    assert [(r.path, r.reason) for r in scan.rejections] == [
+        ("sad/ben/b.wav", "1 folders below the emotion, but speaker in params.yaml is 2")
+    ]
 
 
 def write_table(tmp_path, text, encoding="utf-8"):
@@ -128,7 +215,7 @@ def test_table(tmp_path):
         "path, emotion,speaker,gender,text,comment\n"
         "x/2.wav,Joy,ben,Male,hello,fine\n"
         "x\\1.wav, sad ,anna,f,,\n"
-        "./x/3.wav,neutral\n",
+        "./x/3.wav,neutral,,,,\n",
         "utf-8-sig",
     )
     scan = obtain(tmp_path, table="labels.csv")
@@ -165,7 +252,12 @@ def test_rows_that_cannot_be_used_are_refused(tmp_path):
     [
         ("file,emotion\n1.wav,sad\n", "no column path, found file, emotion"),
         ("", "no column emotion or path"),
-        ("path,emotion\n1.wav,sad\n1.wav,happy\n", r"1\.wav is listed 2 times"),
+        ("path,emotion\n1.wav,sad\n1.wav,happy\n", r"1\.wav is listed 2 times, in rows 2, 3"),
+        ("path,emotion\n1.wav,sad\n./1.WAV,happy\n", r"1\.wav is listed 2 times, in rows 2, 3"),
+        ("path,emotion\n1.wav,sad\n2.wav\n", "row 3: 1 fields, expected 2 as in the header"),
+        ('path,emotion\n1.wav,"sad\n2.wav,sad\n', r"row 2: a quote \(\"\) opens a field and none"),
+        ("path,emotion,emotion\n", "row 1: column emotion stands in the header twice"),
+        ("path,emotion\n1.wav,s\0d\n", "row 2: a NUL character"),
         ("path,emotion\n../1.wav,sad\n", r"row 2: path '\.\./1\.wav', expected one inside"),
         ("path,emotion\n/etc/1.wav,sad\nC:\\1.wav,sad\n,sad\n", r"row 2(?s:.*)row 3(?s:.*)row 4"),
     ],
@@ -175,6 +267,42 @@ def test_malformed_tables(tmp_path, text, message):
     write_table(tmp_path, text)
     with pytest.raises(CorpusError, match=message):
         obtain(tmp_path, table="labels.csv")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("text", ["path,emotion\r{}.wav,sad\r", "path\temotion\r\n{}.wav\tsad",
+    "sep=;\npath;emotion\n{}.wav;sad\n"])  # fmt: skip
+def test_tables_of_other_programs(tmp_path, text, encoding):
+    write_recording(tmp_path / "mine" / "ü.wav")
+    (tmp_path / "mine" / "labels.csv").write_bytes(text.format("ü").encode(encoding))
+    assert paths_of(obtain(tmp_path, table="labels.csv")) == ["ü.wav"]
+
+
+def test_files_are_found_however_their_names_are_spelled(tmp_path):
+    composed, decomposed = (unicodedata.normalize(form, "ü") for form in ("NFC", "NFD"))
+    mine = tmp_path / "mine"
+    for name in (f"{decomposed}.wav", "Case.wav", "two.wav", "TWO.wav"):
+        write_recording(mine / name)
+    write_table(
+        tmp_path,
+        f"path,emotion\n{composed}.wav,sad\ncase.WAV,sad\ntwo.wav,sad\nTwo.wav,sad\nno.wav,sad\n",
+    )
+    scan = obtain(tmp_path, table="labels.csv")
+    assert paths_of(scan) == ["Case.wav", "two.wav", f"{decomposed}.wav"]
+    assert [(r.path, r.reason) for r in scan.rejections] == [
+        ("Two.wav", "labels.csv row 5: several files are named like it: TWO.wav, two.wav"),
+        ("no.wav", "labels.csv row 6: listed in the table, but there is no such file"),
+    ]
+
+
+def test_recordings_that_the_table_lacks_are_counted(tmp_path, caplog):
+    for name in ("1.wav", "2.wav", "3.flac"):
+        write_recording(tmp_path / "mine" / name)
+    write_table(tmp_path, "path,emotion\n1.wav,sad\n")
+    with caplog.at_level("WARNING", "serct"):
+        obtain(tmp_path, table="labels.csv")
+    message = "mine: 2 recordings are not in the table labels.csv and left out:\n  2.wav\n  3.flac"
+    assert message in caplog.text
 
 
 def test_table_that_cannot_be_read(tmp_path):

@@ -114,6 +114,23 @@ def test_links_in_the_mirror_are_followed(tmp_path):
     assert not (tmp_path / "raw" / "03a01Fa.wav").is_symlink()
 
 
+def test_linked_folders_inside_a_copy_are_followed(tmp_path, one_clip):
+    elsewhere = write_recording(tmp_path / "elsewhere" / "03a01Fa.wav").parent
+    (tmp_path / "mirror" / "emodb").mkdir(parents=True)
+    (tmp_path / "mirror" / "emodb" / "wav").symlink_to(elsewhere)
+    (elsewhere / "loop").symlink_to(elsewhere)
+    obtain(tmp_path)
+    assert (tmp_path / "raw" / "wav" / "03a01Fa.wav").is_file()
+    assert not (tmp_path / "raw" / "wav" / "loop").exists()
+
+
+def test_a_copy_that_is_not_whole_is_refused(tmp_path, one_clip):
+    write_recording(tmp_path / "mirror" / "emodb" / "03a01Fa.wav")
+    (tmp_path / "mirror" / "emodb" / "more").symlink_to(tmp_path / "unmounted")
+    with pytest.raises(CorpusError, match=r"listed as a whole:\n  more: a link to .*unmounted"):
+        obtain(tmp_path)
+
+
 def test_offline_says_what_is_missing_where_and_how_to_get_it(tmp_path):
     with pytest.raises(DownloadError, match="emodb: not found, and SERCT_OFFLINE") as caught:
         obtain(tmp_path)

@@ -35,11 +35,43 @@ def test_round_trip_and_digest(tmp_path: Path) -> None:
 
 
 def test_unreadable_manifests(tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match="no such manifest"):
+    with pytest.raises(ManifestError, match=r"none\.csv: no such file; the manifest stage"):
         read_manifest(tmp_path / "none.csv")
     (tmp_path / "m.csv").write_text("path,emotion\na,b\n")
     with pytest.raises(ManifestError, match=r"columns are \('path', 'emotion'\)"):
         read_manifest(tmp_path / "m.csv")
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("emotion", "gloomy", "emotion is 'gloomy', expected one of angry, disgusted"),
+        ("gender", "x", "gender is 'x', expected one of f, m, nothing"),
+        ("split", "dev", "split is 'dev', expected one of train, validation, test, nothing"),
+        ("path", "", "path '', expected one inside the corpus' folder"),
+        ("path", "/etc/1.wav", "path '/etc/1.wav', expected one inside"),
+        ("path", "../1.wav", r"path '\.\./1\.wav', expected one inside"),
+        ("path", "angry/0000.wav", r"angry/0000\.wav is listed twice"),
+        ("duration_s", "long", "could not convert string to float: 'long'"),
+        ("duration_s", "nan", "duration_s is nan and sample_rate 16000, expected numbers"),
+        ("sample_rate", "1.5", r"invalid literal for int\(\) with base 10: '1\.5'"),
+        ("speaker", 'a"b', r'a quote \("\) inside a field'),
+        ("speaker", "a,b", "12 fields, expected 11 as in the header"),
+        ("speaker", "a\0b", "a NUL character, expected text in UTF-8"),
+        ("speaker", '"a', "a quote .* opens a field and none closes it"),
+    ],
+)
+def test_every_row_of_a_manifest_is_checked(
+    tmp_path: Path, column: str, value: str, message: str
+) -> None:
+    path = tmp_path / "m.csv"
+    write_manifest(path, corpus(2))
+    lines = path.read_text().splitlines()
+    cells = lines[2].split(",")
+    cells[lines[0].split(",").index(column)] = value
+    path.write_text("\n".join([*lines[:2], ",".join(cells), *lines[3:]]) + "\n")
+    with pytest.raises(ManifestError, match=rf"m\.csv: row 3: {message}"):
+        read_manifest(path)
 
 
 def clips_of(root: Path) -> Scan:

@@ -41,11 +41,13 @@ OBTAINING = {"serct.data.download", "serct.data.archives", "serct.data.partial_f
 READING = {"serct.data.audio"} | {
     f"serct.data.decoding.{path.stem}" for path in ROOT.glob("serct/data/decoding/[a-z]*.py")
 }
+# Which recordings and names are one is decided by the manifest stage.
+IDENTITY = {"serct.data.duplicates", "serct.data.names"}
 SPARED = {
-    "evaluate": {*OBTAINING, *READING, "serct.data.manifest"},
-    "download": {*READING, "serct.data.manifest"},
+    "evaluate": {*OBTAINING, *IDENTITY, *READING, "serct.data.manifest"},
+    "download": {*READING, "serct.data.duplicates", "serct.data.manifest"},
     "manifest": OBTAINING,
-    "preprocess": OBTAINING,
+    "preprocess": OBTAINING | IDENTITY,
 }
 
 

@@ -1,37 +1,48 @@
 """Your own recordings: folders named after emotions, or a table.
 
-Either ``[train|validation|test/]<emotion>/[<speaker>/...]<file>``, or a CSV in the folder with the
+Either ``[train|validation|test/]<emotion>/[<speaker>/]<file>``, or a CSV in the folder with the
 columns path and emotion and, if known, speaker, gender (f or m) and text. With a table, the corpus
 has only the files in it.
 """
 
-import csv
-from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from serct.data.audio import SUFFIXES, UNREAD_SUFFIXES
+from serct.config.record import as_csv, read_rows
 from serct.data.download import Progress
 from serct.data.manifest import SPLITS, Rejection, Scan, Utterance
+from serct.data.names import fold
 from serct.data.reading.corpus import Corpus, CorpusParams
+from serct.data.reading.labels import LabelRow, read_labels
+from serct.data.reading.listing import Entry, is_companion, list_entries, printable, unusable_format
 from serct.data.reading.sources import Sources
-from serct.data.reading.tree import is_recording, list_files, place, refuse_links
+from serct.data.reading.tree import place
 from serct.emotions import EMOTIONS, canonical_emotion
 from serct.errors import CorpusError, list_problems
+from serct.runtime import atomic
+from serct.runtime.log import logger
 
 _GENDERS = {"": "", "f": "f", "female": "f", "m": "m", "male": "m"}
+# What the copy lacks, and why; hidden, so that it is no file of the corpus itself.
+_LEFT_OUT = ".left_out.csv"
 
 
 class FolderParams(CorpusParams):
-    """Your own recordings."""
+    """Your own recordings.
+
+    ``speaker`` says which folder below the emotion is the speaker's, where there are several: the
+    first is 1; "last"; or "path" for all of them together.
+    """
 
     reader: Literal["folder"]
     path: str
     language: Annotated[str, Field(pattern=r"^[a-z]{2,3}$")]
     table: str | None = None
+    speaker: Annotated[int, Field(ge=1)] | Literal["last", "path"] | None = None
 
 
 class Folder(Corpus):
@@ -44,76 +55,127 @@ class Folder(Corpus):
     def obtain(self, destination: Path, sources: Sources, progress: Progress) -> str:
         """Copy the recordings, so that later changes to the originals do not reach the corpus.
 
+        What cannot be copied is noted beside them, for `scan` to report. Links are followed.
+
         Raises:
-            CorpusError: If the folder or table does not exist, or links lead out of the folder.
+            CorpusError: If the folder or table does not exist or the table is malformed.
         """
         source = Path(self.params.path).expanduser()
         if not source.is_dir():
             raise CorpusError(f"corpora.{self.name}.path is {self.params.path!r}: no such folder")
-        refuse_links(source)
+        entries = list_entries(source)
+        left_out = _reject(entries)
+        usable = [e.path for e in entries if not e.problem and not unusable_format(e.path)]
         if self.params.table is None:
-            paths = list_files(source, is_recording)
+            paths = usable
         else:
-            table = _inside(self.params.table, "table")
-            listed = [PurePosixPath(row["path"]) for row in _read_table(source, str(table))]
-            paths = [table, *(path for path in listed if (source / path).is_file())]
+            table, rows = read_labels(source, self.params.table, entries)
+            # With all files that a row may mean, so that the copy leaves it as unclear.
+            listed = {fold(str(row.path)) for row in rows}
+            left_out = [each for each in left_out if fold(each.path) in listed]
+            paths = [table, *(path for path in usable if fold(str(path)) in listed)]
+            if unlisted := [str(path) for path in usable if fold(str(path)) not in listed]:
+                logger.warning(
+                    "%s: %d recordings are not in the table %s and left out:\n%s",
+                    self.name, len(unlisted), table, list_problems(unlisted, limit=20),
+                )  # fmt: skip
         with progress(len(paths), f"copying {self.name}", "files") as advance:
             place(source, destination, paths, advance, link=False)
+        if left_out:
+            rows_of_text = ({"path": each.path, "reason": each.reason} for each in left_out)
+            atomic.write_text(destination / _LEFT_OUT, as_csv(rows_of_text))
         return str(source)
 
     def scan(self, root: Path) -> Scan:
         """Read the labels from the folders or the table.
 
         Raises:
-            CorpusError: If the table is missing or malformed.
+            CorpusError: If the table is missing or malformed, or nothing says which of several
+                folders names the speaker.
         """
+        entries = list_entries(root)
+        noted = _read_left_out(root)
         if self.params.table is None:
-            found = [_by_folder(path) for path in list_files(root, is_recording)]
+            found = [*noted, *_reject(entries), *self._by_folder(entries)]
         else:
-            found = [_by_row(root, row) for row in _read_table(root, self.params.table)]
+            reasons = {each.path: each.reason for each in (*_reject(entries), *noted)}
+            _, rows = read_labels(root, self.params.table, entries)
+            found = [_by_row(row, reasons) for row in rows]
         utterances = [each for each in found if isinstance(each, Utterance)]
         if not any(utterance.split == "test" for utterance in utterances):
             # A corpus without a test part is not divided yet: the split stage divides all of it.
             utterances = [replace(utterance, split="") for utterance in utterances]
         utterances.sort(key=lambda utterance: utterance.path)
-        return Scan(tuple(utterances), tuple(r for r in found if isinstance(r, Rejection)))
+        rejections = sorted(
+            (each for each in found if isinstance(each, Rejection)), key=lambda each: each.path
+        )
+        return Scan(tuple(utterances), tuple(rejections))
+
+    def _by_folder(self, entries: Iterable[Entry]) -> list[Utterance | Rejection]:
+        """Read the labels from the folders.
+
+        Raises:
+            CorpusError: If nothing says which of several folders names the speaker.
+        """
+        paths = [e.path for e in entries if not e.problem and not unusable_format(e.path)]
+        deep = [path for path in paths if len(_folders(path)) > 2]
+        if deep and self.params.speaker is None:
+            first = _folders(deep[0])
+            raise CorpusError(
+                f"{deep[0]}: {len(first) - 1} folders below the emotion, and {len(deep)} files "
+                f"like it; which names the speaker? Set speaker in the corpus' entry of "
+                f"params.yaml: 1 ({first[1]}), last ({first[-1]}), or path "
+                f"({'/'.join(first[1:])}); a wrong choice puts one person on both sides of a split"
+            )
+        return [_by_folder(path, self.params.speaker) for path in paths]
 
 
-def _by_folder(path: PurePosixPath) -> Utterance | Rejection:
+def _folders(path: PurePosixPath) -> tuple[str, ...]:
+    """Return the folders from the emotion on."""
     folders = path.parts[:-1]
-    split = next((split for split in SPLITS if folders and folders[0].lower() == split), "")
-    if split:
-        folders = folders[1:]
+    return folders[1:] if folders and folders[0].lower() in SPLITS else folders
+
+
+def _by_folder(path: PurePosixPath, level: int | str | None) -> Utterance | Rejection:
+    folders = _folders(path)
     if not folders:
         return Rejection(
             str(path),
             f"is in no folder named after an emotion, expected one of {', '.join(EMOTIONS)}",
         )
-    utterance = _utterance(path, folders[0], speaker=folders[1] if len(folders) > 1 else "")
+    emotion, *below = folders
+    if isinstance(level, int) and 0 < len(below) < level:
+        return Rejection(
+            str(path),
+            f"{len(below)} folders below the emotion, but speaker in params.yaml is {level}",
+        )
+    speaker = {"last": below[-1:], "path": ["/".join(below)]}.get(
+        str(level), below[(level if isinstance(level, int) else 1) - 1 :]
+    )
+    split = next((split for split in SPLITS if path.parts[0].lower() == split), "")
+    utterance = _utterance(path, emotion, "".join(speaker[:1]))
     return replace(utterance, split=split) if isinstance(utterance, Utterance) else utterance
 
 
-def _by_row(root: Path, row: dict[str, str]) -> Utterance | Rejection:
-    path = PurePosixPath(row["path"])
-    if not (root / path).is_file():
-        return Rejection(str(path), "listed in the table, but there is no such file")
-    gender = row.get("gender", "").lower()
+def _by_row(row: LabelRow, reasons: dict[str, str]) -> Utterance | Rejection:
+    def reject(reason: str) -> Rejection:
+        return Rejection(str(row.path), f"{row.where}: {reason}")
+
+    if problem := unusable_format(row.path) or reasons.get(str(row.file or row.path)):
+        return reject(problem)
+    if row.file is None:
+        return reject(row.problem)
+    gender = row.values.get("gender", "").lower()
     if gender not in _GENDERS:
-        return Rejection(str(path), f"gender is {gender!r}, expected f, m or nothing")
-    return _utterance(
-        path, row["emotion"], row.get("speaker", ""), _GENDERS[gender], row.get("text", "")
-    )
+        return reject(f"gender is {gender!r}, expected f, m or nothing")
+    speaker, text = row.values.get("speaker", ""), row.values.get("text", "")
+    found = _utterance(row.file, row.values["emotion"], speaker, _GENDERS[gender], text)
+    return reject(found.reason) if isinstance(found, Rejection) else found
 
 
 def _utterance(
     path: PurePosixPath, emotion: str, speaker: str = "", gender: str = "", text_id: str = ""
 ) -> Utterance | Rejection:
-    if path.suffix.lower() in UNREAD_SUFFIXES or path.suffix.lower() not in SUFFIXES:
-        return Rejection(
-            str(path),
-            f"{path.suffix or 'no suffix'}: a format that is not read, convert it to one of "
-            f"{', '.join(SUFFIXES)}",
-        )
     try:
         name = canonical_emotion(emotion)
     except CorpusError as error:
@@ -121,53 +183,18 @@ def _utterance(
     return Utterance(path=str(path), speaker=speaker, gender=gender, text_id=text_id, emotion=name)
 
 
-def _read_table(root: Path, table: str) -> list[dict[str, str]]:
-    """Read the table's rows, without blanks around the values.
-
-    Raises:
-        CorpusError: If it is missing, not UTF-8, lacks a column or a value, lists a path twice or
-            one outside the folder.
-    """
-    path = root / _inside(table, "table")
-    try:
-        # Excel begins its UTF-8 files with a byte order mark.
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            found = [name.strip() for name in reader.fieldnames or ()]
-            rows = [
-                {name.strip(): (value or "").strip() for name, value in row.items() if name}
-                for row in reader
-            ]
-    except FileNotFoundError as error:
-        raise CorpusError(f"{path}: no such table") from error
-    except UnicodeDecodeError as error:
-        raise CorpusError(f"{path}: not UTF-8 ({error})") from error
-    missing = {"path", "emotion"} - set(found)
-    if missing:
-        raise CorpusError(
-            f"{path}: no column {' or '.join(sorted(missing))}, found {', '.join(found)}; expected "
-            "path, emotion and, if known, speaker, gender, text"
-        )
-    problems = []
-    for number, row in enumerate(rows, start=2):
-        try:
-            row["path"] = str(_inside(row["path"], f"row {number}"))
-        except CorpusError as error:
-            problems.append(str(error))
-    counts = Counter(row["path"] for row in rows)
-    problems += [f"{name} is listed {n} times" for name, n in counts.items() if n > 1]
-    if problems:
-        raise CorpusError(f"{path}:\n{list_problems(problems)}")
-    return rows
+def _reject(entries: Iterable[Entry]) -> list[Rejection]:
+    """Return what is neither a recording nor lies beside one."""
+    return [
+        Rejection(printable(entry.path), reason)
+        for entry in entries
+        if (reason := entry.problem or unusable_format(entry.path))
+        and (entry.problem or not is_companion(entry.path))
+    ]
 
 
-def _inside(name: str, where: str) -> PurePosixPath:
-    """Return a relative path, written in the notation of Windows or of other systems.
-
-    Raises:
-        CorpusError: If it is empty, absolute or leads outside.
-    """
-    windows = PureWindowsPath(name)
-    if not windows.parts or windows.drive or windows.root or ".." in windows.parts:
-        raise CorpusError(f"{where}: path {name!r}, expected one inside the corpus' folder")
-    return PurePosixPath(windows.as_posix())
+def _read_left_out(root: Path) -> list[Rejection]:
+    if not (root / _LEFT_OUT).exists():
+        return []
+    rows = read_rows(root / _LEFT_OUT, ("path", "reason"), error=CorpusError)
+    return [Rejection(row["path"], row["reason"]) for row in rows]

@@ -1,34 +1,21 @@
-"""List, copy and scan the files of a corpus' folder, in one order on every machine.
-
-A file is a recording by its suffix. Transcripts, tables, licences and hidden files (.DS_Store,
-._x, __MACOSX) are none: they are neither copied nor scanned.
-"""
+"""List, copy and scan the recordings of a corpus' folder, in one order on every machine."""
 
 import filecmp
-import os
 import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
 
-from serct.data.audio import SUFFIXES, UNREAD_SUFFIXES
+from serct.data.audio import SUFFIXES
 from serct.data.download import Advance
 from serct.data.manifest import Rejection, Scan, Utterance
+from serct.data.reading.listing import is_shown, list_entries, printable
 from serct.errors import CorpusError, list_problems
 
 
 def is_audio(path: PurePosixPath) -> bool:
     """Return whether a path inside a corpus names a recording that can be decoded."""
-    return _is_shown(path) and path.suffix.lower() in SUFFIXES
-
-
-def is_recording(path: PurePosixPath) -> bool:
-    """Return whether a path names a recording, also in a format that cannot be decoded."""
-    return _is_shown(path) and path.suffix.lower() in SUFFIXES + UNREAD_SUFFIXES
-
-
-def _is_shown(path: PurePosixPath) -> bool:
-    return not any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+    return is_shown(path) and path.suffix.lower() in SUFFIXES
 
 
 def list_files(
@@ -37,15 +24,15 @@ def list_files(
     """List the wanted files below a folder, relative to it, sorted by name.
 
     Raises:
-        CorpusError: If the folder does not exist.
+        CorpusError: If the folder does not exist, or naming a part of it that cannot be listed.
     """
-    if not root.is_dir():
-        raise CorpusError(f"{root}: no such folder")
-    found = []
-    for folder, _, names in os.walk(root):
-        parent = PurePosixPath(Path(folder).relative_to(root).as_posix())
-        found += [path for name in names if wanted(path := parent / name)]
-    return sorted(found)
+    entries = list_entries(root)
+    # Without a suffix it may be a folder: nobody knows what is in it.
+    lost = [e for e in entries if e.problem and (wanted(e.path) or not e.path.suffix)]
+    if lost:
+        listing = list_problems([f"{printable(e.path)}: {e.problem}" for e in lost])
+        raise CorpusError(f"{root}: cannot be listed as a whole:\n{listing}")
+    return [entry.path for entry in entries if not entry.problem and wanted(entry.path)]
 
 
 def place(
@@ -82,29 +69,6 @@ def place_file(source: Path, target: Path, link: bool = True) -> None:
         else:
             return
     shutil.copyfile(source, target)
-
-
-def refuse_links(root: Path) -> None:
-    """Check that no link in a folder leads out of it.
-
-    Raises:
-        CorpusError: Naming every link to a folder, to a missing file, or to a file elsewhere.
-    """
-    problems = []
-    inside = root.resolve()
-    for folder, folder_names, file_names in os.walk(root):
-        for name in (*folder_names, *file_names):
-            path = Path(folder, name)
-            if not path.is_symlink():
-                continue
-            target = path.resolve()
-            if path.is_dir() or not target.is_file() or not target.is_relative_to(inside):
-                problems.append(f"{path} -> {target}")
-    if problems:
-        raise CorpusError(
-            f"{root}: holds links that lead elsewhere, expected the recordings themselves:\n"
-            + list_problems(sorted(problems))
-        )
 
 
 def set_copies_aside(

@@ -1,6 +1,5 @@
 """Compare a corpus with what its authors published: names, counts, content."""
 
-import csv
 import io
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import soundfile
 
+from serct.config.tables import decode_table, parse_table
 from serct.data.audio import Limits, Recording, read_recording
 from serct.data.download import Advance
 from serct.data.manifest import Scan, Utterance
@@ -47,8 +47,8 @@ def read_originals(name: str) -> dict[str, Original]:
         Each file by its name without folder and suffix, since copies differ in both.
     """
     folder = resources.files("serct.data.corpora").joinpath("checksums")
-    text = folder.joinpath(f"{name}.csv").read_text("utf-8")
-    rows = csv.DictReader(io.StringIO(text))
+    text = decode_table(folder.joinpath(f"{name}.csv").read_bytes())
+    rows = parse_table(text, ("path", "bytes", "sha256")).rows
     return {
         PurePosixPath(row["path"]).stem: Original(
             path=PurePosixPath(row["path"]), num_bytes=int(row["bytes"]), sha256=row["sha256"],

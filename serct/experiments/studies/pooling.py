@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from serct.config.params import Params
+from serct.config.record import read_rows
 from serct.emotions import in_table_order
 from serct.errors import ReportError
 from serct.evaluation.metrics import Scores, score_names
@@ -101,8 +102,9 @@ class _Cell:
 def _read_predictions(path: Path, files: Mapping[str, str]) -> pd.DataFrame:
     listed = {name: digest for name, digest in files.items() if name == path.name}
     check_files(path.parent, listed, METRICS_FILE, ReportError)
-    names = {"emotion": str, "predicted": str, "speaker": str}
-    return pd.read_csv(path, dtype=names, keep_default_na=False)
+    predictions = pd.DataFrame(read_rows(path, ("emotion", "predicted", "speaker")))
+    shares = [column for column in predictions if str(column).startswith("p_")]
+    return predictions.astype(dict.fromkeys(shares, float))
 
 
 def _masked(predictions: pd.DataFrame) -> pd.DataFrame:

@@ -1,0 +1,101 @@
+"""The table of labels in a folder of recordings: each row checked, each file found."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from serct.config.record import read_table
+from serct.config.tables import DELIMITERS
+from serct.data.names import fold
+from serct.data.reading.listing import Entry
+from serct.errors import CorpusError, list_problems
+
+
+@dataclass(frozen=True)
+class LabelRow:
+    """A row of the table.
+
+    Attributes:
+        where: The table and the row's number.
+        path: As listed.
+        file: As the file on disk spells it; None if there is none.
+        problem: Why there is none.
+        values: By column.
+    """
+
+    where: str
+    path: PurePosixPath
+    file: PurePosixPath | None
+    problem: str
+    values: dict[str, str]
+
+
+def read_labels(
+    root: Path, table: str, entries: Iterable[Entry]
+) -> tuple[PurePosixPath, list[LabelRow]]:
+    """Read the table strictly, without blanks around the values.
+
+    Returns:
+        The table's path in the folder, and its rows.
+
+    Raises:
+        CorpusError: If it is missing, no CSV table or not UTF-8, lacks a column or a value, or
+            lists a path twice or one outside the folder.
+    """
+    by_name: dict[str, list[PurePosixPath]] = defaultdict(list)
+    for entry in entries:
+        by_name[fold(str(entry.path))].append(entry.path)
+    file, problem = _find(root, _inside(table, "table"), by_name)
+    if file is None:
+        raise CorpusError(f"{root / table}: no such table ({problem})")
+    path = root / file
+    found = read_table(path, error=CorpusError, needed=("path", "emotion"), delimiters=DELIMITERS)
+    rows, problems = [], []
+    numbers: dict[PurePosixPath, list[int]] = defaultdict(list)
+    for number, values in zip(found.numbers, found.rows, strict=True):
+        values = {name: value.strip() for name, value in values.items()}
+        try:
+            listed = _inside(values["path"], f"row {number}")
+        except CorpusError as error:
+            problems.append(str(error))
+            continue
+        match, problem = _find(root, listed, by_name)
+        numbers[match or listed].append(number)
+        rows.append(LabelRow(f"{file} row {number}", listed, match, problem, values))
+    problems += [
+        f"{name} is listed {len(found)} times, in rows {', '.join(map(str, found))}"
+        for name, found in numbers.items()
+        if len(found) > 1
+    ]
+    if problems:
+        raise CorpusError(f"{path}:\n{list_problems(problems)}")
+    return file, rows
+
+
+def _find(
+    root: Path, path: PurePosixPath, by_name: dict[str, list[PurePosixPath]]
+) -> tuple[PurePosixPath | None, str]:
+    """Return the file that a path means: the one of exactly this name, else the one like it.
+
+    Returns:
+        The file's own path, or None and why there is none.
+    """
+    alike = by_name.get(fold(str(path)), [])
+    if path in alike or len(alike) == 1:
+        return (path if path in alike else alike[0]), ""
+    if alike:
+        return None, f"several files are named like it: {', '.join(map(str, alike))}"
+    return None, "listed in the table, but there is no such file"
+
+
+def _inside(name: str, where: str) -> PurePosixPath:
+    """Return a relative path, written in the notation of Windows or of other systems.
+
+    Raises:
+        CorpusError: If it is empty, absolute or leads outside.
+    """
+    windows = PureWindowsPath(name)
+    if not windows.parts or windows.drive or windows.root or ".." in windows.parts:
+        raise CorpusError(f"{where}: path {name!r}, expected one inside the corpus' folder")
+    return PurePosixPath(windows.as_posix())
