@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from serct.config.params import AudioParams, CheckParams
 from serct.data.audio import read_recording
-from serct.data.preparing import prepare, resample, resampler_version, to_pcm16
+from serct.data.preparing import prepare, prepare_blocks, resample, resampler_version, to_pcm16
 from serct.errors import AudioError, BackendUnavailableError
 
 CHECKS = CheckParams(silence_peak=1e-4, max_duration_s=10.0, max_rejected=0)
@@ -176,12 +176,21 @@ def test_full_scale_is_clipped_not_wrapped() -> None:
     )
 
 
-@given(st.integers(1, 2500))
-def test_clips_are_cut_where_a_row_ends(length: int) -> None:
-    waveform = np.linspace(0.1, 0.9, length, dtype=np.float32)
-    clip = prepare(waveform, 16000, AUDIO)
-    assert clip.shape == (min(length, 1000),)
-    np.testing.assert_array_equal(clip, to_pcm16(waveform[:1000]))
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(st.integers(1, 3000), min_size=1, max_size=8),
+    st.sampled_from([4000, 16_000, 22_050, 44_100, 192_000]),
+    st.sampled_from(["soxr", "librosa"]),
+)
+def test_pieces_are_prepared_as_the_whole_to_the_bit(
+    lengths: list[int], rate: int, resampler: str
+) -> None:
+    audio = AUDIO.model_copy(update={"resampler": resampler})
+    waveform = np.random.default_rng(0).uniform(-1, 1, sum(lengths)).astype(np.float32)
+    blocks = np.split(waveform, np.cumsum(lengths)[:-1])
+    found = np.concatenate(list(prepare_blocks(blocks, rate, audio)))
+    np.testing.assert_array_equal(found, prepare(waveform, rate, audio))
+    assert len(found) == pytest.approx(len(waveform) * 16_000 / rate, abs=1)
 
 
 def test_native_rate_is_left_alone() -> None:

@@ -180,6 +180,45 @@ def make_mixed(tones: Path, tmp_path: Path) -> Callable[[], Path]:
     return make
 
 
+def test_a_recording_whose_row_would_be_silent_is_rejected(
+    tones: Path, tmp_path: Path, tiny_params: Params
+) -> None:
+    root = tmp_path / "late"
+    shutil.copytree(tones, root)
+    tone, rate = soundfile.read(root / "sad" / "s2_02.wav", dtype="float32")
+    lead = tiny_params.audio.num_samples
+    # An offset makes no sound either.
+    late = np.concatenate([np.full(lead + 100, 0.1), tone])
+    soundfile.write(root / "sad" / "s2_02.wav", late, rate, subtype="FLOAT")
+    manifest = manifest_of(root, tiny_params)
+    assert "sad/s2_02" in {utterance.name for utterance in manifest}
+    reason = f"silent in the first {lead / 16000:.3g} s, of which its row is made"
+    with pytest.raises(ManifestError, match=f"sad/s2_02.wav: {reason}"):
+        write_shards(root, manifest, tmp_path / "s", plan_of(tiny_params))
+    plan = plan_of(tiny_params)
+    native = replace(plan, audio=plan.audio.model_copy(update={"sample_rate": "native"}))
+    with pytest.raises(ManifestError, match=reason):
+        write_shards(root, manifest, tmp_path / "s", native)
+    unchecked = plan.checks.model_copy(update={"silence_peak": None})
+    write_shards(root, manifest, tmp_path / "s", replace(plan, checks=unchecked))
+
+
+def test_rows_of_channels_that_cancel_each_other_sound(
+    tones: Path, tmp_path: Path, tiny_params: Params
+) -> None:
+    root = tmp_path / "inverted"
+    for path in tones.rglob("*.wav"):
+        target = root / path.relative_to(tones)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        samples, rate = soundfile.read(path, dtype="float32")
+        soundfile.write(target, np.stack([samples, -samples], axis=1), rate, subtype="PCM_16")
+    for source, name in ((tones, "a"), (root, "b")):
+        manifest = manifest_of(source, tiny_params)
+        write_shards(source, manifest, tmp_path / name, plan_of(tiny_params))
+    rows = [np.load(tmp_path / name / "wave-00000.npy") for name in "ab"]
+    np.testing.assert_array_equal(*rows)
+
+
 def test_broken_shards_are_errors(tones: Path, tmp_path: Path, tiny_params: Params) -> None:
     with pytest.raises(ShardError, match="no such file; the preprocess stage writes it"):
         read_meta(tmp_path)

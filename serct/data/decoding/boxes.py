@@ -15,7 +15,7 @@ from serct.errors import AudioError
 
 MP4_TYPES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"styp", b"pnot")
 _PROTECTED = (b"enca", b"drms")
-_MOST_ELEMENTS = 10_000_000
+_MOST_ELEMENTS = 1_000_000
 _MOST_HEADER_BYTES = 2**24
 
 _EBML, _SEGMENT, _CLUSTER = 0x1A45DFA3, 0x18538067, 0x1F43B675

@@ -43,13 +43,14 @@ class Block(NamedTuple):
 
 
 def decode_with_libsndfile(
-    view: View, longest_s: float, least_frames: int = 0
+    view: View, longest_s: float, max_samples: float, least_frames: int = 0
 ) -> Iterator[Block] | None:
     """Open a view and return the recording in it, or None if libsndfile cannot read it whole.
 
     Args:
         view: The file.
         longest_s: A file that announces more is refused before it is decoded.
+        max_samples: The same in samples of a channel.
         least_frames: How many samples a channel has at least.
 
     Raises:
@@ -64,7 +65,7 @@ def decode_with_libsndfile(
     if file.frames < least_frames:
         file.close()
         return None
-    return _blocks(file, longest_s)
+    return _blocks(file, min(longest_s, max_samples / file.samplerate))
 
 
 def _blocks(file: soundfile.SoundFile, longest_s: float) -> Iterator[Block]:

@@ -24,7 +24,11 @@ _BIT_RATES_KBPS = {
 _SAMPLE_RATES_HZ = {_V1: (44100, 48000, 32000), _V2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
 _AMR_BYTES = (13, 14, 16, 18, 20, 21, 27, 32, 6, 0, 0, 0, 0, 0, 0, 1)
 _AMR_WB_BYTES = (18, 24, 33, 37, 41, 47, 51, 59, 61, 6, 0, 0, 0, 0, 1, 1)
+_MOST_TAGS = 100
 _TAG_OF_TRACK = 128
+_AMR_FRAME_S = 0.02
+_AAC_FRAME_SAMPLES = 1024
+_AAC_RATES_HZ = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000)
 # Encoders with a header Xing put up to 4095 samples in front and behind, which decoders drop.
 _MOST_PADDING_FRAMES = 8
 _MONO = 3
@@ -50,8 +54,11 @@ class _Frame:
 def end_of_tags(view: View) -> int:
     """Return where the ID3v2 tags end that stand in front of anything."""
     place = 0
-    while size := _tag_size(view, place):
+    for _ in range(_MOST_TAGS):
+        size = _tag_size(view, place)
         place += size
+        if not size:
+            break
     return min(place, view.size)
 
 
@@ -60,21 +67,25 @@ def is_mpeg_audio(magic: bytes) -> bool:
     return _frame(magic[:4]) is not None
 
 
-def split(view: View) -> Iterator[tuple[View, int]]:
+def split(view: View, longest_s: float) -> Iterator[tuple[View, int]]:
     """Yield each of several files that were joined end to end, with its least number of samples.
 
     A new one begins at a tag, at a header Xing, and where an earlier one has all that its own
     header announces.
 
     Raises:
-        AudioError: If something between the frames is no tag, or a frame is missing or incomplete.
+        AudioError: If something between the frames is no tag, a frame is missing or incomplete, or
+            it is too long.
     """
-    place = 0
+    place = num_tags = 0
     seconds = 0.0
     current: _Joined | None = None
     while place < view.size:
         tag = _tag_size(view, place)
         if tag:
+            num_tags += 1
+            if num_tags > _MOST_TAGS:
+                raise AudioError(f"not readable as audio (more than {_MOST_TAGS} tags)")
             if current:
                 yield current.part(view, place)
             current = None
@@ -96,6 +107,7 @@ def split(view: View) -> Iterator[tuple[View, int]]:
         if announced is None:
             current.num_frames += 1
             seconds += frame.num_samples / frame.form[2]
+            _check_length(seconds, longest_s)
         place += frame.size
     if current:
         yield current.part(view, place)
@@ -190,16 +202,22 @@ def is_adts(magic: bytes) -> bool:
     return len(magic) >= 7 and magic[0] == 0xFF and magic[1] & 0xF6 == 0xF0
 
 
-def check_adts(view: View) -> None:
+def check_adts(view: View, longest_s: float) -> None:
     """Check that a file holds frames of AAC, one after another.
 
     Raises:
-        AudioError: If something between them is no frame, or one is incomplete.
+        AudioError: If something between them is no frame, one is incomplete, or it is too long.
     """
     place = 0
+    seconds = 0.0
     while place < view.size:
         head = view.at(place, 7)
-        size = (head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5 if is_adts(head) else 0
+        size = 0
+        if is_adts(head):
+            size = (head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5
+            rate = _AAC_RATES_HZ[min(head[2] >> 2 & 15, len(_AAC_RATES_HZ) - 1)]
+            seconds += _AAC_FRAME_SAMPLES / rate
+            _check_length(seconds, longest_s)
         size = size or _tag_size(view, place)
         if not size:
             if _is_tail(view, place):
@@ -209,25 +227,34 @@ def check_adts(view: View) -> None:
     _check_end(view, place)
 
 
-def check_amr(view: View) -> None:
+def check_amr(view: View, longest_s: float) -> None:
     """Check that a file holds frames of AMR, one after another.
 
     Raises:
-        AudioError: If something between them is no frame, or one is incomplete.
+        AudioError: If something between them is no frame, one is incomplete, or it is too long.
     """
     magic = view.at(0, 9)
     sizes, place = (_AMR_WB_BYTES, 9) if magic == b"#!AMR-WB\n" else (_AMR_BYTES, 6)
+    num_frames = 0
     while place < view.size:
         size = sizes[view.at(place, 1)[0] >> 3 & 15]
         if not size:
             raise AudioError(f"damaged, no frame of AMR at byte {view.start + place}")
         place += size
+        num_frames += 1
+        _check_length(num_frames * _AMR_FRAME_S, longest_s)
     _check_end(view, place)
 
 
 def _is_tail(view: View, place: int) -> bool:
     """Return whether no more frames follow, and no beginning of one."""
     return view.is_padding(place) and view.at(place, 1) != b"\xff"
+
+
+def _check_length(seconds: float, longest_s: float) -> None:
+    # Padding of the encoder may still be dropped; the decoder then checks again.
+    if seconds > longest_s + 1:
+        raise AudioError(f"longer than the {longest_s:g} s expected at most")
 
 
 def _check_end(view: View, place: int) -> None:

@@ -30,8 +30,12 @@ class Piece(NamedTuple):
     num_frames: int = 0
 
 
-def find_pieces(view: View) -> list[Piece]:
+def find_pieces(view: View, longest_s: float) -> list[Piece]:
     """Find out what a file is, and check that it is complete.
+
+    Args:
+        view: The file.
+        longest_s: Where the search for the end stops.
 
     Returns:
         One piece, or several where files were joined end to end.
@@ -47,14 +51,18 @@ def find_pieces(view: View) -> list[Piece]:
     for prefix, find in _FORMATS:
         if magic.startswith(prefix):
             return list(find(whole))
+    if magic.startswith(b"#!AMR"):
+        mpeg.check_amr(whole, longest_s)
+        return [Piece(whole, "amr")]
     if magic[4:8] in boxes.MP4_TYPES:
         boxes.check_mp4(whole)
         return [Piece(whole, "mov")]
     if mpeg.is_adts(magic):
-        mpeg.check_adts(whole)
+        mpeg.check_adts(whole, longest_s)
         return [Piece(whole, "aac")]
     if mpeg.is_mpeg_audio(magic):
-        return [Piece(part, "mp3", True, num_frames) for part, num_frames in mpeg.split(whole)]
+        parts = mpeg.split(whole, longest_s)
+        return [Piece(part, "mp3", True, num_frames) for part, num_frames in parts]
     raise AudioError("not readable as audio (no known format)")
 
 
@@ -83,11 +91,6 @@ def _asf(view: View) -> Iterator[Piece]:
     yield Piece(view, "asf")
 
 
-def _amr(view: View) -> Iterator[Piece]:
-    mpeg.check_amr(view)
-    yield Piece(view, "amr")
-
-
 _CHUNK_FORMATS = {
     b"RIFF": "wav", b"RIFX": "wav", b"RF64": "wav", b"BW64": "wav", b"riff": "w64",
     b"FORM": "aiff", b"caff": "caf", b".snd": "au", b"dns.": "au", b"NIST": "nistsphere",
@@ -97,5 +100,4 @@ _FORMATS: tuple[tuple[bytes, Callable[[View], Iterator[Piece]]], ...] = (
     (b"OggS", _ogg),
     (b"\x1aE\xdf\xa3", _matroska),
     (boxes.ASF_MAGIC, _asf),
-    (b"#!AMR", _amr),
 )

@@ -50,7 +50,7 @@ class Source:
         """Yield blocks of one rate and number of channels, no more than allowed."""
         found = 0
         form = None
-        self._pieces = self._pieces or find_pieces(self._view)
+        self._pieces = self._pieces or find_pieces(self._view, self._longest_s)
         for block in chain.from_iterable(map(self._decode, self._pieces)):
             new = _Form(block.sample_rate, block.frames.shape[1])
             if form is None:
@@ -78,7 +78,9 @@ class Source:
         """Decode a piece with libsndfile, or with FFmpeg where libsndfile cannot."""
         blocks = None
         if piece.is_for_libsndfile:
-            blocks = decode_with_libsndfile(piece.view, self._longest_s, piece.num_frames)
+            blocks = decode_with_libsndfile(
+                piece.view, self._longest_s, self._max_samples, piece.num_frames
+            )
         return blocks or decode_with_ffmpeg(piece.view, piece.ffmpeg_format)
 
 
