@@ -8,6 +8,8 @@ import sys
 from serct.cli import inference, machine, pipeline, registry, serving
 from serct.cli.shared import app
 from serct.errors import SerctError
+from serct.runtime.log import accept_every_name
+from serct.runtime.loopback import avoid_proxies
 
 # Importing a module adds its commands.
 COMMANDS = (pipeline, inference, registry, serving, machine)
@@ -15,6 +17,8 @@ COMMANDS = (pipeline, inference, registry, serving, machine)
 
 def main() -> None:
     """Run the command line; an error that the user can correct is one line, not a traceback."""
+    accept_every_name()
+    avoid_proxies()
     try:
         app()
     except SerctError as error:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import serct
 from serct.errors import TrackingError
+from serct.tracking.connection import folder_address
 from serct.tracking.folders import ModelFolder
 from serct.tracking.relocation import local_path
 
@@ -46,7 +47,7 @@ def log_model(client: "MlflowClient", run_id: str, folder: ModelFolder) -> str:
             save_model(
                 path=path,
                 python_model=str(_CODE),  # code, not a pickle
-                artifacts={"model": str(folder.path)},
+                artifacts={"model": folder_address(folder.path)},
                 signature=_signature(card["emotions"]),
                 # Set here, since MLflow takes seconds to work them out and finds wrong ones.
                 pip_requirements=[f"serct=={serct.__version__}"],

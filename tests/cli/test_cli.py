@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from serct.experiments.workspace import prepare_workspace
+from tests.conftest import ROOT
 
 
 def serct(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -105,7 +106,7 @@ def test_the_workspace_around_the_current_folder_is_used_and_named(tmp_path: Pat
         assert listed.stderr == f"workspace: {workspace}\n"
     listed = serct("corpora", "list", cwd=tmp_path)
     assert "mine" not in listed.stdout
-    assert listed.stderr == ""
+    assert listed.stderr == f"workspace: {ROOT}\n"
 
 
 @pytest.mark.slow
