@@ -87,7 +87,8 @@ def print_table(
         table.add_column(name, width=column_width)
     for number in range(len(rows)):
         table.add_row(*(Text(columns[name][number + 1]) for name in widths))
-    Console(width=max(_total(widths), len(title))).print(table)
+    # With a width alone rich takes 80 columns for a terminal of kind "dumb".
+    Console(width=max(_total(widths), len(title)), height=1).print(table)
     if left_out := [name for name in columns if name not in widths]:
         typer.echo(f"left out, since the terminal is narrow: {', '.join(left_out)}")
 

@@ -160,9 +160,9 @@ def ui(workspace: Workspace = None, host: Host = "127.0.0.1", port: Port = 5000)
     from serct.tracking import server_command
 
     root = workspace_root(workspace)
-    workspace_store(root, may_make=True)
-    command, environment = server_command(root, host, port)
     _check_free(host, port)
+    command, environment = server_command(root, host, port)
+    workspace_store(root, may_make=True)
     typer.echo(f"MLflow on http://{host}:{port} - stop with Ctrl-C", err=True)
     os.execvpe(command[0], command, {**os.environ, **environment})  # noqa: S606
 

@@ -157,14 +157,17 @@ def workspace_store(root: Path, *, may_make: bool = False) -> "Store":
 
 
 def no_registry(root: Path) -> str:
-    """Return the sentence for a workspace without a registry, or with none but an empty one."""
+    """Return the sentence for a workspace whose registry is missing or empty."""
+    from serct.tracking import has_store
+
+    found = "no version is registered" if has_store(root) else "no registry yet"
     trained = sorted(path.parent.name for path in (root / "data/models").glob("[!.]*/card.json"))
     if trained:
         return (
-            f"no registry yet in {root}, but trained models ({', '.join(trained)}): `serct sync` "
+            f"{found} in {root}, but trained models ({', '.join(trained)}): `serct sync` "
             "registers them"
         )
-    return f"no registry yet in {root}: the first training makes it (`serct repro`)"
+    return f"{found} in {root}: a training registers the first one (`serct repro`)"
 
 
 def print_results(folder: Path, *, as_json: bool = False) -> None:
