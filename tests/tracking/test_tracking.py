@@ -717,6 +717,68 @@ class TestStore:
         ):
             open_store(moved)
 
+    @pytest.mark.slow
+    @pytest.mark.parametrize(
+        "name", ["a?b=c", "a%20b", "50% off", "#1", "é & ü;'\"[1]:2\\", "a%3Fb?#%%"]
+    )
+    def test_a_workspace_may_have_any_name(
+        self, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        elsewhere = tmp_path / "elsewhere"
+        elsewhere.mkdir()
+        monkeypatch.chdir(elsewhere)
+        place = tmp_path / "places"
+        root = place / name / "ws"
+        root.mkdir(parents=True)
+        store = open_store(root)
+        train(store, write_trained(root, emotions=["angry", "sad"]))
+        assert (root / "mlflow.db").exists()
+        store.set_aliases("1", None, {})
+        folder = store.folder("@champion")
+        assert folder.is_relative_to(root)
+        assert tracking.find_model("models:/serct", root) == folder
+        assert tracking.store_problems(root) == []
+        assert tracking.artifact_place(root, "serct") is not None
+        assert tracking.sync_store(store, root / "data").actions == ()
+        assert [path.name for path in place.iterdir()] == [name]
+        assert list(elsewhere.iterdir()) == []
+        with monkeypatch.context() as patch:
+            patch.setitem(
+                sys.modules, "serct.inference.predictor", SimpleNamespace(Predictor=FakePredictor)
+            )
+            assert store.predict_as_served("1", b"\0sigh")["emotion"] == "sad"
+        for new in ("plain", name):  # from such a name, and to it
+            moved = tmp_path / "moved" / new / "ws"
+            moved.parent.mkdir(parents=True)
+            root.rename(moved)
+            root = moved
+            assert tracking.store_problems(root)
+            assert tracking.relocate(root, "serct") >= 4
+            assert tracking.relocate(root, "serct") == 0
+            assert tracking.store_problems(root) == []
+            assert open_store(root).folder("1").is_relative_to(root)
+
+    def test_addresses_that_cannot_be_taken_make_nothing(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        not_text = tmp_path / os.fsdecode(b"caf\xe9")
+        with pytest.raises(TrackingError, match="a name in it is not UTF-8, and MLflow's database"):
+            open_store(not_text)
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/a.db?timeout=9")
+        with pytest.raises(TrackingError, match=r"a.db\?timeout=9, expected a sqlite address with"):
+            open_store(tmp_path / "ws")
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_quoted_address_from_the_environment(
+        self, root: Path, tmp_path: Path, template: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        other = tmp_path / "a?b"
+        other.mkdir()
+        shutil.copy(template, other / "m.db")
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/a%3Fb/m.db")
+        assert open_store(root).database == other / "m.db"
+        assert [path.name for path in tmp_path.iterdir() if "%" in path.name] == []
+
     @pytest.mark.parametrize("is_copied", [False, True])
     def test_a_moved_or_copied_workspace_keeps_its_runs(
         self, root: Path, store: Store, tmp_path: Path, is_copied: bool
