@@ -9,7 +9,8 @@ from pathlib import Path
 
 from serct.config.reader import read_params
 from serct.runtime.disk import one_line_errors
-from serct.runtime.log import setup_logging
+from serct.runtime.log import accept_every_name, setup_logging
+from serct.runtime.loopback import avoid_proxies
 from serct.runtime.machine import keep_freed_memory
 
 _HELP = {
@@ -35,6 +36,8 @@ def run(description: str | None, work: Callable[..., object]) -> None:
         work: The stage. It takes the params first; each further parameter, a ``str`` or a ``Path``,
             becomes a required option of the same name.
     """
+    accept_every_name()
+    avoid_proxies()
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     for name, parameter in list(inspect.signature(work).parameters.items())[1:]:

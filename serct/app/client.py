@@ -5,6 +5,7 @@ from typing import Any
 import requests
 
 from serct.errors import SerctError
+from serct.runtime.loopback import is_loopback
 
 _TIMEOUT_S = 120.0
 
@@ -42,9 +43,12 @@ class Client:
         self, method: str, path: str, allowed: tuple[int, ...] = (200,), **more: Any
     ) -> requests.Response:
         try:
-            response = requests.request(
-                method, self.url + path, headers=self._headers, timeout=_TIMEOUT_S, **more
-            )
+            with requests.Session() as session:
+                # No proxy can reach a service on this machine.
+                session.trust_env = not is_loopback(self.url)
+                response = session.request(
+                    method, self.url + path, headers=self._headers, timeout=_TIMEOUT_S, **more
+                )
         except requests.RequestException as error:
             raise SerctError(f"the service at {self.url} does not respond: {error}") from error
         if response.status_code not in allowed:

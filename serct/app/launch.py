@@ -19,7 +19,7 @@ _START_S = 60.0
 
 def launch(
     service: str | None,
-    model: str,
+    model: str | None,
     workspace: Path | None,
     limits: ServingParams,
     host: str,
@@ -29,7 +29,7 @@ def launch(
 
     Args:
         service: Address of a running service; None to start one.
-        model: The model of a service that is started.
+        model: The model of a service that is started; None for the one that it chooses.
         workspace: Folder whose registry it follows.
         limits: Its limits; the page accepts files of the same size.
         host: Address of the page.
@@ -69,12 +69,13 @@ def launch(
 
 
 def _start_service(
-    stack: ExitStack, model: str, workspace: Path | None, limits: ServingParams
+    stack: ExitStack, model: str | None, workspace: Path | None, limits: ServingParams
 ) -> str:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "serct.cli", "serve", "--model", model, "--port", str(port)]
+    command = [sys.executable, "-m", "serct.cli", "serve", "--port", str(port)]
+    command += [] if model is None else ["--model", model]
     command += [f"--{name.replace('_', '-')}={value}" for name, value in limits]
     if workspace is not None:
         command += ["--workspace", str(workspace)]

@@ -6,6 +6,8 @@ Each command imports what it needs itself, so that help and errors appear at onc
 from serct.cli import inference, machine, pipeline, registry, serving
 from serct.cli.shared import app
 from serct.runtime.disk import one_line_errors
+from serct.runtime.log import accept_every_name
+from serct.runtime.loopback import avoid_proxies
 
 # Importing a module adds its commands.
 COMMANDS = (pipeline, inference, registry, serving, machine)
@@ -13,5 +15,7 @@ COMMANDS = (pipeline, inference, registry, serving, machine)
 
 def main() -> None:
     """Run the command line; an error that the user can correct is one line, not a traceback."""
+    accept_every_name()
+    avoid_proxies()
     with one_line_errors():
         app()

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from serct.cli.shared import Device, Model, Precision, Workspace, app, model_folder, workspace_root
+from serct.cli.output import AsJson, print_json
+from serct.cli.shared import (
+    Device,
+    Model,
+    Precision,
+    Workspace,
+    announce_default,
+    app,
+    model_folder,
+    workspace_root,
+)
 from serct.errors import SerctError, list_problems
 
 if TYPE_CHECKING:
@@ -17,7 +27,7 @@ if TYPE_CHECKING:
 @app.command()
 def predict(
     files: Annotated[list[Path], typer.Argument(help="Audio files of any usual format.")],
-    model: Model = "models:/serct@challenger",
+    model: Model = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
     device: Device = "cpu",
     precision: Precision = "float32",
@@ -94,10 +104,11 @@ def _emotion(emotion: str, probabilities: dict[str, float] | None) -> str:
 def score(
     recordings: Annotated[Path, typer.Argument(help="Folder; every file below it is scored.")],
     out: Annotated[Path, typer.Option(help="Folder for CSV parts; a second call goes on there.")],
-    model: Model = "models:/serct@champion",
+    model: Model = None,
     device: Device = "cpu",
     precision: Precision = "float32",
     part_size: Annotated[int, typer.Option(min=1, help="Recordings in one part.")] = 256,
+    as_json: AsJson = False,
     workspace: Workspace = None,
 ) -> None:
     """Predict the emotion of every recording in a large folder.
@@ -113,12 +124,22 @@ def score(
     setup_logging()
     root = workspace_root(workspace)
     section = read_params(root / "params.yaml").executor
-    folder = find_model(model, root)
+    folder = find_model(model or announce_default(root), root)
     with open_executor(section) as executor:
         found = score_folder(
             recordings, out, folder, executor,
             device=device, precision=precision, part_size=part_size, progress=progress,
         )  # fmt: skip
+    if as_json:
+        print_json(
+            {
+                "emotions": dict(found.emotions.most_common()),
+                "num_unusable": found.num_unusable,
+                "seconds": found.seconds,
+                "rows": f"{out}/part-*.csv",
+            }
+        )
+        return
     for emotion, count in found.emotions.most_common():
         typer.echo(f"{count:8d} {emotion}")
     if found.num_unusable:
@@ -131,8 +152,8 @@ def score(
 
 @app.command()
 def evaluate(
-    model: Model,
     shards: Annotated[Path, typer.Option(help="Folder of a corpus' shards.")],
+    model: Model = None,
     split: Annotated[str, typer.Option(help="train, validation, test or all.")] = "test",
     precision: Precision = "float32",
     probes: Annotated[
@@ -174,8 +195,14 @@ def evaluate(
 
 @app.command()
 def export(
-    model: Annotated[str, typer.Argument(help="A model's folder or a registry address.")],
     out: Annotated[Path, typer.Option(help="Folder to write.")],
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            help="A model's folder or a registry address; if left out, the champion, or the "
+            "challenger as long as there is no champion."
+        ),
+    ] = None,
     int8: Annotated[
         bool, typer.Option("--int8", help="Compute matrix products in 8 bits.")
     ] = False,

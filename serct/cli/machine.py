@@ -5,11 +5,13 @@ from typing import Annotated
 
 import typer
 
-from serct.cli.shared import Workspace, app, print_table, workspace_root
+from serct.cli.output import AsJson, print_json, print_rows
+from serct.cli.shared import Workspace, app, workspace_root
 
 
 @app.command()
 def doctor(
+    as_json: AsJson = False,
     workspace: Workspace = None,
     deep: Annotated[
         bool, typer.Option("--deep", help="Read every file that has a digest, and compare.")
@@ -23,7 +25,7 @@ def doctor(
         {"check": f.check, "verdict": "ok" if f.is_good else "PROBLEM", "found": f.found}
         for f in findings
     ]
-    print_table("Doctor", rows)
+    print_rows("Doctor", rows, as_json=as_json)
     if not all(f.is_good for f in findings):
         raise typer.Exit(1)
 
@@ -71,7 +73,7 @@ app.add_typer(corpora_app, name="corpora")
 
 
 @corpora_app.command("list")
-def corpora_list(workspace: Workspace = None) -> None:
+def corpora_list(as_json: AsJson = False, workspace: Workspace = None) -> None:
     """List the corpora in params.yaml, their languages and licences."""
     from serct.config.reader import read_params
     from serct.data.corpora import build_corpus, read_corpus_params
@@ -89,11 +91,12 @@ def corpora_list(workspace: Workspace = None) -> None:
                 "licence": corpus.licence,
             }
         )
-    print_table("Corpora", rows)
+    expendable = ("licence", "synthetic", "corpus")
+    print_rows("Corpora", rows, as_json=as_json, expendable=expendable)
 
 
 @corpora_app.command("verify")
-def corpora_verify(name: str, workspace: Workspace = None) -> None:
+def corpora_verify(name: str, as_json: AsJson = False, workspace: Workspace = None) -> None:
     """Check the files of a downloaded corpus against counts and known digests."""
     from serct.config.reader import read_params
     from serct.data.corpora import read_corpus_params, verify_corpus
@@ -101,4 +104,8 @@ def corpora_verify(name: str, workspace: Workspace = None) -> None:
     root = workspace_root(workspace)
     params = read_params(root / "params.yaml")
     corpus = read_corpus_params(params, name)
-    typer.echo(verify_corpus(name, corpus, root / "data" / "raw" / name))
+    found = verify_corpus(name, corpus, root / "data" / "raw" / name)
+    if as_json:
+        print_json({"corpus": name, "found": found})
+    else:
+        typer.echo(found)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from serct.cli.shared import Workspace, app, print_results, print_table, workspace_root
+from serct.cli.output import AsJson, json_alone, print_json, print_rows, print_table
+from serct.cli.shared import Workspace, app, print_results, workspace_root
 
 if TYPE_CHECKING:
     from serct.config.params import Params
@@ -85,6 +86,7 @@ def study(
         Path | None, typer.Option(help="Folder of its workspaces; if left out, build/studies/NAME.")
     ] = None,
     jobs: Jobs = 1,
+    as_json: AsJson = False,
 ) -> None:
     """Run a study: its folds, seeds and models, pooled into one table."""
     from serct.experiments.studies.page import scores_table
@@ -93,10 +95,16 @@ def study(
 
     if name is None:
         rows = [{"study": each, "question": text} for each, text in list_studies().items()]
-        print_table("Studies", rows)
+        print_rows("Studies", rows, as_json=as_json)
         return
     setup_logging()
-    found, result = run_study(name, folder, jobs, lambda cell: typer.echo(f"--- {cell}", err=True))
+    with json_alone(as_json):
+        found, result = run_study(
+            name, folder, jobs, lambda cell: typer.echo(f"--- {cell}", err=True)
+        )
+    if as_json:
+        print_json({"folder": found, **result.as_json()})
+        return
     for test in result.tests:
         table = scores_table(result, test)
         rows = [
@@ -121,18 +129,29 @@ def search(
             help="Database that several machines share, e.g. postgresql://...; else a file.",
         ),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Search hyperparameters on the validation split.
 
     A second call goes on where the first one stopped.
     """
+    from dataclasses import asdict
+
+    from serct.experiments.lock_file import mend_lock
     from serct.experiments.search.run import run_search
     from serct.experiments.workspace import run_dvc
 
     folder, params = _prepare(workspace, profile, settings)
-    if code := run_dvc(folder, ["repro", f"preprocess@{params.search.corpus}"]):
-        raise typer.Exit(code)
-    found = run_search(folder, params, trials, storage)
+    mend_lock(folder)
+    with json_alone(as_json):
+        # Another search may be preparing the same corpus.
+        command = ["--wait-for-lock", "repro", f"preprocess@{params.search.corpus}"]
+        if code := run_dvc(folder, command):
+            raise typer.Exit(code)
+        found = run_search(folder, params, trials, storage)
+    if as_json:
+        print_json(asdict(found))
+        return
     ranked = sorted(found.trials, key=lambda row: -(row["validation_ua"] or 0))
     shown = [
         {key: f"{value:.4g}" if isinstance(value, float) else value for key, value in row.items()}
@@ -147,6 +166,6 @@ def search(
 
 
 @app.command()
-def report(workspace: Workspace = None) -> None:
+def report(as_json: AsJson = False, workspace: Workspace = None) -> None:
     """Print the results of a workspace."""
-    print_results(workspace_root(workspace))
+    print_results(workspace_root(workspace), as_json=as_json)

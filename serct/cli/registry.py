@@ -1,93 +1,152 @@
 """Commands for the registry and MLflow."""
 
-from typing import Annotated
+import socket
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from serct.cli.output import AsJson, print_json, print_rows, print_table
 from serct.cli.shared import (
     Host,
     Port,
     Workspace,
     app,
-    print_table,
+    default_address,
+    no_registry,
     workspace_root,
     workspace_store,
 )
+from serct.errors import SerctError
+
+if TYPE_CHECKING:
+    from serct.promotion import Promotion
 
 Why = Annotated[str, typer.Option(help="Reason, kept in promotions.jsonl.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check the gates, change nothing.")]
+_EXPENDABLE = ("fingerprint", "validation UA", "test UA", "corpus")
 
 
 @app.command()
-def models(workspace: Workspace = None) -> None:
+def models(as_json: AsJson = False, workspace: Workspace = None) -> None:
     """List the registered versions, their aliases and scores."""
-    from serct.tracking import list_versions
+    from dataclasses import asdict
 
-    print_table("Registered versions", list_versions(workspace_store(workspace_root(workspace))))
+    from serct.tracking import has_store, known_versions, list_versions
+
+    root = workspace_root(workspace)
+    versions = known_versions(default_address(root), root) if has_store(root) else []
+    if as_json:
+        print_json([asdict(version) for version in versions])
+    elif versions:
+        print_rows("Registered versions", list_versions(versions), expendable=_EXPENDABLE)
+    if not versions:
+        typer.echo(no_registry(root), err=as_json)
 
 
 @app.command()
 def promote(
     version: Annotated[str, typer.Argument(help="A version's number, or @alias.")] = "@challenger",
     why: Why = "",
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check the gates, change nothing.")
+    replace_unusable_champion: Annotated[
+        bool,
+        typer.Option(
+            "--replace-unusable-champion",
+            help="Go on although the champion cannot be compared with; needs --why.",
+        ),
     ] = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
     workspace: Workspace = None,
 ) -> None:
     """Check a version against the gates and make it the champion.
 
     The champion is the version that is served. The exit code is 1 if a gate refuses the version.
     """
-    from dataclasses import asdict
-
     from serct.config.reader import read_params
     from serct.promotion import promote as promote_version
 
     root = workspace_root(workspace)
-    params, store = read_params(root / "params.yaml"), workspace_store(root)
-    found = promote_version(params, root / "data", store, version, why, is_dry=dry_run)
-    name = f"version {found.version.version} ({found.version.model} on {found.version.corpus})"
-    print_table(f"Gates of {name}", [asdict(gate) for gate in found.gates])
-    if found.is_refused:
-        typer.echo(f"refused: {name}; nothing was changed", err=True)
-        raise typer.Exit(1)
-    if not found.is_done:
-        typer.echo(f"{name} would be promoted; nothing was changed")
-        return
-    before = f"version {found.champion.version}" if found.champion else "none"
-    typer.echo(f"champion: {name}; before: {before}. `serct rollback` undoes this")
+    found = promote_version(
+        read_params(root / "params.yaml"),
+        root / "data",
+        workspace_store(root),
+        version,
+        why,
+        is_dry=dry_run,
+        may_replace_unusable=replace_unusable_champion,
+    )
+    _show(found, "promoted", as_json)
 
 
 @app.command()
-def rollback(why: Why = "", workspace: Workspace = None) -> None:
-    """Make the previous champion the champion again."""
+def rollback(
+    why: Why = "", dry_run: DryRun = False, as_json: AsJson = False, workspace: Workspace = None
+) -> None:
+    """Check the previous champion and make it the champion again.
+
+    The exit code is 1 if it cannot be used any more.
+    """
     from serct.promotion import rollback as roll_back
 
     root = workspace_root(workspace)
-    now, before = roll_back(root / "data", workspace_store(root), why)
-    typer.echo(f"champion: version {now.version} again; before: version {before.version}")
+    found = roll_back(root / "data", workspace_store(root), why, is_dry=dry_run)
+    _show(found, "rolled back to", as_json)
+
+
+def _show(found: "Promotion", done: str, as_json: bool) -> None:
+    """Print the gates and what came of them; end with exit code 1 if one refuses."""
+    from dataclasses import asdict
+
+    name = f"version {found.version.version} ({found.version.model} on {found.version.corpus})"
+    before = f"version {found.champion.version}" if found.champion else "none"
+    if as_json:
+        print_json({**asdict(found), "is_refused": found.is_refused})
+    else:
+        print_table(f"Gates of {name}", [asdict(gate) for gate in found.gates])
+    for gate in found.gates:
+        if gate.verdict in ("skipped", "overridden"):
+            typer.echo(f"warning: {gate.verdict}: {gate.gate}: {gate.found}", err=True)
+    if found.is_refused:
+        typer.echo(f"refused: {name}; nothing was changed", err=True)
+        for gate in found.gates:
+            if gate.verdict == "REFUSED":
+                typer.echo(f"  {gate.gate}: {gate.found}; expected {gate.expected}", err=True)
+        raise typer.Exit(1)
+    if not found.is_done:
+        typer.echo(f"{name} would be {done}; nothing was changed", err=as_json)
+        return
+    undo = ". `serct rollback` undoes this" if found.champion else ""
+    typer.echo(f"champion: {name}; before: {before}{undo}", err=as_json)
 
 
 @app.command()
-def sync(workspace: Workspace = None) -> None:
+def sync(as_json: AsJson = False, workspace: Workspace = None) -> None:
     """Rebuild the runs and versions in MLflow from the files."""
+    from dataclasses import asdict
+
     from serct.tracking import sync_store
 
     root = workspace_root(workspace)
-    report = sync_store(workspace_store(root), root / "data")
-    typer.echo(str(report))
+    report = sync_store(workspace_store(root, may_make=True), root / "data")
+    if as_json:
+        print_json(asdict(report))
+    else:
+        typer.echo(str(report))
     if report.problems:
         raise typer.Exit(1)
 
 
 @app.command()
-def relocate(workspace: Workspace = None) -> None:
+def relocate(as_json: AsJson = False, workspace: Workspace = None) -> None:
     """Correct MLflow's paths after a workspace was moved or copied."""
     from serct.config.reader import read_params
     from serct.tracking import relocate as relocate_store
 
     root = workspace_root(workspace)
     count = relocate_store(root, read_params(root / "params.yaml").tracking.experiment)
+    if as_json:
+        print_json({"addresses_changed": count})
+        return
     typer.echo(
         f"{count} addresses changed" if count else "nothing to do: all is where it should be"
     )
@@ -101,7 +160,27 @@ def ui(workspace: Workspace = None, host: Host = "127.0.0.1", port: Port = 5000)
     from serct.tracking import server_command
 
     root = workspace_root(workspace)
-    workspace_store(root)  # made first if there is none
+    _check_free(host, port)
     command, environment = server_command(root, host, port)
+    workspace_store(root, may_make=True)
     typer.echo(f"MLflow on http://{host}:{port} - stop with Ctrl-C", err=True)
     os.execvpe(command[0], command, {**os.environ, **environment})  # noqa: S606
+
+
+def _check_free(host: str, port: int) -> None:
+    """Check that a port can be listened on; MLflow's server ends without an error otherwise.
+
+    Raises:
+        SerctError: If it cannot.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise SerctError(
+            f"{host}:{port} cannot be listened on: {error.strerror or error}; choose another --port"
+        ) from error

@@ -2,19 +2,31 @@
 
 import inspect
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from serct.cli.shared import Device, Host, Port, Precision, Workspace, app, root_for_model
+from serct.cli.shared import (
+    Device,
+    Host,
+    Port,
+    Precision,
+    Workspace,
+    announce_default,
+    app,
+    default_address,
+    root_for_model,
+)
 from serct.config.serving import ServingParams
-from serct.errors import ParamsError
+from serct.errors import ParamsError, TrackingError
 
 ModelAddress = Annotated[
-    str,
+    str | None,
     typer.Option(
-        help="A model's folder, or a registry address, which the service goes on to follow."
+        help="A model's folder, or a registry address, which the service goes on to follow; if "
+        "left out, the champion, or the challenger as long as there is no champion."
     ),
 ]
 
@@ -38,7 +50,7 @@ def _with_limits(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _limits(
-    model: str, workspace: Path | None, options: dict[str, Any]
+    model: str | None, workspace: Path | None, options: dict[str, Any]
 ) -> tuple[Path, ServingParams]:
     """Return the workspace to serve from, and the limits with the options that were given."""
     from serct.serving.settings import read_limits
@@ -51,7 +63,7 @@ def _limits(
 @app.command()
 @_with_limits
 def serve(
-    model: ModelAddress = "models:/serct@champion",
+    model: ModelAddress = None,
     host: Host = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 for any free one.")] = 8000,
     device: Device = "cpu",
@@ -76,6 +88,10 @@ def serve(
     from serct.serving.settings import Settings
 
     root, limits = _limits(model, workspace, options)
+    if model is None:
+        model = default_address(root)
+        with suppress(TrackingError):  # without a version the service starts, and says so
+            announce_default(root)
     settings = Settings(model, root, device, precision, api_key or None, limits)
     if replicas is None:
         from serct.serving.service import serve as run
@@ -103,7 +119,7 @@ def open_app(
     service: Annotated[
         str | None, typer.Option(help="Address of a running service; without it, one is started.")
     ] = None,
-    model: ModelAddress = "models:/serct@champion",
+    model: ModelAddress = None,
     host: Host = "127.0.0.1",
     port: Port = 8501,
     workspace: Workspace = None,
@@ -122,4 +138,4 @@ def open_app(
     if given := [name for name, value in options.items() if value is not None]:
         names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
         raise ParamsError(f"{names}: only for a service that `serct app` starts, not for --service")
-    launch(service, model, None, ServingParams(), host, port)
+    launch(service, None, None, ServingParams(), host, port)

@@ -118,14 +118,22 @@ class EvaluateParams(Section):
     batch_size: PositiveInt
 
 
+# Why a version may have nothing to be compared with.
+SkippableGate = Literal["no_champion", "other_data"]
+
+
 class PromotionParams(Section):
-    """What a version must reach before people are served with it."""
+    """What a version must reach before people are served with it.
+
+    Files of version 0.2 and older have no ``may_skip``; its default is their behaviour.
+    """
 
     min_test_ua: Probability
     min_zero_shot_ua: Probability
     margin: Probability
     confidence: Fraction
     max_changed: Probability
+    may_skip: tuple[SkippableGate, ...] = ("no_champion", "other_data")
 
 
 class TrackingParams(Section):

@@ -56,9 +56,11 @@ def _import_resampler(resampler: str) -> Any:
         return importlib.import_module(resampler)
     except (ImportError, OSError, RuntimeError) as error:
         # A torchaudio built for another CUDA raises OSError or RuntimeError, not ImportError.
+        # librosa resamples with soxr, so it is no way out for a missing soxr.
+        other = "torchaudio" if resampler == "soxr" else "soxr"
         raise BackendUnavailableError(
             f"audio.resampler is {resampler!r}, but that package cannot be imported: {error}. "
-            "Install it in a build that fits this machine, or choose soxr"
+            f"Install it in a build that fits this machine, or choose {other}"
         ) from error
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from serct.errors import ParamsError
+from serct.experiments.lock_file import mend_lock
 from serct.experiments.workspace import run_dvc, stage_environment
 
 Graph = Mapping[str, frozenset[str]]
@@ -90,6 +91,7 @@ def rebuild(
     Raises:
         ParamsError: If there are several jobs and a target is no stage.
     """
+    mend_lock(workspace)
     if jobs == 1:
         return run_dvc(workspace, ["repro", *flags, *targets])
     graph = only(read_graph(workspace), targets)

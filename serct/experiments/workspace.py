@@ -4,7 +4,6 @@ The checkout is one. A profile gets another, so that an experiment never changes
 `dvc repro` has built. A workspace holds links to the code and its own params.yaml.
 """
 
-import json
 import os
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from typing import Any
 import yaml
 
 from serct.config.params import Params
-from serct.config.reader import read_yaml
+from serct.config.reader import parse_yaml, read_yaml
 from serct.config.section import merge
 from serct.errors import ParamsError, SerctError
 from serct.experiments.checking import check_params
@@ -70,7 +69,8 @@ def prepare_workspace(
         folder: The workspace; the checkout itself if None and there is nothing to change in its
             params, else ``build/<profile>`` in it.
         profile: A name in `profiles/` or a path to such a file.
-        settings: Single values on top, as "train.epochs=3".
+        settings: Single values on top, as "train.epochs=3". The value is YAML. A mapping is merged
+            into the old one, as in a profile; `search.space` and an ``augment`` replace it.
         overlay: More values on top, nested as in params.yaml. A model's entry may name another
             one as its ``base`` and hold only what differs.
         cache: DVC's cache, for workspaces that share one; its own if None.
@@ -105,7 +105,7 @@ def prepare_workspace(
     if profile is not None:
         data = merge(data, read_yaml(_profile_path(root, profile)))
     for setting in settings:
-        data = merge(data, _parse_setting(setting))
+        data = _with_setting(data, setting)
     data = _with_bases(_renamed(merge(data, overlay or {})))
     for corpus in data.get("corpora", {}).values():
         if isinstance(corpus, dict) and corpus.get("reader") == "folder":
@@ -211,17 +211,48 @@ def _profile_path(root: Path, profile: str) -> Path:
     raise ParamsError(f"no profile {profile!r}, expected one of: {', '.join(list_profiles())}")
 
 
-def _parse_setting(setting: str) -> dict[str, Any]:
-    key, is_assigned, value = setting.partition("=")
-    if not is_assigned or not key:
+# Mappings in which every key counts: one that is given to --set replaces the old one.
+_WHOLE = ("space", "augment")
+
+
+def _with_setting(data: dict[str, Any], setting: str) -> dict[str, Any]:
+    """Lay a value of the command line, KEY=VALUE, over params."""
+    key, is_assigned, text = setting.partition("=")
+    parts = key.split(".")
+    if not is_assigned or not all(parts):
         raise ParamsError(f"--set {setting!r}: expected KEY=VALUE such as train.epochs=3")
-    try:
-        nested: Any = json.loads(value)
-    except json.JSONDecodeError:
-        nested = value
-    for part in reversed(key.split(".")):
+    nested: Any = _parse_value(setting, text)
+    if isinstance(nested, dict) and parts[-1] in _WHOLE:
+        data = _without(data, parts)
+    for part in reversed(parts):
         nested = {part: nested}
-    return dict(nested)
+    return merge(data, nested)
+
+
+def _parse_value(setting: str, text: str) -> Any:
+    try:
+        value = parse_yaml(text)
+    except yaml.YAMLError as error:
+        reason = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise ParamsError(
+            f"--set {setting!r}: {text!r} is not valid YAML ({reason}); quote a text that is meant "
+            "as it is"
+        ) from error
+    for key in value if isinstance(value, dict) else ():
+        if value[key] is None and ":" in str(key):
+            raise ParamsError(
+                f"--set {setting!r}: {str(key)!r} has no value, expected a space after the colon"
+            )
+    return value
+
+
+def _without(data: dict[str, Any], parts: Sequence[str]) -> dict[str, Any]:
+    """Return params without one key."""
+    first, *rest = parts
+    if not rest:
+        return {key: value for key, value in data.items() if key != first}
+    inner = data.get(first)
+    return {**data, first: _without(inner, rest)} if isinstance(inner, dict) else data
 
 
 def run_dvc(workspace: Path, arguments: Sequence[str]) -> int:
@@ -235,6 +266,9 @@ def stage_environment(inherited: Mapping[str, str]) -> dict[str, str]:
     environment = dict(inherited)
     # The stages' `python` is this one, whether or not its environment is activated.
     environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), inherited["PATH"]])
+    # A name that the output's encoding lacks is no reason for DVC or a stage to end.
+    encoding = inherited.get("PYTHONIOENCODING", "").partition(":")[0]
+    environment["PYTHONIOENCODING"] = f"{encoding}:backslashreplace"
     for name in ("SERCT_MIRROR", "SERCT_CACHE"):
         if inherited.get(name):
             environment[name] = str(Path(inherited[name]).expanduser().resolve())

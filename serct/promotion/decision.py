@@ -4,7 +4,7 @@ import getpass
 import io
 import socket
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -15,8 +15,18 @@ import soundfile
 from serct.config.params import Params
 from serct.errors import TrackingError
 from serct.inference.predictor import Predictor
-from serct.promotion.gates import Gate, examine
-from serct.tracking import CHAMPION, PREVIOUS, Entry, Promoted, Store, Version, append_promotion
+from serct.promotion.gates import Gate, Unusable, examine, load_checked
+from serct.tracking import (
+    CHAMPION,
+    PREVIOUS,
+    Entry,
+    Promoted,
+    Store,
+    Version,
+    append_promotion,
+    read_promotions,
+)
+from serct.tracking.promotions import FILE as PROMOTIONS
 
 
 @dataclass(frozen=True)
@@ -42,7 +52,14 @@ class Promotion:
 
 
 def promote(
-    params: Params, data: Path, store: Store, which: str, why: str, *, is_dry: bool = False
+    params: Params,
+    data: Path,
+    store: Store,
+    which: str,
+    why: str,
+    *,
+    is_dry: bool = False,
+    may_replace_unusable: bool = False,
 ) -> Promotion:
     """Examine a version and, if no gate refuses it, make it the champion.
 
@@ -53,37 +70,98 @@ def promote(
         which: "3" or "@challenger".
         why: The reason, for the record.
         is_dry: Only examine the version.
+        may_replace_unusable: Whether a champion that cannot be compared with is replaced; it
+            refuses the version otherwise.
 
     Raises:
-        TrackingError: If there is no such version, or it is already the champion.
+        TrackingError: If there is no such version, it is already the champion, or an unusable
+            champion is to be replaced without a reason.
     """
-    version, champion = store.version(which), _holder(store, CHAMPION)
+    if may_replace_unusable and not why.strip():
+        raise TrackingError(
+            "--replace-unusable-champion needs --why: the reason is kept in promotions.jsonl"
+        )
+    version = store.version(which)
+    champion, compared = _champion(data, store)
     if champion is not None and champion.version == version.version:
         raise TrackingError(f"version {version.version} is the champion already")
-    folder = store.folder(version.version)
-    in_use = store.folder(champion.version) if champion else None
-    gates = (*examine(params, data, folder, in_use), _served_by_mlflow(store, version, folder))
+    predictor, gates = _loaded(store, version)
+    if predictor is not None:
+        gates += (
+            *examine(params, data, predictor, compared, may_replace_unusable=may_replace_unusable),
+            _served_by_mlflow(store, version, predictor),
+        )
     found = Promotion(version, champion, gates, is_done=False)
-    if found.is_refused or is_dry:
-        return found
-    _move(data, store, "promote", version, champion, why, gates)
-    return Promotion(version, champion, gates, is_done=True)
+    return found if is_dry else _completed(found, data, store, "promote", why)
 
 
-def rollback(data: Path, store: Store, why: str) -> tuple[Version, Version]:
-    """Swap the champion and the previous champion.
+def rollback(data: Path, store: Store, why: str, *, is_dry: bool = False) -> Promotion:
+    """Examine the previous champion and, if it can be used, swap it with the champion.
 
-    Returns:
-        The new champion, and the one before it.
+    It passed the gates when it was promoted, so only whether it is still usable is checked. The
+    champion may be unusable: that is what a rollback is for.
+
+    Args:
+        data: The workspace's data folder.
+        store: The registry of the workspace.
+        why: The reason, for the record.
+        is_dry: Only examine the previous champion.
 
     Raises:
         TrackingError: If there is no previous champion.
     """
-    champion, previous = _holder(store, CHAMPION), _holder(store, PREVIOUS)
+    champion, previous = store.holder(CHAMPION), store.holder(PREVIOUS)
     if champion is None or previous is None:
         raise TrackingError("nothing to roll back to: no version is called previous")
-    _move(data, store, "rollback", previous, champion, why, ())
-    return previous, champion
+    predictor, gates = _loaded(store, previous)
+    if predictor is not None:
+        gates += (_served_by_mlflow(store, previous, predictor),)
+    found = Promotion(previous, champion, gates, is_done=False)
+    return found if is_dry else _completed(found, data, store, "rollback", why)
+
+
+def _champion(data: Path, store: Store) -> tuple[Version | None, Predictor | Unusable | None]:
+    """Return the champion, and what a version is compared with; both None if there is none."""
+    try:
+        champion = store.holder(CHAMPION)
+    except TrackingError as error:
+        return None, Unusable(str(error))
+    if champion is None:
+        return None, _lost_champion(data)
+    predictor, gates = _loaded(store, champion)
+    for gate in gates:
+        if gate.verdict == "REFUSED":
+            return champion, Unusable(f"version {champion.version}: {gate.gate}: {gate.found}")
+    return champion, predictor
+
+
+def _lost_champion(data: Path) -> Unusable | None:
+    """Return the champion that the record names although the registry has none, if it does."""
+    entries = read_promotions(data)
+    if not entries:
+        return None
+    last = entries[-1].champion
+    return Unusable(
+        f"{data / PROMOTIONS} names {last.name} on {last.corpus}, the registry names none: run "
+        "`serct sync`"
+    )
+
+
+def _loaded(store: Store, version: Version) -> tuple[Predictor | None, tuple[Gate, ...]]:
+    try:
+        folder = store.folder(version.version)
+    except TrackingError as error:
+        return None, (Gate("in the registry", str(error), "a model's folder", "REFUSED"),)
+    return load_checked(folder, version.weights)
+
+
+def _completed(
+    found: Promotion, data: Path, store: Store, action: Literal["promote", "rollback"], why: str
+) -> Promotion:
+    if found.is_refused:
+        return found
+    _move(data, store, action, found.version, found.champion, why, found.gates)
+    return replace(found, is_done=True)
 
 
 def _move(
@@ -120,11 +198,7 @@ def _promoted(version: Version) -> Promoted:
     )
 
 
-def _holder(store: Store, alias: str) -> Version | None:
-    return next((each for each in store.versions() if alias in each.aliases), None)
-
-
-def _served_by_mlflow(store: Store, version: Version, folder: Path) -> Gate:
+def _served_by_mlflow(store: Store, version: Version, predictor: Predictor) -> Gate:
     """Check that `mlflow models serve` would give the same prediction."""
     name, expected = "same prediction through MLflow", "differs by <= 1e-6"
     audio = io.BytesIO()
@@ -132,8 +206,9 @@ def _served_by_mlflow(store: Store, version: Version, folder: Path) -> Gate:
     soundfile.write(audio, noise, 16_000, format="WAV", subtype="PCM_16")
     try:
         served = store.predict_as_served(version.version, audio.getvalue())
-        own = Predictor.load(folder).predict_file(audio, "noise")
+        own = predictor.predict_file(audio, "noise")
     except Exception as error:  # any error would reach a user
-        return Gate(name, f"{error}".splitlines()[0], expected, "REFUSED")
-    difference = max(abs(served[emotion] - own[emotion]) for emotion in own)
+        return Gate(name, f"{error}".strip().split("\n")[0], expected, "REFUSED")
+    difference = float(np.max([abs(served[emotion] - own[emotion]) for emotion in own]))
+    # A difference that is NaN is none that is small enough.
     return Gate(name, f"{difference:.1e}", expected, "passed" if difference <= 1e-6 else "REFUSED")

@@ -1,50 +1,79 @@
 """The results as one table that fits a terminal."""
 
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from serct.config.params import PipelineParams
 from serct.evaluation.metrics import METRICS
 from serct.reports.page import DASH
 from serct.reports.results import Result, line_up, read_results
 
-_NUM_NAMES = 4
-_NUM_CUT = 3  # leading columns that may be cut
+_NAMES = ("model", "trained", "tested", "how")
+# What a narrow terminal does without, the first one first.
+_EXPENDABLE = ("majority", "thesis", "n", "WF1", "WA")
 _NOTES = "majority, thesis: UA of always the most frequent emotion, and UA in the thesis."
 _ZERO_SHOT = "zero-shot: a corpus not trained on; only emotions that both have may be predicted."
 _SYNTHETIC = "* synthetic speech: it shows that the pipeline works and says nothing about people."
 
 
-def results_table(data: Path, pipeline: PipelineParams, width: int = 100) -> str:
+def results_table(data: Path, pipeline: PipelineParams, width: int | None = None) -> str:
     """Return all results as one Markdown table with notes below.
 
-    Zero-shot rows are the masked ones. Names too long for the width are cut.
+    Zero-shot rows are the masked ones. Where the width does not do for all columns, some are left
+    out; a name is never cut.
 
     Args:
         data: The folder that holds ``models`` and ``reports``.
         pipeline: Which models and corpora.
-        width: Columns of the terminal, at least 90.
+        width: Columns of the terminal; None for as many as it takes.
 
     Raises:
         ReportError: If a result is missing, unreadable, or of another training.
     """
-    shown = [r for r in line_up(read_results(data, pipeline)) if r.kind != "unmasked"]
-    places = list(dict.fromkeys((r.trained.corpus, r.test) for r in shown))
-    shown.sort(key=lambda r: places.index((r.trained.corpus, r.test)))
-    metrics = (name.upper() for name in METRICS)
-    header = ("model", "trained", "tested", "how", "n", *metrics, "majority", "thesis")
+    shown = _shown(data, pipeline)
+    header = ("model", "trained", "tested", "how", "n", *map(str.upper, METRICS), *_EXPENDABLE[:2])
     body = [_row(result) for result in shown]
-    widths = [max(map(len, column)) for column in zip(header, *body, strict=True)]
-    room = width - sum(widths[_NUM_CUT:]) - 3 * len(widths) - 1
-    while sum(widths[:_NUM_CUT]) > room:
-        widths[widths.index(max(widths[:_NUM_CUT]))] -= 1
-    ruler = ["-" * w if i < _NUM_NAMES else "-" * (w - 1) + ":" for i, w in enumerate(widths)]
+    columns = {name: [name, *(row[i] for row in body)] for i, name in enumerate(header)}
+    left_out = []
+    for name in _EXPENDABLE:
+        if width is not None and _width(columns) > width:
+            left_out += [name] if columns.pop(name, None) else []
     notes = [_NOTES]
     if any(result.kind != "test" for result in shown):
         notes.append(_ZERO_SHOT)
     if any(result.synthetic or result.trained.card.synthetic for result in shown):
         notes.append(_SYNTHETIC)
-    return "\n".join([*(_line(row, widths) for row in (header, ruler, *body)), "", *notes])
+    if left_out:
+        notes.append(f"left out, since the terminal is narrow: {', '.join(left_out)}")
+    if width is not None:
+        notes = [textwrap.fill(note, width, break_long_words=False) for note in notes]
+    return "\n".join([*_lines(columns), "", *notes])
+
+
+def result_rows(data: Path, pipeline: PipelineParams) -> list[dict[str, Any]]:
+    """Return the same results as rows of plain values; raises as `results_table`."""
+    return [
+        {
+            "model": result.trained.name,
+            "trained_on": result.trained.corpus,
+            "tested_on": result.test,
+            "kind": "test" if result.kind == "test" else "zero_shot",
+            "synthetic": result.synthetic or result.trained.card.synthetic,
+            "n": result.n,
+            **{name: result.scores.metrics.get(name) for name in METRICS},
+            "majority_ua": result.majority.ua,
+            "thesis_ua": result.thesis and result.thesis.ua,
+        }
+        for result in _shown(data, pipeline)
+    ]
+
+
+def _shown(data: Path, pipeline: PipelineParams) -> list[Result]:
+    shown = [r for r in line_up(read_results(data, pipeline)) if r.kind != "unmasked"]
+    places = list(dict.fromkeys((r.trained.corpus, r.test) for r in shown))
+    return sorted(shown, key=lambda r: places.index((r.trained.corpus, r.test)))
 
 
 def _row(result: Result) -> tuple[str, ...]:
@@ -60,11 +89,25 @@ def _row(result: Result) -> tuple[str, ...]:
     )
 
 
-def _line(row: Sequence[str], widths: Sequence[int]) -> str:
-    cells = []
-    for i, (text, width) in enumerate(zip(row, widths, strict=True)):
-        # A cut name keeps its mark of synthetic speech.
-        end = "…*" if text.endswith("*") else "…"
-        cut = text if len(text) <= width else text[: width - len(end)] + end
-        cells.append(cut.ljust(width) if i < _NUM_NAMES else cut.rjust(width))
-    return "| " + " | ".join(cells) + " |"
+def _lines(columns: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    widths = {name: max(map(len, cells)) for name, cells in columns.items()}
+    for number in range(len(next(iter(columns.values())))):
+        yield _line(
+            cells[number].ljust(widths[name])
+            if name in _NAMES
+            else cells[number].rjust(widths[name])
+            for name, cells in columns.items()
+        )
+        if number == 0:
+            yield _line(
+                "-" * width if name in _NAMES else "-" * (width - 1) + ":"
+                for name, width in widths.items()
+            )
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _width(columns: Mapping[str, Sequence[str]]) -> int:
+    return sum(max(map(len, cells)) + 3 for cells in columns.values()) + 1

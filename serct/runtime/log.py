@@ -1,5 +1,6 @@
 """Messages and progress, on stderr."""
 
+import io
 import logging
 import sys
 import time
@@ -8,6 +9,16 @@ from contextlib import contextmanager
 
 logger = logging.getLogger("serct")
 _INTERVAL_S = 10.0  # between the lines that show progress in a log
+
+
+def accept_every_name() -> None:
+    """Let stdout and stderr take any text: what their encoding lacks is written as an escape.
+
+    A terminal of cp1252 or ASCII, or a file name that is not UTF-8, then ends no command.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def setup_logging() -> None:

@@ -10,7 +10,13 @@ from serct.tracking.connection import server_command
 from serct.tracking.promotions import Entry, Promoted, append_promotion, read_promotions
 from serct.tracking.registry import CHAMPION, PREVIOUS, Version, list_versions
 from serct.tracking.relocation import artifact_place, relocate, store_problems
-from serct.tracking.resolve import find_model, find_version, known_versions
+from serct.tracking.resolve import (
+    find_model,
+    find_version,
+    has_store,
+    known_versions,
+    version_in_use,
+)
 from serct.tracking.runs import Store, open_store
 from serct.tracking.sync import SyncReport, sync_store
 
@@ -26,6 +32,7 @@ __all__ = [
     "artifact_place",
     "find_model",
     "find_version",
+    "has_store",
     "known_versions",
     "list_versions",
     "open_store",
@@ -34,4 +41,5 @@ __all__ = [
     "server_command",
     "store_problems",
     "sync_store",
+    "version_in_use",
 ]

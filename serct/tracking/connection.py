@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import re
 import socket
 import sys
 import warnings
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote
 
 from filelock import FileLock
 
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _SQLITE = "sqlite:///"
+# Of a path with characters that mean something in an address: MLflow makes the folder of an address
+# that begins like the one above, as it is written.
+_QUOTED_SQLITE = "sqlite+pysqlite:///"
+_PLAIN_PATH = re.compile(r"[\w /.+~@,=-]*")
 # Another process may hold the lock while it makes the database (up to ten seconds on a slow disk)
 # or copies a large model into the registry.
 _LOCK_TIMEOUT_S = 120.0
@@ -56,17 +62,26 @@ class Connection:
 
         A relative sqlite path is taken from the workspace, so that the working directory, which
         differs for `dvc exp run --temp`, does not matter.
+
+        Raises:
+            TrackingError: If a sqlite address cannot name the path.
         """
         root = root.resolve()
-        found = cls(root, os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}{root}/mlflow.db")
-        path = found.database
-        return found if path is None else cls(root, f"{_SQLITE}{root / path}")
+        given = os.environ.get("MLFLOW_TRACKING_URI")
+        path = _sqlite_path(given) if given else Path("mlflow.db")
+        if path is not None and "?" in str(given):
+            raise TrackingError(
+                f"MLFLOW_TRACKING_URI is {given}, expected a sqlite address without options; a "
+                "question mark in a path is written %3F"
+            )
+        if path is None:
+            return cls(root, str(given))
+        return cls(root, _sqlite_address(root / path))
 
     @property
     def database(self) -> Path | None:
         """The file behind a sqlite address, None for any other store."""
-        path = self.uri.removeprefix(_SQLITE)
-        return None if path == self.uri else Path(path)
+        return _sqlite_path(self.uri)
 
     @property
     def exists(self) -> bool:
@@ -82,6 +97,11 @@ class Connection:
     def artifacts(self) -> Path:
         """The folder for artifacts of a store without a server: beside the database."""
         return (self.root if self.database is None else self.database.parent) / "mlruns"
+
+    @property
+    def artifacts_address(self) -> str:
+        """The same as `folder_address`."""
+        return folder_address(self.artifacts)
 
     @cached_property
     def lock(self) -> FileLock:
@@ -147,6 +167,45 @@ class Connection:
         return MlflowClient(self.uri, registry_uri=self.uri)
 
 
+def folder_address(folder: Path) -> str:
+    """Return a local folder as MLflow takes it: its path, or an address if that must be quoted."""
+    return str(folder) if _PLAIN_PATH.fullmatch(str(folder)) else folder.as_uri()
+
+
+def _sqlite_address(path: Path) -> str:
+    """Return the address of a database file, its path quoted where that is needed.
+
+    Raises:
+        TrackingError: If no address can name the path.
+    """
+    if _PLAIN_PATH.fullmatch(str(path)):
+        return f"{_SQLITE}{path}"
+    try:
+        address = _QUOTED_SQLITE + quote(str(path))
+    except UnicodeEncodeError as error:
+        raise TrackingError(
+            f"{str(path)!r}: a name in it is not UTF-8, and MLflow's database cannot lie there; "
+            "rename the folder"
+        ) from error
+    from sqlalchemy.engine import make_url  # takes a while, and most paths need no quotes
+
+    if make_url(address).database != str(path):
+        found = sorted({character for character in str(path) if not _PLAIN_PATH.match(character)})
+        raise TrackingError(
+            f"{path}: MLflow's database cannot lie below a folder with {' '.join(found)} in its "
+            "name; rename the folder, or install SQLAlchemy 2.1"
+        )
+    return address
+
+
+def _sqlite_path(address: str) -> Path | None:
+    """Return the file behind a sqlite address, None for any other."""
+    for prefix in (_SQLITE, _QUOTED_SQLITE):
+        if address.startswith(prefix):
+            return Path(unquote(address.removeprefix(prefix)))
+    return None
+
+
 def server_command(root: Path, host: str, port: int) -> tuple[list[str], dict[str, str]]:
     """Return the command and environment of MLflow's server, which shows a workspace's runs.
 
@@ -169,7 +228,7 @@ def server_command(root: Path, host: str, port: int) -> tuple[list[str], dict[st
     names = dict.fromkeys(["localhost", "127.0.0.1", "[[]::1]", host, socket.gethostname()])
     argv = [sys.executable, "-m", "mlflow", "server"]
     argv += ["--backend-store-uri", store.uri, "--registry-store-uri", store.uri]
-    argv += ["--default-artifact-root", str(store.artifacts)]
+    argv += ["--default-artifact-root", store.artifacts_address]
     argv += ["--host", host, "--port", str(port), "--workers", "1"]
     argv += ["--allowed-hosts", ",".join(f"{name}:*" for name in names)]
     environment = {

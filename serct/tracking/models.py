@@ -1,6 +1,7 @@
 """A model as MLflow keeps it: our folder inside theirs, loaded by code and never by a pickle."""
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import serct
 from serct.errors import TrackingError
 from serct.models.records import CARD, Card
+from serct.tracking.connection import folder_address
 from serct.tracking.folders import ModelFolder, digest_of_weights
 from serct.tracking.relocation import local_path
 from serct.tracking.run_content import FINGERPRINT, WEIGHTS
@@ -48,7 +50,7 @@ def log_model(client: "MlflowClient", run_id: str, folder: ModelFolder) -> str:
             save_model(
                 path=path,
                 python_model=str(_CODE),  # code, not a pickle
-                artifacts={"model": str(folder.path)},
+                artifacts={"model": folder_address(folder.path)},
                 signature=_signature(card["emotions"]),
                 # Set here, since MLflow takes seconds to work them out and finds wrong ones.
                 pip_requirements=[f"serct=={serct.__version__}"],
@@ -125,10 +127,21 @@ def predict_with_mlflow(client: "MlflowClient", model_id: str, audio: bytes) -> 
 
     location = str(client.get_logged_model(model_id).artifact_location)
     no_pickle = _environment("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
-    with no_pickle, as_global(client.tracking_uri):
-        model = load_model(location)
+    with no_pickle, as_global(client.tracking_uri), _loadable(location) as place:
+        model = load_model(place)
         predictions = pd.DataFrame(model.predict(pd.DataFrame({"audio": [audio]})))
     return {str(name): value for name, value in predictions.iloc[0].items()}
+
+
+@contextmanager
+def _loadable(location: str) -> Iterator[str]:
+    """Yield the place of a model as MLflow loads it: from no quoted address, and from no link."""
+    folder = local_path(location)
+    if folder is None or folder_address(folder) == str(folder):
+        yield location
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        yield shutil.copytree(folder, f"{scratch}/model")
 
 
 @contextmanager

@@ -39,7 +39,7 @@ class Entry(Record):
     Attributes:
         at: ISO 8601, UTC.
         previous: The champion until then, None if there was none.
-        gates: Outcomes of the gates of `serct.promotion`; none for a rollback.
+        gates: Outcomes of the gates of `serct.promotion`.
     """
 
     FORMAT: ClassVar[int] = 3

@@ -5,7 +5,9 @@ works with MLFLOW_ALLOW_PICKLE_DESERIALIZATION=false. The code is that of the in
 the model's card holds the format it needs.
 """
 
+import base64
 import io
+import re
 from typing import TYPE_CHECKING, Any
 
 import mlflow
@@ -17,6 +19,8 @@ from serct.errors import SerctError
 
 if TYPE_CHECKING:
     from serct import Predictor
+
+_TEXT = re.compile(rb"[\t\n\r -~]+")
 
 
 class EmotionModel(PythonModel):
@@ -37,8 +41,8 @@ class EmotionModel(PythonModel):
 
         Args:
             context: Unused.
-            model_input: A frame whose column ``audio`` holds the bytes of one audio file a row;
-                JSON clients send them in base64, which MLflow decodes.
+            model_input: A frame whose column ``audio`` holds the bytes of one audio file a row.
+                JSON clients send them in base64, which MLflow decodes in some of its forms only.
             params: Unused.
 
         Returns:
@@ -54,9 +58,9 @@ class EmotionModel(PythonModel):
         ]
         return pd.DataFrame(rows)
 
-    def _predict_one(self, number: int, audio: bytes) -> dict[str, Any]:
+    def _predict_one(self, number: int, audio: Any) -> dict[str, Any]:
         try:
-            file = io.BytesIO(audio)
+            file = io.BytesIO(_audio_bytes(number, audio))
             found = self.predictor.analyse_file(file)
             probabilities = found.probabilities or self.predictor.predict_file(file)
         except SerctError as error:
@@ -66,6 +70,32 @@ class EmotionModel(PythonModel):
             "emotion": found.emotion, "duration_s": found.duration_s,
             "analysed_s": found.analysed_s, "speech_s": found.speech_s,
         }  # fmt: skip
+
+
+def _audio_bytes(row: int, value: Any) -> bytes:
+    """Return the audio file that a client sent, as bytes or as base64 text.
+
+    MLflow decodes base64 under ``dataframe_split`` and ``dataframe_records``, and hands it on as
+    ASCII bytes under ``inputs`` and ``instances``. No audio file is printable text throughout.
+
+    Raises:
+        MlflowException: If it is neither; HTTP clients get status 400.
+    """
+    expected = "expected the bytes of an audio file, or their base64"
+    if isinstance(value, str):
+        value = value.encode()
+    if not isinstance(value, bytes | bytearray | memoryview):
+        raise MlflowException.invalid_parameter_value(f"row {row}: found {value!r:.60}, {expected}")
+    content = bytes(value)
+    if not _TEXT.fullmatch(content):
+        return content
+    try:
+        return base64.b64decode(b"".join(content.split()), validate=True)
+    except ValueError as error:
+        found = content[:40].decode("ascii")
+        raise MlflowException.invalid_parameter_value(
+            f"row {row}: found text that begins with {found!r}, {expected} ({error})"
+        ) from error
 
 
 mlflow.models.set_model(EmotionModel())

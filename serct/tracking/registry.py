@@ -1,6 +1,6 @@
 """The registry: every trained model is a version; aliases name those to use."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 CHALLENGER, CHAMPION, PREVIOUS = "challenger", "champion", "previous"
+_ALIAS_HINTS = {
+    "@champion": "; `serct promote` makes a version the champion, `serct sync` restores a lost one",
+    "@challenger": "; `serct sync` registers the trained models",
+    "@previous": "; only a second promotion makes a champion the previous one",
+}
 _MODEL_DESCRIPTION = "Speech emotion recognition: audio in, probability of each emotion out."
 # Tags that are a `Version`'s attributes as they are.
 _TEXTS = ("model", "corpus", "manifest_digest", "fingerprint", "weights")
@@ -79,6 +84,33 @@ class Registry(Connection):
                     f"{self.uri}: version {found.version} was not registered by serct"
                 )
             return self._as_version(found, self._aliases())
+
+    def number(self, which: str) -> str:
+        """Return the number of a version by "3" or "@challenger"; raises as `version`."""
+        with self.errors(f"find version {which}"):
+            return str(self._find(which).version)
+
+    def number_in_use(self) -> str:
+        """Return the number of the champion, or of the challenger if there is no champion.
+
+        Every command without a model and every service without one resolve it here.
+
+        Raises:
+            TrackingError: If there is neither.
+        """
+        with self.errors("find the champion"):
+            aliases = self._aliases()
+            alias = CHALLENGER if CHALLENGER in aliases and CHAMPION not in aliases else CHAMPION
+            return str(self._find(f"@{alias}").version)
+
+    def holder(self, alias: str) -> Version | None:
+        """Return the version that an alias points to, None if it points to none.
+
+        Raises:
+            TrackingError: If serct did not register that version.
+        """
+        with self.errors(f"find version @{alias}"):
+            return self.version(f"@{alias}") if alias in self._aliases() else None
 
     def folder(self, which: str) -> Path:
         """Return the local folder, with card.json in it, of a version.
@@ -174,7 +206,7 @@ class Registry(Connection):
             others = ", ".join(model.name for model in self.client.search_registered_models())
             raise TrackingError(
                 f"no registered model {self.registered_model!r}, there is {others or 'none'}: "
-                "train a model, or run `serct sync`"
+                "train a model, or run `serct sync` if there are trained ones"
             )
         aliases = {f"@{alias}": number for alias, number in self._aliases().items()}
         number = aliases.get(which, which)
@@ -182,6 +214,7 @@ class Registry(Connection):
             known = ", ".join([*versions, *sorted(aliases)])
             raise TrackingError(
                 f"registered model {self.registered_model!r} has no {which!r}, it has {known}"
+                + _ALIAS_HINTS.get(which, "")
             )
         return versions[number]
 
@@ -211,8 +244,8 @@ class Registry(Connection):
         )
 
 
-def list_versions(registry: Registry) -> list[dict[str, str]]:
-    """Return the registered versions as rows of text for a table, the oldest first."""
+def list_versions(versions: Sequence[Version]) -> list[dict[str, str]]:
+    """Return registered versions as rows of text for a table."""
     return [
         {
             "version": found.version,
@@ -223,7 +256,7 @@ def list_versions(registry: Registry) -> list[dict[str, str]]:
             "test UA": "" if found.test_ua is None else f"{found.test_ua:.4f}",
             "fingerprint": found.fingerprint[:12],
         }
-        for found in registry.versions()
+        for found in versions
     ]
 
 

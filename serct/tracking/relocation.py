@@ -128,7 +128,7 @@ def relocate(root: Path, experiment: str) -> int:
             ).fetchone()
             if row is None:
                 raise TrackingError(f"{database}: no experiment {experiment!r}")
-            old, new = str(row[0]).rsplit("/", 1)[0], str(folder)
+            old, new = str(row[0]).rsplit("/", 1)[0], store.artifacts_address
             if old == new:
                 return 0
             if not folder.is_dir():

@@ -9,7 +9,8 @@ from serct.tracking.models import fetch_folder
 from serct.tracking.registry import Registry, Version
 from serct.tracking.run_content import WEIGHTS
 
-_VERSION = re.compile(r"models:/([^/@]+)(?:/(\d+)|@(.+))")
+# Without number and alias: the version to use, see `Registry.number_in_use`.
+_VERSION = re.compile(r"models:/([^/@]+)(?:/(\d+)|@(.+))?")
 
 
 def find_model(source: str | Path, root: Path | None = None) -> Path:
@@ -17,7 +18,8 @@ def find_model(source: str | Path, root: Path | None = None) -> Path:
 
     Args:
         source: The folder itself, or an address in the registry: "models:/serct@challenger",
-            "models:/serct/3" or "runs:/<run id>".
+            "models:/serct/3", "runs:/<run id>", or "models:/serct" for the champion, and for the
+            challenger as long as there is no champion.
         root: The workspace, None for the current directory.
 
     Raises:
@@ -26,9 +28,10 @@ def find_model(source: str | Path, root: Path | None = None) -> Path:
     address = str(source)
     if not address.startswith(("models:/", "runs:/")):
         return Path(source)
-    if found := _VERSION.fullmatch(address):
+    if found := _version(address):
         name, number, alias = found.groups()
-        return _registry(address, root, name).folder(number or f"@{alias}")
+        registry = _registry(address, root, name)
+        return registry.folder(number or (f"@{alias}" if alias else registry.number_in_use()))
     registry = _registry(address, root)
     with registry.errors(f"find {address!r}"):
         if found := re.fullmatch(r"models:/(m-\w+)", address):
@@ -51,15 +54,34 @@ def find_version(source: str | Path, root: Path | None = None) -> str | None:
     Raises:
         TrackingError: As `find_model`.
     """
-    found = _VERSION.fullmatch(str(source))
+    found = _version(str(source))
     if not found:
         return None
     name, number, alias = found.groups()
     if number:
         return str(number)
     registry = _registry(str(source), root, name)
-    with registry.errors(f"find {source!r}"):
-        return str(registry.client.get_model_version_by_alias(name, alias).version)
+    return registry.number(f"@{alias}") if alias else registry.number_in_use()
+
+
+def version_in_use(source: str, root: Path | None = None) -> Version:
+    """Return the version that an address such as "models:/serct" stands for now.
+
+    Raises:
+        TrackingError: If there is no champion and no challenger, or the store cannot be read.
+    """
+    registry = _registry(source, root, source.removeprefix("models:/"))
+    return registry.version(registry.number_in_use())
+
+
+def has_store(root: Path) -> bool:
+    """Return whether a workspace has a tracking store; a server is not contacted."""
+    return Connection.of(root).exists
+
+
+def _version(address: str) -> re.Match[str] | None:
+    # That of a logged model has no name of a registered one in it.
+    return None if re.fullmatch(r"models:/m-\w+", address) else _VERSION.fullmatch(address)
 
 
 def known_versions(source: str, root: Path | None = None) -> list[Version]:
@@ -79,8 +101,8 @@ def _registry(address: str, root: Path | None, registered_model: str = "") -> Re
     store = Connection.of(root or Path.cwd())
     if not store.exists:
         raise TrackingError(
-            f"{store.database}: no tracking store here, so {address!r} is unknown: "
-            "train a model, run `serct sync`, or name the model's folder instead"
+            f"{store.database}: no tracking store here, so {address!r} is unknown: train a model, "
+            "run `serct sync` if there are trained ones, or name the model's folder instead"
         )
     with store.errors("open the store"):
         return Registry(store.root, store.uri, store.open_client(), registered_model)

@@ -258,7 +258,7 @@ def _ensure_experiment(client: "MlflowClient", store: Connection, name: str) -> 
     found = client.get_experiment_by_name(name)
     if found is None:
         # By default MLflow would take the working directory of this process for ever.
-        location = None if store.is_server else str(store.artifacts / name)
+        location = None if store.is_server else f"{store.artifacts_address}/{name}"
         # Without the tag MLflow's pages guess what the runs are for, and open elsewhere.
         tags = {"mlflow.experimentKind": "custom_model_development"}
         return str(client.create_experiment(name, location, tags=tags))

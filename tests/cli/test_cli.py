@@ -1,5 +1,9 @@
 """The command line starts at once and says what is wrong in one line."""
 
+import json
+import os
+import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -8,7 +12,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from serct import tracking
 from serct.experiments.workspace import prepare_workspace
+from tests.conftest import ROOT, add_version, make_workspace
 
 
 def serct(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -105,7 +111,7 @@ def test_the_workspace_around_the_current_folder_is_used_and_named(tmp_path: Pat
         assert listed.stderr == f"workspace: {workspace}\n"
     listed = serct("corpora", "list", cwd=tmp_path)
     assert "mine" not in listed.stdout
-    assert listed.stderr == ""
+    assert listed.stderr == f"workspace: {ROOT}\n"
 
 
 @pytest.mark.slow
@@ -120,3 +126,110 @@ def test_repro_names_the_keys_that_it_adds_once_before_dvc_starts(tmp_path: Path
     assert first.stderr.index(line) < first.stderr.index("no_such_stage")
     assert first.returncode == 255  # DVC's
     assert line not in serct("repro", "--target", "no_such_stage", cwd=workspace).stderr
+
+
+@pytest.mark.slow
+def test_mlflows_pages_on_an_occupied_port_are_refused(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        found = serct("ui", "--port", str(port), "--workspace", str(tmp_path))
+    assert found.returncode == 1
+    assert f"error: 127.0.0.1:{port} cannot be listened on: Address already in use" in found.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
+
+
+@pytest.mark.slow
+def test_listings_and_failures_make_nothing_in_a_new_workspace(tmp_path: Path) -> None:
+    workspace, _ = prepare_workspace(tmp_path / "ws", "demo")
+    before = sorted(tmp_path.rglob("*"))
+
+    def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+        found = serct(*arguments, "--workspace", str(workspace), cwd=tmp_path)
+        assert sorted(tmp_path.rglob("*")) == before, arguments
+        assert f"workspace: {workspace}\n" in found.stderr
+        return found
+
+    none = f"no registry yet in {workspace}: a training registers the first one (`serct repro`)"
+    assert run("models").stdout == f"{none}\n"
+    listed = run("models", "--json")
+    assert json.loads(listed.stdout) == []
+    assert none in listed.stderr
+    assert f"error: {none}" in run("promote").stderr
+    assert f"error: {none}" in run("rollback", "--json").stderr
+    assert "no tracking store here" in run("predict", "x.wav").stderr
+    assert run("report").returncode == 1
+    model = workspace / "data" / "models" / "demo_en-svm"
+    model.mkdir(parents=True)
+    (model / "card.json").write_text("{}")
+    before = sorted(tmp_path.rglob("*"))
+    assert run("models").stdout == (
+        f"no registry yet in {workspace}, but trained models (demo_en-svm): `serct sync` registers "
+        "them\n"
+    )
+
+
+@pytest.mark.slow
+def test_all_commands_use_the_champion_else_the_challenger(
+    trained: dict[str, Path], tone_shards: Path, tones: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "ws"
+    root.mkdir()
+    make_workspace(root, trained["serct"], tone_shards)
+    before = sorted(tmp_path.rglob("*"))
+    clip = str(next(tones.rglob("*.wav")))
+    shards = str(root / "data" / "shards" / "tones")
+
+    def model_of(*arguments: str) -> str:
+        found = serct(*arguments, "--workspace", str(root), cwd=tmp_path)
+        assert found.returncode == 0, found.stderr
+        line, *more = found.stderr.splitlines()
+        assert line == f"workspace: {root}"
+        return next(each for each in more if "version" in each)
+
+    challenger = "there is no champion yet: using challenger, version 1 (serct on tones)"
+    assert model_of("predict", clip) == challenger
+    assert sorted(tmp_path.rglob("*")) == before
+    second = add_version(root, 2, 0.001)
+    tracking.open_store(root, "serct", "serct").set_aliases(second, None, {})
+    champion = f"model: version {second} (serct on tones), champion"
+    for command in (
+        ["predict", clip],
+        ["score", str(tones), "--out", str(tmp_path / "scored"), "--json"],
+        ["evaluate", "--shards", shards],
+    ):
+        assert model_of(*command) == champion
+    listed = json.loads(serct("models", "--json", "--workspace", str(root)).stdout)
+    assert [version["aliases"] for version in listed] == [["challenger"], ["champion"]]
+    # A service resolves the same address at each of its polls.
+    assert tracking.find_version("models:/serct", root) == second
+    missing = serct("predict", "--model", "models:/serct@previous", clip, "--workspace", str(root))
+    assert (
+        "has no '@previous', it has 1, 2, @challenger, @champion; only a second" in missing.stderr
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-8"])
+def test_no_encoding_of_the_output_ends_a_command(encoding: str, tmp_path: Path) -> None:
+    """Neither a Chinese name nor one that is not UTF-8."""
+    workspace = tmp_path / "情感"
+    workspace.mkdir()
+    (workspace / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    for arguments in (
+        ["corpora", "list", "--workspace", str(workspace)],
+        ["models", "--workspace", str(workspace)],
+        ["models", "--json", "--workspace", str(workspace)],
+        ["predict", "--model", "nowhere", os.fsdecode(b"caf\xe9.wav")],
+    ):
+        found = subprocess.run(
+            [sys.executable, "-m", "serct.cli", *arguments],
+            env={**os.environ, "PYTHONIOENCODING": encoding},
+            capture_output=True,
+            timeout=120,
+        )
+        assert b"Traceback" not in found.stderr, arguments
+        assert found.returncode == (1 if "predict" in arguments else 0)
+        if arguments[0] == "models" and encoding != "ascii":  # for that click writes UTF-8
+            written = "情感" if encoding == "utf-8" else r"\u60c5\u611f"
+            assert written in found.stdout.decode(encoding) + found.stderr.decode(encoding)

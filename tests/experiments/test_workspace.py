@@ -1,6 +1,8 @@
 """Workspaces: one dvc.yaml, params from base, profile and settings; nothing else is touched."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,12 @@ from serct.config.reader import read_params, read_yaml
 from serct.data.corpora import read_corpus_params
 from serct.data.corpora.folder import FolderParams
 from serct.errors import ParamsError, SerctError
-from serct.experiments.workspace import list_profiles, prepare_workspace, stage_environment
+from serct.experiments.workspace import (
+    _with_setting,
+    list_profiles,
+    prepare_workspace,
+    stage_environment,
+)
 from serct.runtime.log import logger
 from tests.conftest import ROOT
 
@@ -146,3 +153,87 @@ def test_stages_get_this_interpreter_and_absolute_folders(
     assert made["SERCT_MIRROR"] == str(tmp_path.parent / "mirror")
     assert made["PATH"].endswith(f"{os.pathsep}/bin")
     assert made["OTHER"] == "x"
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("[lstm,svm]", ["lstm", "svm"]),
+        ('["lstm", "svm"]', ["lstm", "svm"]),
+        ("null", None),
+        ("1e-4", 0.0001),
+        ("-3", -3),
+        ("true", True),
+        ("no", "no"),
+        ("2024-01-31", "2024-01-31"),
+        ("12:30", "12:30"),
+        ("a=b", "a=b"),
+        ('"1"', "1"),
+        ("{a: 1, b: [x, null]}", {"a": 1, "b": ["x", None]}),
+        ('{"a": 1}', {"a": 1}),
+        ("~/my recordings", "~/my recordings"),
+    ],
+)
+def test_a_setting_is_yaml(text: str, value: object) -> None:
+    assert _with_setting({"x": {"kept": 1}}, f"x.y={text}") == {"x": {"kept": 1, "y": value}}
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("train.epochs", "--set 'train.epochs': expected KEY=VALUE such as train.epochs=3"),
+        ("=3", "--set '=3': expected KEY=VALUE"),
+        ("a..b=3", "--set 'a..b=3': expected KEY=VALUE"),
+        ("x=[lstm", "--set 'x=[lstm': '[lstm' is not valid YAML (expected ',' or ']', but got"),
+        ("x={a: 1", "is not valid YAML (expected ',' or '}', but got '<stream end>'); quote"),
+        ("x=@home", "is not valid YAML (found character '@' that cannot start any token); quote"),
+        ("x={low:0.1, high: 1}", "'low:0.1' has no value, expected a space after the colon"),
+    ],
+)
+def test_a_setting_that_is_no_yaml_is_one_sentence(setting: str, message: str) -> None:
+    with pytest.raises(ParamsError) as caught:
+        _with_setting({}, setting)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_space_and_an_augment_replace_the_old_one_and_other_mappings_merge(
+    tmp_path: Path,
+) -> None:
+    space = "{train.learning_rate: {low: 1e-5, high: 1e-3, log: true}}"
+    _, params = prepare_workspace(
+        tmp_path / "ws",
+        "demo",
+        [
+            f"search.space={space}",
+            "models.serct_plus.train.augment={gain_db: 6.0}",
+            "train={epochs: 2}",
+        ],
+    )
+    assert list(params.search.space) == ["train.learning_rate"]
+    assert params.train_params("serct_plus").augment == {"gain_db": 6.0}
+    assert params.train.epochs == 2
+    assert params.train.batch_size == 16
+    _, params = prepare_workspace(tmp_path / "ws", "demo", ["search.space.dropout.high=0.2"])
+    assert len(params.search.space) == 4
+    _, params = prepare_workspace(tmp_path / "ws", "demo", ["models.serct_plus.train.augment=null"])
+    assert params.train_params("serct_plus").augment is None
+
+
+def test_stages_print_what_their_encoding_lacks() -> None:
+    inherited = {"PATH": "/bin", "PYTHONIOENCODING": "cp1252:strict"}
+    assert stage_environment(inherited)["PYTHONIOENCODING"] == "cp1252:backslashreplace"
+    environment = {**os.environ, **stage_environment({"PATH": os.environ["PATH"]})}
+    environment["LC_ALL"] = "C"
+    code = (
+        "import sys; sys.argv[1:] = ['--params', sys.argv[1]]\n"
+        "from pipeline.stage import run\n"
+        "run('', lambda params: print('\\u60c5\\udce9'))"
+    )
+    for variables in ({}, {"PYTHONIOENCODING": "ascii"}, {"PYTHONIOENCODING": "cp1252"}):
+        command = [sys.executable, "-c", code, str(ROOT / "params.yaml")]
+        found = subprocess.run(
+            command, env={**environment, **variables}, capture_output=True, timeout=60
+        )
+        assert found.returncode == 0, found.stderr
+        assert rb"\udce9" in found.stdout

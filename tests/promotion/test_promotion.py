@@ -1,19 +1,25 @@
 """A version becomes champion through its gates or not at all, and can be taken back."""
 
 import dataclasses
+import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from serct import Predictor, tracking
 from serct.config.params import Params
 from serct.config.reader import read_params
-from serct.errors import SerctError, TrackingError
-from serct.promotion import Promotion, promote, rollback
+from serct.errors import ParamsError, SerctError, TrackingError
+from serct.evaluation.evaluate import evaluate
+from serct.promotion import Promotion, gates, promote, rollback
 from serct.promotion.gates import examine
 from serct.tracking import Store, read_promotions
+from serct.tracking.models import as_global
 from tests.cli.test_cli import serct
 from tests.conftest import add_version, make_workspace
 from tests.edited import edit_record
@@ -32,12 +38,16 @@ def store(root: Path) -> Store:
     return tracking.open_store(root, "serct", "serct")
 
 
-def put(root: Path, store: Store, which: str, **bounds: float) -> Promotion:
+def put(
+    root: Path, store: Store, which: str, *, may_replace_unusable: bool = False, **bounds: object
+) -> Promotion:
     params = with_bounds(read_params(root / "params.yaml"), **bounds)
-    return promote(params, root / "data", store, which, "a test")
+    return promote(
+        params, root / "data", store, which, "a test", may_replace_unusable=may_replace_unusable
+    )
 
 
-def with_bounds(params: Params, **bounds: float) -> Params:
+def with_bounds(params: Params, **bounds: object) -> Params:
     changed = params.promotion.model_copy(update=bounds)
     return params.replace(promotion=changed)
 
@@ -58,15 +68,21 @@ def test_promote_then_promote_another_then_roll_back(root: Path, store: Store) -
     assert put(root, store, second).is_done
     assert {"champion": second, "previous": "1"}.items() <= aliases(store).items()
 
-    now, before = rollback(root / "data", store, "it was worse")
-    assert (now.version, before.version) == ("1", second)
+    dry = rollback(root / "data", store, "it was worse", is_dry=True)
+    assert not dry.is_done
+    assert aliases(store)["champion"] == second
+    back = rollback(root / "data", store, "it was worse")
+    assert back.is_done
+    assert back.champion is not None
+    assert (back.version.version, back.champion.version) == ("1", second)
+    assert set(verdicts(back).values()) == {"passed"}
     assert {"champion": "1", "previous": second}.items() <= aliases(store).items()
 
     entries = read_promotions(root / "data")
     assert [entry.action for entry in entries] == ["promote", "promote", "rollback"]
     assert [entry.champion.version for entry in entries] == ["1", second, "1"]
     assert all(entry.by and entry.at for entry in entries)
-    assert entries[1].gates[0]["verdict"] == "passed"
+    assert all(entry.gates[0]["verdict"] == "passed" for entry in entries)
     with pytest.raises(TrackingError, match="version 1 is the champion already"):
         put(root, store, "1")
 
@@ -89,6 +105,169 @@ def test_a_refused_version_changes_nothing(
     assert found.is_refused
     assert not found.is_done
     assert (aliases(store), read_promotions(root / "data")) == before
+
+
+LOST = "UA lost against the champion"
+
+
+def other_bytes(folder: Path) -> None:
+    """Weights of the same form with other values: they load, and predict something else."""
+    path = folder / "weights.safetensors"
+    content = path.read_bytes()
+    path.write_bytes(content[:-512] + bytes(np.random.default_rng(0).bytes(512)))
+
+
+def nan_weights(folder: Path) -> None:
+    weights = load_file(folder / "weights.safetensors")
+    save_file({key: np.full_like(value, np.nan) for key, value in weights.items()},
+              folder / "weights.safetensors")  # fmt: skip
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "card": lambda folder: (folder / "card.json").write_text("{"),
+    "no card": lambda folder: (folder / "card.json").unlink(),
+    "no weights": lambda folder: (folder / "weights.safetensors").unlink(),
+    "cut weights": lambda folder: (folder / "weights.safetensors").write_bytes(b"cut"),
+    "other bytes": other_bytes,
+    "NaN": nan_weights,
+    "no folder": shutil.rmtree,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_champion_does_not_open_the_gate(root: Path, store: Store, damage: str) -> None:
+    second = add_version(root, 2, 0.001)
+    put(root, store, "1")
+    DAMAGES[damage](store.folder("1"))
+    before = aliases(store), read_promotions(root / "data")
+    found = put(root, store, second)
+    assert verdicts(found)[LOST] == "REFUSED"
+    [gate] = [gate for gate in found.gates if gate.gate == LOST]
+    assert gate.found.startswith("the champion is unusable: version 1: ")
+    assert gate.expected == (
+        "a usable champion: mend it, or give --replace-unusable-champion and --why"
+    )
+    assert (aliases(store), read_promotions(root / "data")) == before
+
+    done = put(root, store, second, may_replace_unusable=True)
+    assert done.is_done
+    assert verdicts(done)[LOST] == "overridden"
+    assert {"champion": second, "previous": "1"}.items() <= aliases(store).items()
+    [*_, entry] = read_promotions(root / "data")
+    assert {"gate": LOST, "verdict": "overridden"}.items() <= {
+        key: value for row in entry.gates if row["gate"] == LOST for key, value in row.items()
+    }.items()
+    # The version it would return to is as unusable as before.
+    back = rollback(root / "data", store, "")
+    assert back.is_refused
+    assert not back.is_done
+    assert aliases(store)["champion"] == second
+
+
+def test_a_champion_that_fails_on_the_test_part_does_not_open_the_gate(
+    root: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its few clips for the smoke test are predicted; those of the test part give NaN."""
+    second = add_version(root, 2, 0.001)
+    put(root, store, "1")
+    calls = []
+
+    def evaluated(*arguments: Any) -> Any:
+        found = evaluate(*arguments)
+        calls.append(found)
+        if len(calls) == 2:
+            found.probabilities[0] = np.nan
+        return found
+
+    monkeypatch.setattr(gates, "evaluate", evaluated)
+    found = put(root, store, second)
+    assert verdicts(found)[LOST] == "REFUSED"
+    [gate] = [gate for gate in found.gates if gate.gate == LOST]
+    assert "predicts NaN on the test part of tones" in gate.found
+
+
+def test_an_unusable_champion_is_replaced_with_a_reason_only(root: Path, store: Store) -> None:
+    params = read_params(root / "params.yaml")
+    with pytest.raises(TrackingError, match="--replace-unusable-champion needs --why"):
+        promote(params, root / "data", store, "1", " ", may_replace_unusable=True)
+    # A usable champion, or none, is compared with as ever.
+    assert verdicts(put(root, store, "1", may_replace_unusable=True))[LOST] == "skipped"
+    worse = add_version(root, 3, 3.0)
+    found = put(root, store, worse, may_replace_unusable=True, margin=0.0, confidence=0.999)
+    assert verdicts(found)[LOST] == "REFUSED"
+
+
+def test_a_champion_that_the_registry_lost_does_not_open_the_gate(root: Path, store: Store) -> None:
+    second = add_version(root, 2, 0.001)
+    put(root, store, "1")
+    store.client.delete_registered_model_alias("serct", "champion")
+    found = put(root, store, second)
+    [gate] = [gate for gate in found.gates if gate.gate == LOST]
+    assert gate.verdict == "REFUSED"
+    assert (
+        "promotions.jsonl names serct on tones, the registry names none: run `serct" in gate.found
+    )
+    assert not tracking.sync_store(store, root / "data").problems
+    assert put(root, store, second).is_done
+
+
+def test_a_champion_that_serct_did_not_register_does_not_open_the_gate(
+    root: Path, store: Store
+) -> None:
+    source = store.client.get_model_version("serct", "1").source
+    with as_global(store.uri):
+        made = store.client.create_model_version("serct", source)
+    store.client.set_registered_model_alias("serct", "champion", made.version)
+    found = put(root, store, "1")
+    [gate] = [gate for gate in found.gates if gate.gate == LOST]
+    assert gate.verdict == "REFUSED"
+    assert f"version {made.version} was not registered by serct" in gate.found
+    assert put(root, store, "1", may_replace_unusable=True).is_done
+
+
+def test_the_policy_says_what_may_be_skipped(root: Path, store: Store) -> None:
+    refused = put(root, store, "1", may_skip=())
+    [gate] = [gate for gate in refused.gates if gate.gate == LOST]
+    assert (gate.verdict, gate.found) == ("REFUSED", "there is no champion")
+    assert gate.expected.endswith(", or no_champion in promotion.may_skip")
+    assert put(root, store, "1", may_skip=("no_champion",)).is_done
+
+    # A champion trained on another manifest.
+    second = add_version(root, 2, 0.001)
+    card = store.folder("1") / "card.json"
+    content = json.loads(card.read_text())
+    content["digests"]["manifest"] = "another"
+    card.write_text(json.dumps(content))
+    assert verdicts(put(root, store, second, may_skip=("no_champion",)))[LOST] == "REFUSED"
+    assert verdicts(put(root, store, second))[LOST] == "skipped"
+
+
+def test_params_without_the_policy_have_the_default(root: Path) -> None:
+    params = read_params(root / "params.yaml")
+    assert params.promotion.may_skip == ("no_champion", "other_data")
+    old = {key: value for key, value in params.data["promotion"].items() if key != "may_skip"}
+    assert params.replace(promotion=old).promotion == params.promotion
+    wrong = params.replace(promotion={**old, "may_skip": ["all"]})
+    with pytest.raises(ParamsError, match=r"promotion.may_skip.0 is 'all': .*'no_champion' or"):
+        _ = wrong.promotion
+
+
+@pytest.mark.parametrize("damage", ["card", "other bytes", "NaN", "no folder"])
+def test_a_rollback_examines_the_version_that_it_returns_to(
+    root: Path, store: Store, damage: str
+) -> None:
+    second = add_version(root, 2, 0.001)
+    put(root, store, "1")
+    put(root, store, second)
+    DAMAGES[damage](store.folder("1"))
+    before = aliases(store), read_promotions(root / "data")
+    found = rollback(root / "data", store, "it was worse")
+    assert found.is_refused
+    assert (aliases(store), read_promotions(root / "data")) == before
+    shown = serct("rollback", "--workspace", str(root))
+    assert shown.returncode == 1
+    assert "refused: version 1 (serct on tones); nothing was changed" in shown.stderr
+    assert "REFUSED" in shown.stdout
 
 
 def test_a_damaged_version_is_refused_by_name(root: Path, store: Store) -> None:
@@ -134,7 +313,8 @@ def test_shards_of_another_manifest_are_no_test(root: Path, store: Store) -> Non
 def test_a_level_that_decides_is_refused(root: Path, trained: dict[str, Path]) -> None:
     """The lstm depends on the level: at a quarter of it the emotion changes."""
     params = with_bounds(read_params(root / "params.yaml"), max_changed=0.0)
-    found = {g.gate: g.verdict for g in examine(params, root / "data", trained["lstm"], None)}
+    lstm = Predictor.load(trained["lstm"])
+    found = {g.gate: g.verdict for g in examine(params, root / "data", lstm, None)}
     assert found["other emotion when 12 dB softer"] == "REFUSED"
 
 

@@ -1,5 +1,6 @@
 """MLflow as a projection of files: what a live training shows, a rebuild shows again."""
 
+import base64
 import csv
 import json
 import os
@@ -509,7 +510,7 @@ class TestRegistry:
         (version,) = store.versions()
         assert version.aliases == ("challenger", "champion")
         assert (version.validation_ua, version.test_ua) == (0.8765, 0.5)
-        (row,) = tracking.list_versions(store)
+        (row,) = tracking.list_versions(store.versions())
         assert row["aliases"] == "challenger, champion"
         assert row["test UA"] == "0.5000"
         store.set_aliases("1", "1", {})
@@ -583,9 +584,17 @@ class FakePredictor:
         from serct.errors import AudioError
 
         content = file.read()
-        if content == b"noise":
+        if content == b"\0noise":
             raise AudioError("not audio")
-        return {"angry": 0.25, "sad": 0.75} if content == b"sigh" else {"angry": 1.0, "sad": 0.0}
+        return {"angry": 0.25, "sad": 0.75} if content == b"\0sigh" else {"angry": 1.0, "sad": 0.0}
+
+
+def invoke(model: Any, body: dict[str, Any]) -> Any:
+    """Send a request to MLflow's scoring server of a model."""
+    from fastapi.testclient import TestClient
+    from mlflow.pyfunc.scoring_server import init
+
+    return TestClient(init(model)).post("/invocations", json=body)
 
 
 class TestPyfunc:
@@ -603,19 +612,40 @@ class TestPyfunc:
     def test_answers_a_row_for_each_file(self, loaded: Any) -> None:
         import pandas as pd
 
-        answers = loaded.predict(pd.DataFrame({"audio": [b"sigh", b"shout"]}))
+        answers = loaded.predict(pd.DataFrame({"audio": [b"\0sigh", b"\0shout"]}))
         assert list(answers.columns) == ["angry", "sad", "emotion"]
         assert answers["emotion"].tolist() == ["sad", "angry"]
         np.testing.assert_array_equal(answers["sad"], [0.75, 0.0])
         assert loaded.metadata.signature.inputs.input_names() == ["audio"]
         assert loaded.metadata.signature.outputs.input_names() == ["angry", "sad", "emotion"]
 
+    def test_base64_in_every_form_of_a_request(self, loaded: Any) -> None:
+        text = base64.b64encode(b"\0sigh").decode()
+        for sent in (text, f"{text[:4]}\n{text[4:]}"):
+            for body in (
+                {"dataframe_split": {"columns": ["audio"], "data": [[sent], [sent]]}},
+                {"dataframe_records": [{"audio": sent}, {"audio": sent}]},
+                {"inputs": {"audio": [sent, sent]}},
+                {"instances": [{"audio": sent}, {"audio": sent}]},
+            ):
+                response = invoke(loaded, body)
+                assert response.status_code == 200, response.text
+                emotions = [row["emotion"] for row in response.json()["predictions"]]
+                assert emotions == ["sad", "sad"]
+
+    def test_text_that_is_no_base64_is_named(self, loaded: Any) -> None:
+        for value in ("@@@@", "data:audio/wav;base64,AHNpZ2g=", "AHNpZ2g", "/data/a.wav"):
+            response = invoke(loaded, {"inputs": {"audio": [value]}})
+            assert response.status_code == 400
+            message = response.json()["message"]
+            assert f"row 0: found text that begins with '{value}', expected the bytes" in message
+
     def test_bad_audio_is_the_clients_fault(self, loaded: Any) -> None:
         import pandas as pd
         from mlflow.exceptions import MlflowException
 
         with pytest.raises(MlflowException, match="row 1: not audio") as caught:
-            loaded.predict(pd.DataFrame({"audio": [b"sigh", b"noise"]}))
+            loaded.predict(pd.DataFrame({"audio": [b"\0sigh", b"\0noise"]}))
         assert caught.value.get_http_status_code() == 400
 
     def test_answers_are_those_of_the_predictor(
@@ -702,6 +732,68 @@ class TestStore:
             TrackingError, match=r"was moved or copied. Run `serct relocate`; or delete"
         ):
             open_store(moved)
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize(
+        "name", ["a?b=c", "a%20b", "50% off", "#1", "é & ü;'\"[1]:2\\", "a%3Fb?#%%"]
+    )
+    def test_a_workspace_may_have_any_name(
+        self, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        elsewhere = tmp_path / "elsewhere"
+        elsewhere.mkdir()
+        monkeypatch.chdir(elsewhere)
+        place = tmp_path / "places"
+        root = place / name / "ws"
+        root.mkdir(parents=True)
+        store = open_store(root)
+        train(store, write_trained(root, emotions=["angry", "sad"]))
+        assert (root / "mlflow.db").exists()
+        store.set_aliases("1", None, {})
+        folder = store.folder("@champion")
+        assert folder.is_relative_to(root)
+        assert tracking.find_model("models:/serct", root) == folder
+        assert tracking.store_problems(root) == []
+        assert tracking.artifact_place(root, "serct") is not None
+        assert tracking.sync_store(store, root / "data").actions == ()
+        assert [path.name for path in place.iterdir()] == [name]
+        assert list(elsewhere.iterdir()) == []
+        with monkeypatch.context() as patch:
+            patch.setitem(
+                sys.modules, "serct.inference.predictor", SimpleNamespace(Predictor=FakePredictor)
+            )
+            assert store.predict_as_served("1", b"\0sigh")["emotion"] == "sad"
+        for new in ("plain", name):  # from such a name, and to it
+            moved = tmp_path / "moved" / new / "ws"
+            moved.parent.mkdir(parents=True)
+            root.rename(moved)
+            root = moved
+            assert tracking.store_problems(root)
+            assert tracking.relocate(root, "serct") >= 4
+            assert tracking.relocate(root, "serct") == 0
+            assert tracking.store_problems(root) == []
+            assert open_store(root).folder("1").is_relative_to(root)
+
+    def test_addresses_that_cannot_be_taken_make_nothing(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        not_text = tmp_path / os.fsdecode(b"caf\xe9")
+        with pytest.raises(TrackingError, match="a name in it is not UTF-8, and MLflow's database"):
+            open_store(not_text)
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/a.db?timeout=9")
+        with pytest.raises(TrackingError, match=r"a.db\?timeout=9, expected a sqlite address with"):
+            open_store(tmp_path / "ws")
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_quoted_address_from_the_environment(
+        self, root: Path, tmp_path: Path, template: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        other = tmp_path / "a?b"
+        other.mkdir()
+        shutil.copy(template, other / "m.db")
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/a%3Fb/m.db")
+        assert open_store(root).database == other / "m.db"
+        assert [path.name for path in tmp_path.iterdir() if "%" in path.name] == []
 
     @pytest.mark.parametrize("is_copied", [False, True])
     def test_a_moved_or_copied_workspace_keeps_its_runs(
