@@ -18,6 +18,7 @@ from pathlib import Path
 
 from serct.errors import ParamsError
 from serct.experiments.workspace import run_dvc, stage_environment
+from serct.runtime.disk import check_writable
 
 Graph = Mapping[str, frozenset[str]]
 
@@ -88,6 +89,7 @@ def rebuild(
         The exit code of the first stage that failed, 0 if none did.
 
     Raises:
+        DiskError: If a stage failed and the workspace cannot be written.
         ParamsError: If there are several jobs and a target is no stage.
     """
     if jobs == 1:
@@ -125,6 +127,8 @@ def rebuild(
             runner.stop()
             raise
     show(_state(graph, done, ()))
+    if failed:
+        check_writable(workspace)
     return failed
 
 
