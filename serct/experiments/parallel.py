@@ -19,6 +19,7 @@ from pathlib import Path
 from serct.errors import ParamsError
 from serct.experiments.lock_file import mend_lock
 from serct.experiments.workspace import run_dvc, stage_environment
+from serct.runtime.disk import check_writable
 
 Graph = Mapping[str, frozenset[str]]
 
@@ -89,6 +90,7 @@ def rebuild(
         The exit code of the first stage that failed, 0 if none did.
 
     Raises:
+        DiskError: If a stage failed and the workspace cannot be written.
         ParamsError: If there are several jobs and a target is no stage.
     """
     mend_lock(workspace)
@@ -127,6 +129,8 @@ def rebuild(
             runner.stop()
             raise
     show(_state(graph, done, ()))
+    if failed:
+        check_writable(workspace)
     return failed
 
 

@@ -19,6 +19,7 @@ from serct.config.section import merge
 from serct.errors import ParamsError, SerctError
 from serct.experiments.checking import check_params
 from serct.runtime import atomic
+from serct.runtime.disk import check_writable
 from serct.runtime.log import logger
 
 # DVC sends nothing over the network: no usage statistics, no check for new versions.
@@ -256,9 +257,16 @@ def _without(data: dict[str, Any], parts: Sequence[str]) -> dict[str, Any]:
 
 
 def run_dvc(workspace: Path, arguments: Sequence[str]) -> int:
-    """Run DVC in a workspace, its stages with this interpreter; return the exit code."""
+    """Run DVC in a workspace, its stages with this interpreter; return the exit code.
+
+    Raises:
+        DiskError: If it fails and the workspace cannot be written, which DVC does not explain.
+    """
     command = [sys.executable, "-m", "dvc", *arguments]
-    return subprocess.run(command, cwd=workspace, env=stage_environment(os.environ)).returncode
+    code = subprocess.run(command, cwd=workspace, env=stage_environment(os.environ)).returncode
+    if code:
+        check_writable(workspace)
+    return code
 
 
 def stage_environment(inherited: Mapping[str, str]) -> dict[str, str]:

@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from pathlib import Path
 from serct.errors import DiskError, SerctError
 
 _MB = 10**6
+_PROBE_BYTES = 1 << 16
 # By errno. {does} is "write" if that is known; {path} is what was written.
 _SENTENCES = {
     errno.ENOSPC: "the disk is full: cannot write {path}",
@@ -109,6 +111,20 @@ def check_space(path: Path, num_bytes: int) -> None:
         )
 
 
+def check_writable(folder: Path) -> None:
+    """Check that a folder takes a small file, after another program failed for an unclear reason.
+
+    Raises:
+        DiskError: If the disk is full, read-only or failing.
+    """
+    with (
+        disk_errors(folder),
+        tempfile.NamedTemporaryFile(dir=folder, prefix=".", suffix=".partial") as file,
+    ):
+        file.write(bytes(_PROBE_BYTES))
+        file.flush()
+
+
 @contextmanager
 def one_line_errors() -> Iterator[None]:
     """End the program with exit code 1 and one line for an error that the user can mend."""
@@ -116,20 +132,25 @@ def one_line_errors() -> Iterator[None]:
         try:
             yield
         finally:
-            # Else the interpreter would write the rest, and fail, after this program's last line.
-            sys.stdout.flush()
+            _flush_output()
     except SerctError as error:
         sys.exit(f"error: {error}")
-    except BrokenPipeError:
-        # As in `serct models | head -1`: whoever read the output has seen enough.
-        _drop_output()
-        sys.exit(1)
     except Exception as error:
         problem = disk_problem(error)
         if problem is None:
             raise
         _drop_output()
         sys.exit(f"error: {problem}")
+
+
+def _flush_output() -> None:
+    # Else the interpreter would write the rest, and fail, after this program's last line.
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # As in `serct models | head -1`: whoever read the output has seen enough.
+        _drop_output()
+        sys.exit(1)
 
 
 def _drop_output() -> None:

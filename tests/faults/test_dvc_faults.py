@@ -88,7 +88,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("stage", "name", "number", "left"),
     [
         ("pipeline.preprocess", "preprocess@first", 4, "data/shards/.first.partial"),
-        ("pipeline.train", "train@serct-first", 12, "data/models/.first-serct.partial"),
+        ("pipeline.train", "train@serct-first", 16, "data/models/.first-serct.partial"),
     ],
 )
 def test_a_kill_changes_nothing_that_dvc_records(
@@ -120,6 +120,7 @@ def test_a_kill_changes_nothing_that_dvc_records(
 
 
 def test_leftovers_of_stages_that_are_gone_are_no_data(workspace: Path) -> None:
+    repro(workspace)
     for folder in ("shards", "models", "reports/evaluate", "reports/zero_shot"):
         for name in (".gone.partial", ".gone.previous"):
             (workspace / "data" / folder / name).mkdir()

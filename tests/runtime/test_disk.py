@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy
 
 from serct.errors import CorpusError, DiskError
-from serct.runtime.disk import check_space, disk_errors, disk_problem
+from serct.runtime.disk import check_space, check_writable, disk_errors, disk_problem
 
 NO_SPACE = OSError(errno.ENOSPC, "No space left on device")
 
@@ -78,6 +78,18 @@ def test_a_need_is_compared_with_what_is_free(tmp_path: Path) -> None:
     assert str(caught.value).startswith(
         f"the disk is full: cannot write {tmp_path / 'a'} (needs about 1000000000000 MB, "
     )
+
+
+def test_a_folder_is_tried_with_a_small_file(tmp_path: Path) -> None:
+    check_writable(tmp_path)
+    shown = under_a_limit(
+        "import pathlib; from serct.runtime.disk import check_writable\n"
+        "try: check_writable(pathlib.Path('.').absolute())\n"
+        "except Exception as error: print(error)",
+        tmp_path,
+    )
+    assert shown == f"cannot write {tmp_path}: larger than a file may be here, see `ulimit -f`\n"
+    assert list(tmp_path.iterdir()) == []
 
 
 def under_a_limit(code: str, cwd: Path) -> str:
