@@ -94,7 +94,8 @@ def parse_table(text: str, needed: Sequence[str] = (), delimiters: Sequence[str]
     line, names = next(records, (first, []))
     columns = [name.strip() for name in names]
     if lacking := " or ".join(sorted(set(needed) - set(columns))):
-        raise TableError(f"no column {lacking}, found {', '.join(columns) or 'nothing'}")
+        found = f", found {', '.join(columns)}" if columns else ""
+        raise TableError(f"no column {lacking}{found}")
     twice = [name for name, count in Counter(columns).items() if count > 1 and name]
     if twice:
         raise TableError(f"row {line}: column {', '.join(twice)} stands in the header twice")

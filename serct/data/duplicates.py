@@ -31,7 +31,9 @@ _MAX_SPREAD_RATIO = 1.06
 # A recording is compared sample by sample with so many others at most, the most alike first.
 _MAX_COMPARED = 32
 _BAND_HZ, _LOWEST_HZ, _HIGHEST_HZ = 250, 125, 1875
-_MIN_AGREEMENT = 0.65
+# 50 ms.
+_FADE = 200
+_MIN_AGREEMENT = 0.7
 _BLOCK = 512
 
 
@@ -97,7 +99,7 @@ def agreement(first: Floats, second: Floats) -> float:
         second: The same, of any length.
     """
     size = 1 << (len(first) + len(second) - 1).bit_length()
-    spectra = np.fft.rfft(first, size), np.fft.rfft(second, size)
+    spectra = np.fft.rfft(_fade(first), size), np.fft.rfft(_fade(second), size)
     cross = spectra[0] * np.conj(spectra[1])
     # Partly whitened, a delay stands out even if the recording is periodic.
     delays = np.abs(np.fft.irfft(cross / (np.sqrt(np.abs(cross)) + 1e-12), size))
@@ -109,6 +111,16 @@ def agreement(first: Floats, second: Floats) -> float:
         energies = [float((np.abs(each[band]) ** 2).sum()) for each in spectra]
         found.append(abs(cross[band].sum()) / (np.sqrt(energies[0] * energies[1]) + 1e-20))
     return float(np.median(found))
+
+
+def _fade(waveform: Floats) -> Floats:
+    """Fade a waveform in and out: a loud tone that begins at once would be in all bands."""
+    length = min(_FADE, len(waveform) // 4)
+    rise = np.hanning(2 * length)[:length].astype(np.float32)
+    faded = waveform.copy()
+    faded[:length] *= rise
+    faded[len(faded) - length :] *= rise[::-1]
+    return faded
 
 
 def find_equal(

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from serct.config.record import as_csv, read_rows
@@ -17,10 +17,14 @@ FIELDS = st.text(st.sampled_from('ab"\n\r,; ü\t'), max_size=6)
 
 
 @st.composite
-def grids(draw: st.DrawFn) -> list[list[str]]:
+def grids(
+    draw: st.DrawFn, fields: st.SearchStrategy[str] = FIELDS, min_rows: int = 0
+) -> list[list[str]]:
     """A header of distinct names and rows of any fields."""
     width = draw(st.integers(2, 4))
-    rows = draw(st.lists(st.lists(FIELDS, min_size=width, max_size=width), max_size=5))
+    rows = draw(
+        st.lists(st.lists(fields, min_size=width, max_size=width), min_size=min_rows, max_size=5)
+    )
     return [[f"c{n}" for n in range(width)], *rows]
 
 
@@ -38,15 +42,12 @@ def cells(table: Table) -> list[list[str]]:
     return [list(table.columns), *(list(row.values()) for row in table.rows)]
 
 
-def holds_lines(grid: list[list[str]]) -> bool:
-    return any("\n" in each or "\r" in each for row in grid for each in row)
-
-
 def looks_like_rows(grid: list[list[str]]) -> bool:
     later = [line for row in grid for each in row for line in re.split("\r\n|\n|\r", each)[1:]]
     return any(line.count(",") >= len(grid[0]) - 1 for line in later)
 
 
+@settings(max_examples=50, deadline=None)
 @given(grids(), st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL, None]))
 def test_what_a_csv_writer_writes_is_read_back(grid: list[list[str]], quoting: int | None) -> None:
     text = written_here(grid) if quoting is None else written(grid, quoting)
@@ -57,6 +58,7 @@ def test_what_a_csv_writer_writes_is_read_back(grid: list[list[str]], quoting: i
         assert cells(parse_table(text)) == grid
 
 
+@settings(max_examples=50, deadline=None)
 @given(grids(), st.data())
 def test_a_table_without_one_of_its_quotes_is_refused(
     grid: list[list[str]], data: st.DataObject
@@ -69,11 +71,11 @@ def test_a_table_without_one_of_its_quotes_is_refused(
         parse_table(text[:place] + text[place + 1 :])
 
 
-@given(grids(), st.data())
+@settings(max_examples=50, deadline=None)
+@given(grids(st.text(st.sampled_from('ab",; ü'), max_size=6), 1), st.data())
 def test_a_row_without_one_of_its_fields_is_refused(
     grid: list[list[str]], data: st.DataObject
 ) -> None:
-    assume(len(grid) > 1 and not holds_lines(grid))
     number = data.draw(st.integers(1, len(grid) - 1))
     short = [row[:-1] if place == number else row for place, row in enumerate(grid)]
     # One empty field alone is an empty line, which is none.
@@ -94,7 +96,7 @@ def test_a_row_without_one_of_its_fields_is_refused(
         ("a,b\r1,2\r\r3\r", "row 4: 1 fields, expected 2"),
         ("a, a ,b\n", "row 1: column a stands in the header twice"),
         ("a,c\n1,2\n", "no column b, found a, c"),
-        ("", "no column a or b, found nothing"),
+        ("", "no column a or b"),
     ],
 )
 def test_the_error_names_the_row(text: str, message: str) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serct.data.manifest import Utterance
@@ -17,6 +17,7 @@ from tests.data.test_splitting import corpus, params, utterance
 NFC, NFD = (unicodedata.normalize(form, "Jörg") for form in ("NFC", "NFD"))
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.text(max_size=8), st.sampled_from(["NFC", "NFD", "NFKC", "NFKD"]))
 def test_spellings_of_a_name_fold_to_one(name: str, form: str) -> None:
     folded = fold(name)
