@@ -100,14 +100,13 @@ class _Decoder:
             self.is_ready = True
 
     def decode(self, content: bytes, name: str, max_duration_s: float) -> DecodedAudio:
-        """Decode a file; waits as long as it takes.
+        """Decode a file in a process that is ready; waits as long as it takes.
 
         Raises:
             AudioError: If the process refuses the file.
             _OutOfMemoryError: If the file needs too much memory.
             _LostError: If the process ends.
         """
-        self.wait_until_ready()
         self.num_decoded += 1
         with suppress(OSError):  # the process has ended, as `_receive` notices
             send(self._connection, {"name": name, "max_duration_s": max_duration_s}, content)
@@ -131,18 +130,22 @@ class _Decoder:
         except (EOFError, OSError, ValueError) as error:
             raise _LostError from error
 
-    def end(self, patience_s: float = 0.0) -> int:
-        """End the process; a thread that waits in `decode` gets a `_LostError`.
+    def kill(self) -> None:
+        """End the process at once; a thread that waits in `decode` gets a `_LostError`."""
+        with suppress(OSError):  # ended by itself
+            self._connection.shutdown(socket.SHUT_RDWR)
+        self._process.kill()
+
+    def wait_for_end(self) -> int:
+        """Wait until the process has ended; kill it if it does not.
 
         Returns:
             The exit code; if negative, the number of the signal that ended it.
         """
-        with suppress(OSError):  # ended by itself
-            self._connection.shutdown(socket.SHUT_RDWR)
         try:
-            return self._process.wait(patience_s)
+            return self._process.wait(_END_S)
         except subprocess.TimeoutExpired:
-            self._process.kill()
+            self.kill()
             return self._process.wait()
         finally:
             self._connection.close()
@@ -179,6 +182,7 @@ class DecoderPool:
         self._threads = anyio.CapacityLimiter(2 * num_processes)
         self._idle: list[_Decoder] = []
         self._all: set[_Decoder] = set()
+        self._is_closed = False
 
     async def start(self) -> None:
         """Start the first process.
@@ -196,9 +200,9 @@ class DecoderPool:
 
     async def close(self) -> None:
         """End all processes."""
-        decoders = list(self._all)
+        self._is_closed = True
         self._idle.clear()
-        for decoder in decoders:
+        for decoder in list(self._all):
             await self._end(decoder)
 
     async def decode(self, content: bytes, name: str, max_duration_s: float) -> DecodedAudio:
@@ -229,6 +233,9 @@ class DecoderPool:
         decoder = self._take()
         may_go_on = False
         try:
+            await anyio.to_thread.run_sync(
+                decoder.wait_until_ready, abandon_on_cancel=True, limiter=self._threads
+            )
             with anyio.fail_after(self._timeout_s):
                 found = await anyio.to_thread.run_sync(
                     decoder.decode, content, name, max_duration_s,
@@ -246,7 +253,7 @@ class DecoderPool:
             problem = f"it needs more than {self._memory_mb:g} MB of memory"
             raise self._lost("memory", name, problem) from error
         except _LostError as error:
-            code = await anyio.to_thread.run_sync(decoder.end, _END_S)
+            code = await anyio.to_thread.run_sync(decoder.wait_for_end)
             if code == -signal.SIGKILL:
                 raise
             if not decoder.is_ready:
@@ -254,7 +261,7 @@ class DecoderPool:
             problem = f"the decoder crashed ({_describe_end(code)})"
             raise self._lost("crash", name, problem) from error
         finally:
-            if may_go_on and decoder.num_decoded < _MAX_DECODED and decoder in self._all:
+            if may_go_on and decoder.num_decoded < _MAX_DECODED and not self._is_closed:
                 self._idle.append(decoder)
             else:
                 await self._end(decoder)
@@ -270,7 +277,7 @@ class DecoderPool:
             if decoder.is_running:
                 return decoder
             self._all.discard(decoder)
-            decoder.end()
+            decoder.wait_for_end()
         return self._start_one()
 
     def _start_one(self) -> _Decoder:
@@ -280,9 +287,10 @@ class DecoderPool:
         return decoder
 
     async def _end(self, decoder: _Decoder) -> None:
-        self._all.discard(decoder)
+        decoder.kill()  # now: this task may be cancelled again while it waits
         with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(decoder.end)
+            await anyio.to_thread.run_sync(decoder.wait_for_end)
+        self._all.discard(decoder)
 
 
 def _describe_end(code: int) -> str:

@@ -21,16 +21,16 @@ PROBLEMS = {
     "signal 11": "the decoder crashed (SIGSEGV)",
     "signal 6": "the decoder crashed (SIGABRT)",
     "exit 1": "the decoder crashed (exit code 1)",
-    "sleep 60": "it takes longer than 5 s",
-    "spin": "it takes longer than 5 s",
-    "eat": "it needs more than 500 MB of memory",
+    "sleep 60": "it takes longer than 8 s",
+    "spin": "it takes longer than 8 s",
+    "eat": "it needs more than 200 MB of memory",
     "raise": "the decoder failed (IndexError)",
 }
 
 
 @pytest.fixture
 def hostile(served: Path) -> Iterator[Service]:
-    options = ("decode_timeout_s=5", "decode_memory_mb=500")
+    options = ("decode_timeout_s=8", "decode_memory_mb=200")
     with running(str(served), "0", *options, program=PROGRAM) as service:
         service.wait_for_version("1")
         yield service
