@@ -20,8 +20,10 @@ from serct.errors import CorpusError, ReportError
 from serct.inference.predictor import Predictor
 from serct.inference.score_plan import Part
 from serct.inference.scoring import _load, score_folder
+from serct.runtime.digests import file_digests
 from serct.runtime.executors import InProcessExecutor
 from tests.conftest import ROOT
+from tests.edited import edit_record
 
 KEYS = ("seconds", "prediction", "problem")
 
@@ -34,7 +36,8 @@ def recordings(tones: Path, spoken: Path, tmp_path: Path) -> Path:
         target = folder / ("day", "night")[number % 2] / source.name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(source, target)
-    shutil.copy(spoken, folder / "spoken.wav")
+    (folder / "day" / "s0_00.wav").unlink()
+    shutil.copy(spoken, folder / "day" / "spoken.wav")
     (folder / "empty.wav").write_bytes(b"")
     (folder / "phone.xyz").write_bytes(b"no audio at all")
     (folder / "notes.txt").write_text("not a recording")
@@ -69,7 +72,7 @@ def test_rows_are_the_predictors_predictions(
                 assert float(row[emotion]) == pytest.approx(
                     expected.probabilities[emotion], abs=2e-5
                 )
-    (speech,) = (row for row in usable if row["file"] == "spoken.wav")
+    (speech,) = (row for row in usable if row["file"] == "day/spoken.wav")
     assert float(speech["speech_s"]) > 0.5
     assert speech["prediction"] != "no_speech"
     assert {row["prediction"] for row in usable if row is not speech} == {"no_speech"}
@@ -232,6 +235,7 @@ def test_other_models_and_recordings_are_not_mixed(
     weights = load_file(changed / "weights.safetensors")
     name = sorted(weights)[0]
     save_file(weights | {name: weights[name] + 1}, changed / "weights.safetensors")
+    edit_record(changed / "card.json", files=file_digests(changed, ["weights.safetensors"]))
     with pytest.raises(ReportError, match="made with another model, expected the same"):
         score_folder(recordings, out, changed, InProcessExecutor())
     other = tmp_path / "other"

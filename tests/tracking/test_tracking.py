@@ -553,7 +553,7 @@ class TestRegistry:
             ("models:/other/1", r"no registered model 'other', there is serct"),
             ("models:/m-0", r"cannot find 'models:/m-0'"),
             ("runs:/0123", r"cannot find 'runs:/0123'"),
-            ("models:/serct", r"'models:/serct' is not a model's address, expected models:/NAME@"),
+            ("models:/serct/x", r"'models:/serct/x' is not a model's address, expected models:/"),
         ],
     )
     def test_unknown_addresses_say_what_there_is(
@@ -581,12 +581,24 @@ class FakePredictor:
         return cls()
 
     def predict_file(self, file: Any) -> dict[str, float]:
+        sad = 0.75 if file.getvalue() == b"\0sigh" else 0.0
+        return {"angry": 1 - sad, "sad": sad}
+
+    def analyse_file(self, file: Any) -> SimpleNamespace:
         from serct.errors import AudioError
 
-        content = file.read()
+        content = file.getvalue()
         if content == b"\0noise":
             raise AudioError("not audio")
-        return {"angry": 0.25, "sad": 0.75} if content == b"\0sigh" else {"angry": 1.0, "sad": 0.0}
+        probabilities = None if content == b"\0hush" else self.predict_file(file)
+        emotion = {b"\0sigh": "sad", b"\0shout": "angry", b"\0hush": "no_speech"}[content]
+        return SimpleNamespace(
+            probabilities=probabilities,
+            emotion=emotion,
+            duration_s=2.0,
+            analysed_s=1.5,
+            speech_s=1.0,
+        )
 
 
 def invoke(model: Any, body: dict[str, Any]) -> Any:
@@ -612,12 +624,14 @@ class TestPyfunc:
     def test_answers_a_row_for_each_file(self, loaded: Any) -> None:
         import pandas as pd
 
-        answers = loaded.predict(pd.DataFrame({"audio": [b"\0sigh", b"\0shout"]}))
-        assert list(answers.columns) == ["angry", "sad", "emotion"]
-        assert answers["emotion"].tolist() == ["sad", "angry"]
-        np.testing.assert_array_equal(answers["sad"], [0.75, 0.0])
+        columns = ["angry", "sad", "emotion", "duration_s", "analysed_s", "speech_s"]
+        answers = loaded.predict(pd.DataFrame({"audio": [b"\0sigh", b"\0shout", b"\0hush"]}))
+        assert list(answers.columns) == columns
+        assert answers["emotion"].tolist() == ["sad", "angry", "no_speech"]
+        np.testing.assert_array_equal(answers["sad"], [0.75, 0.0, 0.0])
+        assert answers.iloc[0, 3:].tolist() == [2.0, 1.5, 1.0]
         assert loaded.metadata.signature.inputs.input_names() == ["audio"]
-        assert loaded.metadata.signature.outputs.input_names() == ["angry", "sad", "emotion"]
+        assert loaded.metadata.signature.outputs.input_names() == columns
 
     def test_base64_in_every_form_of_a_request(self, loaded: Any) -> None:
         text = base64.b64encode(b"\0sigh").decode()
@@ -654,6 +668,7 @@ class TestPyfunc:
         store: Store,
         trained: dict[str, Path],
         tones: Path,
+        spoken: Path,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         import mlflow
@@ -662,15 +677,18 @@ class TestPyfunc:
         from serct.inference.predictor import Predictor
 
         monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
-        recording = next(tones.rglob("*.wav"))
-        for name in ("serct", "svm"):
+        for name, recording in (("serct", spoken), ("svm", next(tones.rglob("*.wav")))):
             run_id = store.ensure(ModelFolder.read(trained[name]))[0]
             folder = tracking.find_model(f"runs:/{run_id}", root)
             model = mlflow.pyfunc.load_model(str(folder.parent.parent))
             answer = model.predict(pd.DataFrame({"audio": [recording.read_bytes()]})).iloc[0]
-            expected = Predictor.load(trained[name]).predict_file(recording)
-            assert answer["emotion"] == max(expected, key=expected.__getitem__)
-            assert answer.drop("emotion").to_dict() == pytest.approx(expected, abs=1e-12)
+            predictor = Predictor.load(trained[name])
+            found = predictor.analyse_file(recording)
+            expected = predictor.predict_file(recording)
+            assert answer["emotion"] == found.emotion
+            assert (found.emotion == "no_speech") == (recording != spoken)
+            assert answer[list(expected)].to_dict() == pytest.approx(expected, abs=1e-12)
+            assert answer["speech_s"] == pytest.approx(found.speech_s)
 
 
 class TestStore:
