@@ -143,8 +143,8 @@ def _show_prediction(found: dict[str, Any]) -> None:
         heading += f" ({found['confidence']:.0%})"
     st.subheader(f"Prediction: {heading}")
     st.caption(
-        f"Predicted by {_title(found['model'])} from {found['analysed_s']:.1f} of "
-        f"{found['duration_s']:.1f} s, with {found['speech_s']:.1f} s of speech."
+        f"Predicted by {_title(found['model'])}. The model used {found['analysed_s']:.1f} of "
+        f"{found['duration_s']:.1f} s; the recording has {found['speech_s']:.1f} s of speech."
     )
     for note in found["notes"]:
         st.info(note)

@@ -5,7 +5,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 logger = logging.getLogger("serct")
 _INTERVAL_S = 10.0  # between the lines that show progress in a log
@@ -18,7 +18,9 @@ def accept_every_name() -> None:
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+            # A stream that cannot seek, but was read from, keeps its own way.
+            with suppress(OSError):
+                stream.reconfigure(errors="backslashreplace")
 
 
 def setup_logging() -> None:

@@ -189,15 +189,17 @@ def test_a_lost_database_is_rebuilt_from_the_files(workspace: Path) -> None:
         assert logged == kept
 
 
-def test_predict_from_the_registry_and_a_folder(workspace: Path) -> None:
-    sound = next((workspace.parent / "first" / "sad").glob("*.wav"))
+def test_predict_from_the_registry_and_a_folder(workspace: Path, spoken: Path) -> None:
+    tone = next((workspace.parent / "first" / "sad").glob("*.wav"))
     broken = workspace.parent / "broken.wav"
     broken.write_text("not audio")
-    command = [sys.executable, "-m", "serct.cli", "predict", "--json", str(sound), str(broken)]
+    command = [sys.executable, "-m", "serct.cli", "predict", "--json"]
+    command += [str(spoken), str(tone), str(broken)]
     model = ["--model", str(workspace / "data" / "models" / "first-serct")]
     result = subprocess.run([*command, *model], capture_output=True, text=True, timeout=100)
     assert result.returncode == 1
-    good, bad = map(json.loads, result.stdout.splitlines())
+    good, silent, bad = map(json.loads, result.stdout.splitlines())
+    assert (silent["emotion"], silent["probabilities"]) == ("no_speech", None)
     assert sum(good["probabilities"].values()) == pytest.approx(1)
     assert "not readable as audio" in bad["error"]
     registry = subprocess.run(

@@ -1,6 +1,7 @@
 """A file that ends its decoder costs one request; no process is left behind."""
 
 import io
+import os
 import signal
 import subprocess
 import sys
@@ -234,7 +235,11 @@ async def main():
 anyio.run(main)
 """
     process = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=ROOT
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},  # of the decoder too
     )
     yield process
     process.kill()

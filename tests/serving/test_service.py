@@ -22,6 +22,8 @@ import soundfile
 import websockets
 
 from serct import Predictor, __version__, tracking
+from serct.data.preparing import resample
+from serct.data.windows import geometric_mean
 from tests.conftest import add_version, make_workspace
 from tests.service_process import Service, running
 
@@ -55,7 +57,7 @@ class TestPredict:
         assert found["emotion"] == predictor.decide(expected)
         assert found["file"] == f"clip.{form}"
         assert found["duration_s"] == pytest.approx(len(samples) / rate, abs=0.1)
-        assert found["heard_s"] == 0.5  # rows of 8,000 samples
+        assert 0.5 < found["speech_s"] < found["analysed_s"] <= found["duration_s"] + 1e-6
         assert answer.json()["model"]["version"] == "1"
 
     def test_several_files_in_their_order(
@@ -117,9 +119,9 @@ HOSTILE = {
     "huge numbers": encode(np.full(16_000, 1e30, np.float32), subtype="FLOAT"),
     "a minute of silence too long": encode(np.zeros(70 * 16_000), form="FLAC"),
     "an hour unfolded": encode(np.zeros((3600 * 8000, 1), np.int16), 8000, "FLAC"),
-    "ten hours announced": b"RIFF\xff\xff\xff\x7fWAVE"
+    "an hour announced": b"RIFF\x24\xb0\xe1\x06WAVE"
     + chunk(b"fmt ", struct.pack("<HHIIHH", 1, 1, 16_000, 32_000, 2, 16))
-    + b"data\x00\xa0\xac\x44" + bytes(1000),
+    + b"data\x00\xb0\xe1\x06" + bytes(1000),
     "rate of 1 Hz": encode(np.zeros(100), 1),
     "rate of 2 MHz": encode(np.zeros(100), 2_000_000),
 }  # fmt: skip
@@ -138,11 +140,18 @@ class TestBadInput:
         assert "bad.wav: " in answer.json()["detail"]
         assert service.get("/health").status_code == 200
 
-    def test_one_bad_file_is_named_among_good_ones(self, service: Service, spoken: Path) -> None:
+    def test_one_bad_file_among_good_ones_costs_its_own_prediction(
+        self, service: Service, spoken: Path
+    ) -> None:
         good = spoken.read_bytes()
-        answer = service.post("/v1/predict", "files", ("a.wav", good), ("b.wav", b"no"))
-        assert answer.status_code == 422
-        assert answer.json()["detail"].startswith("b.wav: not readable as audio")
+        answer = service.post(
+            "/v1/predict", "files", ("a.wav", good), ("b.wav", b"no"), ("c.wav", good)
+        )
+        assert answer.status_code == 200
+        first, bad, last = answer.json()["predictions"]
+        assert first["probabilities"] == last["probabilities"]
+        assert set(bad) == {"file", "error"}
+        assert bad["error"].startswith("b.wav: not readable as audio")
 
     def test_odd_but_usable_audio_is_predicted(self, service: Service) -> None:
         rng = np.random.default_rng(0)
@@ -150,6 +159,11 @@ class TestBadInput:
             encode(np.full(1, 0.5)),
             encode(rng.uniform(-1, 1, (16_000, 8))),
             encode(rng.uniform(-1, 1, 9600), 96_000),
+            # A placeholder, since nobody knows the length when a pipe begins.
+            b"RIFF\xff\xff\xff\x7fWAVE"
+            + chunk(b"fmt ", struct.pack("<HHIIHH", 1, 1, 16_000, 32_000, 2, 16))
+            + b"data\x00\xf0\xff\x7f"
+            + bytes(1000),
         ):
             answer = service.post("/v1/predict", "files", ("odd.wav", content))
             assert answer.status_code == 200, answer.text
@@ -235,7 +249,7 @@ def recording(spoken: Path) -> bytes:
 
 class TestSegments:
     def test_a_timeline_covers_the_recording(self, service: Service, recording: bytes) -> None:
-        path = "/v1/segments?window_s=1&hop_s=0.5"
+        path = "/v1/segments?window_s=0.5&hop_s=0.25"
         timeline = service.post(path, "file", ("long.flac", recording)).json()
         segments, steps = timeline["segments"], timeline["steps"]
         for stretches in (segments, steps):
@@ -259,12 +273,48 @@ class TestSegments:
         assert "no_speech" not in answer.text
 
     def test_a_hop_wider_than_the_window(self, service: Service, recording: bytes) -> None:
-        path = "/v1/segments?window_s=1&hop_s=2"
+        path = "/v1/segments?window_s=0.5&hop_s=2"
         answer = service.post(path, "file", ("a.flac", recording))
         assert (answer.status_code, answer.json()["detail"]) == (
             422,
-            "hop_s is 2, expected at most window_s, 1",
+            "hop_s is 2, expected at most window_s, 0.5",
         )
+
+    def test_a_window_longer_than_a_row(self, service: Service, recording: bytes) -> None:
+        answer = service.post("/v1/segments?window_s=3", "file", ("a.flac", recording))
+        assert (answer.status_code, answer.json()["detail"]) == (
+            422,
+            "window_s is 3, expected at most 0.5, a row of the model",
+        )
+
+    def test_headline_timeline_and_segments_agree(
+        self, service: Service, predictor: Predictor, spoken: Path
+    ) -> None:
+        # Eight parts that sound different, 24 s in all.
+        samples, rate = soundfile.read(spoken)
+        parts = [
+            resample(samples.astype(np.float32), 10 + part, 14, "soxr")[: 2 * rate]
+            for part in range(8)
+        ]
+        parts = [np.pad(part, (0, 3 * rate - len(part))) for part in parts]
+        content = encode(0.8 * np.concatenate(parts), rate)
+        (headline,) = service.post("/v1/predict", "files", ("a.wav", content)).json()["predictions"]
+        timeline = service.post("/v1/segments", "file", ("a.wav", content)).json()
+        own = predictor.analyse_file(io.BytesIO(content))
+        assert headline["duration_s"] == pytest.approx(24, abs=1e-3)
+        for key, value in headline.items():
+            assert timeline[key] == value, key
+        assert headline["emotion"] == own.emotion
+        assert headline["probabilities"] == pytest.approx(own.probabilities, abs=1e-5)
+        assert [each["emotion"] for each in timeline["segments"]] == [
+            each.emotion for each in own.segments
+        ]
+        spoken_parts = [each for each in timeline["segments"] if each["probabilities"]]
+        rows = np.array([list(each["probabilities"].values()) for each in spoken_parts])
+        seconds = np.array([each["speech_s"] for each in spoken_parts])
+        mean = geometric_mean(rows, seconds)
+        assert mean == pytest.approx(list(headline["probabilities"].values()), abs=1e-9)
+        assert seconds.sum() <= headline["speech_s"] < headline["analysed_s"] <= 24
 
 
 RAW = "expected raw 16-bit samples"
@@ -393,8 +443,17 @@ class TestPromotion:
         make_workspace(tmp_path, trained["serct"], tone_shards)
         return tmp_path
 
-    def test_waits_for_the_first_champion(self, own_root: Path, spoken: Path) -> None:
+    def test_the_challenger_is_served_until_there_is_a_champion(self, own_root: Path) -> None:
+        second = add_version(own_root, 2, 0.5)
         with running("--workspace", str(own_root)) as service:
+            challenger = service.get("/ready").json()["model"]["version"]
+            other = "1" if challenger == second else second
+            tracking.open_store(own_root, "serct", "serct").set_aliases(other, None, {})
+            service.wait_for_version(other)
+
+    def test_waits_for_the_first_champion(self, own_root: Path, spoken: Path) -> None:
+        address = "models:/serct@champion"
+        with running("--workspace", str(own_root), "--model", address) as service:
             ready = service.get("/ready")
             assert ready.status_code == 503
             assert "champion" in ready.json()["problem"]
@@ -496,7 +555,7 @@ class TestProcess:
         answers: list[requests.Response] = []
         with running("--workspace", str(served)) as service:
             service.wait_for_version("1")
-            path = "/v1/segments?window_s=1&hop_s=0.25"
+            path = "/v1/segments?window_s=0.5&hop_s=0.25"
             thread = threading.Thread(
                 target=lambda: answers.append(service.post(path, "file", ("a.flac", long)))
             )
@@ -516,7 +575,7 @@ class TestProcess:
             answers: list[requests.Response] = []
 
             def ask() -> None:
-                path = "/v1/segments?window_s=1&hop_s=0.25"
+                path = "/v1/segments?window_s=0.5&hop_s=0.25"
                 answers.append(service.post(path, "file", ("a.flac", long)))
 
             threads = [threading.Thread(target=ask) for _ in range(8)]
