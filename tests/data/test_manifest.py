@@ -4,6 +4,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from serct.config.params import CheckParams
@@ -116,3 +117,15 @@ def test_tolerance_is_exact() -> None:
     check_rejections("x", one, 1)
     with pytest.raises(ManifestError, match=r"x: 1 unusable files.* 0:\n  a\.wav: silent"):
         check_rejections("x", one, 0)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_random_bytes_in_a_manifest_are_an_error(tmp_path: Path, seed: int) -> None:
+    path = tmp_path / "m.csv"
+    row = Utterance(path="a/0.wav", speaker="s", gender="", text_id="", emotion="angry")
+    write_manifest(path, [replace(row, path=f"a/{number}.wav") for number in range(90)])
+    content, chance = path.read_bytes(), np.random.default_rng(seed)
+    first = int(chance.integers(len(content) - 500))
+    path.write_bytes(content[:first] + chance.bytes(500) + content[first + 500 :])
+    with pytest.raises(ManifestError, match=r"m\.csv"):
+        read_manifest(path)
