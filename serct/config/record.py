@@ -10,8 +10,7 @@ result.
 
 import hashlib
 import json
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self, TypeVar, cast
 
@@ -25,12 +24,11 @@ from pydantic import (
 )
 
 from serct import __version__
+from serct.config.files import more, read_text
 from serct.config.section import Section
-from serct.config.tables import Table, TableError, decode_table, parse_table
 from serct.errors import RecordError, SerctError
 
 S = TypeVar("S", bound=Section)
-_TO_QUOTE = re.compile(r'[,"\r\n]')
 Migration = Callable[[dict[str, Any]], dict[str, Any]]
 _SEAL = "content_sha256"
 
@@ -77,7 +75,7 @@ class Record(RecordPart):
         try:
             return cls.parse(text, str(path))
         except RecordError as problem:
-            raise kind(f"{problem}{_more(hint)}") from problem
+            raise kind(f"{problem}{more(hint)}") from problem
 
     @classmethod
     def parse(cls, text: str, where: str) -> Self:
@@ -147,85 +145,6 @@ def _check_seal(content: Mapping[str, Any], where: str) -> None:
             f"{where}: damaged or edited: SHA-256 of its content {found}, expected "
             f"{content[_SEAL]} as its {_SEAL} says"
         )
-
-
-def read_text(path: Path, hint: str, error: type[SerctError]) -> str:
-    """Read a text file; ``hint`` and ``error`` as in `read_rows`.
-
-    Raises:
-        SerctError: If it is missing or not readable.
-    """
-    try:
-        return path.read_bytes().decode()
-    except FileNotFoundError as problem:
-        raise error(f"{path}: no such file{_more(hint)}") from problem
-    except (OSError, UnicodeDecodeError) as problem:
-        raise error(f"{path}: not readable: {problem}{_more(hint)}") from problem
-
-
-def _more(hint: str) -> str:
-    return f"; {hint}" if hint else ""
-
-
-def read_table(
-    path: Path, hint: str = "", error: type[SerctError] = RecordError, **how: Any
-) -> Table:
-    """Read a CSV file strictly; ``how`` as `serct.config.tables.parse_table` takes it.
-
-    Raises:
-        SerctError: If it is missing or not readable, or naming the line that is no row of a table.
-    """
-    try:
-        return parse_table(decode_table(path.read_bytes()), **how)
-    except FileNotFoundError as problem:
-        raise error(f"{path}: no such file{_more(hint)}") from problem
-    except OSError as problem:
-        raise error(f"{path}: not readable: {problem}{_more(hint)}") from problem
-    except TableError as problem:
-        raise error(f"{path}: {problem}{_more(hint)}") from problem
-
-
-def read_rows(
-    path: Path, needed: Sequence[str], hint: str = "", error: type[SerctError] = RecordError
-) -> list[dict[str, str]]:
-    """Read the rows of a CSV file with a header, strictly.
-
-    Args:
-        path: The file.
-        needed: Columns that it must have.
-        hint: What errors add, e.g. which stage writes the file.
-        error: What to raise.
-
-    Raises:
-        SerctError: If it is missing, not readable, no table, empty, or lacks a column.
-    """
-    rows = read_table(path, hint, error, needed=needed).rows
-    if not rows:
-        raise error(f"{path}: no rows{_more(hint)}")
-    return rows
-
-
-def as_csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str] | None = None) -> str:
-    """Return rows as CSV with a header.
-
-    Args:
-        rows: By column; a column that only some rows have is empty in the others.
-        columns: In the order wanted; None for all, in the order of their first use.
-    """
-    listed = list(rows)
-    found = columns or list(dict.fromkeys(key for row in listed for key in row))
-    if unknown := {key for row in listed for key in row} - set(found):
-        raise ValueError(f"no column for {', '.join(sorted(unknown))}")
-    lines = [found, *([row.get(column, "") for column in found] for row in listed)]
-    # A line of one empty field would be an empty line, which is no row.
-    texts = (",".join(map(_as_field, line)) or '""' * (len(found) == 1) for line in lines)
-    return "".join(f"{text}\n" for text in texts)
-
-
-def _as_field(value: Any) -> str:
-    # The csv module writes a lone carriage return as it is, which ends a line for other programs.
-    text = "" if value is None else str(value)
-    return '"{}"'.format(text.replace('"', '""')) if _TO_QUOTE.search(text) else text
 
 
 def restored(kind: type[S]) -> Any:

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, get_args
 
+from serct.config.files import as_csv, read_table
 from serct.config.params import CheckParams
-from serct.config.record import as_csv, read_table
 from serct.data.audio import read_recording
 from serct.data.duplicates import Contour, compute_contour, find_equal, reduce_rate
 from serct.emotions import EMOTIONS, in_table_order

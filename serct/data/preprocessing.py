@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
+from serct.config.files import as_csv
 from serct.config.params import AudioParams, CheckParams
-from serct.config.record import as_csv
 from serct.data.audio import Recording, is_silent, read_recording
 from serct.data.manifest import (
     SPLITS,

@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 
 from pydantic import Field, JsonValue
 
-from serct.config.record import Record, read_table
+from serct.config.files import read_table
+from serct.config.record import Record
 from serct.data.rows import HINT
 from serct.errors import SerctError, ShardError
 from serct.runtime.digests import check_files

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from serct.config.record import as_csv
+from serct.config.files import as_csv
 from serct.data.dataset import ShardDataset, stack_clips
 from serct.emotions import in_table_order
 from serct.errors import ShardError

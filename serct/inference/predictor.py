@@ -1,7 +1,6 @@
 """The one way from audio to emotions, for the command line, a service and an app alike."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -10,36 +9,26 @@ import numpy.typing as npt
 
 from serct.data.audio import Limits, open_recording, usable_waveform
 from serct.data.dataset import stack_clips
-from serct.data.preparing import prepare, prepare_blocks
-from serct.data.voice_activity import find_speech
-from serct.data.windows import Frames, Plan, Timing, cut_windows
+from serct.data.preparing import prepare_blocks
+from serct.data.windows import cut_windows
 from serct.errors import SpeakerError
 from serct.evaluation.evaluate import AdaptiveClassifier, Classifier, as_classifier
-from serct.evaluation.probabilities import checked_probabilities
 from serct.inference.onnx_model import MODEL_FILE, OnnxClassifier
-from serct.inference.recording import (
-    NO_SPEECH,
-    UNCERTAIN,
-    EmotionProbabilities,
-    RecordingPrediction,
-    conclude,
-)
+from serct.inference.recording import EmotionProbabilities, RecordingPrediction, conclude
+from serct.inference.window_model import ARRAYS, WindowModel
 from serct.models.checkpoint import load_card, load_model
 from serct.models.records import Card
-from serct.runtime.arrays import Floats, Pcm, Probabilities
+from serct.runtime.arrays import Floats, Pcm
 from serct.runtime.devices import pick_device, pick_precision
 from serct.tracking import find_model
 
 # What a user's file may be; silence is refused since it holds no emotion.
 CHECKS = Limits(silence_peak=1e-4, max_duration_s=86_400.0)
-# An array may be anything: what is silent or too long is for its program to say.
-_ARRAYS = Limits(silence_peak=None, max_duration_s=float("inf"))
-_BATCH_SIZE = 16
 # A longer file is decoded anew for each pass, so that memory does not depend on its length.
 _IN_MEMORY_S = 300.0
 
 
-class Predictor:
+class Predictor(WindowModel):
     """A trained model with the audio form it expects.
 
     It predicts for whole recordings of any length, see `serct.data.windows`.
@@ -55,10 +44,6 @@ class Predictor:
         >>> predictor.analyse_file("call.m4a").segments  # doctest: +SKIP
         (TimedPrediction(start_s=0.0, end_s=2.0, speech_s=1.6, emotion='neutral', ...), ...)
     """
-
-    def __init__(self, classify: Classifier, card: Card) -> None:
-        self.card = card
-        self.classify = classify
 
     @classmethod
     def load(
@@ -99,15 +84,15 @@ class Predictor:
     ) -> list[EmotionProbabilities]:
         """Compute the probability of each emotion in each waveform; as `predict` one by one."""
         recordings = [self.prepare(each, sample_rate) for each in waveforms]
-        plans = [self._plan_all(each, sample_rate) for each in recordings]
+        plans = [self.plan_all(each, sample_rate) for each in recordings]
         windows = (
             recording[start:end]
             for recording, plan in zip(recordings, plans, strict=True)
             for start, end in plan.windows
         )
-        found = iter(self._predict_windows(windows))
+        found = iter(self.predict_windows(windows))
         return [
-            self._by_emotion(plan.combine(np.array([next(found) for _ in plan.windows]))[0])
+            self.by_emotion(plan.combine(np.array([next(found) for _ in plan.windows]))[0])
             for plan in plans
         ]
 
@@ -143,7 +128,7 @@ class Predictor:
         Raises:
             AudioError: As `predict`.
         """
-        checked, notes = usable_waveform(waveform, _ARRAYS)
+        checked, notes = usable_waveform(waveform, ARRAYS)
         return self._analyse(lambda: iter([checked]), sample_rate, timing_s, notes)
 
     def analyse_file(
@@ -191,89 +176,8 @@ class Predictor:
                 pcm = np.concatenate(
                     list(prepare_blocks(recording.blocks(), rate, self.card.audio))
                 )
-            windows += [pcm[start:end] for start, end in self._plan_all(pcm, rate).windows]
+            windows += [pcm[start:end] for start, end in self.plan_all(pcm, rate).windows]
         return Predictor(self.classify.adapt_to_speaker(*stack_clips(windows)), self.card)
-
-    def decide(self, probabilities: EmotionProbabilities | None) -> str:
-        """Return the most probable emotion, or `UNCERTAIN` if it is not probable enough.
-
-        Without probabilities, which are None where nobody speaks, it is `NO_SPEECH`.
-        """
-        if probabilities is None:
-            return NO_SPEECH
-        emotion = max(probabilities, key=probabilities.__getitem__)
-        is_certain = probabilities[emotion] >= self.card.calibration.uncertain_below
-        return emotion if is_certain else UNCERTAIN
-
-    # What follows serves programs that share windows out themselves, such as the service.
-
-    def prepare(self, waveform: npt.ArrayLike, sample_rate: int) -> Pcm:
-        """Convert a whole waveform into the form of the model's input.
-
-        Raises:
-            AudioError: As `predict`.
-        """
-        return prepare(usable_waveform(waveform, _ARRAYS)[0], sample_rate, self.card.audio)
-
-    def row_s(self, sample_rate: int) -> float:
-        """Return the length of a row, in seconds, for recordings of a rate in Hz."""
-        return float(self.card.audio.num_samples / self._model_rate(sample_rate))
-
-    def plan(
-        self,
-        num_samples: int,
-        sample_rate: int,
-        frames: Frames | None,
-        timing_s: tuple[float, float] | None = None,
-    ) -> Plan:
-        """Plan the windows of a prepared recording.
-
-        Args:
-            num_samples: Of the prepared recording.
-            sample_rate: Of the recording before, in Hz.
-            frames: See `Plan`.
-            timing_s: As for `analyse`.
-        """
-        rate = self._model_rate(sample_rate)
-        timing = Timing.of_rows(self.card.audio.num_samples)
-        if timing_s is not None:
-            window, hop = (max(1, round(each * rate)) for each in timing_s)
-            timing = Timing(min(window, self.card.audio.num_samples), hop)
-        return Plan(num_samples, rate, timing, frames)
-
-    def find_speech(self, pieces: Iterable[Pcm], sample_rate: int) -> Frames:
-        """Return where somebody speaks in a prepared recording; its rate before is in Hz."""
-        return find_speech(pieces, self._model_rate(sample_rate))
-
-    def predict_prepared(self, clips: Sequence[Pcm]) -> Probabilities:
-        """Compute the calibrated probabilities of one or more windows. float64 [B, K].
-
-        Raises:
-            PredictionError: If the model gives no probabilities.
-        """
-        found = checked_probabilities(self.classify(*stack_clips(clips)), f"model {self.card.name}")
-        return self.card.calibration.apply(found)
-
-    def _predict_windows(self, windows: Iterable[Pcm]) -> Probabilities:
-        remaining = iter(windows)
-        batches = iter(lambda: list(islice(remaining, _BATCH_SIZE)), [])
-        found = [self.predict_prepared(batch) for batch in batches]
-        return np.concatenate(found) if found else np.empty((0, len(self.card.emotions)))
-
-    def _plan_all(self, pcm: Pcm, sample_rate: int) -> Plan:
-        """Plan windows with speech; where nobody speaks, or in a single window, all counts."""
-        plan = self.plan(len(pcm), sample_rate, None)
-        if len(pcm) > plan.timing.window:
-            spoken = self.plan(len(pcm), sample_rate, self.find_speech([pcm], sample_rate))
-            return spoken if spoken.windows else plan
-        return plan
-
-    def _by_emotion(self, row: Probabilities) -> EmotionProbabilities:
-        return dict(zip(self.card.emotions, row.tolist(), strict=True))
-
-    def _model_rate(self, sample_rate: int) -> int:
-        expected = self.card.audio.sample_rate
-        return sample_rate if expected == "native" else expected
 
     def _analyse_file(
         self,
@@ -318,7 +222,7 @@ class Predictor:
         plan = self.plan(num_samples, sample_rate, frames, timing_s)
         if not plan.windows and needs_speech is False:
             plan = self.plan(num_samples, sample_rate, None, timing_s)
-        probabilities = self._predict_windows(cut_windows(pieces(), plan.windows))
+        probabilities = self.predict_windows(cut_windows(pieces(), plan.windows))
         return conclude(plan, probabilities, self.card.emotions, self.decide, notes)
 
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
-from serct.config.record import Record, as_csv, read_rows
+from serct.config.files import as_csv, read_rows
+from serct.config.record import Record
 from serct.data.reading.listing import is_companion, list_entries, printable, unusable_format
 from serct.errors import ReportError, SerctError
 from serct.runtime import atomic

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 
-from serct.config.record import as_csv, read_rows
+from serct.config.files import as_csv, read_rows
 from serct.data.download import Progress, no_progress
 from serct.errors import AudioError, ReportError
 from serct.inference.predictor import Predictor

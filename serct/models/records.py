@@ -7,16 +7,9 @@ from typing import Any, ClassVar
 
 from pydantic import ConfigDict, Field, JsonValue
 
+from serct.config.files import as_csv, read_rows
 from serct.config.params import AudioParams, TrainParams
-from serct.config.record import (
-    Migration,
-    Record,
-    RecordPart,
-    as_csv,
-    read_rows,
-    restore_section,
-    restored,
-)
+from serct.config.record import Migration, Record, RecordPart, restore_section, restored
 from serct.errors import CheckpointError, SerctError
 from serct.models.calibration import Calibration
 from serct.runtime.digests import check_files

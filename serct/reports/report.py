@@ -11,8 +11,8 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from serct.config.files import as_csv
 from serct.config.params import PipelineParams
-from serct.config.record import as_csv
 from serct.evaluation.metrics import METRICS
 from serct.reports import plots
 from serct.reports.model_card import CONDUCT, bullets

@@ -13,8 +13,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from serct.config.files import read_rows
 from serct.config.params import PipelineParams
-from serct.config.record import read_rows
 from serct.errors import ReportError
 from serct.evaluation.records import (
     METRICS_FILE,

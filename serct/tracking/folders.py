@@ -12,7 +12,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from serct.config.record import Record, read_rows, read_text
+from serct.config.files import read_rows, read_text
+from serct.config.record import Record
 from serct.errors import TrackingError
 from serct.evaluation.records import METRICS_FILE, Confusion, EvaluationMetrics, ZeroShotMetrics
 from serct.models.records import CARD, ESTIMATOR, RUN, WEIGHTS, Card, RunRecord, read_history

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from serct.config.record import as_csv, read_rows
+from serct.config.files import as_csv, read_rows
 from serct.config.tables import DELIMITERS, Table, TableError, decode_table, parse_table
 from serct.errors import ReportError
 

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from serct.config.record import as_csv, read_rows
+from serct.config.files import as_csv, read_rows
 from serct.data.download import Progress
 from serct.data.manifest import SPLITS, Rejection, Scan, Utterance
 from serct.data.names import fold

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from serct.config.record import read_table
+from serct.config.files import read_table
 from serct.config.tables import DELIMITERS
 from serct.data.names import fold
 from serct.data.reading.listing import Entry

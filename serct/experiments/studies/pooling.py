@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from serct.config.files import read_rows
 from serct.config.params import Params
-from serct.config.record import read_rows
 from serct.emotions import in_table_order
 from serct.errors import ReportError
 from serct.evaluation.metrics import Scores, score_names

@@ -1,0 +1,119 @@
+"""A model and the form of its input, for programs that share windows out themselves.
+
+`serct.Predictor` does, and so does the service, whose requests share batches.
+"""
+
+from collections.abc import Iterable, Sequence
+from itertools import islice
+
+import numpy as np
+import numpy.typing as npt
+
+from serct.data.audio import Limits, usable_waveform
+from serct.data.dataset import stack_clips
+from serct.data.preparing import prepare
+from serct.data.voice_activity import find_speech
+from serct.data.windows import Frames, Plan, Timing
+from serct.evaluation.evaluate import Classifier
+from serct.evaluation.probabilities import checked_probabilities
+from serct.inference.recording import NO_SPEECH, UNCERTAIN, EmotionProbabilities
+from serct.models.records import Card
+from serct.runtime.arrays import Pcm, Probabilities
+
+# An array may be anything: what is silent or too long is for its program to say.
+ARRAYS = Limits(silence_peak=None, max_duration_s=float("inf"))
+_BATCH_SIZE = 16
+
+
+class WindowModel:
+    """A trained model that predicts windows of prepared recordings.
+
+    Attributes:
+        classify: The model, before calibration.
+        card: What it is and expects.
+    """
+
+    def __init__(self, classify: Classifier, card: Card) -> None:
+        self.card = card
+        self.classify = classify
+
+    def decide(self, probabilities: EmotionProbabilities | None) -> str:
+        """Return the most probable emotion, or `UNCERTAIN` if it is not probable enough.
+
+        Without probabilities, which are None where nobody speaks, it is `NO_SPEECH`.
+        """
+        if probabilities is None:
+            return NO_SPEECH
+        emotion = max(probabilities, key=probabilities.__getitem__)
+        is_certain = probabilities[emotion] >= self.card.calibration.uncertain_below
+        return emotion if is_certain else UNCERTAIN
+
+    def prepare(self, waveform: npt.ArrayLike, sample_rate: int) -> Pcm:
+        """Convert a whole waveform into the form of the model's input.
+
+        Raises:
+            AudioError: As `predict`.
+        """
+        return prepare(usable_waveform(waveform, ARRAYS)[0], sample_rate, self.card.audio)
+
+    def row_s(self, sample_rate: int) -> float:
+        """Return the length of a row, in seconds, for recordings of a rate in Hz."""
+        return float(self.card.audio.num_samples / self._model_rate(sample_rate))
+
+    def plan(
+        self,
+        num_samples: int,
+        sample_rate: int,
+        frames: Frames | None,
+        timing_s: tuple[float, float] | None = None,
+    ) -> Plan:
+        """Plan the windows of a prepared recording.
+
+        Args:
+            num_samples: Of the prepared recording.
+            sample_rate: Of the recording before, in Hz.
+            frames: See `Plan`.
+            timing_s: As for `analyse`.
+        """
+        rate = self._model_rate(sample_rate)
+        timing = Timing.of_rows(self.card.audio.num_samples)
+        if timing_s is not None:
+            window, hop = (max(1, round(each * rate)) for each in timing_s)
+            timing = Timing(min(window, self.card.audio.num_samples), hop)
+        return Plan(num_samples, rate, timing, frames)
+
+    def find_speech(self, pieces: Iterable[Pcm], sample_rate: int) -> Frames:
+        """Return where somebody speaks in a prepared recording; its rate before is in Hz."""
+        return find_speech(pieces, self._model_rate(sample_rate))
+
+    def predict_prepared(self, clips: Sequence[Pcm]) -> Probabilities:
+        """Compute the calibrated probabilities of one or more windows. float64 [B, K].
+
+        Raises:
+            PredictionError: If the model gives no probabilities.
+        """
+        found = checked_probabilities(self.classify(*stack_clips(clips)), f"model {self.card.name}")
+        return self.card.calibration.apply(found)
+
+    def predict_windows(self, windows: Iterable[Pcm]) -> Probabilities:
+        """Compute the same for any number of windows, a few at once. float64 [W, K]."""
+        remaining = iter(windows)
+        batches = iter(lambda: list(islice(remaining, _BATCH_SIZE)), [])
+        found = [self.predict_prepared(batch) for batch in batches]
+        return np.concatenate(found) if found else np.empty((0, len(self.card.emotions)))
+
+    def plan_all(self, pcm: Pcm, sample_rate: int) -> Plan:
+        """Plan windows with speech; where nobody speaks, or in a single window, all counts."""
+        plan = self.plan(len(pcm), sample_rate, None)
+        if len(pcm) > plan.timing.window:
+            spoken = self.plan(len(pcm), sample_rate, self.find_speech([pcm], sample_rate))
+            return spoken if spoken.windows else plan
+        return plan
+
+    def by_emotion(self, row: Probabilities) -> EmotionProbabilities:
+        """Return probabilities, float64 [K], by the names of their emotions."""
+        return dict(zip(self.card.emotions, row.tolist(), strict=True))
+
+    def _model_rate(self, sample_rate: int) -> int:
+        expected = self.card.audio.sample_rate
+        return sample_rate if expected == "native" else expected
