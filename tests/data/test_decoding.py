@@ -395,3 +395,21 @@ def test_changed_bytes_are_refused_or_read_but_never_crash(name: str, tmp_path: 
     command = [sys.executable, "-W", "error", "-c", _MUTATE, str(path), "500"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_what_libsndfile_reads_needs_no_other_package(tmp_path: Path) -> None:
+    for name in ("wav", "flac", "webm"):
+        (tmp_path / name).write_bytes(make(name))
+    code = (
+        "import sys; sys.modules['av'] = None\n"
+        "from pathlib import Path\n"
+        "from serct.data.audio import Limits, read_recording\n"
+        "for path in sys.argv[1:]:\n"
+        "    print(len(read_recording(Path(path), Limits(None, 9.0)).waveform), flush=True)\n"
+    )
+    command = [sys.executable, "-c", code, *(str(tmp_path / n) for n in ("wav", "flac", "webm"))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    lengths = done.stdout.split()
+    assert len(lengths) == 2
+    assert lengths[0] == lengths[1]
+    assert "this format needs the package av: " in done.stderr

@@ -8,13 +8,12 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-import av
 import soundfile
 
-from serct.data.decoding.decoders import Block, decode_with_ffmpeg, decode_with_libsndfile
+from serct.data.decoding.libsndfile import Block, decode_with_libsndfile
 from serct.data.decoding.pieces import Piece, find_pieces
 from serct.data.decoding.view import View
-from serct.errors import AudioError
+from serct.errors import AudioError, BackendUnavailableError
 
 _LOWEST_RATE_HZ, _HIGHEST_RATE_HZ = 4000, 192_000
 
@@ -42,7 +41,7 @@ class Source:
             yield
         except AudioError as error:
             raise AudioError(f"{self.label}: {error}") from error
-        except (soundfile.LibsndfileError, av.FFmpegError, OSError, ValueError) as error:
+        except (soundfile.LibsndfileError, OSError, ValueError) as error:
             detail = getattr(error, "error_string", str(error))
             raise AudioError(f"{self.label}: not readable as audio ({detail})") from error
 
@@ -81,7 +80,18 @@ class Source:
             blocks = decode_with_libsndfile(
                 piece.view, self._longest_s, self._max_samples, piece.num_frames
             )
-        return blocks or decode_with_ffmpeg(piece.view, piece.ffmpeg_format)
+        return blocks or _decode_with_ffmpeg(piece)
+
+
+def _decode_with_ffmpeg(piece: Piece) -> Iterator[Block]:
+    # Here, so that what libsndfile reads can be read where PyAV is not installed.
+    try:
+        from serct.data.decoding.ffmpeg import decode_with_ffmpeg
+    except ImportError as error:
+        raise BackendUnavailableError(
+            f"this format needs the package av: {error}: pip install av"
+        ) from error
+    return decode_with_ffmpeg(piece.view, piece.ffmpeg_format)
 
 
 class _Form(NamedTuple):

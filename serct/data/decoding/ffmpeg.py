@@ -1,88 +1,26 @@
-"""Decode with libsndfile where it can, as every version did, and with FFmpeg where it cannot.
+"""Decode with FFmpeg what libsndfile cannot: what phones and browsers record, for example.
 
-Both start lossy formats where their library does: libsndfile and FFmpeg drop the samples that an
-encoder put in front, where the file says how many these are.
+Lossy formats start where the library starts them, see `serct.data.decoding.libsndfile`.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 import av
 import numpy as np
-import soundfile
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 
+from serct.data.decoding.libsndfile import VALUES_AT_ONCE, Block
 from serct.data.decoding.view import View
 from serct.errors import AudioError
 from serct.runtime.arrays import Floats
 
-_VALUES_AT_ONCE = 2**20
-# libsndfile's number of frames if the header of a stream lacks it.
-_UNKNOWN_FRAMES = 2**62
 # A file may name others, in a playlist for example: FFmpeg reads nothing but the given bytes.
 _FFMPEG_OPTIONS = {"protocol_whitelist": "none", "enable_drefs": "0"}
 # Up to two frames of WMA at its lowest rates.
 _DURATION_TOLERANCE_S = 0.5
 # Errors that its decoders would otherwise only log.
 _CODEC_OPTIONS = {"err_detect": "crccheck+bitstream+buffer+explode"}
-
-
-class Block(NamedTuple):
-    """A piece of a recording.
-
-    Attributes:
-        sample_rate: In Hz.
-        frames: float32 [n, channels], n > 0
-        num_streams: Audio streams of the file; these frames are of the first.
-    """
-
-    sample_rate: int
-    frames: Floats
-    num_streams: int = 1
-
-
-def decode_with_libsndfile(
-    view: View, longest_s: float, max_samples: float, least_frames: int = 0
-) -> Iterator[Block] | None:
-    """Open a view and return the recording in it, or None if libsndfile cannot read it whole.
-
-    Args:
-        view: The file.
-        longest_s: A file that announces more is refused before it is decoded.
-        max_samples: The same in samples of a channel.
-        least_frames: How many samples a channel has at least.
-
-    Raises:
-        AudioError: If it is too long, or holds fewer samples than it announces.
-    """
-    view.seek(0)
-    try:
-        file = soundfile.SoundFile(view)
-    except soundfile.LibsndfileError:
-        return None
-    # It reads no more of MPEG audio than it estimates from the first frames.
-    if file.frames < least_frames:
-        file.close()
-        return None
-    return _blocks(file, min(longest_s, max_samples / file.samplerate))
-
-
-def _blocks(file: soundfile.SoundFile, longest_s: float) -> Iterator[Block]:
-    with file:
-        is_estimate = file.subtype.startswith("MPEG") or file.frames >= _UNKNOWN_FRAMES
-        announced = 0 if is_estimate else file.frames
-        if announced > longest_s * file.samplerate:
-            raise AudioError(
-                f"{announced / file.samplerate:.1f} s long, expected at most {longest_s:g} s"
-            )
-        found = 0
-        size = max(1, _VALUES_AT_ONCE // file.channels)
-        while len(frames := file.read(size, "float32", always_2d=True)):
-            found += len(frames)
-            yield Block(file.samplerate, frames)
-        if found < announced:
-            raise AudioError(f"cut off, found {found} of {announced} announced samples")
 
 
 def decode_with_ffmpeg(view: View, format_name: str) -> Iterator[Block]:
@@ -93,9 +31,15 @@ def decode_with_ffmpeg(view: View, format_name: str) -> Iterator[Block]:
         format_name: What FFmpeg calls its format.
 
     Raises:
-        AudioError: If there is no audio, or a part of it is damaged or missing.
-        av.FFmpegError: If the file is not readable.
+        AudioError: If it is not readable, there is no audio, or a part is damaged or missing.
     """
+    try:
+        yield from _decode(view, format_name)
+    except av.FFmpegError as error:
+        raise AudioError(f"not readable as audio ({error})") from error
+
+
+def _decode(view: View, format_name: str) -> Iterator[Block]:
     view.seek(0)
     with av.open(
         view, "r", format=format_name, options=_FFMPEG_OPTIONS, metadata_errors="ignore"
@@ -116,7 +60,7 @@ def decode_with_ffmpeg(view: View, format_name: str) -> Iterator[Block]:
                 is_other = kept and (rate, kept[0].shape[1]) != (frame.rate, frames.shape[1])
                 if kept and (is_other or num_values >= wanted):
                     yield Block(rate, np.concatenate(kept), num_streams)
-                    kept, num_values, wanted = [], 0, _VALUES_AT_ONCE
+                    kept, num_values, wanted = [], 0, VALUES_AT_ONCE
                 rate = frame.rate
                 kept.append(frames)
                 num_values += frames.size
