@@ -17,6 +17,7 @@ from serct.emotions import EMOTIONS, in_table_order
 from serct.errors import AudioError, ManifestError, list_problems
 from serct.runtime import atomic
 from serct.runtime.arrays import Floats
+from serct.runtime.log import logger
 from serct.runtime.machine import num_threads
 
 Split = Literal["train", "validation", "test"]
@@ -116,6 +117,8 @@ def inspect_recordings(
             return Rejection(path, str(error).removeprefix(f"{path}: "))
         finally:
             on_progress()
+        for note in recording.notes:
+            logger.warning("%s: %s: %s", corpus, path, note)
         contours[path] = compute_contour(recording.waveform, recording.sample_rate)
         return replace(
             utterance, corpus=utterance.corpus or corpus, language=utterance.language or language,

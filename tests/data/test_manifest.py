@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from serct.config.params import CheckParams
 from serct.data.manifest import (
@@ -20,6 +21,7 @@ from serct.data.manifest import (
 )
 from serct.data.splitting import split_utterances
 from serct.errors import ManifestError
+from serct.runtime.log import logger
 from tests.data.test_splitting import corpus, params
 
 CHECKS = CheckParams(silence_peak=1e-4, max_duration_s=10.0, max_rejected=0)
@@ -129,3 +131,22 @@ def test_random_bytes_in_a_manifest_are_an_error(tmp_path: Path, seed: int) -> N
     path.write_bytes(content[:first] + chance.bytes(500) + content[first + 500 :])
     with pytest.raises(ManifestError, match=r"m\.csv"):
         read_manifest(path)
+
+
+def test_what_makes_a_recording_usable_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wave = np.sin(np.arange(8000) / 9) * np.linspace(0.1, 1, 8000)
+    (tmp_path / "angry").mkdir()
+    soundfile.write(tmp_path / "angry" / "loud.wav", 3 * wave, 16_000, subtype="FLOAT")
+    soundfile.write(tmp_path / "angry" / "plain.wav", 0.5 * wave[::-1], 16_000)
+    inverted = np.stack((0.4 * wave**3, -0.39 * wave**3), axis=1)
+    soundfile.write(tmp_path / "angry" / "inverted.wav", inverted, 16_000)
+    monkeypatch.setattr(logger, "propagate", True)
+    utterances, rejections = inspect_recordings(tmp_path, clips_of(tmp_path), "x", "en", CHECKS)
+    assert (len(utterances), rejections) == (3, [])
+    said = sorted(record.getMessage() for record in caplog.records)
+    assert said == [
+        "x: angry/inverted.wav: channels 1 and 2 cancel each other: channel 1 was used",
+        "x: angry/loud.wav: samples reach 2.992: scaled down by 9.5 dB to stay within -1 to 1",
+    ]
