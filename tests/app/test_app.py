@@ -144,6 +144,7 @@ def test_the_figure_of_any_recording() -> None:
         figure.savefig(os.devnull, format="png")
 
 
+@pytest.mark.slow
 def test_the_client_gets_the_predictors_probabilities(
     served: Path, service: Service, spoken: Path
 ) -> None:

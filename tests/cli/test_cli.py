@@ -65,6 +65,7 @@ def test_mistakes_are_one_line(arguments: list[str], message: str, tmp_path: Pat
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", ["--speaker", "--voice"])
 def test_recordings_of_a_speaker_under_both_spellings(
     option: str, trained: dict[str, Path], tones: Path

@@ -110,6 +110,7 @@ def test_what_children_print_goes_to_stderr(is_wanted: bool) -> None:
     assert (found.stdout, found.stderr) == expected
 
 
+@pytest.mark.slow
 def test_a_real_terminal_of_80_columns() -> None:
     terminal, inside = pty.openpty()
     fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))

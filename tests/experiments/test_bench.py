@@ -165,6 +165,7 @@ def test_command_prints_tables_and_writes_json(bench_params, tmp_path):
     assert data["about"]["machine"]["num_cores"] >= 1
 
 
+@pytest.mark.slow
 def test_unequal_results_are_called_so(bench_params, monkeypatch):
     suite = Suite(bench_params, "serct", CPU, repeats=1)
     monkeypatch.setattr("serct.experiments.bench.suite.peak_memory", lambda *arguments: 1)

@@ -159,6 +159,7 @@ def test_wrong_sections_are_named(tmp_path: Path, tone_shards: Path) -> None:
             run_search(folder, params, 1)
 
 
+@pytest.mark.slow
 def test_values_that_do_not_go_together_end_a_trial_and_are_told(
     tmp_path: Path, tone_shards: Path
 ) -> None:

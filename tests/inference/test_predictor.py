@@ -199,6 +199,7 @@ def test_where_nobody_speaks_there_is_no_emotion_but_the_model_has_probabilities
     assert sum(predictor.predict(noise, 16_000).values()) == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_evaluation_predicts_whole_recordings_as_the_predictor_does(
     trained: dict[str, Path], talk: tuple[np.ndarray, int], tiny_params: Params, tmp_path: Path
 ) -> None:

@@ -98,6 +98,7 @@ def test_results_and_promotions_are_read(old: Path) -> None:
 GAINED_KEY = "a_key_of_a_later_version"
 
 
+@pytest.mark.slow
 def test_a_key_that_any_section_gains_stops_no_old_model(old: Path, tmp_path: Path) -> None:
     """In a copy of the code each section of params.yaml has one more required key."""
     shutil.copytree(ROOT / "serct", tmp_path / "serct", ignore=shutil.ignore_patterns("*.pyc"))

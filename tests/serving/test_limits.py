@@ -66,6 +66,7 @@ def test_limits_are_not_for_a_service_that_runs_already() -> None:
     assert "--max-files: only for a service that `serct app` starts" in result.stderr
 
 
+@pytest.mark.slow
 def test_one_field_adds_a_limit(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "serct", tmp_path / "serct", ignore=shutil.ignore_patterns("*.pyc"))
     source = tmp_path / "serct" / "config" / "serving.py"

@@ -294,6 +294,7 @@ class TestLiveTraining:
 
 
 class TestReaping:
+    @pytest.mark.slow
     def test_killed_process_leaves_no_run_running(self, root: Path, store: Store) -> None:
         code = (
             "import json, sys, time\n"
@@ -393,6 +394,7 @@ class TestResults:
 
 
 class TestSync:
+    @pytest.mark.slow
     def test_lost_database_shows_the_same_again(
         self, root: Path, store: Store, template: Path
     ) -> None:

@@ -51,6 +51,7 @@ def assert_same_weights(a: Fitted, b: Fitted) -> None:
         assert torch.equal(first[name], second[name]), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*TORCH_MODELS, *CLASSICAL_MODELS])
 def test_every_model_beats_chance_on_its_own_training_set(
     name: str, tiny_params: Params, tone_shards: Path, tmp_path: Path
