@@ -5,8 +5,8 @@ waveform. Models train on the first row of an utterance, and are evaluated on al
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -15,8 +15,7 @@ import numpy.typing as npt
 
 from serct.data.rows import RowReader
 from serct.data.shards import read_index, read_meta
-from serct.data.voice_activity import find_speech
-from serct.data.windows import Plan, Timing
+from serct.data.windows import Plan, Timing, plan_recording
 from serct.emotions import in_table_order
 from serct.errors import ShardError
 from serct.runtime.arrays import PCM_SCALE, Floats, Integers, Pcm
@@ -95,10 +94,15 @@ class ShardDataset:
 
     def recording(self, index: int) -> Pcm:
         """Return the samples of a whole utterance. int16 [1..]; raises as `clip`."""
-        parts = self._parts[index]
-        if len(parts) == 1:
-            return self.clip(index)
-        return np.concatenate([self._read(part) for part in parts])
+        return self.window(index, 0, int(self.lengths[index]))
+
+    def window(self, index: int, start: int, end: int) -> Pcm:
+        """Return samples ``start`` to ``end`` of an utterance; of its rows only those are read."""
+        length = self.meta.num_samples
+        first, last = start // length, (end - 1) // length
+        parts = [self._read(part) for part in self._parts[index][first : last + 1]]
+        joined = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        return joined[start - first * length : end - first * length]
 
     def batch(
         self, indices: Sequence[int] | npt.NDArray[np.integer[Any]], num_samples: int | None = None
@@ -122,14 +126,10 @@ class ShardDataset:
         all of it counts alike.
         """
         rate, timing = self.meta.sample_rate_hz, Timing.of_rows(self.meta.num_samples)
-        plans = []
-        for index, length in enumerate(self.lengths.tolist()):
-            plan = Plan(length, rate, timing)
-            if length > timing.window:
-                spoken = replace(plan, frames=find_speech([self.recording(index)], rate))
-                plan = spoken if spoken.windows else plan
-            plans.append(plan)
-        return plans
+        return [
+            plan_recording(length, rate, timing, partial(self.recording, index))
+            for index, length in enumerate(self.lengths.tolist())
+        ]
 
 
 def stack_clips(

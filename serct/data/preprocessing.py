@@ -151,8 +151,7 @@ def _divide(ordered: Sequence[Utterance], plan: ShardPlan) -> Iterator[Sequence[
     """Divide utterances into blocks of about ``plan.rows_per_shard`` rows."""
     first, num_rows = 0, 0
     for place, utterance in enumerate(ordered):
-        rate = plan.audio.sample_rate
-        rate_hz = utterance.sample_rate if rate == "native" else rate
+        rate_hz = _rate_hz(utterance, plan.audio)
         # Resampling rounds: a recording that fills its rows exactly may need one more.
         needed = max(1, math.ceil(utterance.duration_s * rate_hz / plan.audio.num_samples))
         if num_rows and num_rows + needed > plan.rows_per_shard:
@@ -164,8 +163,12 @@ def _divide(ordered: Sequence[Utterance], plan: ShardPlan) -> Iterator[Sequence[
 
 def _num_bytes(utterance: Utterance, audio: AudioParams) -> int:
     """Return about how many bytes an utterance needs; padding needs no space on the disk."""
-    rate = utterance.sample_rate if audio.sample_rate == "native" else audio.sample_rate
-    return round(2 * utterance.duration_s * rate)
+    return round(2 * utterance.duration_s * _rate_hz(utterance, audio))
+
+
+def _rate_hz(recording: Utterance | Recording, audio: AudioParams) -> int:
+    """Return the rate of a recording's rows."""
+    return recording.sample_rate if audio.sample_rate == "native" else audio.sample_rate
 
 
 def _write_shard(root: Path, plan: ShardPlan, block: Block) -> Shard:
@@ -255,9 +258,7 @@ def _check_silence(samples: Pcm, recording: Recording, plan: ShardPlan, path: st
     """
     row = samples[: plan.audio.num_samples]
     if is_silent(row / PCM_SCALE, plan.checks.silence_peak):
-        native = plan.audio.sample_rate == "native"
-        rate = recording.sample_rate if native else plan.audio.sample_rate
-        length = f"{len(row) / int(rate):.3g} s"
+        length = f"{len(row) / _rate_hz(recording, plan.audio):.3g} s"
         raise AudioError(f"{path}: silent in the first {length}, of which its row is made")
 
 

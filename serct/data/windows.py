@@ -10,15 +10,15 @@ Shapes: F frames of voice activity, W windows that are predicted, S steps, K emo
 
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import softmax
 
-from serct.data.voice_activity import FRAME_S
+from serct.data.voice_activity import FRAME_S, find_speech
 from serct.runtime.arrays import Pcm, Probabilities
 
 # Anything shorter than a short syllable is a click or a false detection.
@@ -173,6 +173,24 @@ class Plan:
             first = max(0, math.floor((middle - window) / hop) + 1)
             covers[step] = (min(first, last), min(math.floor(middle / hop), last) + 1)
         return covers
+
+
+def plan_recording(
+    num_samples: int, sample_rate: int, timing: Timing, read: Callable[[], Pcm]
+) -> Plan:
+    """Plan windows with speech; where nobody speaks, or in a single window, all counts.
+
+    Args:
+        num_samples: Of the recording.
+        sample_rate: In Hz.
+        timing: Length and distance of the windows.
+        read: Returns the recording, if its speech must be found. int16 [num_samples]
+    """
+    plan = Plan(num_samples, sample_rate, timing)
+    if num_samples <= timing.window:
+        return plan
+    spoken = replace(plan, frames=find_speech([read()], sample_rate))
+    return spoken if spoken.windows else plan
 
 
 def geometric_mean(probabilities: Probabilities, weights: Times) -> Probabilities:

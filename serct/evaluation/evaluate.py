@@ -161,10 +161,7 @@ def _in_batches(
     first, step = distributed.rank() * batch_size, distributed.size() * batch_size
     for begin in range(first, len(windows), step):
         chosen = by_length[begin : begin + batch_size]
-        clips = [
-            dataset.recording(index)[start:end]
-            for index, start, end in (windows[number] for number in chosen)
-        ]
+        clips = [dataset.window(*windows[number]) for number in chosen]
         found[chosen] = compute(*stack_clips(clips, dataset.meta.pcm_scale))
         on_progress(int(is_first[chosen].sum()))
     # One process computes a row, and it is zero in all others: the sum is exact.

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from serct.data.audio import Limits, open_recording, usable_waveform
 from serct.data.dataset import stack_clips
-from serct.data.preparing import prepare_blocks
+from serct.data.preparing import prepare, prepare_blocks
 from serct.data.windows import cut_windows
 from serct.errors import SpeakerError
 from serct.evaluation.evaluate import AdaptiveClassifier, Classifier, as_classifier
@@ -18,7 +18,7 @@ from serct.inference.recording import EmotionProbabilities, RecordingPrediction,
 from serct.inference.window_model import ARRAYS, WindowModel
 from serct.models.checkpoint import load_card, load_model
 from serct.models.records import Card
-from serct.runtime.arrays import Floats, Pcm
+from serct.runtime.arrays import Pcm
 from serct.runtime.devices import pick_device, pick_precision
 from serct.tracking import find_model
 
@@ -129,7 +129,8 @@ class Predictor(WindowModel):
             AudioError: As `predict`.
         """
         checked, notes = usable_waveform(waveform, ARRAYS)
-        return self._analyse(lambda: iter([checked]), sample_rate, timing_s, notes)
+        pcm = prepare(checked, sample_rate, self.card.audio)
+        return self._analyse(lambda: iter([pcm]), sample_rate, timing_s, notes)
 
     def analyse_file(
         self,
@@ -189,28 +190,28 @@ class Predictor(WindowModel):
     ) -> RecordingPrediction:
         source = Path(source) if isinstance(source, str) else source
         with open_recording(source, CHECKS, name) as recording:
-            blocks = recording.blocks
-            if recording.duration_s <= _IN_MEMORY_S:
-                decoded = list(blocks())
-                blocks = lambda: iter(decoded)  # noqa: E731
+            rate = recording.sample_rate
+
+            def pieces() -> Iterator[Pcm]:
+                return prepare_blocks(recording.blocks(), rate, self.card.audio)
+
+            kept = list(pieces()) if recording.duration_s <= _IN_MEMORY_S else None
             return self._analyse(
-                blocks, recording.sample_rate, timing_s, recording.notes, needs_speech=needs_speech
-            )
+                pieces if kept is None else kept.__iter__,
+                rate, timing_s, recording.notes, needs_speech=needs_speech,
+            )  # fmt: skip
 
     def _analyse(
         self,
-        blocks: Callable[[], Iterator[Floats]],
+        pieces: Callable[[], Iterator[Pcm]],
         sample_rate: int,
         timing_s: tuple[float, float] | None,
         notes: Sequence[str],
         *,
         needs_speech: bool = True,
     ) -> RecordingPrediction:
-        """Analyse a recording that ``blocks`` reads from its start, as often as it is called."""
+        """Analyse a recording that ``pieces`` gives from its start, as often as it is called."""
         num_samples = 0
-
-        def pieces() -> Iterator[Pcm]:
-            return prepare_blocks(blocks(), sample_rate, self.card.audio)
 
         def counted() -> Iterator[Pcm]:
             nonlocal num_samples

@@ -13,7 +13,7 @@ from serct.data.audio import Limits, usable_waveform
 from serct.data.dataset import stack_clips
 from serct.data.preparing import prepare
 from serct.data.voice_activity import find_speech
-from serct.data.windows import Frames, Plan, Timing
+from serct.data.windows import Frames, Plan, Timing, plan_recording
 from serct.evaluation.evaluate import Classifier
 from serct.evaluation.probabilities import checked_probabilities
 from serct.inference.recording import NO_SPEECH, UNCERTAIN, EmotionProbabilities
@@ -104,11 +104,8 @@ class WindowModel:
 
     def plan_all(self, pcm: Pcm, sample_rate: int) -> Plan:
         """Plan windows with speech; where nobody speaks, or in a single window, all counts."""
-        plan = self.plan(len(pcm), sample_rate, None)
-        if len(pcm) > plan.timing.window:
-            spoken = self.plan(len(pcm), sample_rate, self.find_speech([pcm], sample_rate))
-            return spoken if spoken.windows else plan
-        return plan
+        timing = Timing.of_rows(self.card.audio.num_samples)
+        return plan_recording(len(pcm), self._model_rate(sample_rate), timing, lambda: pcm)
 
     def by_emotion(self, row: Probabilities) -> EmotionProbabilities:
         """Return probabilities, float64 [K], by the names of their emotions."""

@@ -15,6 +15,7 @@ from serct.config.params import AudioParams, CheckParams
 from serct.data.audio import read_recording
 from serct.data.preparing import prepare, prepare_blocks, resample, resampler_version, to_pcm16
 from serct.errors import AudioError, BackendUnavailableError
+from tests.data.recordings import riff
 
 CHECKS = CheckParams(silence_peak=1e-4, max_duration_s=10.0, max_rejected=0)
 AUDIO = AudioParams(sample_rate=16000, num_samples=1000, resampler="soxr")
@@ -58,14 +59,6 @@ def test_lossless_copies_have_one_digest(tmp_path: Path) -> None:
         soundfile.write(tmp_path / name, pcm, 24414, subtype="PCM_16", **options)
     digests = {read_recording(p, CHECKS).digest() for p in tmp_path.iterdir()}
     assert len(digests) == 1
-
-
-def riff(*chunks: tuple[bytes, bytes], data_size: int | None = None) -> bytes:
-    body = b"WAVE"
-    for tag, content in chunks:
-        size = data_size if tag == b"data" and data_size is not None else len(content)
-        body += tag + struct.pack("<I", size) + content + b"\0" * (len(content) % 2)
-    return b"RIFF" + struct.pack("<I", len(body)) + body
 
 
 FORMAT = struct.pack("<HHIIHH", 1, 1, 16000, 32000, 2, 16)
