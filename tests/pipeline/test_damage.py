@@ -23,9 +23,10 @@ from serct.models.checkpoint import load_model
 from serct.models.records import EpochRow
 from serct.runtime.atomic import write_json
 from serct.tracking.folders import ModelFolder, ResultsFolder
-from serct.tracking.promotions import Entry, Promoted, append_promotion, read_promotions
+from serct.tracking.promotions import append_promotion, read_promotions
 from serct.training.state import Learner, TrainingState, load_state, save_state
 from tests.conftest import ROOT
+from tests.tracking.test_promotions import entry
 
 CLIP = 0.3 * np.sin(np.arange(4000) / 5)
 
@@ -118,7 +119,7 @@ def files(
     targets = ZeroShotTargets(digests={f"corpus_{number}": "0" * 64 for number in range(10)})
     write_json(root / "targets" / "zero_shot_targets.json", targets.as_json())
     for version in ("1", "2"):
-        append_promotion(root / "data", promotion(version))
+        append_promotion(root / "data", entry(version))
     study = json.loads((ROOT / "benchmarks/results/study-plus.json").read_text())
     (root / "studies" / "tess" / STUDY_FILE).write_text(json.dumps(study))
     [result] = read_studies(root / "studies")
@@ -140,16 +141,6 @@ def write_test_results(folder: Path, model: Path, shards: Path) -> None:
     write_confusion(folder / "confusion.json", found.scores)
     write_predictions(folder / "predictions.csv", dataset, card.emotions, found.probabilities)
     write_metrics(folder, summarise_test(card, dataset, found, {}))
-
-
-def promotion(version: str) -> Entry:
-    champion = Promoted(
-        version=version, name="serct", corpus="tess", fingerprint="f" * 64, weights="w" * 64
-    )
-    return Entry(
-        action="promote", at="2031-02-03T04:05:06+00:00", by="somebody", why="it is better",
-        champion=champion, previous=None, gates=({"gate": "UA", "found": "0.9"},),
-    )  # fmt: skip
 
 
 def overwritten(content: bytes, chance: np.random.Generator) -> bytes:
