@@ -4,9 +4,11 @@ A model's label ids are positions in `EMOTIONS` restricted to the emotions it wa
 that two corpora can never number the same emotion differently.
 """
 
+import re
 from collections.abc import Iterable
 
 from serct.errors import CorpusError
+from serct.spelling import fold
 
 EMOTIONS: tuple[str, ...] = (
     "angry",
@@ -40,7 +42,7 @@ _SYNONYMS: dict[str, str] = {
 
 
 def canonical_emotion(word: str) -> str:
-    """Translate a corpus' word into the table's, ignoring case.
+    """Translate a corpus' word into the table's; spellings are compared as `fold` does.
 
     Raises:
         CorpusError: If the word is in neither the table nor the synonyms.
@@ -49,7 +51,7 @@ def canonical_emotion(word: str) -> str:
         >>> canonical_emotion("Fear")
         'fearful'
     """
-    name = word.strip().lower()
+    name = re.sub(r"[ _-]+", "_", fold(word))
     name = _SYNONYMS.get(name, name)
     if name not in EMOTIONS:
         raise CorpusError(f"unknown emotion {word!r}, expected one of {', '.join(EMOTIONS)}")

@@ -8,7 +8,7 @@ as the header. Rows are counted as a text editor counts lines, the header first.
 import codecs
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 # Longer marks first: the mark of UTF-32 begins with that of UTF-16.
@@ -36,7 +36,7 @@ class Table:
     """A header and its rows.
 
     Attributes:
-        columns: Names in the header, without blanks around them.
+        columns: Names in the header, without blanks around them or as `parse_table` spelled them.
         rows: By column. Columns without a name are left out.
         numbers: Of each row, as a text editor counts lines: the first line of the file is 1.
     """
@@ -72,27 +72,34 @@ def decode_table(content: bytes) -> str:
     return text
 
 
-def parse_table(text: str, needed: Sequence[str] = (), delimiters: Sequence[str] = ",") -> Table:
+def parse_table(
+    text: str,
+    needed: Sequence[str] = (),
+    delimiters: Sequence[str] = ",",
+    spell: Callable[[str], str] = str.strip,
+) -> Table:
     """Parse a table.
 
     Args:
         text: A header and rows; lines end with LF, CR LF or CR. Empty lines are skipped.
         needed: Columns that it must have.
-        delimiters: What may stand between fields. Among several, a first line `sep=;` decides,
-            else the one with which the header has the needed columns.
+        delimiters: What may stand between fields. Several are for tables that people make: a first
+            line `sep=;` decides, else the one with which the header has the needed columns, and
+            rows of blank fields, which spreadsheets leave, are empty lines.
+        spell: Returns the name that a name in the header means.
 
     Raises:
         TableError: If a quote is unbalanced or stands inside a field, a quoted field holds whole
             rows, a row has more or fewer fields than the header, a column is missing or named
             twice.
     """
-    first = 1
-    if len(delimiters) > 1 and (said := re.match(r'"?sep=(.)"?(\r\n|\n|\r|\Z)', text, re.I)):
+    first, by_hand = 1, len(delimiters) > 1
+    if by_hand and (said := re.match(r'"?sep=(.)"?(\r\n|\n|\r|\Z)', text, re.I)):
         delimiters, text, first = (said[1],), text[said.end() :], 2
-    mark = _find_delimiter(text, needed, delimiters, first)
-    records = _records(text, mark, first)
+    mark = _find_delimiter(text, needed, delimiters, first, spell)
+    records = _records(text, mark, first, keep_blank=not by_hand)
     line, names = next(records, (first, []))
-    columns = [name.strip() for name in names]
+    columns = [spell(name) for name in names]
     if lacking := " or ".join(sorted(set(needed) - set(columns))):
         found = f", found {', '.join(columns)}" if columns else ""
         raise TableError(f"no column {lacking}{found}")
@@ -113,19 +120,32 @@ def parse_table(text: str, needed: Sequence[str] = (), delimiters: Sequence[str]
     return table
 
 
-def _find_delimiter(text: str, needed: Sequence[str], delimiters: Sequence[str], first: int) -> str:
+def _find_delimiter(
+    text: str,
+    needed: Sequence[str],
+    delimiters: Sequence[str],
+    first: int,
+    spell: Callable[[str], str],
+) -> str:
     """Return the first delimiter with which the header has the needed columns, else the first."""
     for mark in delimiters:
         try:
-            _, names = next(_records(text, mark, first), (first, []))
+            _, names = next(_records(text, mark, first, keep_blank=False), (first, []))
         except TableError:
             continue
-        if set(needed) <= {name.strip() for name in names}:
+        if set(needed) <= {spell(name) for name in names}:
             return mark
     return max(delimiters, key=_first_line(text).count)
 
 
-def _records(text: str, mark: str, first: int) -> Iterator[tuple[int, list[str]]]:
+def _records(text: str, mark: str, first: int, keep_blank: bool) -> Iterator[tuple[int, list[str]]]:
+    """Yield each record's fields and the line that it begins on, with or without blank ones."""
+    for line, fields in _parse_records(text, mark, first):
+        if keep_blank or any(field.strip() for field in fields):
+            yield line, fields
+
+
+def _parse_records(text: str, mark: str, first: int) -> Iterator[tuple[int, list[str]]]:
     """Yield each record's fields and the line that it begins on."""
     if '"' not in text:
         for line, content in enumerate(_LINE_END.split(text), start=first):

@@ -1,8 +1,4 @@
-"""Names of people, texts and files that are spelled in several ways.
-
-Two spellings are one name if they differ only in upper and lower case, in blanks, or in how
-Unicode composes their letters: macOS stores "ü" as "u" and a mark, other systems as one letter.
-"""
+"""Names of people and texts that are spelled in several ways, see `serct.spelling`."""
 
 import re
 import unicodedata
@@ -11,21 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from serct.data.manifest import Utterance
+from serct.spelling import fold
 
-
-def fold(name: str) -> str:
-    r"""Return what all spellings of a name share.
-
-    Compatibility forms (full-width letters, ligatures, no-break spaces) and invisible characters
-    do not count either.
-
-    Example:
-        >>> fold("Zoë  Müller") == fold(" zoe\u0308 mu\u0308ller")
-        True
-    """
-    visible = "".join(each for each in name if unicodedata.category(each) != "Cf")
-    composed = unicodedata.normalize("NFKC", visible).casefold()
-    return " ".join(unicodedata.normalize("NFKC", composed).split())
+# What programs write into an empty cell, folded.
+_NO_NAMES = frozenset({"na", "n/a", "<na>", "nan", "none", "null", "nil", "unknown", "?", "-", "."})
 
 
 def _resemblance(name: str) -> str:
@@ -51,7 +36,7 @@ def unify_names(utterances: Iterable[Utterance]) -> list[Utterance]:
 
 
 def describe_names(utterances: Sequence[Utterance]) -> list[str]:
-    """Return a warning for every name with several spellings, and for speakers nearly alike."""
+    """Return warnings: names of several spellings or that look empty, speakers nearly alike."""
     speakers = _spellings(u.speaker for u in utterances)
     texts = _spellings(u.text_id for u in utterances)
     warnings = [
@@ -63,6 +48,12 @@ def describe_names(utterances: Sequence[Utterance]) -> list[str]:
     alike: dict[str, list[str]] = defaultdict(list)
     for name, *_ in speakers.values():
         alike[_resemblance(name)].append(name)
+    warnings += [
+        f"{kind} {_quote(found)}: taken as a name; if it means that none is known, leave it empty"
+        for kind, names in (("speaker", speakers), ("text", texts))
+        for folded, found in names.items()
+        if folded in _NO_NAMES
+    ]
     return warnings + [
         f"speakers {_quote(found)}: taken as {len(found)} people; if they are one, spell them alike"
         for found in alike.values()

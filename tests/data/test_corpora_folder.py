@@ -9,6 +9,7 @@ import pytest
 from serct.data.corpora import Sources, build_corpus, obtain_corpus, scan_corpus
 from serct.data.corpora.folder import FolderParams
 from serct.data.download import no_progress
+from serct.data.manifest import Rejection
 from serct.errors import CorpusError, DownloadError
 from tests.recordings import write_recording
 
@@ -112,7 +113,7 @@ def paths_of(scan):
     return [clip.path for clip in scan.utterances]
 
 
-def test_links_are_followed_and_broken_ones_named(tmp_path):
+def test_links_are_followed_and_broken_ones_named(tmp_path, caplog):
     mine, away = tmp_path / "mine", tmp_path / "away"
     inside = write_recording(mine / "sad" / "a.wav")
     write_recording(away / "happy" / "anna" / "h.wav")
@@ -127,6 +128,7 @@ def test_links_are_followed_and_broken_ones_named(tmp_path):
     (mine / "sad" / "up").symlink_to(tmp_path)
     scan = obtain(tmp_path)
     assert paths_of(scan) == ["happy/anna/h.wav", "sad/a.wav", "sad/again.wav", "sad/b.wav"]
+    assert f"{mine}/happy_too: the same folder as {mine}/happy, whose files count" in caplog.text
     reasons = {r.path: r.reason for r in scan.rejections}
     assert list(reasons) == ["angry", "happy/anna/loop", "sad/gone.wav", "sad/up"]
     gone = f"a link to '{tmp_path}/gone.wav', which cannot be opened (No such file or directory)"
@@ -192,6 +194,23 @@ def test_which_of_several_folders_names_the_speaker(tmp_path, level, speakers):
     assert sorted(clip.speaker for clip in scan.utterances) == speakers
 
 
+def test_a_folder_that_is_no_emotion_is_named_before_the_speaker_is_asked_for(tmp_path):
+    for name in ("sad/a.wav", "dev/sad/anna/b.wav"):
+        write_recording(tmp_path / "mine" / name)
+    [rejection] = obtain(tmp_path).rejections
+    assert rejection.reason.startswith("unknown emotion 'dev', expected one of angry")
+
+
+def test_a_file_without_permission_is_named_with_the_others(tmp_path, monkeypatch):
+    mine = tmp_path / "mine"
+    for name in ("a.wav", "b.wav"):
+        write_recording(mine / "sad" / name)
+    # Root may read everything.
+    monkeypatch.setattr(os, "access", lambda path, mode: path.name != "b.wav")
+    [rejection] = obtain(tmp_path).rejections
+    assert rejection == Rejection("sad/b.wav", "cannot be read (permission denied)")
+
+
 def test_a_folder_that_is_not_as_deep_as_said(tmp_path):
     for name in ("ben/b.wav", "session1/anna/c.wav"):
         write_recording(tmp_path / "mine" / "sad" / name)
@@ -231,19 +250,38 @@ def test_table(tmp_path):
     assert not (tmp_path / "raw" / "x" / "unlisted.wav").exists()
 
 
+def test_a_table_as_spreadsheets_leave_it(tmp_path, caplog):
+    for name in ("1.wav", "2.wav"):
+        write_recording(tmp_path / "mine" / name)
+    write_table(
+        tmp_path,
+        ",,,,,\n\ufeffPath,EMOTION,Speaker\u200b,Gender, speaker_id,\n1.wav,ａｎｇｒｙ,anna,Ｆ,7,\n"
+        ",,,,,\n   \n2.wav,Pleasant surprise\u200b,ben,,7,\n , ,,,,\n",
+    )
+    scan = obtain(tmp_path, table="labels.csv")
+    found = [(u.path, u.emotion, u.speaker, u.gender) for u in scan.utterances]
+    assert found == [("1.wav", "angry", "anna", "f"), ("2.wav", "surprised", "ben", "")]
+    assert scan.rejections == ()
+    assert "mine: columns of labels.csv that are not used: speaker_id; known are" in caplog.text
+
+
 def test_rows_that_cannot_be_used_are_refused(tmp_path):
-    for name in ("1.wav", "2.wav", "3.wav", "4.txt"):
+    for name in (*("1.wav", "2.wav", "3.wav", "4.txt"), *(".6.wav", "8/a.wav")):
         write_recording(tmp_path / "mine" / name, audio_format="WAV")
     write_table(
         tmp_path,
-        "path,emotion,gender\n1.wav,sad,f\n2.wav,gloomy,f\n3.wav,sad,x\n4.txt,sad,f\n5.wav,sad,f\n",
+        "path,emotion,gender\n1.wav,sad,f\n2.wav,gloomy,f\n3.wav,sad,x\n4.TXT,sad,f\n5.wav,sad,f\n"
+        ".6.wav,sad,f\n7,sad,f\n8,sad,f\n8/a.wav,sad,f\n",
     )
     scan = obtain(tmp_path, table="labels.csv")
-    assert [clip.path for clip in scan.utterances] == ["1.wav"]
+    assert [clip.path for clip in scan.utterances] == ["1.wav", "8/a.wav"]
     reasons = {r.path: r.reason for r in scan.rejections}
+    assert "but it is hidden, and hidden files are no part of a corpus" in reasons[".6.wav"]
+    assert "there is no such file" in reasons["7"]
+    assert "but it is a folder" in reasons["8"]
     assert "unknown emotion 'gloomy'" in reasons["2.wav"]
     assert "gender is 'x', expected f, m" in reasons["3.wav"]
-    assert ".txt: a format that is not read" in reasons["4.txt"]
+    assert ".txt: a format that is not read" in reasons["4.TXT"]
     assert "there is no such file" in reasons["5.wav"]
 
 
@@ -290,7 +328,11 @@ def test_files_are_found_however_their_names_are_spelled(tmp_path):
     scan = obtain(tmp_path, table="labels.csv")
     assert paths_of(scan) == ["Case.wav", "two.wav", f"{decomposed}.wav"]
     assert [(r.path, r.reason) for r in scan.rejections] == [
-        ("Two.wav", "labels.csv row 5: several files are named like it: TWO.wav, two.wav"),
+        (
+            "Two.wav",
+            "labels.csv row 5: listed in the table, but several files are named like it: TWO.wav, "
+            "two.wav",
+        ),
         ("no.wav", "labels.csv row 6: listed in the table, but there is no such file"),
     ]
 
@@ -305,8 +347,26 @@ def test_recordings_that_the_table_lacks_are_counted(tmp_path, caplog):
     assert message in caplog.text
 
 
+def test_a_recording_that_is_spelled_like_a_listed_one_is_not_listed(tmp_path, caplog):
+    for name in ("1.wav", "1.WAV"):
+        write_recording(tmp_path / "mine" / name)
+    write_table(tmp_path, "path,emotion\n1.wav,sad\n")
+    assert paths_of(obtain(tmp_path, table="labels.csv")) == ["1.wav"]
+    assert (
+        "mine: 1 recordings are not in the table labels.csv and left out:\n  1.WAV" in caplog.text
+    )
+
+
 def test_table_that_cannot_be_read(tmp_path):
     write_recording(tmp_path / "mine" / "1.wav")
+    (tmp_path / "mine" / "folder.csv").mkdir()
+    os.mkfifo(tmp_path / "mine" / "pipe.csv")
+    for name, reason in {
+        "folder.csv": "it is a folder", "pipe.csv": "neither a file nor a folder",
+        "no.csv": "there is no such file",
+    }.items():  # fmt: skip
+        with pytest.raises(CorpusError, match=rf"{name}: no such table \({reason}\)"):
+            obtain(tmp_path, table=name)
     with pytest.raises(CorpusError, match=r"labels\.csv: no such table"):
         obtain(tmp_path, table="labels.csv")
     write_table(tmp_path, "path,emotion\nä.wav,sad\n", "latin-1")

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serct.data.manifest import Utterance
-from serct.data.names import describe_names, fold, unify_names
+from serct.data.names import describe_names, unify_names
 from serct.data.splitting import check_splits, split_utterances
 from serct.errors import ManifestError
+from serct.spelling import fold
 from tests.data.test_splitting import corpus, params, utterance
 
 NFC, NFD = (unicodedata.normalize(form, "Jörg") for form in ("NFC", "NFD"))
@@ -72,6 +73,17 @@ def test_one_spelling_is_kept_and_the_others_are_named() -> None:
         "text 'door ' and 'Door': taken as one, named 'door ' in the manifest",
     ]
     assert describe_names(unified) == []
+
+
+def test_what_programs_write_into_an_empty_cell_is_named() -> None:
+    rows = [utterance(n, "sad", name, "t") for n, name in enumerate(["NA", "NaN", "nan", "Nadia"])]
+    alike = "speaker 'NaN' and 'nan'"
+    meaning = "taken as a name; if it means that none is known, leave it empty"
+    assert describe_names(rows) == [
+        f"{alike}: taken as one, named 'NaN' in the manifest",
+        f"speaker 'NA': {meaning}",
+        f"{alike}: {meaning}",
+    ]
 
 
 @pytest.mark.parametrize("num_folds", [None, 4])

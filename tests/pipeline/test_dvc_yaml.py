@@ -15,10 +15,13 @@ from tests.conftest import ROOT
 STAGES: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
 # Modules whose change cannot change any stage's output. Errors and logging only speak; atomic
-# decides when a file appears and how JSON is laid out, not what it says; params and emotions are
-# data that reaches a stage through params.yaml, manifests and cards; tracking and what it draws
-# with show results in MLflow and write nothing that another stage reads.
-NOT_DATA = ("serct.errors", "serct.emotions", "serct.config", "serct.runtime", "pipeline.stage")
+# decides when a file appears and how JSON is laid out, not what it says; params, emotions and
+# spellings are data that reaches a stage through params.yaml, manifests and cards; tracking and
+# what it draws with show results in MLflow and write nothing that another stage reads.
+NOT_DATA = (
+    "serct.errors", "serct.emotions", "serct.spelling", "serct.config", "serct.runtime",
+    "pipeline.stage",
+)  # fmt: skip
 DATA = {"serct.runtime.distributed"}  # how processes divide a training decides its outcome
 PROJECTIONS = (
     "serct.tracking",

@@ -15,9 +15,8 @@ from pydantic import Field
 from serct.config.files import as_csv, read_rows
 from serct.data.download import Progress
 from serct.data.manifest import SPLITS, Rejection, Scan, Utterance
-from serct.data.names import fold
 from serct.data.reading.corpus import Corpus, CorpusParams
-from serct.data.reading.labels import LabelRow, read_labels
+from serct.data.reading.labels import COLUMNS, LabelRow, read_labels
 from serct.data.reading.listing import Entry, is_companion, list_entries, printable, unusable_format
 from serct.data.reading.sources import Sources
 from serct.data.reading.tree import place
@@ -25,6 +24,7 @@ from serct.emotions import EMOTIONS, canonical_emotion
 from serct.errors import CorpusError, list_problems
 from serct.runtime import atomic
 from serct.runtime.log import logger
+from serct.spelling import fold
 
 _GENDERS = {"": "", "f": "f", "female": "f", "m": "m", "male": "m"}
 # What the copy lacks, and why; hidden, so that it is no file of the corpus itself.
@@ -64,27 +64,40 @@ class Folder(Corpus):
         if not source.is_dir():
             raise CorpusError(f"corpora.{self.name}.path is {self.params.path!r}: no such folder")
         entries = list_entries(source)
-        left_out = _reject(entries)
         usable = [e.path for e in entries if not e.problem and not unusable_format(e.path)]
         if self.params.table is None:
+            left_out = _reject(entries)
             paths = usable
         else:
             table, rows = read_labels(source, self.params.table, entries)
-            # With all files that a row may mean, so that the copy leaves it as unclear.
             listed = {fold(str(row.path)) for row in rows}
-            left_out = [each for each in left_out if fold(each.path) in listed]
-            paths = [table, *(path for path in usable if fold(str(path)) in listed)]
-            if unlisted := [str(path) for path in usable if fold(str(path)) not in listed]:
-                logger.warning(
-                    "%s: %d recordings are not in the table %s and left out:\n%s",
-                    self.name, len(unlisted), table, list_problems(unlisted, limit=20),
-                )  # fmt: skip
+            rejected = _reject(entries, also_beside=True)
+            left_out = [each for each in rejected if fold(each.path) in listed]
+            files = {row.file for row in rows}
+            # All files that a row may mean, so that the copy leaves it as unclear.
+            unclear = {fold(str(row.path)) for row in rows if row.file is None}
+            wanted = {path for path in usable if path in files or fold(str(path)) in unclear}
+            paths = [table, *(path for path in usable if path in wanted)]
+            self._warn(table, rows, [str(path) for path in usable if path not in wanted])
         with progress(len(paths), f"copying {self.name}", "files") as advance:
             place(source, destination, paths, advance, link=False)
         if left_out:
             rows_of_text = ({"path": each.path, "reason": each.reason} for each in left_out)
             atomic.write_text(destination / _LEFT_OUT, as_csv(rows_of_text))
         return str(source)
+
+    def _warn(self, table: PurePosixPath, rows: list[LabelRow], unlisted: list[str]) -> None:
+        """Say which recordings and which columns are not used."""
+        if unlisted:
+            logger.warning(
+                "%s: %d recordings are not in the table %s and left out:\n%s",
+                self.name, len(unlisted), table, list_problems(unlisted, limit=20),
+            )  # fmt: skip
+        if unused := [name for name in (rows[0].values if rows else ()) if name not in COLUMNS]:
+            logger.warning(
+                "%s: columns of %s that are not used: %s; known are %s",
+                self.name, table, ", ".join(unused), ", ".join(COLUMNS),
+            )  # fmt: skip
 
     def scan(self, root: Path) -> Scan:
         """Read the labels from the folders or the table.
@@ -98,9 +111,20 @@ class Folder(Corpus):
         if self.params.table is None:
             found = [*noted, *_reject(entries), *self._by_folder(entries)]
         else:
-            reasons = {each.path: each.reason for each in (*_reject(entries), *noted)}
             _, rows = read_labels(root, self.params.table, entries)
-            found = [_by_row(row, reasons) for row in rows]
+            rejected = [*_reject(entries, also_beside=True), *noted]
+            reasons = {each.path: each.reason for each in rejected}
+            # The files that a copy lacks are spelled as they were on disk, not as in the table.
+            lacking = {fold(path): reason for path, reason in reasons.items()}
+            found = [
+                _by_row(
+                    row,
+                    reasons.get(str(row.file), "")
+                    if row.file
+                    else lacking.get(fold(str(row.path)), row.problem),
+                )
+                for row in rows
+            ]
         utterances = [each for each in found if isinstance(each, Utterance)]
         if not any(utterance.split == "test" for utterance in utterances):
             # A corpus without a test part is not divided yet: the split stage divides all of it.
@@ -118,7 +142,12 @@ class Folder(Corpus):
             CorpusError: If nothing says which of several folders names the speaker.
         """
         paths = [e.path for e in entries if not e.problem and not unusable_format(e.path)]
-        deep = [path for path in paths if len(_folders(path)) > 2]
+        deep = [
+            path
+            for path in paths
+            if len(_folders(path)) > 2
+            and isinstance(_utterance(path, _folders(path)[0]), Utterance)
+        ]
         if deep and self.params.speaker is None:
             first = _folders(deep[0])
             raise CorpusError(
@@ -157,15 +186,13 @@ def _by_folder(path: PurePosixPath, level: int | str | None) -> Utterance | Reje
     return replace(utterance, split=split) if isinstance(utterance, Utterance) else utterance
 
 
-def _by_row(row: LabelRow, reasons: dict[str, str]) -> Utterance | Rejection:
+def _by_row(row: LabelRow, problem: str) -> Utterance | Rejection:
     def reject(reason: str) -> Rejection:
         return Rejection(str(row.path), f"{row.where}: {reason}")
 
-    if problem := unusable_format(row.path) or reasons.get(str(row.file or row.path)):
+    if problem or row.file is None:
         return reject(problem)
-    if row.file is None:
-        return reject(row.problem)
-    gender = row.values.get("gender", "").lower()
+    gender = fold(row.values.get("gender", ""))
     if gender not in _GENDERS:
         return reject(f"gender is {gender!r}, expected f, m or nothing")
     speaker, text = row.values.get("speaker", ""), row.values.get("text", "")
@@ -183,13 +210,13 @@ def _utterance(
     return Utterance(path=str(path), speaker=speaker, gender=gender, text_id=text_id, emotion=name)
 
 
-def _reject(entries: Iterable[Entry]) -> list[Rejection]:
-    """Return what is neither a recording nor lies beside one."""
+def _reject(entries: Iterable[Entry], also_beside: bool = False) -> list[Rejection]:
+    """Return what is no recording, with or without what lies beside recordings."""
     return [
         Rejection(printable(entry.path), reason)
         for entry in entries
         if (reason := entry.problem or unusable_format(entry.path))
-        and (entry.problem or not is_companion(entry.path))
+        and (also_beside or entry.problem or not is_companion(entry.path))
     ]
 
 

@@ -7,9 +7,11 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from serct.config.files import read_table
 from serct.config.tables import DELIMITERS
-from serct.data.names import fold
-from serct.data.reading.listing import Entry
+from serct.data.reading.listing import Entry, is_shown
 from serct.errors import CorpusError, list_problems
+from serct.spelling import fold
+
+COLUMNS = ("path", "emotion", "speaker", "gender", "text")
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class LabelRow:
         path: As listed.
         file: As the file on disk spells it; None if there is none.
         problem: Why there is none.
-        values: By column.
+        values: By column, whose names are folded.
     """
 
     where: str
@@ -34,7 +36,7 @@ class LabelRow:
 def read_labels(
     root: Path, table: str, entries: Iterable[Entry]
 ) -> tuple[PurePosixPath, list[LabelRow]]:
-    """Read the table strictly, without blanks around the values.
+    """Read the table strictly, without blanks around the values, columns in any spelling.
 
     Returns:
         The table's path in the folder, and its rows.
@@ -44,13 +46,16 @@ def read_labels(
             lists a path twice or one outside the folder.
     """
     by_name: dict[str, list[PurePosixPath]] = defaultdict(list)
-    for entry in entries:
-        by_name[fold(str(entry.path))].append(entry.path)
+    unusable = {entry.path: entry.problem for entry in entries}
+    for each in unusable:
+        by_name[fold(str(each))].append(each)
     file, problem = _find(root, _inside(table, "table"), by_name)
-    if file is None:
+    if file is None or (problem := unusable[file]):
         raise CorpusError(f"{root / table}: no such table ({problem})")
     path = root / file
-    found = read_table(path, error=CorpusError, needed=("path", "emotion"), delimiters=DELIMITERS)
+    found = read_table(
+        path, error=CorpusError, needed=COLUMNS[:2], delimiters=DELIMITERS, spell=fold
+    )
     rows, problems = [], []
     numbers: dict[PurePosixPath, list[int]] = defaultdict(list)
     for number, values in zip(found.numbers, found.rows, strict=True):
@@ -61,6 +66,7 @@ def read_labels(
             problems.append(str(error))
             continue
         match, problem = _find(root, listed, by_name)
+        problem = f"listed in the table, but {problem}" if problem else ""
         numbers[match or listed].append(number)
         rows.append(LabelRow(f"{file} row {number}", listed, match, problem, values))
     problems += [
@@ -86,7 +92,9 @@ def _find(
         return (path if path in alike else alike[0]), ""
     if alike:
         return None, f"several files are named like it: {', '.join(map(str, alike))}"
-    return None, "listed in the table, but there is no such file"
+    if not is_shown(path):
+        return None, "it is hidden, and hidden files are no part of a corpus"
+    return None, "it is a folder" if (root / path).is_dir() else "there is no such file"
 
 
 def _inside(name: str, where: str) -> PurePosixPath:
@@ -97,5 +105,7 @@ def _inside(name: str, where: str) -> PurePosixPath:
     """
     windows = PureWindowsPath(name)
     if not windows.parts or windows.drive or windows.root or ".." in windows.parts:
-        raise CorpusError(f"{where}: path {name!r}, expected one inside the corpus' folder")
+        raise CorpusError(
+            f"{where}: path {name!r}, expected one inside the corpus' folder, relative to it"
+        )
     return PurePosixPath(windows.as_posix())

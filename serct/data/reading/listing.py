@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from serct.data.audio import SUFFIXES
 from serct.errors import CorpusError
+from serct.runtime.log import logger
 
 # What lies beside recordings and never is one: texts and labels, tables, documents, pictures,
 # scripts, checksums. A suffix that is neither here nor in SUFFIXES is reported.
@@ -75,14 +76,15 @@ def list_entries(root: Path) -> list[Entry]:
     """List all files below a folder that are not hidden, sorted by name.
 
     Links are followed. Each folder is listed once, under its own name before that of a link, so
-    that loops end and nothing is doubled.
+    that loops end and nothing is doubled; a warning names what is not listed
+    again.
 
     Raises:
         CorpusError: If the folder does not exist.
     """
     if not root.is_dir():
         raise CorpusError(f"{root}: no such folder")
-    found = sorted(_walk(root, PurePosixPath(), {_identity(root)}))
+    found = sorted(_walk(root, PurePosixPath(), {_identity(root): PurePosixPath()}))
     return [
         entry if _is_utf8(entry.path) else Entry(entry.path, "its name is not UTF-8")
         for entry in found
@@ -94,16 +96,18 @@ def _is_utf8(path: PurePosixPath) -> bool:
     return not any("\ud800" <= letter <= "\udfff" for letter in str(path))
 
 
-def _walk(root: Path, top: PurePosixPath, visited: set[tuple[int, int]]) -> Iterator[Entry]:
+def _walk(
+    root: Path, top: PurePosixPath, visited: dict[tuple[int, int], PurePosixPath]
+) -> Iterator[Entry]:
     folders, links = [top], list[PurePosixPath]()
     while folders or links:
         if not folders:
             link = links.pop(0)
-            problem = _refuse_link(root, link)
-            if problem or _is_known(root / link, visited):
-                yield from [Entry(link, problem)] if problem else []
-                continue
-            folders.append(link)
+            if problem := _refuse_link(root, link):
+                yield Entry(link, problem)
+            elif _is_new(root, link, visited):
+                folders.append(link)
+            continue
         folder = folders.pop()
         try:
             names = sorted(each.name for each in os.scandir(root / folder))
@@ -120,12 +124,13 @@ def _walk(root: Path, top: PurePosixPath, visited: set[tuple[int, int]]) -> Iter
                 yield Entry(path, _explain(full, error))
                 continue
             if stat.S_ISREG(mode):
-                yield Entry(path)
+                readable = os.access(full, os.R_OK)
+                yield Entry(path, "" if readable else "cannot be read (permission denied)")
             elif not stat.S_ISDIR(mode):
                 yield Entry(path, "neither a file nor a folder")
             elif full.is_symlink():
                 links.append(path)
-            elif not _is_known(full, visited):
+            elif _is_new(root, path, visited):
                 folders.append(path)
         links.sort()
 
@@ -143,12 +148,19 @@ def _refuse_link(root: Path, link: PurePosixPath) -> str:
     return f"a link to {str(target)!a}, a folder that holds this one" if target in above else ""
 
 
-def _is_known(folder: Path, visited: set[tuple[int, int]]) -> bool:
-    """Note a folder; return whether it was noted before."""
-    identity = _identity(folder)
-    known = identity in visited
-    visited.add(identity)
-    return known
+def _is_new(
+    root: Path, folder: PurePosixPath, visited: dict[tuple[int, int], PurePosixPath]
+) -> bool:
+    """Note a folder; return whether it was not noted before, and say so if it was."""
+    identity = _identity(root / folder)
+    if identity not in visited:
+        visited[identity] = folder
+        return True
+    logger.warning(
+        "%s: the same folder as %s, whose files count once",
+        printable(PurePosixPath(root, folder)), printable(PurePosixPath(root, visited[identity])),
+    )  # fmt: skip
+    return False
 
 
 def _identity(folder: Path) -> tuple[int, int]:
