@@ -20,7 +20,8 @@ from serct.runtime import atomic
 from serct.runtime.digests import file_digest
 from serct.runtime.log import logger
 
-PLAN, FILES = "plan.json", "files.csv"
+# In the folder of predictions, beside the parts.
+PLAN, FILES, MODEL = "plan.json", "files.csv", "model"
 # Of a model's folder; they record the training and change no prediction.
 _RECORDS = ("history.csv", "run.json")
 
@@ -104,15 +105,37 @@ def read_plan(out: Path) -> ScorePlan | None:
         raise
 
 
-def list_states(recordings: Path) -> tuple[dict[str, State], dict[str, str]]:
+def check_is_ours(out: Path) -> None:
+    """Check that what predictions would replace is not somebody else's.
+
+    Raises:
+        ReportError: If ``out`` is no folder, or has no plan, but files that a plan comes with.
+    """
+    if out.exists() and not out.is_dir():
+        raise ReportError(f"{out}: a file, expected a folder, which need not exist")
+    if out.is_dir() and not (out / PLAN).exists():
+        first = (out / name for name in (MODEL, FILES, part_path(out, 0).name))
+        if found := [path for path in first if path.exists()]:
+            raise ReportError(
+                f"{found[0]}: would be replaced, but no earlier predictions are here ({PLAN} is "
+                "missing); choose another folder for --out"
+            )
+
+
+def list_states(recordings: Path, out: Path) -> tuple[dict[str, State], dict[str, str]]:
     """Return the state of every file below a folder, and why some cannot be predicted.
+
+    The copy of the model is left out, where ``out`` is below the folder.
 
     Raises:
         CorpusError: If there is no such folder.
     """
     states: dict[str, State] = {}
     problems: dict[str, str] = {}
+    top, copy = recordings.resolve(), (out / MODEL).resolve()
     for entry in list_entries(recordings):
+        if copy in (top / entry.path).parents:
+            continue
         name = printable(entry.path)
         problem = entry.problem or unusable_format(entry.path)
         if problem and not entry.problem and is_companion(entry.path):

@@ -6,20 +6,25 @@ with the missing parts, and any machine may make a part. `serct.inference.score_
 
 import shutil
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from serct.config.files import as_csv, read_rows
 from serct.data.download import Progress, no_progress
 from serct.errors import AudioError, ReportError
 from serct.inference.predictor import Predictor
 from serct.inference.score_plan import (
+    MODEL,
     PLAN,
     Part,
     ScorePlan,
+    check_is_ours,
     is_complete,
     list_states,
     model_digest,
@@ -29,6 +34,7 @@ from serct.inference.score_plan import (
     read_plan,
 )
 from serct.runtime import atomic
+from serct.runtime.disk import disk_errors
 from serct.runtime.executors import Executor
 from serct.runtime.machine import num_threads
 
@@ -81,25 +87,51 @@ def score_folder(
     Raises:
         CorpusError: If there is no such folder.
         ReportError: If there are no recordings, or ``out`` holds predictions of another model,
-            of an older format, or for another folder.
+            of an older format, or for another folder, or files of somebody else, or if another
+            call writes there.
         CheckpointError: If the folder holds no usable model.
     """
-    states, problems = list_states(recordings)
+    states, problems = list_states(recordings, out)
     if not states:
         raise ReportError(f"{recordings}: no recordings in it")
     card = Predictor.load(source).card
     plan = ScorePlan(
         model=model_digest(source), emotions=card.emotions, precision=precision, part_size=part_size
     )
-    _prepare(out, plan, source)
-    parts = plan_parts(out, states, problems, part_size)
-    missing = [part for part in parts if not is_complete(out, part)]
-    work = partial(_score_part, recordings.resolve(), out.resolve(), device, precision)
-    with progress(sum(len(part.names) for part in missing), "scoring", "recordings") as advance:
-        for done in executor.map(work, missing, on_gpu=device != "cpu"):
-            advance(done)
-    left_out = [f"{name}: {problem}" for name, problem in problems.items()]
-    return _sum_up((part_path(out, part.number) for part in parts), tuple(left_out))
+    check_is_ours(out)
+    with _locked(out):
+        _prepare(out, plan, source)
+        parts = plan_parts(out, states, problems, part_size)
+        missing = [part for part in parts if not is_complete(out, part)]
+        work = partial(_score_part, recordings.resolve(), out.resolve(), device, precision)
+        with progress(sum(len(part.names) for part in missing), "scoring", "recordings") as advance:
+            for done in executor.map(work, missing, on_gpu=device != "cpu"):
+                advance(done)
+        left_out = [f"{name}: {problem}" for name, problem in problems.items()]
+        return _sum_up((part_path(out, part.number) for part in parts), tuple(left_out))
+
+
+@contextmanager
+def _locked(out: Path) -> Iterator[None]:
+    """Keep two calls from writing into one folder; a kill frees it.
+
+    Raises:
+        ReportError: If another call writes there.
+    """
+    with disk_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(out / ".lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise ReportError(
+                f"{out}: another serct score writes there; wait for it, or choose another folder "
+                "for --out"
+            ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _prepare(out: Path, plan: ScorePlan, source: Path) -> None:
@@ -120,11 +152,12 @@ def _prepare(out: Path, plan: ScorePlan, source: Path) -> None:
                 f"{out / PLAN}: made with another {' and '.join(named)}, expected the same to "
                 "go on; choose another folder for --out, or delete this one"
             )
-    copy = out / "model"
+    # Before the copy: without a plan, a folder of this name is not ours to replace.
+    atomic.write_json(out / PLAN, plan.as_json())
+    copy = out / MODEL
     if not copy.is_dir() or model_digest(copy) != plan.model:
         with atomic.replacing_folder(copy) as folder:
             shutil.copytree(source, folder, dirs_exist_ok=True)
-    atomic.write_json(out / PLAN, plan.as_json())
 
 
 # A process scores many parts with one model.
@@ -137,7 +170,7 @@ def _score_part(recordings: Path, out: Path, device: str, precision: str, part: 
     """Write one part, with the rows that it has already; return the number of its recordings."""
     kept = read_kept(out, part)
     todo = [name for name in part.names if name not in kept]
-    predictor = _load(out / "model", device, precision)
+    predictor = _load(out / MODEL, device, precision)
 
     def predict(name: str) -> dict[str, str]:
         if name in part.problems:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 from safetensors.numpy import load_file, save_file
 from typer.testing import CliRunner
 
@@ -254,6 +255,43 @@ def test_other_models_and_recordings_are_not_mixed(
     (tmp_path / "none").mkdir()
     with pytest.raises(ReportError, match="no recordings in it"):
         score_folder(tmp_path / "none", out, trained["serct"], InProcessExecutor())
+
+
+@pytest.mark.parametrize("inside", ["scores", "."])
+def test_predictions_may_lie_among_the_recordings(
+    recordings: Path, trained: dict[str, Path], tmp_path: Path, inside: str
+) -> None:
+    beside = rows_by_file(scored(recordings, tmp_path / "out", trained["serct"]))
+    for _ in range(2):
+        out = scored(recordings, recordings / inside, trained["serct"])
+        assert rows_by_file(out) == beside
+
+
+@pytest.mark.parametrize("name", ["model/mine.txt", "files.csv", "part-00000.csv"])
+def test_files_of_somebody_else_are_not_replaced(
+    recordings: Path, trained: dict[str, Path], tmp_path: Path, name: str
+) -> None:
+    mine = tmp_path / "out" / name
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    with pytest.raises(ReportError, match=r"would be replaced, .* \(plan\.json is missing\)"):
+        scored(recordings, tmp_path / "out", trained["serct"])
+    assert mine.read_text() == "mine"
+    with pytest.raises(ReportError, match="a file, expected a folder"):
+        scored(recordings, mine, trained["serct"])
+
+
+def test_two_calls_do_not_write_into_one_folder(
+    recordings: Path, trained: dict[str, Path], tmp_path: Path
+) -> None:
+    (tmp_path / "out").mkdir()
+    with (
+        FileLock(tmp_path / "out" / ".lock"),
+        pytest.raises(ReportError, match="out: another serct score writes there; wait for it"),
+    ):
+        scored(recordings, tmp_path / "out", trained["serct"])
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [".lock"]
+    assert rows_of(scored(recordings, tmp_path / "out", trained["serct"]))
 
 
 def test_a_damaged_copy_of_the_model_is_replaced(
