@@ -101,7 +101,11 @@ def _members(archive: Path) -> Iterator[_Member]:
     elif tarfile.is_tarfile(archive):
         yield from _tar_members(archive)
     else:
-        raise DownloadError(f"{archive}: neither a zip nor a tar archive")
+        with archive.open("rb") as file:
+            is_begun = file.read(4) == b"PK\3\4"
+        # The list of a zip's members is at its end.
+        found = "a zip archive that is cut off" if is_begun else "neither a zip nor a tar archive"
+        raise DownloadError(f"{archive}: {found}")
 
 
 def _zip_members(archive: Path) -> Iterator[_Member]:

@@ -136,7 +136,7 @@ def test_damaged_archives_leave_nothing(tmp_path, make):
     with pytest.raises(DownloadError, match="damaged or unreadable archive"):
         extract(archive, tmp_path / "out", MEGABYTE)
     archive.write_bytes(data[: middle + 20])
-    with pytest.raises(DownloadError, match=r"damaged or unreadable|neither a zip nor a tar"):
+    with pytest.raises(DownloadError, match=r"damaged or unreadable|a zip archive that is cut off"):
         extract(archive, tmp_path / "out", MEGABYTE)
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 

@@ -103,6 +103,12 @@ def test_archives_are_found_too(tmp_path, name, place):
         file.write(recording, "wav/03a01Fa.wav")
     obtain(tmp_path)
     assert (tmp_path / "raw" / "wav" / "03a01Fa.wav").exists()
+    whole = (tmp_path / place / name).read_bytes()
+    (tmp_path / place / name).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(
+        DownloadError, match=r"cut off\nPut a whole copy in its place, or remove it"
+    ):
+        obtain(tmp_path)
 
 
 @pytest.mark.usefixtures("one_clip")

@@ -100,7 +100,13 @@ class Search:
                         place(candidate, destination, paths, advance)
                     return candidate
             elif candidate.is_file():
-                extract(candidate, destination, self.copies.max_bytes, wanted)
+                try:
+                    extract(candidate, destination, self.copies.max_bytes, wanted)
+                except DownloadError as error:
+                    raise DownloadError(
+                        f"{error}\nPut a whole copy in its place, or remove it, so that the next "
+                        "place is tried"
+                    ) from error
                 return candidate
         return None
 
