@@ -78,9 +78,15 @@ def fit(
         on_epoch: Called after each epoch, resumed ones included.
 
     Raises:
-        TrainingError: If the loss is no longer finite, or the device is not there.
+        TrainingError: If there is but one emotion, the loss is no longer finite, or the device is
+            not there.
     """
     check_select_by(train.select_by)
+    if len(train_set.emotions) < 2:
+        raise TrainingError(
+            f"the corpus {train_set.meta.corpus} has only the emotion "
+            f"{', '.join(train_set.emotions)}, expected at least two to train on"
+        )
     devices.seed_everything(seed, train.deterministic)
     device = devices.pick_device(train.device)
     if isinstance(model, ClassicalParams):

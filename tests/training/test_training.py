@@ -445,6 +445,18 @@ def test_fingerprint_changes_with_what_decides_and_nothing_else(tiny_params: Par
     assert len({mark, *changed}) == 5
 
 
+def test_one_emotion_is_nothing_to_learn(
+    tiny_params: Params, tone_shards: Path, tmp_path: Path
+) -> None:
+    sets = [ShardDataset(tone_shards, [split], ("sad",)) for split in ("train", "validation")]
+    for name in ("cnn", "svm"):
+        model, train = read_model_params(tiny_params, name), tiny_params.train_params(name)
+        with pytest.raises(
+            TrainingError, match="tones has only the emotion sad, expected at least"
+        ):
+            fit(model, train, 3, sets[0], sets[1], tmp_path / "s")
+
+
 def test_a_device_that_is_not_there(tiny_params: Params, tone_shards: Path, tmp_path: Path) -> None:
     if torch.cuda.is_available():
         pytest.skip("this machine has CUDA")
