@@ -22,8 +22,12 @@ class PartialFile:
 
     @property
     def validator(self) -> str | None:
-        """What If-Range needs to go on with the same version, None if unknown."""
-        return self._validator.read_text("utf-8") if self._validator.exists() else None
+        """What If-Range needs to go on with the same version, None if unknown or damaged."""
+        if not self._validator.exists():
+            return None
+        found = self._validator.read_text("ascii", errors="replace")
+        # A loss of power may leave zeros, which no header can hold.
+        return found if found.isascii() and found.isprintable() else None
 
     def restart(self, validator: str | None) -> None:
         """Remove everything and write down which version comes next."""

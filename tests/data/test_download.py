@@ -195,6 +195,15 @@ def test_part_of_unknown_version_is_used_only_if_the_checksum_will_tell(server, 
     assert path.read_bytes() == CONTENT
 
 
+@pytest.mark.parametrize("damage", [bytes(3), b"\xff\xfe", b'"1"\nX: y'])
+def test_a_damaged_validator_is_none(server, tmp_path, damage):
+    leave_partial(tmp_path / "a", CONTENT[:9000])
+    (tmp_path / "a.part.validator").write_bytes(damage)
+    download(Remote(server.url), tmp_path / "a", patience=HASTY)
+    assert (tmp_path / "a").read_bytes() == CONTENT
+    assert server.seen == [(None, None)]
+
+
 def test_bad_part_is_dropped_and_fetched_again_once(server, tmp_path):
     path = tmp_path / "file.bin"
     leave_partial(path, b"x" * 1000)
