@@ -13,9 +13,13 @@ from serct.spelling import fold
 _NO_NAMES = frozenset({"na", "n/a", "<na>", "nan", "none", "null", "nil", "unknown", "?", "-", "."})
 
 
+# Letters that Unicode does not decompose. In Turkish, "I" is the capital of "ı"; it folds to "i".
+_PLAIN = str.maketrans("ıøłđ", "iold")
+
+
 def _resemblance(name: str) -> str:
     """Return what names share that may well be one: no accents, punctuation or leading zeros."""
-    letters = unicodedata.normalize("NFKD", fold(name))
+    letters = unicodedata.normalize("NFKD", fold(name)).translate(_PLAIN)
     plain = "".join(each for each in letters if each.isalnum())
     return re.sub(r"0+(?=\d)", "", re.sub(r"(?<=\d)(?=\D)|(?<=\D)(?=\d)", " ", plain))
 

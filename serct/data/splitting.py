@@ -161,8 +161,10 @@ def _sizes(ordered: Sequence[Utterance], kind: str) -> Counter[str]:
     """Count the utterances of each speaker or text."""
     sizes = Counter(_group(u, kind) for u in ordered)
     if "" in sizes:
+        first = next(u.path for u in ordered if not _group(u, kind))
         raise ManifestError(
-            f"split.protocol asks for the {kind}, but {sizes['']} utterances have no known {kind}"
+            f"split.protocol asks for the {kind}, but {sizes['']} utterances have no known {kind}, "
+            f"{first} for example"
         )
     if len(sizes) < 2:
         raise ManifestError(

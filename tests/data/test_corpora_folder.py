@@ -3,6 +3,7 @@
 import os
 import sys
 import unicodedata
+from pathlib import Path
 
 import pytest
 
@@ -107,6 +108,10 @@ def test_home_is_expanded(tmp_path, monkeypatch):
 def test_missing_folder(tmp_path):
     with pytest.raises(CorpusError, match=r"corpora\.mine\.path is .*no such folder"):
         obtain(tmp_path, tmp_path / "nowhere")
+    with pytest.raises(
+        CorpusError, match=rf"path is 'x', relative to {Path.cwd()}: no such folder"
+    ):
+        obtain(tmp_path, "x")
 
 
 def paths_of(scan):

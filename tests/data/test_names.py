@@ -38,7 +38,9 @@ def test_spellings_of_one_name(one: str, other: str) -> None:
     assert fold(one) == fold(other)
 
 
-@pytest.mark.parametrize(("one", "other"), [("spk1", "spk01"), ("anna", "anna_"), ("Zoë", "Zoe")])
+@pytest.mark.parametrize(
+    ("one", "other"), [("spk1", "spk01"), ("anna", "anna_"), ("Zoë", "Zoe"), ("IŞIK", "ışık")]
+)
 def test_names_nearly_alike_are_two_and_named(one: str, other: str) -> None:
     assert fold(one) != fold(other)
     rows = [utterance(0, "sad", one), utterance(1, "sad", other), utterance(2, "sad", "spk10")]

@@ -153,7 +153,11 @@ def test_a_corpus_that_comes_divided_keeps_its_test_part() -> None:
     [
         ([], "random", "no utterances"),
         ([*corpus(20), utterance(1, "bored")], "random", "'bored' has 1 utterances"),
-        ([replace(u, speaker="") for u in corpus(20)], "speaker", "60 utterances have no known"),
+        (
+            [replace(u, speaker="") for u in corpus(20)],
+            "speaker",
+            r"60 utterances have no known speaker, .*\.wav",
+        ),
         (corpus(20, num_speakers=1), "speaker", "only one: 's0'"),
     ],
 )

@@ -62,7 +62,10 @@ class Folder(Corpus):
         """
         source = Path(self.params.path).expanduser()
         if not source.is_dir():
-            raise CorpusError(f"corpora.{self.name}.path is {self.params.path!r}: no such folder")
+            where = "" if source.is_absolute() else f", relative to {Path.cwd()}"
+            raise CorpusError(
+                f"corpora.{self.name}.path is {self.params.path!r}{where}: no such folder"
+            )
         entries = list_entries(source)
         usable = [e.path for e in entries if not e.problem and not unusable_format(e.path)]
         if self.params.table is None:
