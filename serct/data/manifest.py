@@ -131,52 +131,69 @@ def inspect_recordings(
         results = list(pool.map(inspect, sorted(scan.utterances, key=lambda u: u.name)))
     utterances = [result for result in results if isinstance(result, Utterance)]
     rejections = [*scan.rejections, *(r for r in results if isinstance(r, Rejection))]
-    kept, doubled = _set_copies_aside(utterances)
+    copies = _group_copies(utterances)
+    firsts = [group[0] for group in copies]
 
     def load(number: int) -> Floats:
-        recording = read_recording(root / kept[number].path, checks)
+        recording = read_recording(root / firsts[number].path, checks)
         return reduce_rate(recording.waveform, recording.sample_rate)
 
-    equal = find_equal([contours[u.path] for u in kept], load, _namesakes(kept))
-    kept, encoded = _set_encodings_aside(kept, equal)
-    return kept, sorted([*rejections, *doubled, *encoded], key=lambda r: r.path)
+    equal = find_equal([contours[u.path] for u in firsts], load, _namesakes(firsts))
+    kept, doubled = _keep_best(copies, equal)
+    return kept, sorted([*rejections, *doubled], key=lambda r: r.path)
 
 
-def _set_copies_aside(utterances: Iterable[Utterance]) -> tuple[list[Utterance], list[Rejection]]:
-    """Keep the first of equal samples; none if they carry different labels."""
+def _group_copies(utterances: Iterable[Utterance]) -> list[list[Utterance]]:
+    """Put utterances of equal samples together."""
     by_digest: dict[str, list[Utterance]] = defaultdict(list)
     for utterance in utterances:
         by_digest[utterance.sha256].append(utterance)
-    return _keep_firsts(by_digest.values(), "the same recording as {}")
+    return list(by_digest.values())
 
 
-def _set_encodings_aside(
-    utterances: Sequence[Utterance], equal: Iterable[tuple[int, int]]
+def _keep_best(
+    copies: Sequence[Sequence[Utterance]], equal: Iterable[tuple[int, int]]
 ) -> tuple[list[Utterance], list[Rejection]]:
-    """Keep the best file of each recording: lossless, of the highest rate, the first by name."""
-    groups = {number: [number] for number in range(len(utterances))}
+    """Keep the best file of each recording: lossless, of the highest rate, the first by name.
+
+    Args:
+        copies: Files of equal samples.
+        equal: Which of them, by number, are one recording in several encodings.
+
+    Returns:
+        The kept files sorted by name, none of a recording with different labels, and the others.
+    """
+    groups = {number: [number] for number in range(len(copies))}
     for first, second in equal:
         if groups[first] is not groups[second]:
             groups[first] += groups[second]
             groups |= dict.fromkeys(groups[second], groups[first])
 
-    def worth(utterance: Utterance) -> tuple[bool, int, str]:
+    def worth(utterance: Utterance) -> tuple[bool, int, str, str]:
         is_lossless = PurePosixPath(utterance.path).suffix.lower() in _LOSSLESS
-        return not is_lossless, -utterance.sample_rate, utterance.path
+        return not is_lossless, -utterance.sample_rate, utterance.name, utterance.path
 
-    distinct = {id(group): group for group in groups.values()}.values()
-    members = [sorted((utterances[n] for n in group), key=worth) for group in distinct]
-    kept, rejections = _keep_firsts(members, "the same recording as {} in another encoding")
     by_name: dict[str, list[Utterance]] = defaultdict(list)
-    for utterance in kept:
-        by_name[utterance.name].append(utterance)
+    rejections: list[Rejection] = []
+    for group in {id(group): group for group in groups.values()}.values():
+        files = sorted((u for number in group for u in copies[number]), key=worth)
+        best, labels = files[0], in_table_order(u.emotion for u in files)
+        if len(labels) > 1:
+            names = ", ".join(u.path for u in files)
+            reason = f"one recording labelled {' and '.join(labels)}: {names}"
+            rejections += [Rejection(u.path, reason) for u in files]
+            continue
+        by_name[best.name].append(best)
+        for other in files[1:]:
+            how = "" if other.sha256 == best.sha256 else " in another encoding"
+            rejections.append(Rejection(other.path, f"the same recording as {best.path}{how}"))
     for same in by_name.values():
         # Tables of results know a recording by its path without suffix.
         reason = f"different recordings of one name: {', '.join(u.path for u in same)}"
         rejections += [
             Rejection(u.path, f"{reason}; rename all but one") for u in same[1:] and same
         ]
-    return [by_name[name][0] for name in by_name if len(by_name[name]) == 1], rejections
+    return [by_name[name][0] for name in sorted(by_name) if len(by_name[name]) == 1], rejections
 
 
 def _namesakes(utterances: Sequence[Utterance]) -> list[tuple[int, int]]:
@@ -185,25 +202,6 @@ def _namesakes(utterances: Sequence[Utterance]) -> list[tuple[int, int]]:
     for number, utterance in enumerate(utterances):
         by_name[utterance.name].append(number)
     return [(first, other) for first, *others in by_name.values() for other in others]
-
-
-def _keep_firsts(
-    groups: Iterable[Sequence[Utterance]], copy: str
-) -> tuple[list[Utterance], list[Rejection]]:
-    """Keep the first of each recording; none if its files carry different labels."""
-    kept: list[Utterance] = []
-    doubled: list[Rejection] = []
-    for first, *copies in groups:
-        labels = in_table_order(u.emotion for u in (first, *copies))
-        if len(labels) == 1:
-            kept.append(first)
-            doubled += [Rejection(c.path, copy.format(first.path)) for c in copies]
-        else:
-            reason = f"one recording labelled {' and '.join(labels)}: " + ", ".join(
-                u.path for u in (first, *copies)
-            )
-            doubled += [Rejection(u.path, reason) for u in (first, *copies)]
-    return sorted(kept, key=lambda u: u.name), doubled
 
 
 def check_rejections(corpus: str, rejections: Sequence[Rejection], max_rejected: int) -> None:

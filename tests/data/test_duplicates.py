@@ -142,6 +142,21 @@ def put(path: Path, wave: Wave, **how: str) -> None:
     soundfile.write(path, *wave, **how)
 
 
+def test_copies_of_two_labels_take_their_encodings_with_them(
+    spoken: dict[str, Wave], tmp_path: Path
+) -> None:
+    for name in ("angry/a.wav", "sad/b.wav"):
+        put(tmp_path / name, spoken["angry"])
+    put(tmp_path / "angry" / "c.ogg", spoken["angry"], format="OGG")
+    put(tmp_path / "happy" / "d.wav", spoken["happy"])
+    kept, rejections = inspect(tmp_path)
+    assert kept == ["happy/d.wav"]
+    reason = "one recording labelled angry and sad: angry/a.wav, sad/b.wav, angry/c.ogg"
+    assert {(r.path, r.reason) for r in rejections} == {
+        (name, reason) for name in ("angry/a.wav", "sad/b.wav", "angry/c.ogg")
+    }
+
+
 def test_one_file_of_each_recording_stays(spoken: dict[str, Wave], tmp_path: Path) -> None:
     for name in ("angry", "happy"):
         put(tmp_path / name / "a.wav", spoken[name])
