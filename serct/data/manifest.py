@@ -227,12 +227,14 @@ def read_manifest(path: Path) -> list[Utterance]:
     """Read a manifest.
 
     Raises:
-        ManifestError: If the file is missing or has other columns, or naming the row that
+        ManifestError: If the file is missing, has other columns or no rows, or naming the row that
             has too few or too many fields, an unknown value, or a path that another row has.
     """
     table = read_table(path, "the manifest stage writes it", ManifestError)
     if table.columns != COLUMNS:
         raise ManifestError(f"{path}: columns are {table.columns}, expected {COLUMNS}")
+    if not table.rows:
+        raise ManifestError(f"{path}: no rows; the manifest stage writes it")
     utterances: dict[str, Utterance] = {}
     for number, row in zip(table.numbers, table.rows, strict=True):
         try:
@@ -260,7 +262,13 @@ def _read_row(row: Mapping[str, str]) -> Utterance:
     path = PurePosixPath(row["path"])
     if not path.parts or path.is_absolute() or ".." in path.parts:
         raise ValueError(f"path {row['path']!r}, expected one inside the corpus' folder")
-    duration_s, sample_rate = float(row["duration_s"]), int(row["sample_rate"])
+    try:
+        duration_s, sample_rate = float(row["duration_s"]), int(row["sample_rate"])
+    except ValueError as error:
+        raise ValueError(
+            f"duration_s is {row['duration_s']!r} and sample_rate {row['sample_rate']!r}, expected "
+            "numbers such as 1.5 and 16000"
+        ) from error
     if not (0 <= duration_s < math.inf and sample_rate >= 0):
         raise ValueError(
             f"duration_s is {duration_s:g} and sample_rate {sample_rate}, expected numbers above 0"

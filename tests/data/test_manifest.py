@@ -43,6 +43,9 @@ def test_unreadable_manifests(tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text("path,emotion\na,b\n")
     with pytest.raises(ManifestError, match=r"columns are \('path', 'emotion'\)"):
         read_manifest(tmp_path / "m.csv")
+    write_manifest(tmp_path / "m.csv", [])
+    with pytest.raises(ManifestError, match=r"m\.csv: no rows; the manifest stage writes it"):
+        read_manifest(tmp_path / "m.csv")
 
 
 @pytest.mark.parametrize(
@@ -55,9 +58,9 @@ def test_unreadable_manifests(tmp_path: Path) -> None:
         ("path", "/etc/1.wav", "path '/etc/1.wav', expected one inside"),
         ("path", "../1.wav", r"path '\.\./1\.wav', expected one inside"),
         ("path", "angry/0000.wav", r"angry/0000\.wav is listed twice"),
-        ("duration_s", "long", "could not convert string to float: 'long'"),
+        ("duration_s", "long", r"duration_s is 'long' and sample_rate '16000', expected numbers"),
         ("duration_s", "nan", "duration_s is nan and sample_rate 16000, expected numbers"),
-        ("sample_rate", "1.5", r"invalid literal for int\(\) with base 10: '1\.5'"),
+        ("sample_rate", "1.5", r"duration_s is .* sample_rate '1\.5', expected numbers such as"),
         ("speaker", 'a"b', r'a quote \("\) inside a field'),
         ("speaker", "a,b", "12 fields, expected 11 as in the header"),
         ("speaker", "a\0b", "a NUL character, expected text in UTF-8"),
