@@ -150,7 +150,7 @@ def test_offline_says_what_is_missing_where_and_how_to_get_it(tmp_path):
     ):
         assert part in message
     assert not (tmp_path / "raw").exists()
-    with pytest.raises(DownloadError, match="tess: 2800 of 2800 files not found, and SERCT_OFF"):
+    with pytest.raises(DownloadError, match="tess: 2800 of 2800 files not found or damaged"):
         obtain_corpus("tess", TESS, tmp_path / "raw", sources(tmp_path), no_progress)
 
 

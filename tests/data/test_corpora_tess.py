@@ -229,6 +229,21 @@ def test_bad_files_are_listed_together_and_only_they_are_fetched_again(dataverse
     assert dataverse.fetched == [], "the cache holds all of it"
 
 
+def test_a_damaged_file_in_the_cache_is_fetched_again(dataverse, tmp_path):
+    obtain(tmp_path)
+    [damaged] = (tmp_path / "cache").rglob("OAF_bar_fear.wav")
+    whole = damaged.read_bytes()
+    damaged.write_bytes(whole[:-9] + bytes(9))
+    with pytest.raises(
+        DownloadError, match="1 of 5 files not found or damaged, and SERCT_OFFLINE forbids"
+    ):
+        obtain(tmp_path, offline=True)
+    dataverse.fetched = []
+    obtain(tmp_path)
+    assert dataverse.fetched == ["OAF_bar_fear.wav"]
+    assert damaged.read_bytes() == whole
+
+
 def test_after_enough_failures_no_more_are_tried(dataverse, tmp_path, monkeypatch):
     monkeypatch.setattr(piecewise, "_ENOUGH_FAILURES", 2)
     monkeypatch.setattr(piecewise, "_NUM_CONNECTIONS", 1)

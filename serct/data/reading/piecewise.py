@@ -11,6 +11,7 @@ from serct.data.reading.sources import Search
 from serct.data.reading.tree import place_file
 from serct.data.reading.verification import Original
 from serct.errors import DownloadError, list_problems
+from serct.runtime.digests import file_digest
 
 # Lists the server's files, by name without suffix, from the cache folder and a session.
 ListRemotes = Callable[[Path, requests.Session], Mapping[str, Remote]]
@@ -48,7 +49,9 @@ def fetch_files(
     with search.lock_downloads():
         missing = {stem: file for stem, file in files.items() if not _is_cached(cache, file)}
         if missing:
-            search.require_network(homepage, f"{len(missing)} of {len(files)} files not found")
+            search.require_network(
+                homepage, f"{len(missing)} of {len(files)} files not found or damaged"
+            )
             _download_files(missing, cache, search, homepage, list_remotes)
         for file in files.values():
             place_file(cache / file.path.name, destination / file.path)
@@ -57,7 +60,8 @@ def fetch_files(
 
 def _is_cached(cache: Path, file: Original) -> bool:
     path = cache / file.path.name
-    return path.exists() and path.stat().st_size == file.num_bytes
+    has_its_size = path.exists() and path.stat().st_size == file.num_bytes
+    return has_its_size and file_digest(path) == file.sha256
 
 
 def _download_files(
