@@ -76,8 +76,7 @@ def list_entries(root: Path) -> list[Entry]:
     """List all files below a folder that are not hidden, sorted by name.
 
     Links are followed. Each folder is listed once, under its own name before that of a link, so
-    that loops end and nothing is doubled; a warning names what is not listed
-    again.
+    that loops end and nothing is doubled. A warning names a folder that is reached again.
 
     Raises:
         CorpusError: If the folder does not exist.
