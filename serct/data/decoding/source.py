@@ -50,12 +50,14 @@ class Source:
         found = 0
         form = None
         self._pieces = self._pieces or find_pieces(self._view, self._longest_s)
+        notes = dict.fromkeys(piece.note for piece in self._pieces if piece.note)
         for block in chain.from_iterable(map(self._decode, self._pieces)):
             new = _Form(block.sample_rate, block.frames.shape[1])
             if form is None:
                 form = new
                 if block.num_streams > 1:
-                    self.notes = (f"holds {block.num_streams} audio streams: the first was used",)
+                    notes[f"holds {block.num_streams} audio streams: the first was used"] = None
+                self.notes = tuple(notes)
                 form.check()
                 longest_s = min(self._longest_s, self._max_samples / form.rate)
             elif form != new:
