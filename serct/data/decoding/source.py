@@ -58,7 +58,7 @@ class Source:
                 if block.num_streams > 1:
                     notes[f"holds {block.num_streams} audio streams: the first was used"] = None
                 self.notes = tuple(notes)
-                form.check()
+                check_rate(form.rate)
                 longest_s = min(self._longest_s, self._max_samples / form.rate)
             elif form != new:
                 raise AudioError(f"changes from {form} to {new} after {found / form.rate:.2f} s")
@@ -96,13 +96,19 @@ def _decode_with_ffmpeg(piece: Piece) -> Iterator[Block]:
     return decode_with_ffmpeg(piece.view, piece.ffmpeg_format)
 
 
+def check_rate(sample_rate: float) -> None:
+    """Check that a sample rate in Hz is that of a recording.
+
+    Raises:
+        AudioError: If it is beyond 4 to 192 kHz.
+    """
+    if not _LOWEST_RATE_HZ <= sample_rate <= _HIGHEST_RATE_HZ:
+        raise AudioError(f"{sample_rate} Hz, expected {_LOWEST_RATE_HZ} to {_HIGHEST_RATE_HZ}")
+
+
 class _Form(NamedTuple):
     rate: int
     num_channels: int
-
-    def check(self) -> None:
-        if not _LOWEST_RATE_HZ <= self.rate <= _HIGHEST_RATE_HZ:
-            raise AudioError(f"{self.rate} Hz, expected {_LOWEST_RATE_HZ} to {_HIGHEST_RATE_HZ}")
 
     def __str__(self) -> str:
         return f"{self.rate} Hz and {self.num_channels} channel{'s' * (self.num_channels > 1)}"
