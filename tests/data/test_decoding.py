@@ -370,6 +370,8 @@ def test_flac_of_unknown_length_is_read_and_its_gaps_are_found() -> None:
     content[21] &= 0xF0
     content[22:26] = bytes(4)
     np.testing.assert_array_equal(read(bytes(content)).frames, read(make("flac")).frames)
+    for missing in (3, 100):
+        assert refusal(bytes(content[:-missing])).startswith(("x: damaged after 0.", "x: cut off"))
     content[len(content) // 2] ^= 255
     assert refusal(bytes(content)).startswith("x: damaged after 0.")
 

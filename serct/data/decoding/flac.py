@@ -15,6 +15,8 @@ MAGICS = (b"fLaC\0\0\0\x22", b"fLaC\x80\0\0\x22")
 _BLOCK_SIZE_PLACE, _TOTAL_PLACE = 8, 21
 # More than a frame of usual size, with tags behind it.
 _TAIL_BYTES = 2**17
+_HEADER_BYTES, _LEAST_HEADER_BYTES = 16, 6
+_MOST_BLOCKS = 1000
 _POLYNOMIAL = 0x07
 
 
@@ -25,26 +27,43 @@ def num_samples(view: View) -> int:
 
 def end_of_last_frame(view: View) -> int:
     """Return how many samples of a channel there are up to the last frame, 0 if none is found."""
+    place, is_last = len(b"fLaC"), False
+    for _ in range(_MOST_BLOCKS):
+        block = view.at(place, 4)
+        if is_last or len(block) < 4:
+            break
+        is_last = block[0] >= 0x80
+        place += 4 + int.from_bytes(block[1:], "big")
+    first = view.at(place, _HEADER_BYTES)
     block_size = int.from_bytes(view.at(_BLOCK_SIZE_PLACE, 2), "big")
-    tail = view.at(max(0, view.size - _TAIL_BYTES), _TAIL_BYTES)
-    place = len(tail)
-    while (place := tail.rfind(b"\xff", 0, place)) >= 0:
-        end = _end_of_frame(tail[place : place + 16], block_size)
-        if end:
+    tail = view.at(max(place, view.size - _TAIL_BYTES), _TAIL_BYTES)
+    at = len(tail)
+    while (at := tail.rfind(b"\xff", 0, at)) >= 0:
+        header = tail[at : at + _HEADER_BYTES]
+        if _is_like(header, first) and (end := _end_of_frame(header, block_size)):
             return end
     return 0
 
 
+def _is_like(header: bytes, first: bytes) -> bool:
+    """Return whether a header has the sync code, and rate and width of the first one."""
+    return (
+        len(header) >= _LEAST_HEADER_BYTES
+        and header[:2] == first[:2]
+        and header[1] & 0xFE == 0xF8
+        and (header[2] ^ first[2]) & 0x0F == 0
+        and (header[3] ^ first[3]) & 0x0F == 0
+    )
+
+
 def _end_of_frame(header: bytes, block_size: int) -> int:
-    """Return the number of the first sample behind a frame, 0 if no frame begins here."""
-    if len(header) < 6 or header[1] & 0xFE != 0xF8 or header[3] & 1:
-        return 0
+    """Return the number of the first sample behind a frame, 0 if its header is none."""
     has_own_sizes = header[1] & 1
-    size_code, rate_code = header[2] >> 4, header[2] & 15
     length = max(1, 8 - (header[4] ^ 0xFF).bit_length())  # as of a letter in UTF-8
     number = header[4] & (0x7F if length == 1 else 0x7F >> length)
     for byte in header[5 : 4 + length]:
         number = number << 6 | byte & 0x3F
+    size_code, rate_code = header[2] >> 4, header[2] & 15
     place = 4 + length
     if size_code in (6, 7):
         width = size_code - 5

@@ -81,10 +81,9 @@ def _pieces(whole: View, longest_s: float) -> list[Piece] | None:
 
 def _flac(view: View) -> Iterator[Piece]:
     for part in flac.split(view):
-        total = flac.num_samples(part)
+        total, end = flac.num_samples(part), flac.end_of_last_frame(part)
         # Without a total, libsndfile fails where it looks for the end; with one, it stops there.
-        is_for_libsndfile = total > 0 and flac.end_of_last_frame(part) <= total
-        yield Piece(part, "flac", is_for_libsndfile, total)
+        yield Piece(part, "flac", total > 0 and end <= total, max(total, end))
 
 
 def _ogg(view: View) -> Iterator[Piece]:
