@@ -464,6 +464,20 @@ def test_a_folder_is_no_recording(tmp_path: Path) -> None:
         read_recording(tmp_path, LIMITS)
 
 
+def test_a_pipe_is_no_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    os.mkfifo(path)
+    with pytest.raises(AudioError, match=r"a\.wav: a pipe, expected a file: save the recording"):
+        read_recording(path, LIMITS)
+    reader, writer = os.pipe()
+    with (
+        os.fdopen(writer, "wb"),
+        os.fdopen(reader, "rb") as file,
+        pytest.raises(AudioError, match=r"upload: cannot seek \(.*\), expected an open file"),
+    ):
+        read_recording(file, LIMITS, "upload")
+
+
 def test_a_file_that_changes_between_check_and_use_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "a.flac"
     path.write_bytes(make("flac"))

@@ -135,6 +135,9 @@ def open_source(
         return
     label = _printable(name or str(source))
     try:
+        # Completeness needs the end first, and whoever opens a pipe may wait for ever.
+        if source.is_fifo():
+            raise AudioError(f"{label}: a pipe, expected a file: save the recording first")
         file = source.open("rb")
     except OSError as error:
         raise AudioError(f"{label}: cannot be opened ({error.strerror})") from error
@@ -143,7 +146,11 @@ def open_source(
 
 
 def _checked(file: BinaryIO, label: str, longest_s: float, max_samples: float) -> Source:
-    view = View(file, 0, file.seek(0, os.SEEK_END))
+    try:
+        size = file.seek(0, os.SEEK_END)
+    except (OSError, ValueError) as error:
+        raise AudioError(f"{label}: cannot seek ({error}), expected an open file") from error
+    view = View(file, 0, size)
     if view.size == 0:
         raise AudioError(f"{label}: the file is empty")
     return Source(view, label, longest_s, max_samples)
