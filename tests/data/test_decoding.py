@@ -347,6 +347,11 @@ def test_what_begins_within_a_frame_is_read_from_the_next_one(name: str) -> None
         assert padded.notes == ()
 
 
+@pytest.mark.parametrize("pattern", [b"\xff\xf1" + bytes(62), b"\xff\xff\x25\xba" + bytes(60)])
+def test_what_only_looks_like_frames_is_of_no_known_format(pattern: bytes) -> None:
+    assert refusal(b"\x7fELF" + pattern * 2000) == "x: not readable as audio (no known format)"
+
+
 @pytest.mark.parametrize("difference", [-1, 1])
 def test_a_header_may_count_one_frame_too_few_or_too_many(difference: int) -> None:
     content = make("mp3")

@@ -33,7 +33,7 @@ _AAC_RATES_HZ = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 
 _MOST_PADDING_FRAMES = 8
 _MONO = 3
 _MOST_BYTES_IN_FRONT = 2**16
-# The headers of so many frames, each where the last one ends, are no chance.
+# So many headers of one form, each where the last frame ends, are no chance.
 _CERTAIN_FRAMES = 4
 
 
@@ -73,16 +73,21 @@ def first_frame(view: View) -> int | None:
     head = view.at(0, _MOST_BYTES_IN_FRONT)
     place = -1
     while (place := head.find(b"\xff", place + 1)) >= 0:
-        following = place
+        following, forms = place, set()
         for _ in range(_CERTAIN_FRAMES):
             magic = view.at(following, 7)
             frame = _frame(magic[:4])
-            size = _adts_size(magic) if is_adts(magic) else frame.size if frame else 0
-            if not size:
+            if is_adts(magic) and _adts_size(magic):
+                forms.add((*magic[:3], magic[3] & 0xF0))
+                following += _adts_size(magic)
+            elif frame and frame.form[1] > 1:  # layer I looks like the code of programs
+                forms.add(frame.form)
+                following += frame.size
+            else:
                 break
-            following += size
         else:
-            return place
+            if len(forms) == 1:
+                return place
     return None
 
 
@@ -231,7 +236,9 @@ def is_adts(magic: bytes) -> bool:
 
 
 def _adts_size(magic: bytes) -> int:
-    return (magic[3] & 3) << 11 | magic[4] << 3 | magic[5] >> 5
+    """Return the size of a frame with its header, 0 if it is less than that of a header."""
+    size = (magic[3] & 3) << 11 | magic[4] << 3 | magic[5] >> 5
+    return size if size > len(magic) else 0
 
 
 def check_adts(view: View, longest_s: float) -> None:
