@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from numbers import Real
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -17,7 +18,7 @@ import numpy.typing as npt
 
 from serct.data.decoding.level import Level, Mixing
 from serct.data.decoding.level import is_silent as is_silent
-from serct.data.decoding.source import Source, open_source
+from serct.data.decoding.source import Source, check_rate, open_source
 from serct.errors import AudioError
 from serct.runtime.arrays import Floats
 
@@ -192,21 +193,27 @@ def open_recording(
 
 
 def usable_waveform(
-    waveform: npt.ArrayLike, limits: RecordingLimits
+    waveform: npt.ArrayLike, sample_rate: float, limits: RecordingLimits
 ) -> tuple[Floats, tuple[str, ...]]:
     """Check an array of mono samples by the rules that hold for files.
 
     Args:
         waveform: Full scale = 1. float [N], N > 0
-        limits: Only ``silence_peak`` is used: an array has no sample rate.
+        sample_rate: In Hz.
+        limits: Only ``silence_peak`` is used.
 
     Returns:
         The samples in [-1, 1], float32 [N], and what was done to make them usable.
 
     Raises:
         AudioError: If the array is empty, not one-dimensional, not of floats, not finite, in
-            another unit than full scale = 1, or silent.
+            another unit than full scale = 1, or silent; or if the rate is no number of Hz that a
+            recording has.
     """
+    if not isinstance(sample_rate, Real):
+        raise AudioError(f"waveform: sample rate {sample_rate!r}, expected a number of Hz")
+    if np.ma.is_masked(waveform):
+        raise AudioError("waveform has masked samples, expected none")
     try:
         array: npt.NDArray[Any] = np.asarray(waveform)
     except (TypeError, ValueError, RuntimeError) as error:
@@ -219,6 +226,7 @@ def usable_waveform(
         samples: Floats = array.astype(np.float32)
     level = Level()
     try:
+        check_rate(sample_rate)
         level.add(samples[:, None])
         mixing, notes = level.decide()
         _check_silence(level, mixing, limits)

@@ -75,7 +75,7 @@ class Predictor(WindowModel):
 
         Raises:
             AudioError: If the waveform is empty, not one-dimensional, not finite, or far out of
-                range.
+                range, or the rate beyond 4 to 192 kHz.
         """
         return self.predict_batch([waveform], sample_rate)[0]
 
@@ -122,13 +122,14 @@ class Predictor(WindowModel):
         Args:
             waveform: As for `predict`.
             sample_rate: In Hz.
-            timing_s: Length of windows, at most `row_s`, and from one to the next, in seconds.
-                That of the model's rows and a third of it if None.
+            timing_s: Length of windows, at most `row_s`, and from one to the next, at most that,
+                in seconds. That of the model's rows and a third of it if None.
 
         Raises:
             AudioError: As `predict`.
+            ValueError: If ``timing_s`` is longer than that, or not above 0.
         """
-        checked, notes = usable_waveform(waveform, ARRAYS)
+        checked, notes = usable_waveform(waveform, sample_rate, ARRAYS)
         pcm = prepare(checked, sample_rate, self.card.audio)
         return self._analyse(lambda: iter([pcm]), sample_rate, timing_s, notes)
 
@@ -149,6 +150,7 @@ class Predictor(WindowModel):
 
         Raises:
             AudioError: If the file is not usable audio.
+            ValueError: As `analyse`.
         """
         return self._analyse_file(source, name, timing_s, needs_speech=True)
 

@@ -54,7 +54,8 @@ class WindowModel:
         Raises:
             AudioError: As `predict`.
         """
-        return prepare(usable_waveform(waveform, ARRAYS)[0], sample_rate, self.card.audio)
+        usable, _ = usable_waveform(waveform, sample_rate, ARRAYS)
+        return prepare(usable, sample_rate, self.card.audio)
 
     def row_s(self, sample_rate: int) -> float:
         """Return the length of a row, in seconds, for recordings of a rate in Hz."""
@@ -74,13 +75,38 @@ class WindowModel:
             sample_rate: Of the recording before, in Hz.
             frames: See `Plan`.
             timing_s: As for `analyse`.
+
+        Raises:
+            ValueError: As `timing`.
         """
+        timing = self.timing(sample_rate, timing_s)
+        return Plan(num_samples, self._model_rate(sample_rate), timing, frames)
+
+    def timing(self, sample_rate: int, timing_s: tuple[float, float] | None = None) -> Timing:
+        """Return the length of windows and from one to the next, in samples of the model's rate.
+
+        Args:
+            sample_rate: Of a recording, in Hz.
+            timing_s: As for `analyse`.
+
+        Raises:
+            ValueError: If a window is longer than a row, or steps leave gaps or are no step.
+        """
+        row = self.card.audio.num_samples
+        if timing_s is None:
+            return Timing.of_rows(row)
+        window_s, hop_s = timing_s
         rate = self._model_rate(sample_rate)
-        timing = Timing.of_rows(self.card.audio.num_samples)
-        if timing_s is not None:
-            window, hop = (max(1, round(each * rate)) for each in timing_s)
-            timing = Timing(min(window, self.card.audio.num_samples), hop)
-        return Plan(num_samples, rate, timing, frames)
+        for name, seconds in (("window_s", window_s), ("hop_s", hop_s)):
+            if not seconds > 0:
+                raise ValueError(f"{name} is {seconds:g}, expected above 0")
+        if window_s * rate >= row + 0.5:
+            raise ValueError(
+                f"window_s is {window_s:g}, expected at most {row / rate:g}, a row of the model"
+            )
+        if hop_s > window_s:
+            raise ValueError(f"hop_s is {hop_s:g}, expected at most window_s, {window_s:g}")
+        return Timing(*(max(1, round(each * rate)) for each in timing_s))
 
     def find_speech(self, pieces: Iterable[Pcm], sample_rate: int) -> Frames:
         """Return where somebody speaks in a prepared recording; its rate before is in Hz."""

@@ -120,6 +120,10 @@ def emotion_routes(state: ServiceState) -> APIRouter:
             audio = await state.decode(file, is_long=True)
             row_s = model.predictor.row_s(audio.sample_rate)
             timing_s = _timing(window_s, hop_s, row_s)
+            try:
+                model.predictor.timing(audio.sample_rate, timing_s)
+            except ValueError as error:
+                raise HTTPException(422, str(error)) from error
             found = await predicting.analyse(model, state.batcher, audio, timing_s)
         timeline = predicting.timeline(model, file_name(file), found)
         if form == "json":
@@ -184,22 +188,11 @@ def state_routes(state: ServiceState) -> APIRouter:
 def _timing(
     window_s: float | None, hop_s: float | None, row_s: float
 ) -> tuple[float, float] | None:
-    """Return the length of windows and steps; None for the model's own.
-
-    Raises:
-        HTTPException: 422 if the model cannot take such a window, or steps would leave gaps.
-    """
+    """Return the length of windows and steps; None for the model's own."""
     if window_s is None and hop_s is None:
         return None
     window_s = row_s if window_s is None else window_s
-    hop_s = window_s / 3 if hop_s is None else hop_s
-    if window_s > row_s:
-        raise HTTPException(
-            422, f"window_s is {window_s:g}, expected at most {row_s:g}, a row of the model"
-        )
-    if hop_s > window_s:
-        raise HTTPException(422, f"hop_s is {hop_s:g}, expected at most window_s, {window_s:g}")
-    return window_s, hop_s
+    return window_s, window_s / 3 if hop_s is None else hop_s
 
 
 def _subtitle(segment: schemas.TimedPrediction) -> str:

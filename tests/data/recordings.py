@@ -26,20 +26,21 @@ def write(samples: np.ndarray, rate: int = 16000, container: str = "WAV", **opti
 
 def encode(
     container: str, codec: str, rate: int = 16000, options: Mapping[str, str] | None = None,
-    num_streams: int = 1, bit_rate: int = 48000,
+    num_streams: int = 1, bit_rate: int = 48000, layout: str = "mono",
 ) -> bytes:  # fmt: skip
     """Return a file that FFmpeg writes, which can seek only if its format needs to."""
     file = io.BytesIO()
-    source = av.AudioFrame.from_ndarray(voice(rate)[None], format="fltp", layout="mono")
+    channels = np.repeat(voice(rate)[None], av.AudioLayout(layout).nb_channels, axis=0)
+    source = av.AudioFrame.from_ndarray(channels, format="fltp", layout=layout)
     source.sample_rate = rate
     with av.open(file, "w", format=container, options=dict(options or {})) as output:
-        streams = [output.add_stream(codec, rate=rate, layout="mono") for _ in range(num_streams)]
+        streams = [output.add_stream(codec, rate=rate, layout=layout) for _ in range(num_streams)]
         for stream in streams:
             stream.bit_rate = 12200 if "amr" in codec else bit_rate
             context = stream.codec_context
             if not context.is_open:
                 context.open()
-            resampler = av.AudioResampler(context.format, "mono", rate, context.frame_size or 1024)
+            resampler = av.AudioResampler(context.format, layout, rate, context.frame_size or 1024)
             source.pts = place = 0
             for frame in (*resampler.resample(source), *resampler.resample(None)):
                 frame.pts, place = place, place + frame.samples

@@ -13,6 +13,7 @@ import pytest
 import soundfile
 
 from serct.data.audio import Limits, Recording, open_recording, read_recording
+from serct.data.decoding import ogg
 from serct.errors import AudioError
 from tests.data.recordings import MAKERS, NO_XING, encode, film, make, riff, voice, write
 
@@ -93,10 +94,53 @@ def test_the_cut_is_named(name: str, message: str) -> None:
     assert refusal(content[: len(content) // 2]).startswith(message)
 
 
-def test_an_ogg_that_does_not_end_is_cut_off() -> None:
-    content = make("vorbis")
-    last_page = content.rindex(b"OggS")
-    assert refusal(content[:last_page]) == "x: cut off, its last page does not end the stream"
+NO_END = ("its end is not marked: it is read as far as it goes",)
+LAST = 4
+
+
+def pages(content: bytes) -> list[bytes]:
+    starts = [place for place in range(len(content)) if content.startswith(b"OggS", place)]
+    stops = [*starts[1:], len(content)]
+    return [content[start:stop] for start, stop in zip(starts, stops, strict=True)]
+
+
+def page(like: bytes, flags: int, number_more: int = 0, rest: bytes = b"") -> bytes:
+    """Return a page with other flags, and with other segments if some are given."""
+    (number,) = struct.unpack_from("<I", like, 18)
+    rest = rest or like[26:]
+    head = like[:5] + bytes([flags]) + like[6:18] + struct.pack("<I", number + number_more)
+    checksum = ogg._checksum(head + bytes(4) + rest)
+    return head + struct.pack("<I", checksum) + rest
+
+
+@pytest.mark.parametrize("name", ["vorbis", "opus", "ogg flac"])
+def test_an_ogg_may_mark_no_end_or_several(name: str) -> None:
+    content = make(name)
+    expected = read(content).frames
+    *before, last = pages(content)
+    start, unmarked = b"".join(before), page(last, 0)
+    empty = page(last, LAST, number_more=1, rest=b"\0")
+    for changed, notes in (
+        (start + unmarked, NO_END),
+        (start + unmarked + empty, ()),
+        (content + empty, ()),
+        (b"".join(before[:-1]) + page(before[-1], before[-1][5] | LAST) + last, ()),
+    ):
+        recording = read(changed)
+        np.testing.assert_array_equal(recording.frames, expected)
+        assert recording.notes == notes
+    twice = read((start + unmarked) * 2)
+    assert (len(twice.frames), twice.notes) == (2 * len(expected), NO_END)
+
+
+def test_an_ogg_that_stops_within_a_packet_or_before_its_samples_is_cut_off() -> None:
+    first, *between, last = pages(make("vorbis"))
+    unfinished = page(last, 0, rest=b"\1\xff" + bytes(255))
+    assert (
+        refusal(b"".join([first, *between, unfinished]))
+        == "x: cut off, its last page ends within a packet"
+    )
+    assert refusal(first) == "x: cut off, it holds headers and no samples"
 
 
 def test_a_browser_may_stop_between_two_blocks_of_unknown_sizes() -> None:
@@ -185,6 +229,21 @@ def test_samples_that_the_header_leaves_out_are_refused() -> None:
     assert "but 12000 bytes follow" in refusal(bytes(au))
 
 
+def test_a_second_chunk_of_samples_is_refused() -> None:
+    form, (tag, samples) = _chunks()
+    halves = riff(form, (tag, samples[:20000]), (tag, samples[20000:]))
+    assert "header announces 20000 bytes of audio, but 12008 bytes follow" in refusal(halves)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("codec", ["pcm_s16le", "pcm_f32le", "pcm_mulaw"])
+def test_the_type_of_samples_in_w64_is_what_the_header_says(codec: str, channels: int) -> None:
+    content = encode("w64", codec, layout="mono" if channels == 1 else "2.1")
+    recording = read(content)
+    assert recording.frames.shape == (16000, channels)
+    np.testing.assert_allclose(recording.waveform, voice(16000), atol=0.02)
+
+
 ID3 = b"ID3\x04\0\0\0\0\x0f\x7f" + b"x" * 2047
 LIST = b"LIST" + struct.pack("<I", 26) + b"INFOISFT" + struct.pack("<I", 14) + b"Lavf60.3.100\0\0"
 
@@ -205,6 +264,13 @@ def test_a_cut_in_the_text_behind_the_samples_loses_nothing() -> None:
 
 def _chunks() -> list[tuple[bytes, bytes]]:
     return [(b"fmt ", WAV[20:36]), (b"data", WAV[44:])]
+
+
+def test_an_odd_size_need_not_be_filled_up() -> None:
+    form, (tag, samples) = (b"fmt ", struct.pack("<HHIIHH", 1, 1, 8000, 8000, 1, 8)), _chunks()[1]
+    content = riff(form, (tag, samples[:8001]), (b"LIST", LIST[8:] * 8))
+    place = content.index(b"LIST")
+    assert len(read(content[: place - 1] + content[place:]).frames) == 8001
 
 
 def test_tags_in_front_and_behind_of_mp3_and_wav() -> None:
@@ -250,6 +316,7 @@ def test_joined_files_that_differ_are_refused(first: bytes, second: bytes, chang
 def test_joined_files_of_which_only_one_would_be_read_are_refused() -> None:
     assert "several recordings joined" in refusal(make("mp4") * 2)
     assert "follow its announced end" in refusal(make("wma") * 2)
+    assert len(read(make("wma") + bytes(3000)).frames) == len(read(make("wma")).frames)
     assert "bytes follow that are no part" in refusal(WAV * 2)
 
 
@@ -265,11 +332,51 @@ def test_mp3_without_a_length_is_read_however_wrong_the_estimate() -> None:
     assert min(estimates) < sum(lengths) < max(estimates)
 
 
+@pytest.mark.parametrize("name", ["mp3 without xing", "aac"])
+def test_what_begins_within_a_frame_is_read_from_the_next_one(name: str) -> None:
+    content = make(name)
+    whole = read(content)
+    within = read(content[40:])
+    lost = len(whole.frames) - len(within.frames)
+    assert 0 < lost <= 1152
+    (note,) = within.notes
+    assert note.endswith(" bytes are no whole frame: they were left out")
+    for front in (bytes(3000), ID3 + bytes(500)):
+        padded = read(front + content)
+        np.testing.assert_array_equal(padded.frames, whole.frames)
+        assert padded.notes == ()
+
+
+@pytest.mark.parametrize("pattern", [b"\xff\xf1" + bytes(62), b"\xff\xff\x25\xba" + bytes(60)])
+def test_what_only_looks_like_frames_is_of_no_known_format(pattern: bytes) -> None:
+    assert refusal(b"\x7fELF" + pattern * 2000) == "x: not readable as audio (no known format)"
+
+
+@pytest.mark.parametrize("difference", [-1, 1])
+def test_a_header_may_count_one_frame_too_few_or_too_many(difference: int) -> None:
+    content = make("mp3")
+    place = (content.find(b"Xing") if b"Xing" in content else content.index(b"Info")) + 8
+    count = int.from_bytes(content[place : place + 4], "big") + difference
+    changed = content[:place] + count.to_bytes(4, "big") + content[place + 4 :]
+    assert len(read(changed).frames) == pytest.approx(len(read(content).frames), abs=576)
+
+
+def test_flac_is_read_to_its_end_whatever_its_header_announces() -> None:
+    content = bytearray(make("flac"))
+    for total in (1, 8000, 15999):
+        content[22:26] = total.to_bytes(4, "big")
+        np.testing.assert_array_equal(read(bytes(content)).frames, read(make("flac")).frames)
+    content[22:26] = (16001).to_bytes(4, "big")
+    assert refusal(bytes(content)).startswith("x: cut off or damaged (")
+
+
 def test_flac_of_unknown_length_is_read_and_its_gaps_are_found() -> None:
     content = bytearray(make("flac"))
     content[21] &= 0xF0
     content[22:26] = bytes(4)
     np.testing.assert_array_equal(read(bytes(content)).frames, read(make("flac")).frames)
+    for missing in (3, 100):
+        assert refusal(bytes(content[:-missing])).startswith(("x: damaged after 0.", "x: cut off"))
     content[len(content) // 2] ^= 255
     assert refusal(bytes(content)).startswith("x: damaged after 0.")
 
@@ -317,6 +424,9 @@ def test_a_film_without_sound_and_protected_or_unknown_codecs_are_named() -> Non
     assert refusal(film()) == "x: holds no audio"
     protected = make("mp4").replace(b"mp4a", b"enca")
     assert refusal(protected) == "x: protected against copying (DRM), expected a plain recording"
+    words = make("mp4").replace(b"Lavf", b"enca", 1)
+    assert b"enca" in words
+    assert len(read(words).frames) == len(read(make("mp4")).frames)
     unknown = make("webm").replace(b"A_OPUS", b"A_NONE")
     assert refusal(unknown) == "x: holds audio of an unknown codec"
 
@@ -357,6 +467,20 @@ def test_a_name_that_is_not_utf_8_is_opened_and_printed(tmp_path: Path) -> None:
 def test_a_folder_is_no_recording(tmp_path: Path) -> None:
     with pytest.raises(AudioError, match=r"cannot be opened \(Is a directory\)"):
         read_recording(tmp_path, LIMITS)
+
+
+def test_a_pipe_is_no_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    os.mkfifo(path)
+    with pytest.raises(AudioError, match=r"a\.wav: a pipe, expected a file: save the recording"):
+        read_recording(path, LIMITS)
+    reader, writer = os.pipe()
+    with (
+        os.fdopen(writer, "wb"),
+        os.fdopen(reader, "rb") as file,
+        pytest.raises(AudioError, match=r"upload: cannot seek \(.*\), expected an open file"),
+    ):
+        read_recording(file, LIMITS, "upload")
 
 
 def test_a_file_that_changes_between_check_and_use_is_noticed(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def test_channels_that_cancel_are_not_mixed(gain: float) -> None:
 def test_four_channels_that_cancel_and_an_offset_that_does_not() -> None:
     frames = np.stack([CLIP, -CLIP, 1.1 * CLIP, -1.1 * CLIP], axis=1) / 2
     assert read(frames).notes == ("the 4 channels cancel each other: channel 3 was used",)
-    frames = np.stack([CLIP + 0.2, 0.2 - CLIP], axis=1)
+    frames = np.stack([CLIP + 0.2, 0.2 - CLIP], axis=1)  # less than its loudness
     assert len(read(frames).notes) == 1
 
 
@@ -100,9 +100,23 @@ def test_a_little_beyond_full_scale_is_scaled_down(peak: float, decibels: str) -
     assert recording.notes == note
     assert np.abs(recording.waveform).max() == 1.0
     np.testing.assert_allclose(recording.waveform * peak, samples, rtol=1e-6)
-    waveform, notes = usable_waveform(samples.astype(np.float64), LIMITS)
+    waveform, notes = usable_waveform(samples.astype(np.float64), 16000, LIMITS)
     assert notes == note
     np.testing.assert_array_equal(waveform, recording.waveform)
+
+
+@pytest.mark.parametrize("offset", [-0.5, 0.5])
+def test_an_offset_with_more_power_than_the_sound_is_removed(offset: float) -> None:
+    note = (f"samples have a mean of {offset}: it was removed, being no sound",)
+    for frames in (CLIP + offset, np.stack([CLIP + offset] * 2, axis=1)):
+        recording = read(frames)
+        assert recording.notes == note
+        np.testing.assert_allclose(recording.waveform, CLIP - CLIP.mean(), atol=1e-6)
+    waveform, notes = usable_waveform((CLIP + offset).astype(np.float32), 16000, LIMITS)
+    assert notes == note
+    np.testing.assert_allclose(waveform, CLIP - CLIP.mean(), atol=1e-6)
+    for small in (0.0, 0.1 * offset):
+        assert read(CLIP + small).notes == ()
 
 
 @pytest.mark.parametrize(
@@ -129,7 +143,7 @@ def test_files_and_arrays_are_refused_for_the_same_reasons(
     reason = refusal(samples)
     assert message in reason
     with pytest.raises(AudioError) as caught:
-        usable_waveform(samples.astype(np.float32), LIMITS)
+        usable_waveform(samples.astype(np.float32), 16000, LIMITS)
     assert str(caught.value) == reason.replace("x: ", "waveform: ")
 
 
@@ -139,17 +153,23 @@ def test_files_and_arrays_are_refused_for_the_same_reasons(
         ([], r"waveform is float64 \(0,\), expected floats in \[-1, 1\], shape \[N\], N > 0"),
         (np.zeros((2, 5), "f4"), r"waveform is float32 \(2, 5\), expected floats"),
         (np.zeros(5, np.int16), r"waveform is int16 \(5,\), expected floats"),
+        (
+            np.ma.array([0.1, 0.2], mask=[False, True]),
+            r"waveform has masked samples, expected none",
+        ),
         ([[0.1], [0.1, 0.2]], r"waveform is not an array of numbers"),
         (np.array([0.1, 1e300]), r"waveform: holds NaN or infinite samples"),
     ],
 )
 def test_arrays_of_another_form_are_refused(waveform: npt.ArrayLike, message: str) -> None:
     with pytest.raises(AudioError, match=message):
-        usable_waveform(waveform, LIMITS)
+        usable_waveform(waveform, 16000, LIMITS)
 
 
 def test_an_array_may_be_silent_where_silence_is_not_checked() -> None:
-    waveform, notes = usable_waveform([0.0, 0.0], Limits(silence_peak=None, max_duration_s=1.0))
+    waveform, notes = usable_waveform(
+        [0.0, 0.0], 16000, Limits(silence_peak=None, max_duration_s=1.0)
+    )
     assert waveform.tolist() == [0, 0]
     assert notes == ()
 

@@ -3,6 +3,7 @@
 import io
 import itertools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -88,6 +89,40 @@ def test_rates_formats_and_channels(trained: dict[str, Path], tmp_path: Path) ->
 def test_unusable_waveforms(trained: dict[str, Path], waveform: np.ndarray, message: str) -> None:
     with pytest.raises(AudioError, match=message):
         Predictor.load(trained["serct"]).predict(waveform, 16000)
+
+
+@pytest.mark.parametrize(
+    ("sample_rate", "message"),
+    [
+        (44.1, "waveform: 44.1 Hz, expected 4000 to 192000"),
+        (0, "waveform: 0 Hz, expected"),
+        (float("nan"), "waveform: nan Hz, expected"),
+        ("16000", "waveform: sample rate '16000', expected a number of Hz"),
+        (None, "waveform: sample rate None, expected"),
+    ],
+)
+def test_unusable_rates(trained: dict[str, Path], sample_rate: Any, message: str) -> None:
+    predictor = Predictor.load(trained["svm"])
+    for ask in (predictor.predict, predictor.analyse):
+        with pytest.raises(AudioError, match=message):
+            ask(np.full(100, 0.1), sample_rate)
+
+
+@pytest.mark.parametrize(
+    ("timing_s", "message"),
+    [
+        ((9.0, 1.0), "window_s is 9, expected at most 0.5, a row of the model"),
+        ((0.2, 0.4), "hop_s is 0.4, expected at most window_s, 0.2"),
+        ((0.0, 0.0), "window_s is 0, expected above 0"),
+        ((0.2, -1.0), "hop_s is -1, expected above 0"),
+        ((0.2, float("nan")), "hop_s is nan, expected above 0"),
+    ],
+)
+def test_windows_that_leave_gaps_or_exceed_a_row_are_refused(
+    trained: dict[str, Path], timing_s: tuple[float, float], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        Predictor.load(trained["svm"]).analyse(np.full(16000, 0.1), 16000, timing_s)
 
 
 def test_unusable_models(tmp_path: Path) -> None:
@@ -184,7 +219,8 @@ def test_other_windows_may_be_asked_for(
     found = predictor.analyse(*talk, timing_s=(0.4, 0.1))
     assert (found.window_s, found.hop_s) == (0.4, 0.1)
     assert len(found.steps) == int(np.ceil(found.duration_s / 0.1))
-    assert predictor.analyse(*talk, timing_s=(3.0, 0.1)).window_s == predictor.row_s(talk[1])
+    row_s = predictor.row_s(talk[1])
+    assert predictor.analyse(*talk, timing_s=(row_s, 0.1)).window_s == row_s
 
 
 def test_where_nobody_speaks_there_is_no_emotion_but_the_model_has_probabilities(

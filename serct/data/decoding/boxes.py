@@ -7,6 +7,7 @@ Source:
     Specification, revision 01.20.03 (ASF).
 """
 
+import re
 import struct
 from collections.abc import Iterator
 
@@ -14,7 +15,9 @@ from serct.data.decoding.view import View
 from serct.errors import AudioError
 
 MP4_TYPES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"styp", b"pnot")
-_PROTECTED = (b"enca", b"drms")
+# The sample description names the codec behind its own size, version, number of entries, and the
+# size of the first one. Anywhere else, as in a title, the same letters mean nothing.
+_PROTECTED = re.compile(rb"stsd.{12}(?:enca|drms)", re.DOTALL)
 _MOST_ELEMENTS = 1_000_000
 _MOST_HEADER_BYTES = 2**24
 
@@ -42,7 +45,7 @@ def check_mp4(view: View) -> None:
         types.append(kind)
         if kind == b"moov":
             header = view.at(place, min(size, _MOST_HEADER_BYTES))
-            if any(tag in header for tag in _PROTECTED):
+            if _PROTECTED.search(header):
                 raise AudioError("protected against copying (DRM), expected a plain recording")
     if types.count(b"moov") > 1:
         raise AudioError("several recordings joined end to end, of which only the first is read")
@@ -138,8 +141,8 @@ def _length(first: bytes) -> int:
     return 9 - first[0].bit_length() if first and first[0] else 0
 
 
-def check_asf(view: View) -> None:
-    """Check that an ASF file is as long as its header says.
+def check_asf(view: View) -> View:
+    """Check that an ASF file is as long as its header says, and return it without padding.
 
     Raises:
         AudioError: If it is cut off, or longer.
@@ -161,5 +164,8 @@ def check_asf(view: View) -> None:
             raise AudioError(f"cut off, found {view.size} of {end} announced bytes")
         if not view.is_padding(end):
             raise AudioError(f"{view.size - end} bytes follow its announced end")
-    elif packet_size and (view.size - header_size - 50) % packet_size:
+        # FFmpeg estimates the duration from the length.
+        return view.part(0, end)
+    if packet_size and (view.size - header_size - 50) % packet_size:
         raise AudioError("cut off within its last packet")
+    return view

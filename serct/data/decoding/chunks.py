@@ -138,6 +138,19 @@ def is_supported(magic: bytes) -> bool:
     )  # fmt: skip
 
 
+def is_misread(view: View) -> bool:
+    """Return whether libsndfile takes the samples for those of another type.
+
+    In W64 it does not look for the type behind the code WAVE_FORMAT_EXTENSIBLE: floats become
+    integers, which is noise.
+    """
+    if view.at(0, 16) != _W64_RIFF:
+        return False
+    chunks = (chunk for chunk in _walk(view, 40, _W64) if chunk.tag in (_W64_FORMAT, _W64_DATA))
+    first = next(chunks, None)
+    return first is not None and first.tag == _W64_FORMAT and view.at(first.body, 2) == b"\xfe\xff"
+
+
 def _riff(view: View, magic: bytes) -> View:
     form = _RIFX if magic.startswith(b"RIFX") else _RIFF
     _, file_size = form.header.unpack(magic[:8])
@@ -260,10 +273,16 @@ def _find_data(view: View, place: int, form: _Form) -> tuple[_Chunk, int]:
 
 
 def _are_chunks(view: View, announced: _Announced, form: _Form) -> bool:
-    """Return whether only whole chunks follow, or one that the end of the file cuts."""
-    place = form.aligned(announced.place + announced.size, announced.size)
+    """Return whether only whole chunks without samples follow, or one that the file's end cuts."""
+    end = announced.place + announced.size
+    # Many programs do not fill an odd size up.
+    places = {form.aligned(end, announced.size), end}
+    return any(_begin_chunks(view, place, announced, form) for place in places)
+
+
+def _begin_chunks(view: View, place: int, announced: _Announced, form: _Form) -> bool:
     for chunk in _walk(view, place, form):
-        if chunk.tag in (b"RIFF", b"RIFX", b"RF64", b"FORM"):
+        if chunk.tag in (b"RIFF", b"RIFX", b"RF64", b"FORM", form.data):
             return False
         if not all(0x20 <= byte < 0x7F for byte in chunk.tag[:4]):
             return view.is_padding(chunk.size_place - len(chunk.tag))

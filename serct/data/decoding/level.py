@@ -25,10 +25,12 @@ class Mixing:
 
     Attributes:
         channel: The one that is used, from 0; None: the mean of all.
+        offset: What is taken off the samples first.
         divisor: What samples are divided by; 1 leaves them as they are.
     """
 
     channel: int | None = None
+    offset: float = 0.0
     divisor: float = 1.0
 
     def apply(self, frames: Floats) -> Floats:
@@ -39,6 +41,8 @@ class Mixing:
             mixed = np.ascontiguousarray(frames[:, self.channel])
         else:
             mixed = _mean(frames)
+        if self.offset:
+            mixed = mixed - np.float32(self.offset)
         return mixed if self.divisor == 1.0 else mixed / np.float32(self.divisor)
 
 
@@ -94,12 +98,18 @@ class Level:
             who = "channels 1 and 2" if num_channels == 2 else f"the {num_channels} channels"
             notes.append(f"{who} cancel each other: channel {channel + 1} was used")
         peak = float(peaks[column])
+        mean = float(self.sums[column]) / self.num_frames
+        offset = 0.0
+        if mean**2 > float(self._powers()[column]):
+            # It makes no sound, but hides speech from voice activity, and features see a tone.
+            offset, peak = mean, self.peak_without_mean(Mixing(channel))
+            notes.append(f"samples have a mean of {mean:.2g}: it was removed, being no sound")
         if peak > 1.0:
             notes.append(
                 f"samples reach {peak:.4g}: scaled down by {20 * math.log10(peak):.2g} dB to "
                 "stay within -1 to 1"
             )
-        return Mixing(channel, max(peak, 1.0)), tuple(notes)
+        return Mixing(channel, offset, max(peak, 1.0)), tuple(notes)
 
     def peak_without_mean(self, mixing: Mixing) -> float:
         """Return how far the waveform of this mixing reaches from its mean."""

@@ -68,8 +68,16 @@ def _blocks(file: soundfile.SoundFile, longest_s: float) -> Iterator[Block]:
             )
         found = 0
         size = max(1, VALUES_AT_ONCE // file.channels)
-        while len(frames := file.read(size, "float32", always_2d=True)):
+        while len(frames := _read(file, size)):
             found += len(frames)
             yield Block(file.samplerate, frames)
         if found < announced:
             raise AudioError(f"cut off, found {found} of {announced} announced samples")
+
+
+def _read(file: soundfile.SoundFile, size: int) -> Floats:
+    try:
+        frames: Floats = file.read(size, "float32", always_2d=True)
+    except soundfile.LibsndfileError as error:
+        raise AudioError(f"cut off or damaged ({error.error_string.rstrip('.')})") from error
+    return frames

@@ -32,6 +32,9 @@ _AAC_RATES_HZ = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 
 # Encoders with a header Xing put up to 4095 samples in front and behind, which decoders drop.
 _MOST_PADDING_FRAMES = 8
 _MONO = 3
+_MOST_BYTES_IN_FRONT = 2**16
+# So many headers of one form, each where the last frame ends, are no chance.
+_CERTAIN_FRAMES = 4
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,32 @@ def end_of_tags(view: View) -> int:
         if not size:
             break
     return min(place, view.size)
+
+
+def first_frame(view: View) -> int | None:
+    """Return where frames of MPEG audio or AAC begin behind something else, None if none do.
+
+    A recording of a broadcast begins within a frame, and tags may be followed by zeros.
+    """
+    head = view.at(0, _MOST_BYTES_IN_FRONT)
+    place = -1
+    while (place := head.find(b"\xff", place + 1)) >= 0:
+        following, forms = place, set()
+        for _ in range(_CERTAIN_FRAMES):
+            magic = view.at(following, 7)
+            frame = _frame(magic[:4])
+            if is_adts(magic) and _adts_size(magic):
+                forms.add((*magic[:3], magic[3] & 0xF0))
+                following += _adts_size(magic)
+            elif frame and frame.form[1] > 1:  # layer I looks like the code of programs
+                forms.add(frame.form)
+                following += frame.size
+            else:
+                break
+        else:
+            if len(forms) == 1:
+                return place
+    return None
 
 
 def is_mpeg_audio(magic: bytes) -> bool:
@@ -100,7 +129,7 @@ def split(view: View, longest_s: float) -> Iterator[tuple[View, int]]:
         if place + frame.size > view.size:
             raise AudioError(f"cut off after {seconds:.2f} s, its last frame is incomplete")
         announced = _announced_frames(view, place, frame)
-        if current is None or announced is not None or not current.takes(frame):
+        if current is None or announced is not None or not current.takes(frame, view, place):
             if current:
                 yield current.part(view, place)
             current = _Joined(place, frame, announced)
@@ -129,9 +158,13 @@ class _Joined:
     announced: int | None
     num_frames: int = 0
 
-    def takes(self, frame: _Frame) -> bool:
-        """Return whether a frame goes on with this file."""
-        is_full = self.announced and self.num_frames >= self.announced
+    def takes(self, frame: _Frame, view: View, place: int) -> bool:
+        """Return whether a frame goes on with this file; one frame alone is no file of its own."""
+        is_full = (
+            self.announced
+            and self.num_frames >= self.announced
+            and _frame(view.at(place + frame.size, 4)) is not None
+        )
         return not is_full and frame.form == self.first.form
 
     def part(self, view: View, stop: int) -> tuple[View, int]:
@@ -202,6 +235,12 @@ def is_adts(magic: bytes) -> bool:
     return len(magic) >= 7 and magic[0] == 0xFF and magic[1] & 0xF6 == 0xF0
 
 
+def _adts_size(magic: bytes) -> int:
+    """Return the size of a frame with its header, 0 if it is less than that of a header."""
+    size = (magic[3] & 3) << 11 | magic[4] << 3 | magic[5] >> 5
+    return size if size > len(magic) else 0
+
+
 def check_adts(view: View, longest_s: float) -> None:
     """Check that a file holds frames of AAC, one after another.
 
@@ -214,7 +253,7 @@ def check_adts(view: View, longest_s: float) -> None:
         head = view.at(place, 7)
         size = 0
         if is_adts(head):
-            size = (head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5
+            size = _adts_size(head)
             rate = _AAC_RATES_HZ[min(head[2] >> 2 & 15, len(_AAC_RATES_HZ) - 1)]
             seconds += _AAC_FRAME_SAMPLES / rate
             _check_length(seconds, longest_s)

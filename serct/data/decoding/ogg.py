@@ -1,4 +1,4 @@
-"""Completeness of Ogg: its pages have numbers and checksums, and the last one says so.
+"""Completeness of Ogg: its pages have numbers and checksums, and most files mark the last one.
 
 Source:
     RFC 3533, The Ogg Encapsulation Format.
@@ -6,51 +6,121 @@ Source:
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from serct.data.decoding.view import View
 from serct.errors import AudioError
 
 _HEADER = struct.Struct("<4sBBqIIIB")
-_CONTINUED, _FIRST, _LAST = 1, 2, 4
-_CHECKSUM_PLACE = 22
+_FIRST, _LAST = 2, 4
+_FLAGS_PLACE, _CHECKSUM_PLACE = 5, 22
+_FULL = 255  # of a segment: its packet goes on in the next one
 _ALL_ONES = 0xFFFFFFFF
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
-def split(view: View) -> Iterator[tuple[View, int]]:
-    """Yield each chain link with its number of streams: files of Ogg may be joined end to end.
+class Link(NamedTuple):
+    """One of several files of Ogg that were joined end to end, a link of a chain.
+
+    Attributes:
+        view: Its bytes, of which the last page of each stream says so, and no other.
+        num_streams: How many streams it holds.
+        is_ended: Whether the file says so too. Recorders of Android never do.
+    """
+
+    view: View
+    num_streams: int
+    is_ended: bool
+
+
+class _Page(NamedTuple):
+    place: int
+    content: bytes
+
+    @property
+    def header(self) -> tuple[int, int, int, int, int]:
+        """Flags, position in samples, serial number of the stream, number, number of segments."""
+        _, _, flags, position, serial, number, _, size = _HEADER.unpack_from(self.content)
+        return flags, position, serial, number, size
+
+    def marked(self, *, is_last: bool) -> dict[int, bytes]:
+        """Return what stands where, if this is the last page of its stream or if it is not."""
+        flags = bytes([self.content[_FLAGS_PLACE] & ~_LAST | _LAST * is_last])
+        changed = self.content[:_FLAGS_PLACE] + flags + self.content[_FLAGS_PLACE + 1 :]
+        checksum = _checksum(changed).to_bytes(4, "little")
+        return {self.place + _FLAGS_PLACE: flags, self.place + _CHECKSUM_PLACE: checksum}
+
+
+@dataclass
+class _Stream:
+    """What is known of a stream of a link so far.
+
+    Attributes:
+        page: Its last page that holds anything.
+        number: That of its last page.
+        is_ended: Whether that page says that it is the last.
+    """
+
+    page: _Page
+    number: int
+    is_ended: bool
+
+
+def split(view: View) -> Iterator[Link]:
+    """Yield each link of a chain.
 
     Raises:
-        AudioError: If a page is damaged or missing, or a stream does not end.
+        AudioError: If a page is damaged or missing, or a stream stops within a packet.
     """
     start = place = 0
-    numbers: dict[int, int] = {}  # of the last page, by stream that has not ended
-    num_streams = 0
+    streams: dict[int, _Stream] = {}
+    patches: dict[int, bytes] = {}
     are_starting = True
     while place < view.size:
-        if not numbers and num_streams:
-            if view.is_padding(place):
-                break
-            yield view.part(start, place), num_streams
-            start, num_streams, are_starting = place, 0, True
-        page = _read_page(view, place)
-        _, _, flags, _, serial, number, _, _ = _HEADER.unpack_from(page)
+        is_ended = bool(streams) and all(stream.is_ended for stream in streams.values())
+        if is_ended and view.is_padding(place):
+            break
+        page = _Page(place, _read_page(view, place))
+        flags, _, serial, number, num_segments = page.header
         if flags & _FIRST:
             if not are_starting:
-                raise AudioError("cut off, a new stream begins before the last one ends")
-            num_streams += 1
+                yield _link(view, start, streams, patches)
+                start, streams, patches, are_starting = place, {}, {}, True
+            streams[serial] = _Stream(page, number, is_ended=False)
         else:
             are_starting = False
-            if serial not in numbers or number != numbers[serial] + 1:
+            if serial not in streams or number != streams[serial].number + 1:
                 raise AudioError(f"damaged, pages are missing before byte {view.start + place}")
-        numbers[serial] = number
-        if flags & _LAST:
-            del numbers[serial]
-        place += len(page)
-    if numbers:
-        raise AudioError("cut off, its last page does not end the stream")
-    yield view.part(start, place), num_streams
+        stream = streams[serial]
+        if num_segments:
+            # Some programs mark more pages than the last.
+            if stream.is_ended:
+                patches |= stream.page.marked(is_last=False)
+            stream.page = page
+        stream.number, stream.is_ended = number, bool(flags & _LAST)
+        place += len(page.content)
+    yield _link(view, start, streams, patches)
+
+
+def _link(
+    view: View, start: int, streams: Mapping[int, _Stream], patches: Mapping[int, bytes]
+) -> Link:
+    pages = [stream.page for stream in streams.values()]
+    is_ended = all(stream.is_ended for stream in streams.values())
+    if not is_ended:
+        if any(page.content[_HEADER.size + page.header[-1] - 1] == _FULL for page in pages):
+            raise AudioError("cut off, its last page ends within a packet")
+        if all(page.header[1] <= 0 for page in pages):
+            raise AudioError("cut off, it holds headers and no samples")
+    for page in pages:
+        if not page.header[0] & _LAST:
+            patches = {**patches, **page.marked(is_last=True)}
+    # libsndfile takes a file whose last page is empty for a malformed one.
+    stop = max(page.place + len(page.content) for page in pages)
+    shifted = {place - start: content for place, content in patches.items()}
+    return Link(view.part(start, stop, shifted), len(streams), is_ended)
 
 
 def _read_page(view: View, place: int) -> bytes:

@@ -7,11 +7,9 @@ never guesses, so that no playlist or script in a file can make it open another.
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from serct.data.decoding import boxes, chunks, mpeg, ogg
+from serct.data.decoding import boxes, chunks, flac, mpeg, ogg
 from serct.data.decoding.view import View
 from serct.errors import AudioError
-
-_STREAMINFO = (b"fLaC\0\0\0\x22", b"fLaC\x80\0\0\x22")
 
 
 class Piece(NamedTuple):
@@ -22,12 +20,14 @@ class Piece(NamedTuple):
         ffmpeg_format: What FFmpeg calls its format.
         is_for_libsndfile: Whether libsndfile is tried first.
         num_frames: How many samples a channel has at least.
+        note: What is unusual in it, a sentence.
     """
 
     view: View
     ffmpeg_format: str
     is_for_libsndfile: bool = False
     num_frames: int = 0
+    note: str = ""
 
 
 def find_pieces(view: View, longest_s: float) -> list[Piece]:
@@ -44,10 +44,23 @@ def find_pieces(view: View, longest_s: float) -> list[Piece]:
         AudioError: If it is cut off, damaged, or of no format that is read here.
     """
     whole = view.part(mpeg.end_of_tags(view))
+    pieces = _pieces(whole, longest_s)
+    if pieces is None and (start := mpeg.first_frame(whole)):
+        pieces = _pieces(whole.part(start), longest_s)
+        if pieces and whole.at(0, start).strip(b"\0"):
+            note = f"its first {start} bytes are no whole frame: they were left out"
+            pieces[0] = pieces[0]._replace(note=note)
+    if pieces is None:
+        raise AudioError("not readable as audio (no known format)")
+    return pieces
+
+
+def _pieces(whole: View, longest_s: float) -> list[Piece] | None:
     magic = whole.at(0, 16)
     if chunks.is_supported(magic):
         name = _CHUNK_FORMATS[magic[:4]]
-        return [Piece(chunks.with_true_size(whole), name, is_for_libsndfile=True)]
+        is_for_libsndfile = not chunks.is_misread(whole)
+        return [Piece(chunks.with_true_size(whole), name, is_for_libsndfile)]
     for prefix, find in _FORMATS:
         if magic.startswith(prefix):
             return list(find(whole))
@@ -63,22 +76,20 @@ def find_pieces(view: View, longest_s: float) -> list[Piece]:
     if mpeg.is_mpeg_audio(magic):
         parts = mpeg.split(whole, longest_s)
         return [Piece(part, "mp3", True, num_frames) for part, num_frames in parts]
-    raise AudioError("not readable as audio (no known format)")
+    return None
 
 
 def _flac(view: View) -> Iterator[Piece]:
-    """Yield each FLAC file of those that were joined; 8 bytes mark the beginning of each."""
-    starts = sorted(place for needle in _STREAMINFO for place in view.find(needle, 0))
-    for start, stop in zip(starts, [*starts[1:], view.size], strict=True):
-        part = view.part(start, stop)
-        # Without a total, libsndfile fails where it looks for the end.
-        total = int.from_bytes(part.at(21, 5), "big") % 2**36
-        yield Piece(part, "flac", total > 0, total)
+    for part in flac.split(view):
+        total, end = flac.num_samples(part), flac.end_of_last_frame(part)
+        # Without a total, libsndfile fails where it looks for the end; with one, it stops there.
+        yield Piece(part, "flac", total > 0 and end <= total, max(total, end))
 
 
 def _ogg(view: View) -> Iterator[Piece]:
-    for part, num_streams in ogg.split(view):
-        yield Piece(part, "ogg", is_for_libsndfile=num_streams == 1)
+    for link in ogg.split(view):
+        note = "" if link.is_ended else "its end is not marked: it is read as far as it goes"
+        yield Piece(link.view, "ogg", link.num_streams == 1, note=note)
 
 
 def _matroska(view: View) -> Iterator[Piece]:
@@ -87,8 +98,7 @@ def _matroska(view: View) -> Iterator[Piece]:
 
 
 def _asf(view: View) -> Iterator[Piece]:
-    boxes.check_asf(view)
-    yield Piece(view, "asf")
+    yield Piece(boxes.check_asf(view), "asf")
 
 
 _CHUNK_FORMATS = {

@@ -50,13 +50,15 @@ class Source:
         found = 0
         form = None
         self._pieces = self._pieces or find_pieces(self._view, self._longest_s)
+        notes = dict.fromkeys(piece.note for piece in self._pieces if piece.note)
         for block in chain.from_iterable(map(self._decode, self._pieces)):
             new = _Form(block.sample_rate, block.frames.shape[1])
             if form is None:
                 form = new
                 if block.num_streams > 1:
-                    self.notes = (f"holds {block.num_streams} audio streams: the first was used",)
-                form.check()
+                    notes[f"holds {block.num_streams} audio streams: the first was used"] = None
+                self.notes = tuple(notes)
+                check_rate(form.rate)
                 longest_s = min(self._longest_s, self._max_samples / form.rate)
             elif form != new:
                 raise AudioError(f"changes from {form} to {new} after {found / form.rate:.2f} s")
@@ -94,13 +96,19 @@ def _decode_with_ffmpeg(piece: Piece) -> Iterator[Block]:
     return decode_with_ffmpeg(piece.view, piece.ffmpeg_format)
 
 
+def check_rate(sample_rate: float) -> None:
+    """Check that a sample rate in Hz is that of a recording.
+
+    Raises:
+        AudioError: If it is beyond 4 to 192 kHz.
+    """
+    if not _LOWEST_RATE_HZ <= sample_rate <= _HIGHEST_RATE_HZ:
+        raise AudioError(f"{sample_rate} Hz, expected {_LOWEST_RATE_HZ} to {_HIGHEST_RATE_HZ}")
+
+
 class _Form(NamedTuple):
     rate: int
     num_channels: int
-
-    def check(self) -> None:
-        if not _LOWEST_RATE_HZ <= self.rate <= _HIGHEST_RATE_HZ:
-            raise AudioError(f"{self.rate} Hz, expected {_LOWEST_RATE_HZ} to {_HIGHEST_RATE_HZ}")
 
     def __str__(self) -> str:
         return f"{self.rate} Hz and {self.num_channels} channel{'s' * (self.num_channels > 1)}"
@@ -127,6 +135,9 @@ def open_source(
         return
     label = _printable(name or str(source))
     try:
+        # Completeness needs the end first, and whoever opens a pipe may wait for ever.
+        if source.is_fifo():
+            raise AudioError(f"{label}: a pipe, expected a file: save the recording first")
         file = source.open("rb")
     except OSError as error:
         raise AudioError(f"{label}: cannot be opened ({error.strerror})") from error
@@ -135,7 +146,11 @@ def open_source(
 
 
 def _checked(file: BinaryIO, label: str, longest_s: float, max_samples: float) -> Source:
-    view = View(file, 0, file.seek(0, os.SEEK_END))
+    try:
+        size = file.seek(0, os.SEEK_END)
+    except (OSError, ValueError) as error:
+        raise AudioError(f"{label}: cannot seek ({error}), expected an open file") from error
+    view = View(file, 0, size)
     if view.size == 0:
         raise AudioError(f"{label}: the file is empty")
     return Source(view, label, longest_s, max_samples)
