@@ -6,7 +6,7 @@ from pipeline.stage import run
 from serct.config.params import Params
 from serct.data.corpora import build_corpus, read_corpus_params
 from serct.data.dataset import ShardDataset
-from serct.evaluation.evaluate import as_classifier, evaluate, write_predictions
+from serct.evaluation.evaluate import as_classifier, check_rows, evaluate, write_predictions
 from serct.evaluation.probes import probe_corpus
 from serct.evaluation.records import write_confusion, write_metrics
 from serct.evaluation.summary import summarise_test
@@ -21,6 +21,7 @@ from serct.tracking.run_logger import add_to_run
 def evaluate_model(params: Params, model: Path, shards: Path, out: Path) -> None:
     """Write scores, confusion, predictions and the model card to ``--out``."""
     trained, card = load_model(model)
+    check_rows(card, shards, is_own=True)
     dataset = ShardDataset(shards, ["test"], card.emotions)
     classifier = as_classifier(trained, pick_device(params.train.device))
     with progress(len(dataset), f"testing {card.name}", "clips") as advance:

@@ -6,7 +6,12 @@ from pipeline.stage import run
 from serct.config.params import Params
 from serct.data.shards import ZeroShotTargets, read_meta
 from serct.errors import ShardError
-from serct.evaluation.evaluate import as_classifier, evaluate_zero_shot, write_predictions
+from serct.evaluation.evaluate import (
+    as_classifier,
+    check_rows,
+    evaluate_zero_shot,
+    write_predictions,
+)
 from serct.evaluation.records import ZeroShotMetrics, write_confusion, write_metrics
 from serct.evaluation.summary import summarise_zero_shot
 from serct.models.checkpoint import load_model
@@ -26,12 +31,13 @@ def zero_shot(params: Params, model: Path, shards: Path, targets: Path, out: Pat
     found = {}
     with atomic.replacing_folder(out) as folder:
         for name in names:
-            meta = read_meta(shards / name)
+            meta = read_meta(shards / name, name)
             if meta.digest != digests[name]:
                 raise ShardError(
                     f"{shards / name}: digest {meta.digest}, expected {digests[name]} as "
                     f"{targets} says; run `dvc repro zero_shot_targets`"
                 )
+            check_rows(card, shards / name)
             counts = meta.counts
             total = sum(sum(each.values()) for each in counts.values())
             with progress(total, f"{card.name} on {name}", "clips") as advance:

@@ -15,7 +15,7 @@ from serct.runtime.atomic import write_json
 def zero_shot_targets(params: Params, shards: Path, out: Path) -> None:
     """Write name and digest of each zero-shot corpus to ``--out``."""
     names = params.pipeline.zero_shot_corpora
-    digests = {name: read_meta(shards / name).digest for name in names}
+    digests = {name: read_meta(shards / name, name).digest for name in names}
     write_json(out, ZeroShotTargets(digests=digests).as_json())
 
 

@@ -171,10 +171,11 @@ def evaluate(
     Only emotions that both have count. The output is JSON.
     """
     from serct.data.manifest import SPLITS
-    from serct.evaluation.evaluate import evaluate_zero_shot
+    from serct.evaluation.evaluate import check_rows, evaluate_zero_shot
     from serct.inference.predictor import load_classifier
 
     classifier, card = load_classifier(model_folder(model, workspace), "auto", precision)
+    check_rows(card, shards)
     splits = SPLITS if split == "all" else (split,)
     result = evaluate_zero_shot(classifier, card.emotions, shards, splits, batch_size=16)
     found: dict[str, Any] = {

@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from serct.config.files import read_text
 from serct.config.params import Params
 from serct.errors import ParamsError
 
@@ -23,12 +24,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML mapping; see `parse_yaml`.
 
     Raises:
-        ParamsError: If the file is missing or not a YAML mapping.
+        ParamsError: If the file is missing, not readable or not a YAML mapping.
     """
     try:
-        data = parse_yaml(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ParamsError(f"{path}: no such file") from error
+        data = parse_yaml(read_text(path, "", ParamsError))
     except yaml.YAMLError as error:
         raise ParamsError(f"{path}: not valid YAML: {error}") from error
     if not isinstance(data, dict):

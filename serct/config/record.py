@@ -34,9 +34,12 @@ _SEAL = "content_sha256"
 
 
 class RecordPart(BaseModel):
-    """A mapping inside a record: frozen, without unknown keys, without type guessing."""
+    """A mapping inside a record: frozen, without unknown keys, without type guessing.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    JSON as Python reads it may hold NaN and Infinity; a record never does.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Record(RecordPart):

@@ -90,13 +90,22 @@ class IndexRow:
     sha256: str = ""
 
 
-def read_meta(folder: Path) -> ShardMeta:
+def read_meta(folder: Path, corpus: str | None = None) -> ShardMeta:
     """Read `meta.json`.
 
+    Args:
+        folder: Of the shards.
+        corpus: Whose shards they must be; None for those of any.
+
     Raises:
-        ShardError: If it is missing, damaged, inconsistent or of a newer version.
+        ShardError: If it is missing, damaged, inconsistent, of a newer version or another corpus.
     """
-    return ShardMeta.read(folder / META, HINT)
+    meta = ShardMeta.read(folder / META, HINT)
+    if corpus not in (None, meta.corpus):
+        raise ShardError(
+            f"{folder / META}: shards of {meta.corpus}, expected those of {corpus}; {HINT}"
+        )
+    return meta
 
 
 def read_index(folder: Path, meta: ShardMeta) -> list[list[IndexRow]]:

@@ -11,12 +11,14 @@ import torch
 
 from serct.config.files import as_csv
 from serct.data.dataset import ShardDataset, stack_clips
+from serct.data.shards import read_meta
 from serct.emotions import in_table_order
 from serct.errors import ShardError
 from serct.evaluation.metrics import Scores, majority, score
 from serct.evaluation.probabilities import checked_probabilities
 from serct.models.classical.feature_classifier import FeatureClassifier
 from serct.models.interface import Model
+from serct.models.records import Card
 from serct.runtime import atomic, devices, distributed
 from serct.runtime.arrays import Features, Floats, Integers, Probabilities
 
@@ -101,6 +103,35 @@ def as_classifier(
     if isinstance(model, FeatureClassifier) and model.adapts_to_speaker:
         return AdaptiveClassifier(model)
     return lambda waveforms, num_valid: model.predict_proba(waveforms)
+
+
+def check_rows(card: Card, shards: Path, *, is_own: bool = False) -> None:
+    """Check that a model can be scored on the rows of a corpus.
+
+    Args:
+        card: The model's.
+        shards: The corpus.
+        is_own: Whether it must be the one that the model was trained on, divided as then.
+
+    Raises:
+        ShardError: If its rows have another rate or length than those that the model was trained
+            on, or it is another corpus.
+    """
+    meta = read_meta(shards)
+    # With "native" each corpus keeps its own rate, as in the thesis.
+    rate = meta.sample_rate_hz if card.audio.sample_rate == "native" else card.sample_rate_hz
+    if (meta.num_samples, meta.sample_rate_hz) != (card.audio.num_samples, rate):
+        raise ShardError(
+            f"{shards}: rows of {meta.num_samples} samples at {meta.sample_rate_hz} Hz, expected "
+            f"{card.audio.num_samples} at {rate} Hz as model {card.name} was trained on: the "
+            "preprocess stage makes them from the section audio of params.yaml"
+        )
+    if is_own and meta.manifest_digest != card.digests.manifest:
+        raise ShardError(
+            f"{shards}: {meta.corpus} with manifest {meta.manifest_digest[:12]}, but model "
+            f"{card.name} was trained on {card.corpus} with {card.digests.manifest[:12]}: its test "
+            "part may hold what the model was trained on; run the train stage again"
+        )
 
 
 def predict(

@@ -18,8 +18,8 @@ from serct.runtime.atomic import write_json
 from serct.runtime.digests import file_digests
 
 METRICS_FILE = "metrics.json"
-# Predictions and confusion matrices; the card for people is not read again.
-_LISTED = (".csv", ".json")
+# Predictions, confusion matrices, and the card for people, which describes the registered version.
+_LISTED = (".csv", ".json", ".md")
 
 
 class _Named(ByMetric, RecordPart):

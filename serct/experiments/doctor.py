@@ -53,6 +53,7 @@ def examine(root: Path, is_deep: bool = False) -> list[Finding]:
             "files of models": lambda: integrity.check_models(root),
             "files of corpora": lambda: integrity.check_shards(root),
             "files of results": lambda: integrity.check_results(root),
+            "files of trainings": lambda: integrity.check_trainings(root),
             "files of versions": lambda: integrity.check_versions(root),
         }
     findings = []

@@ -14,7 +14,7 @@ import torch
 
 from serct.data.dataset import ShardDataset
 from serct.errors import CheckpointError
-from serct.evaluation.evaluate import Classifier, TorchClassifier, evaluate
+from serct.evaluation.evaluate import Classifier, TorchClassifier, check_rows, evaluate
 from serct.inference.onnx_model import (
     INPUTS,
     MODEL_FILE,
@@ -185,6 +185,7 @@ def _difference(model: torch.nn.Module, num_samples: int, exported: OnnxClassifi
 
 
 def _compare(model: torch.nn.Module, exported: Classifier, card: Card, shards: Path) -> Comparison:
+    check_rows(card, shards)
     dataset = ShardDataset(shards, ["test"], card.emotions)
     before = evaluate(TorchClassifier(model, torch.device("cpu")), dataset, batch_size=16)
     after = evaluate(exported, dataset, batch_size=16)

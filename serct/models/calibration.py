@@ -12,10 +12,11 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
 from serct.config.record import RecordPart
-from serct.config.section import Positive
 from serct.runtime.arrays import Probabilities
 
 _LOWEST_TEMPERATURE, _HIGHEST_TEMPERATURE = 0.5, 20.0
+# Beyond these, in a card that somebody edited, probabilities are no longer a model's.
+_USABLE = Field(ge=1e-3, le=1e3)
 _SMALLEST = 1e-12
 
 
@@ -27,7 +28,7 @@ class Calibration(RecordPart):
         uncertain_below: A prediction whose calibrated probability is lower counts as uncertain.
     """
 
-    temperature: Positive
+    temperature: Annotated[float, _USABLE]
     uncertain_below: Annotated[float, Field(ge=0, le=1)]
 
     def apply(self, probabilities: Probabilities) -> Probabilities:

@@ -1,5 +1,6 @@
 """Saved models: weights without pickle, beside a card with all that is needed to use them."""
 
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from serct.models.interface import ClassicalParams, Model
 from serct.models.records import CARD, ESTIMATOR, WEIGHTS, Card
 from serct.runtime.atomic import write_json
 from serct.runtime.digests import check_files, file_digests
+
+_REASON_WIDTH = 400
 
 
 def save_model(folder: Path, model: Model, card: Card) -> None:
@@ -56,9 +59,19 @@ def load_model(folder: Path) -> tuple[Model, Card]:
         if isinstance(params, ClassicalParams):
             classical = params.build(card.train_params, card.seed, card.sample_rate_hz)
             classical.load(folder, tensors)
+            num_classes = len(classical.state().estimator.classes_)
+            if num_classes != len(card.emotions):
+                raise CheckpointError(
+                    f"{folder / ESTIMATOR}: {num_classes} classes, expected "
+                    f"{len(card.emotions)} as {CARD} beside it has emotions"
+                )
             return classical, card
+        if not tensors:
+            raise CheckpointError(f"{weights}: no such file, or it is empty")
         module = params.build(card.audio.num_samples, card.sample_rate_hz, len(card.emotions))
         module.load_state_dict({name: torch.from_numpy(value) for name, value in tensors.items()})
     except (OSError, SafetensorError, RuntimeError, ValueError) as error:
-        raise CheckpointError(f"{folder}: weights cannot be loaded: {error}") from error
+        # torch lists every tensor that does not fit, on a line of its own.
+        reason = textwrap.shorten(str(error), _REASON_WIDTH)
+        raise CheckpointError(f"{folder}: weights cannot be loaded: {reason}") from error
     return module.eval(), card

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pydantic import ConfigDict, Field, JsonValue
+from pydantic import ConfigDict, Field, JsonValue, field_validator
 
 from serct.config.files import as_csv, read_rows
 from serct.config.params import AudioParams, TrainParams
@@ -101,6 +101,13 @@ class Card(Record):
     versions: dict[str, str]
     fingerprint: str
     files: dict[str, str] = Field(default_factory=dict)
+
+    @field_validator("emotions")
+    @classmethod
+    def _check_emotions(cls, emotions: tuple[str, ...]) -> tuple[str, ...]:
+        if not emotions or len(set(emotions)) < len(emotions):
+            raise ValueError(f"{', '.join(emotions) or 'none'}: expected each emotion once")
+        return emotions
 
     @property
     def train_params(self) -> TrainParams:

@@ -184,8 +184,7 @@ def _move(
     )
     # The record first: if this process dies in between, `serct sync` completes the move.
     append_promotion(data, entry)
-    tags = {f"serct.{action}.{key}": getattr(entry, key) for key in ("at", "by", "why")}
-    store.set_aliases(champion.version, previous.version if previous else None, tags)
+    store.set_aliases(champion.version, previous.version if previous else None, entry.tags)
 
 
 def _promoted(version: Version) -> Promoted:

@@ -16,7 +16,13 @@ from serct.config.params import Params, SkippableGate
 from serct.data.dataset import ShardDataset
 from serct.data.shards import read_meta
 from serct.errors import CheckpointError, SerctError
-from serct.evaluation.evaluate import Evaluation, evaluate, evaluate_zero_shot, without_enrolment
+from serct.evaluation.evaluate import (
+    Evaluation,
+    check_rows,
+    evaluate,
+    evaluate_zero_shot,
+    without_enrolment,
+)
 from serct.evaluation.probes import probe_model
 from serct.evaluation.significance import ua_difference_bound
 from serct.inference.predictor import Predictor
@@ -107,6 +113,7 @@ def examine(
     wanted = predictor.card.digests.manifest
     try:
         shards = data / "shards" / predictor.card.corpus
+        check_rows(predictor.card, shards)
         test = ShardDataset(shards, ["test"], predictor.card.emotions)
         found = test.meta.manifest_digest
     except SerctError as error:
@@ -205,6 +212,12 @@ def _compared(
         # Its training data may contain the test data here.
         return _skipped(params, name, "other_data", "the champion is of other data", expected)
     try:
+        check_rows(champion.card, test.folder)
+    except SerctError as error:
+        return _skipped(
+            params, name, "other_data", f"the champion is of other data: {error}", expected
+        )
+    try:
         scored = _evaluated(params, champion, test)
     except Exception as error:  # a champion that cannot be evaluated must not open the gate
         return _unusable(name, _first_line(error), may_replace_unusable)
@@ -229,7 +242,8 @@ def _unusable(name: str, problem: str, may_replace: bool) -> Gate:
 def _zero_shot(params: Params, predictor: Predictor, corpus: str, shards: Path) -> Gate:
     name, least = f"zero-shot UA on {corpus}", params.promotion.min_zero_shot_ua
     try:
-        splits = tuple(read_meta(shards).counts)
+        check_rows(predictor.card, shards)
+        splits = tuple(read_meta(shards, corpus).counts)
         found = evaluate_zero_shot(
             without_enrolment(predictor.classify),
             predictor.card.emotions,

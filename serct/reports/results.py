@@ -176,6 +176,11 @@ def _read_model(data: Path, corpus: str, model: str, targets: Sequence[str]) -> 
         for stage in ("train", "evaluate", "zero_shot")
     )
     card = Card.read(trained / "card.json", by_train, ReportError)
+    if (card.name, card.corpus) != (model, corpus):
+        raise ReportError(
+            f"{trained / 'card.json'}: the card of {card.name} on {card.corpus}, expected that of "
+            f"{model} on {corpus}; {by_train}"
+        )
     run = RunRecord.read(trained / "run.json", by_train, ReportError)
     metrics = EvaluationMetrics.read(tested / "metrics.json", by_evaluate)
     fingerprints = {

@@ -6,6 +6,8 @@ leave either the old content or the new, or none where there was none.
 
 What a killed process leaves, `.NAME.PID.partial`, `.NAME.partial` or `.NAME.previous`, is removed
 by the next one that writes NAME. `.dvcignore` names these patterns: DVC never records them.
+
+Whatever made a file, who may read the folder may read it: some libraries keep theirs to the owner.
 """
 
 import errno
@@ -23,6 +25,7 @@ from serct.runtime.disk import disk_errors
 
 # File systems store many files together much faster than one after the other.
 _NUM_SYNCS = 16
+_READ_AND_WRITE = 0o666
 
 
 @contextmanager
@@ -35,14 +38,18 @@ def replacing_file(path: Path) -> Iterator[Path]:
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(path)
-        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        # A folder, since some libraries write first beside the file that they are given.
+        scratch = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        _remove(scratch)
+        scratch.mkdir()
+        partial = scratch / path.name
         try:
             yield partial
-            _sync(partial)
+            _finish(partial, scratch)
             partial.replace(path)
             _sync(path.parent)
         finally:
-            _remove(partial)
+            _remove(scratch)
 
 
 @contextmanager
@@ -63,7 +70,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         partial.mkdir()
         try:
             yield partial
-            _sync_tree(partial)
+            _finish_tree(partial)
             # No call replaces a folder that has content: two renames, and what is between them is
             # put right by the next process.
             if _is_there(path):
@@ -118,16 +125,25 @@ def _remove(path: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _sync_tree(folder: Path) -> None:
-    """Store a folder's files, then the folders, which name them, on the disk."""
+def _finish_tree(folder: Path) -> None:
+    """Finish a folder's files, then store the folders, which name them, on the disk."""
     folders, files = [], []
     for parent, _, names in os.walk(folder):
         folders.append(Path(parent))
         paths = (Path(parent, name) for name in names)
         files += [path for path in paths if not path.is_symlink()]
     with ThreadPoolExecutor(_NUM_SYNCS) as pool:
-        list(pool.map(_sync, files))
+        list(pool.map(lambda path: _finish(path, folder), files))
         list(pool.map(_sync, folders))
+
+
+def _finish(path: Path, like: Path) -> None:
+    """Give a file the rights of a folder that was made as usual, and store it on the disk."""
+    mode = path.stat().st_mode
+    wanted = mode | (like.stat().st_mode & _READ_AND_WRITE)
+    if wanted != mode:
+        path.chmod(wanted)
+    _sync(path)
 
 
 def _sync(path: Path) -> None:

@@ -102,16 +102,25 @@ def fetch_folder(client: "MlflowClient", model_id: str, weights: str | None = No
     cards = sorted(folder.glob(f"artifacts/*/{CARD}"))
     if not cards:
         raise TrackingError(
-            f"{folder}: no model in it; if the workspace was moved or the folder deleted, "
-            "`serct doctor` says what to do"
+            f"{folder}: no model in it, {CARD} is missing; if the workspace was moved, `serct "
+            "relocate`; if the folder was deleted, delete the database and `serct sync`, which "
+            "builds runs and versions anew from data/"
         )
     found = cards[0].parent
     expected = weights or logged.tags.get(WEIGHTS)
     # Cheap where the card lists the weights: loading compares the files themselves with it.
-    digest = digest_of_weights(found, Card.read(found / CARD, error=TrackingError).files)
+    card = Card.read(found / CARD, error=TrackingError)
+    digest = digest_of_weights(found, card.files)
     if expected and digest != expected:
         raise TrackingError(
             f"{found}: not the weights that were logged: SHA-256 {digest}, expected {expected}"
+        )
+    # Equal weights may have another card, such as with another bound for uncertain predictions.
+    trained = logged.tags.get(FINGERPRINT)
+    if trained and card.fingerprint != trained:
+        raise TrackingError(
+            f"{found / CARD}: not the card that was logged: fingerprint {card.fingerprint}, "
+            f"expected {trained}"
         )
     return found
 

@@ -54,6 +54,11 @@ class Entry(Record):
     previous: Promoted | None
     gates: tuple[dict[str, str], ...]
 
+    @property
+    def tags(self) -> dict[str, str]:
+        """Tags of the champion's version in the registry, once the move is done there."""
+        return {f"serct.{self.action}.{key}": getattr(self, key) for key in ("at", "by", "why")}
+
 
 def append_promotion(data: Path, entry: Entry) -> None:
     """Add a line, which is on the disk when this returns.

@@ -200,6 +200,11 @@ class Registry(Connection):
             for key, value in tags.items():
                 self.client.set_model_version_tag(name, champion, key, value)
 
+    def has_tags(self, version: str, tags: Mapping[str, str]) -> bool:
+        """Return whether a version has all of some tags."""
+        with self.errors(f"read the tags of version {version}"):
+            return tags.items() <= self._find(version).tags.items()
+
     def _find(self, which: str) -> "ModelVersion":
         versions = {str(version.version): version for version in self._entities()}
         if not versions:

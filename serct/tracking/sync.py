@@ -78,13 +78,14 @@ def _sync_model(store: Store, data: Path, folder: ModelFolder) -> list[str]:
 
 
 def _restore_champion(store: Store, data: Path) -> list[str]:
-    """Set the aliases as recorded in the workspace's promotions, unless there is a champion.
+    """Set the aliases as recorded in the workspace's promotions, if there is no champion.
 
-    One is left as it is: where a team shares a registry, another workspace may have promoted it.
+    One is left as it is, since where a team shares a registry another workspace may have promoted
+    it, unless the last move was recorded here and cut off before the registry had it.
     """
     with store.errors("restore the champion"):
         entries = read_promotions(data)
-        if not entries or any(CHAMPION in version.aliases for version in store.versions()):
+        if not entries:
             return []
         last = entries[-1]
         champion, previous = (
@@ -93,5 +94,11 @@ def _restore_champion(store: Store, data: Path) -> list[str]:
         )
         if champion is None:
             return []  # its folder holds another training by now
-        store.set_aliases(champion, previous, {})
+        holder = store.holder(CHAMPION)
+        was_cut_off = previous == (holder and holder.version) and not store.has_tags(
+            champion, last.tags
+        )
+        if holder is not None and not was_cut_off:
+            return []
+        store.set_aliases(champion, previous, last.tags)
     return [f"champion: version {champion}"]

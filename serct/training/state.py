@@ -147,6 +147,15 @@ def load_state(path: Path, fingerprint: str, learner: Learner) -> TrainingState 
     )  # fmt: skip
 
 
+def check_state(path: Path) -> None:
+    """Check that a state is the one that was saved.
+
+    Raises:
+        TrainingError: If the file is damaged.
+    """
+    _read(path)
+
+
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     remedy = "delete it to train from the first epoch again"
     try:

@@ -100,6 +100,9 @@ def test_missing_broken_and_shapeless_files(tmp_path: Path) -> None:
     (tmp_path / "broken.yaml").write_text("a: [1,")
     with pytest.raises(ParamsError, match="not valid YAML"):
         read_params(tmp_path / "broken.yaml")
+    (tmp_path / "bytes.yaml").write_bytes(b"a: \xf5")
+    with pytest.raises(ParamsError, match=r"bytes\.yaml: not readable: 'utf-8' codec can't decode"):
+        read_params(tmp_path / "bytes.yaml")
     (tmp_path / "list.yaml").write_text("- 1")
     with pytest.raises(ParamsError, match="found list, expected a mapping"):
         read_params(tmp_path / "list.yaml")

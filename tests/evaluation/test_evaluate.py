@@ -10,9 +10,11 @@ import pytest
 import torch
 
 from serct.data.dataset import ShardDataset
+from serct.data.shards import read_meta
 from serct.errors import ShardError
 from serct.evaluation.evaluate import (
     TorchClassifier,
+    check_rows,
     evaluate,
     evaluate_zero_shot,
     predict,
@@ -20,6 +22,8 @@ from serct.evaluation.evaluate import (
 )
 from serct.evaluation.metrics import majority
 from serct.evaluation.records import Confusion, write_confusion
+from serct.models.checkpoint import load_card
+from serct.models.records import Digests
 from serct.runtime.arrays import Floats, Probabilities
 from serct.runtime.atomic import write_json
 
@@ -128,3 +132,36 @@ def test_files(tone_shards: Path, tmp_path: Path) -> None:
     assert np.trace(confusion.counts) == len(dataset)
     write_json(tmp_path / "n.json", {"loss": float("nan"), "list": [float("inf"), 1.5]})
     assert json.loads((tmp_path / "n.json").read_text()) == {"loss": None, "list": [None, 1.5]}
+
+
+def test_rows_of_another_rate_length_or_corpus_are_refused(
+    trained: dict[str, Path], tone_shards: Path
+) -> None:
+    """A swap of whole folders that are sound in themselves shows nowhere else."""
+    card = load_card(trained["svm"])
+    check_rows(card, tone_shards, is_own=True)
+
+    other_rate = card.model_copy(
+        update={
+            "sample_rate_hz": 48000,
+            "audio": card.audio.model_copy(update={"sample_rate": 48000}),
+        }
+    )
+    expected = "rows of 8000 samples at 16000 Hz, expected 8000 at 48000 Hz as model svm"
+    with pytest.raises(ShardError, match=expected):
+        check_rows(other_rate, tone_shards)
+    native = other_rate.model_copy(
+        update={"audio": card.audio.model_copy(update={"sample_rate": "native"})}
+    )
+    check_rows(native, tone_shards)
+
+    long = card.model_copy(update={"audio": card.audio.model_copy(update={"num_samples": 9000})})
+    with pytest.raises(ShardError, match="expected 9000 at 16000 Hz"):
+        check_rows(long, tone_shards)
+
+    other = card.model_copy(update={"digests": Digests(manifest="f" * 64, shards="f" * 64)})
+    check_rows(other, tone_shards)
+    with pytest.raises(ShardError, match=r"but model svm was trained on tones with ffffffffffff"):
+        check_rows(other, tone_shards, is_own=True)
+    with pytest.raises(ShardError, match=r"meta\.json: shards of tones, expected those of emodb"):
+        read_meta(tone_shards, "emodb")

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from serct.data.shards import ZeroShotTargets
 from serct.errors import SerctError
-from serct.experiments.integrity import check_models, check_results, check_shards
+from serct.experiments.integrity import check_models, check_results, check_shards, check_trainings
+from serct.runtime.atomic import write_json
 from tests.edited import edit_record
 from tests.fake_results import make_pipeline, write_results
 
@@ -46,3 +48,30 @@ def test_every_damaged_file_is_named(root: Path) -> None:
     edit_record(root / "data/reports/evaluate/tess-svm/metrics.json", wa="much")
     with pytest.raises(SerctError, match=r"1 of 4 results:\n.*tess-svm/metrics\.json: wa"):
         check_results(root)
+
+
+def test_a_folder_in_the_place_of_another_is_named(root: Path) -> None:
+    data = root / "data"
+    (data / "models/tones-svm").rename(data / "models/tones-cnn")
+    with pytest.raises(SerctError, match=r"tones-cnn: holds tones-svm, expected what its name"):
+        check_models(root)
+    (data / "shards/tones").rename(data / "shards/emodb")
+    with pytest.raises(SerctError, match=r"meta\.json: shards of tones, expected those of emodb"):
+        check_shards(root)
+    (data / "reports/evaluate/tess-svm").rename(data / "reports/evaluate/tess-cnn")
+    with pytest.raises(SerctError, match=r"tess-cnn: holds tess-svm, expected what its name says"):
+        check_results(root)
+
+
+def test_what_lies_outside_of_these_folders(root: Path) -> None:
+    targets = root / "data" / "zero_shot_targets.json"
+    write_json(targets, ZeroShotTargets(digests={"emodb": "0" * 64}).as_json())
+    assert check_results(root) == "4 results, all as they were written"
+    targets.write_text(targets.read_text().replace("emodb", "emoda"))
+    with pytest.raises(SerctError, match=r"zero_shot_targets\.json: damaged or edited"):
+        check_results(root)
+    assert check_trainings(root) == "0 unfinished trainings, all as they were written"
+    (root / "data" / "training").mkdir()
+    (root / "data" / "training" / "tones-cnn.safetensors").write_bytes(b"\0" * 80)
+    with pytest.raises(SerctError, match=r"tones-cnn\.safetensors: damaged: not readable as the"):
+        check_trainings(root)

@@ -88,7 +88,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("stage", "name", "number", "left"),
     [
         ("pipeline.preprocess", "preprocess@first", 4, "data/shards/.first.partial"),
-        ("pipeline.train", "train@serct-first", 16, "data/models/.first-serct.partial"),
+        ("pipeline.train", "train@serct-first", 22, "data/models/.first-serct.partial"),
     ],
 )
 def test_a_kill_changes_nothing_that_dvc_records(

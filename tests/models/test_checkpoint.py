@@ -100,13 +100,38 @@ def test_weights_that_are_cut_off_missing_or_of_another_shape(folder: Path) -> N
     expected = r"weights\.safetensors: no such file, but card\.json beside it lists it"
     with pytest.raises(CheckpointError, match=expected):
         load_model(folder)
-    edit_record(folder / "card.json")
-    with pytest.raises(CheckpointError, match="weights cannot be loaded"):
+    edit_record(folder / "card.json", format_version=3)  # lists no files
+    with pytest.raises(CheckpointError, match=r"weights\.safetensors: no such file"):
         load_model(folder)
     weights.write_bytes(content)
+    edit_record(folder / "card.json", format_version=4)
     architecture = architecture_of(folder)
     change_card(folder, architecture={**architecture, "width": 2 * architecture["width"]})
-    with pytest.raises(CheckpointError, match="size mismatch"):
+    with pytest.raises(CheckpointError, match="size mismatch") as caught:
+        load_model(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_classes_that_are_not_the_cards_emotions(trained: dict[str, Path], tmp_path: Path) -> None:
+    folder = tmp_path / "m"
+    shutil.copytree(trained["functionals_lda"], folder)
+    change_card(folder, emotions=["angry", "happy"])
+    expected = r"model\.skops: 3 classes, expected 2 as card\.json beside it has emotions"
+    with pytest.raises(CheckpointError, match=expected):
+        load_model(folder)
+    change_card(folder, emotions=["angry", "happy", "angry"])
+    with pytest.raises(CheckpointError, match=r"emotions: .*expected each emotion once"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize("temperature", [np.nan, np.inf, -np.inf, 0.0, 1e-320, 1e308])
+def test_a_temperature_that_leaves_no_probabilities(
+    trained: dict[str, Path], tmp_path: Path, temperature: float
+) -> None:
+    folder = tmp_path / "m"
+    shutil.copytree(trained["svm"], folder)
+    change_card(folder, calibration={"temperature": temperature, "uncertain_below": 0.5})
+    with pytest.raises(CheckpointError, match=r"card\.json: calibration\.temperature: "):
         load_model(folder)
 
 

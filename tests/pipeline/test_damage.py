@@ -21,6 +21,7 @@ from serct.evaluation.summary import summarise_test
 from serct.experiments.studies.results import STUDY_FILE, read_studies
 from serct.models.checkpoint import load_model
 from serct.models.records import EpochRow
+from serct.reports.model_card import model_card
 from serct.runtime.atomic import write_json
 from serct.tracking.folders import ModelFolder, ResultsFolder
 from serct.tracking.promotions import append_promotion, read_promotions
@@ -97,6 +98,7 @@ KINDS = [
     Kind("results/metrics.json", read_results),
     Kind("results/predictions.csv", read_results),
     Kind("results/confusion.json", read_results),
+    Kind("results/model_card.md", read_results),
     Kind("targets/zero_shot_targets.json", read_targets),
     Kind("data/promotions.jsonl", read_promotions),
     Kind("studies/tess/study.json", lambda folder: read_studies(folder.parent)),
@@ -140,7 +142,9 @@ def write_test_results(folder: Path, model: Path, shards: Path) -> None:
     found = evaluate(as_classifier(classical, torch.device("cpu")), dataset, 8)
     write_confusion(folder / "confusion.json", found.scores)
     write_predictions(folder / "predictions.csv", dataset, card.emotions, found.probabilities)
-    write_metrics(folder, summarise_test(card, dataset, found, {}))
+    metrics = summarise_test(card, dataset, found, {})
+    (folder / "model_card.md").write_text(model_card(card, metrics), encoding="utf-8")
+    write_metrics(folder, metrics)
 
 
 def overwritten(content: bytes, chance: np.random.Generator) -> bytes:

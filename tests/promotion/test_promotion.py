@@ -351,6 +351,28 @@ def test_a_crash_after_the_record_is_made_up_by_sync(
     assert aliases(store)["champion"] == "1"
 
 
+def test_a_crash_in_a_later_promotion_is_made_up_too_but_no_move_from_elsewhere(
+    root: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second = add_version(root, 2, 0.001)
+    put(root, store, "1")
+
+    def crash(*_: object) -> None:
+        raise TrackingError("the machine went down")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "set_aliases", crash)
+        with pytest.raises(TrackingError, match="went down"):
+            put(root, store, second)
+    assert aliases(store)["champion"] == "1"
+    assert f"champion: version {second}" in str(tracking.sync_store(store, root / "data"))
+    assert {"champion": second, "previous": "1"}.items() <= aliases(store).items()
+    # Another workspace of a team rolls back: this one's record does not know.
+    store.set_aliases("1", second, {})
+    assert "champion" not in str(tracking.sync_store(store, root / "data"))
+    assert aliases(store)["champion"] == "1"
+
+
 def test_a_line_cut_off_is_dropped_by_the_next(root: Path, store: Store) -> None:
     put(root, store, "1")
     record = root / "data" / "promotions.jsonl"

@@ -54,6 +54,19 @@ def test_results_of_another_training_are_refused(tmp_path: Path) -> None:
         read_results(tmp_path, make_pipeline())
 
 
+def test_folders_that_changed_places_are_refused(tmp_path: Path) -> None:
+    """Each is sound in itself: model, scores and predictions are of one training."""
+    write_results(tmp_path, make_pipeline())
+    for parent in ("models", "reports/evaluate", "reports/zero_shot"):
+        serct, svm = (tmp_path / parent / f"tess-{name}" for name in ("serct", "svm"))
+        serct.rename(tmp_path / "aside")
+        svm.rename(serct)
+        (tmp_path / "aside").rename(svm)
+    expected = r"tess-serct/card.json: the card of svm on tess, expected that of serct on tess; the"
+    with pytest.raises(ReportError, match=expected):
+        read_results(tmp_path, make_pipeline())
+
+
 def test_half_a_file_is_refused(tmp_path: Path) -> None:
     write_results(tmp_path, make_pipeline())
     path = tmp_path / "reports" / "evaluate" / "tess-svm" / "metrics.json"

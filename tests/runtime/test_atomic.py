@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -150,3 +151,36 @@ def test_a_link_to_a_folder_is_replaced_and_its_target_stays(tmp_path: Path) -> 
     assert (tmp_path / "out" / "x").read_text() == "new"
     assert (elsewhere / "x").read_text() == "kept"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["elsewhere", "out"]
+
+
+def test_who_may_read_the_folder_may_read_its_files(tmp_path: Path) -> None:
+    def write(path: Path) -> None:
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+            file.write(b"x")
+        Path(file.name).replace(path)
+        assert path.stat().st_mode & 0o777 == 0o600
+
+    with atomic.replacing_file(tmp_path / "a") as partial:
+        write(partial)
+    with atomic.replacing_folder(tmp_path / "b") as folder:
+        (folder / "deep").mkdir()
+        write(folder / "deep" / "x")
+        (folder / "program").touch(0o700)
+    usual = tmp_path.joinpath("usual")
+    usual.touch()
+    rights = usual.stat().st_mode
+    assert (tmp_path / "a").stat().st_mode == rights
+    assert (tmp_path / "b/deep/x").stat().st_mode == rights
+    assert (tmp_path / "b/program").stat().st_mode == rights | 0o100
+
+
+def test_what_a_library_writes_beside_a_file_is_removed_with_it(tmp_path: Path) -> None:
+    code = (
+        "with atomic.replacing_file(pathlib.Path('a.txt')) as p:\n"
+        "    p.with_name('.tmp123').write_text('half'); os.rename(p.with_name('.tmp123'), p)"
+    )
+    killed_at("os.rename", 1, code, tmp_path)
+    (left,) = tmp_path.iterdir()
+    assert left.name.endswith(".partial")
+    atomic.write_text(tmp_path / "a.txt", "whole")
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]

@@ -24,6 +24,7 @@ from serct.errors import TrackingError
 from serct.tracking import Store
 from serct.tracking.folders import ModelFolder, ResultsFolder
 from serct.tracking.run_logger import RunLogger
+from tests.edited import edit_record
 from tests.fake_results import (
     make_card,
     make_pipeline,
@@ -530,6 +531,13 @@ class TestRegistry:
             assert (found / "card.json").exists()
         assert tracking.find_model(folder) == folder
         assert tracking.find_model("models:/serct/1") == found
+
+    def test_another_card_with_equal_weights_is_refused(self, root: Path, store: Store) -> None:
+        train(store, write_trained(root))
+        folder = tracking.find_model("models:/serct/1", root)
+        edit_record(folder / "card.json", fingerprint="of a training with another max_error")
+        with pytest.raises(TrackingError, match=r"card\.json: not the card that was logged: fing"):
+            tracking.find_model("models:/serct/1", root)
 
     def test_other_weights_than_were_registered_are_refused(self, root: Path, store: Store) -> None:
         """Its card is of a version that lists no files, so the registry alone can tell."""
