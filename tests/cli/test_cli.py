@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 from serct import tracking
+from serct.cli.shared import app
 from serct.experiments.workspace import prepare_workspace
 from tests.conftest import ROOT, add_version, make_workspace
 
@@ -130,14 +132,24 @@ def test_repro_names_the_keys_that_it_adds_once_before_dvc_starts(tmp_path: Path
 
 
 @pytest.mark.slow
-def test_mlflows_pages_on_an_occupied_port_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", ["ui", "serve", "app"])
+def test_an_occupied_port_is_refused_at_once(command: str, tmp_path: Path) -> None:
     shutil.copy(ROOT / "params.yaml", tmp_path)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        found = serct("ui", "--port", str(port), "--workspace", str(tmp_path))
+        found = serct(command, "--port", str(port), "--workspace", str(tmp_path))
     assert found.returncode == 1
     assert f"error: 127.0.0.1:{port} cannot be listened on: Address already in use" in found.stderr
+    assert "Started" not in found.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
+
+
+@pytest.mark.parametrize("port", ["65536", "99999", "-1"])
+@pytest.mark.parametrize("command", ["ui", "serve", "app"])
+def test_a_port_that_does_not_exist_is_refused(command: str, port: str) -> None:
+    found = CliRunner().invoke(app, [command, "--port", port])
+    assert found.exit_code == 2
+    assert "or equal to" in found.output
 
 
 @pytest.mark.slow
