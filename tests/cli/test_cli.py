@@ -215,7 +215,9 @@ def test_all_commands_use_the_champion_else_the_challenger(
     listed = json.loads(serct("models", "--json", "--workspace", str(root)).stdout)
     assert [version["aliases"] for version in listed] == [["challenger"], ["champion"]]
     # A service resolves the same address at each of its polls.
-    assert tracking.find_version("models:/serct", root) == second
+    found = tracking.find_version("models:/serct", root)
+    assert found is not None
+    assert found.number == second
     missing = serct("predict", "--model", "models:/serct@previous", clip, "--workspace", str(root))
     assert (
         "has no '@previous', it has 1, 2, @challenger, @champion; only a second" in missing.stderr
