@@ -176,6 +176,9 @@ def state_routes(state: ServiceState) -> APIRouter:
         text = state.metrics.text(state.models, state.batcher)
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
+    # Many monitors, such as `wget --spider`, ask with HEAD.
+    for path, endpoint in (("/", root), ("/health", health), ("/ready", ready)):
+        router.add_api_route(path, endpoint, methods=["HEAD"], include_in_schema=False)
     return router
 
 

@@ -13,6 +13,7 @@ from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from fastapi.security import APIKeyHeader
+from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from serct import __version__
 from serct.config.serving import ServingParams
@@ -22,7 +23,7 @@ from serct.runtime.machine import machine
 from serct.serving.batching import Batcher
 from serct.serving.decoder import DecodeFunction, decode
 from serct.serving.decoder_pool import DecoderPool
-from serct.serving.echo import respond_to_invalid
+from serct.serving.echo import respond_to_invalid, respond_to_unreadable
 from serct.serving.limits import RETRY_AFTER_S, RequestLimits
 from serct.serving.metrics import ServiceMetrics
 from serct.serving.models import ModelManager
@@ -68,6 +69,7 @@ def create_service(settings: Settings, decode_function: DecodeFunction = decode)
     )  # fmt: skip
     app.add_middleware(RequestLimits, limits=limits, metrics=metrics)
     app.add_exception_handler(RequestValidationError, respond_to_invalid)
+    app.add_exception_handler(StarletteHTTPException, respond_to_unreadable)
     app.add_exception_handler(AudioError, _respond_with(422))
     timeout = f"no result within {limits.timeout_s:g} s"
     app.add_exception_handler(TimeoutError, _respond_with(504, timeout))
