@@ -41,12 +41,15 @@ _KEEP_ALIVE_S = 15
 _MAX_MESSAGE_BYTES = 1_000_000
 
 
-def create_service(settings: Settings, decode_function: DecodeFunction = decode) -> FastAPI:
+def create_service(
+    settings: Settings, decode_function: DecodeFunction = decode, models: ModelManager | None = None
+) -> FastAPI:
     """Build the application; it loads its model when it starts.
 
     Args:
         settings: The model and the limits.
         decode_function: Decodes a file, in a process of its own that imports it by its name.
+        models: Holds the model; None to make it.
     """
     limits, metrics = settings.limits, ServiceMetrics()
 
@@ -58,8 +61,8 @@ def create_service(settings: Settings, decode_function: DecodeFunction = decode)
 
     num_cores = machine().num_cores
     state = ServiceState(
-        settings, ModelManager(settings), Batcher(limits.max_batch, metrics.batches.observe),
-        metrics,
+        settings, models or ModelManager(settings),
+        Batcher(limits.max_batch, metrics.batches.observe), metrics,
         # Two at least: one file that hangs does not stop the others.
         pool(max(2, num_cores)), pool(1),
     )  # fmt: skip
@@ -90,8 +93,16 @@ def serve(settings: Settings, host: str, port: int) -> None:
         settings: The model and the limits.
         host: Address to listen on.
         port: Port to listen on; 0 for any free one, which the log names.
+
+    Raises:
+        SerctError: If a model's folder cannot be used. A version in the registry may come later.
     """
-    run(create_service(settings), settings.limits, host, port)
+    models = ModelManager(settings)
+    if not models.is_followed:
+        models.refresh()
+        if models.problem is not None:
+            raise SerctError(models.problem)
+    run(create_service(settings, models=models), settings.limits, host, port)
 
 
 def run(app: FastAPI, limits: ServingParams, host: str, port: int) -> None:

@@ -54,6 +54,11 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     ("arguments", "message"),
     [
         (["predict", "--model", "nowhere", "x.wav"], "error: nowhere/card.json: no such file"),
+        pytest.param(
+            ["serve", "--model", "nowhere", "--port", "0"],
+            "error: nowhere/card.json: no such file",
+            marks=pytest.mark.slow,
+        ),
         (["repro", "--profile", "nope"], "error: no profile 'nope', expected one of: "),
         (["report", "--workspace", "."], "not a workspace, it has no params.yaml"),
         (["corpora", "verify", "nope"], "params.yaml: no corpus 'nope', expected one of: tess"),
