@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -109,12 +110,13 @@ def run(app: FastAPI, limits: ServingParams, host: str, port: int) -> None:
     """Run an application as `serve` does."""
     # It would log what is wrong with a body, and with which bytes.
     logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
+    logging.getLogger("uvicorn.error").addFilter(_is_no_stream)
     uvicorn.run(
         app,
         host=host,
         port=port,
         log_level="info",
-        # Requests are private.
+        # Requests are private, and so are streams, which uvicorn logs with its own messages.
         access_log=False,
         server_header=False,
         timeout_keep_alive=_KEEP_ALIVE_S,
@@ -122,6 +124,10 @@ def run(app: FastAPI, limits: ServingParams, host: str, port: int) -> None:
         ws_max_size=_MAX_MESSAGE_BYTES,
         ws="websockets-sansio",
     )
+
+
+def _is_no_stream(record: logging.LogRecord) -> bool:
+    return not re.match(r'%s - "WebSocket |connection (open|closed|rejected)', str(record.msg))
 
 
 @asynccontextmanager
