@@ -63,6 +63,10 @@ class TrackingError(SerctError):
     """The tracking store or registry cannot be used or does not hold what was asked for."""
 
 
+class UnknownVersionError(TrackingError):
+    """The registry can be read, and has no such version."""
+
+
 class ReportError(SerctError):
     """A result that the report needs is missing, unreadable, or of another training."""
 

@@ -26,8 +26,8 @@ class Client:
         return found
 
     def versions(self) -> list[dict[str, Any]]:
-        """Return the versions in the registry; none if the service has no registry."""
-        response = self._request("GET", "/v1/models", allowed=(200, 404))
+        """Return the versions in the registry; none without one, or if it cannot be read now."""
+        response = self._request("GET", "/v1/models", allowed=(200, 404, 503))
         found: list[dict[str, Any]] = response.json() if response.status_code == 200 else []
         return found
 

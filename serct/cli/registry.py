@@ -1,6 +1,5 @@
 """Commands for the registry and MLflow."""
 
-import socket
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,12 +10,12 @@ from serct.cli.shared import (
     Port,
     Workspace,
     app,
+    check_free,
     default_address,
     no_registry,
     workspace_root,
     workspace_store,
 )
-from serct.errors import SerctError
 
 if TYPE_CHECKING:
     from serct.promotion import Promotion
@@ -160,27 +159,8 @@ def ui(workspace: Workspace = None, host: Host = "127.0.0.1", port: Port = 5000)
     from serct.tracking import server_command
 
     root = workspace_root(workspace)
-    _check_free(host, port)
+    check_free(host, port)
     command, environment = server_command(root, host, port)
     workspace_store(root, may_make=True)
     typer.echo(f"MLflow on http://{host}:{port} - stop with Ctrl-C", err=True)
     os.execvpe(command[0], command, {**os.environ, **environment})  # noqa: S606
-
-
-def _check_free(host: str, port: int) -> None:
-    """Check that a port can be listened on; MLflow's server ends without an error otherwise.
-
-    Raises:
-        SerctError: If it cannot.
-    """
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-    except OSError as error:
-        raise SerctError(
-            f"{host}:{port} cannot be listened on: {error.strerror or error}; choose another --port"
-        ) from error

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from serct.cli.shared import (
+    MAX_PORT,
     Device,
     Host,
     Port,
@@ -16,6 +17,7 @@ from serct.cli.shared import (
     Workspace,
     announce_default,
     app,
+    check_free,
     default_address,
     root_for_model,
 )
@@ -65,7 +67,9 @@ def _limits(
 def serve(
     model: ModelAddress = None,
     host: Host = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 for any free one.")] = 8000,
+    port: Annotated[
+        int, typer.Option(min=0, max=MAX_PORT, help="Port to listen on; 0 for any free one.")
+    ] = 8000,
     device: Device = "cpu",
     precision: Precision = "float32",
     api_key: Annotated[
@@ -88,6 +92,8 @@ def serve(
     from serct.serving.settings import Settings
 
     root, limits = _limits(model, workspace, options)
+    if replicas is None:
+        check_free(host, port)
     if model is None:
         model = default_address(root)
         with suppress(TrackingError):  # without a version the service starts, and says so
@@ -131,6 +137,7 @@ def open_app(
     """
     from serct.app.launch import launch
 
+    check_free(host, port)
     if service is None:
         root, limits = _limits(model, workspace, options)
         launch(None, model, root, limits, host, port)

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -40,7 +41,9 @@ Model = Annotated[
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Precision = Annotated[str, typer.Option(help="float32, bfloat16 or auto.")]
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
-Port = Annotated[int, typer.Option(help="Port to listen on.")]
+# The system takes larger numbers modulo 65536, and listens elsewhere than asked.
+MAX_PORT = 65_535
+Port = Annotated[int, typer.Option(min=1, max=MAX_PORT, help="Port to listen on.")]
 
 
 def _show_version(value: bool) -> None:
@@ -182,3 +185,22 @@ def print_results(folder: Path, *, as_json: bool = False) -> None:
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     typer.echo(results_table(folder / "data", pipeline, width))
     typer.echo(f"\nThe whole report: {folder / 'data' / 'reports' / 'index.html'}")
+
+
+def check_free(host: str, port: int) -> None:
+    """Check that a port can be listened on, before the work that a server begins with.
+
+    Raises:
+        SerctError: If it cannot.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise SerctError(
+            f"{host}:{port} cannot be listened on: {error.strerror or error}; choose another --port"
+        ) from error

@@ -14,6 +14,7 @@ from serct.config.reader import read_params
 from serct.errors import SerctError
 from serct.experiments import integrity
 from serct.tracking import artifact_place, store_problems
+from serct.tracking.connection import without_password
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,8 @@ def _tracking(root: Path) -> str:
     problems = store_problems(root)
     if problems:
         raise SerctError("; ".join(problems))
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite in {root}"
+    address = os.environ.get("MLFLOW_TRACKING_URI")
+    return without_password(address) if address else f"sqlite in {root}"
 
 
 def _artifacts(root: Path) -> str:

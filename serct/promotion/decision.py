@@ -2,6 +2,7 @@
 
 import getpass
 import io
+import os
 import socket
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -176,8 +177,9 @@ def _move(
     entry = Entry(
         action=action,
         at=datetime.now(UTC).isoformat(timespec="seconds"),
-        by=f"{getpass.getuser()}@{socket.gethostname()}",
-        why=why,
+        by=f"{_user()}@{socket.gethostname()}",
+        # An argument that is not UTF-8 has lone surrogates, which no file takes.
+        why=why.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"),
         champion=_promoted(champion),
         previous=_promoted(previous) if previous else None,
         gates=tuple(asdict(gate) for gate in gates),
@@ -185,6 +187,13 @@ def _move(
     # The record first: if this process dies in between, `serct sync` completes the move.
     append_promotion(data, entry)
     store.set_aliases(champion.version, previous.version if previous else None, entry.tags)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may run as a user without a name
+        return f"user {os.getuid()}"
 
 
 def _promoted(version: Version) -> Promoted:

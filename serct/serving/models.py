@@ -5,11 +5,11 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from serct.errors import SerctError, TrackingError
+from serct.errors import SerctError, UnknownVersionError
 from serct.inference.predictor import Predictor
 from serct.promotion.gates import smoke_problem
 from serct.serving.settings import Settings
-from serct.tracking import find_model, find_version
+from serct.tracking import Identity, find_model, find_version
 
 logger = logging.getLogger("serct.serving")
 
@@ -24,11 +24,16 @@ class LoadedModel:
 
     Attributes:
         predictor: The model.
-        version: Its number in the registry; None for a folder.
+        identity: The version in the registry; None for a folder.
     """
 
     predictor: Predictor
-    version: str | None
+    identity: Identity | None
+
+    @property
+    def version(self) -> str | None:
+        """Its number in the registry; None for a folder."""
+        return self.identity.number if self.identity else None
 
 
 class ModelManager:
@@ -47,10 +52,10 @@ class ModelManager:
         self._settings = settings
         self.current: LoadedModel | None = None
         self.problem: str | None = None
-        self._others: OrderedDict[str, LoadedModel] = OrderedDict()
+        self._others: OrderedDict[Identity, LoadedModel] = OrderedDict()
         self._lock = threading.Lock()
         self._is_stopped = threading.Event()
-        self._failed: str | None = None
+        self._failed: Identity | None = None
         self._polls_to_wait = 0
 
     @property
@@ -62,7 +67,7 @@ class ModelManager:
         """Check the registry once and load its version; on any failure set `problem`."""
         try:
             version = find_version(self._settings.model, self._settings.workspace)
-            if self.current is None or version != self.current.version:
+            if self.current is None or version != self.current.identity:
                 # Retry a broken version, but not at every check.
                 if version == self._failed and self._polls_to_wait > 0:
                     self._polls_to_wait -= 1
@@ -94,34 +99,29 @@ class ModelManager:
                 version that has it now.
 
         Raises:
-            SerctError: If there is no such version, or it is unusable.
+            UnknownVersionError: If there is no such version.
+            SerctError: If it is unusable, or the registry cannot be read.
         """
         if not self.is_followed:
-            raise TrackingError("this service uses a model folder, which has no versions")
+            raise UnknownVersionError("this service uses a model folder, which has no versions")
         is_number = which.isascii() and which.isdigit()
-        number = which if is_number else self._number(which.removeprefix("@"))
+        address = (
+            f"{self._name}/{which}" if is_number else f"{self._name}@{which.removeprefix('@')}"
+        )
+        # Also for a number, which a rebuilt registry may have given to another model.
+        found = find_version(address, self._settings.workspace)
+        if found is None:
+            raise UnknownVersionError(f"{which!r} is no version, expected a number or an alias")
         current = self.current
-        if current is not None and current.version == number:
+        if current is not None and current.identity == found:
             return current
         with self._lock:
-            if number not in self._others:
-                self._others[number] = self._load(number)
+            if found not in self._others:
+                self._others[found] = self._load(found)
                 while len(self._others) > _MAX_OTHERS:
                     self._others.popitem(last=False)
-            self._others.move_to_end(number)
-            return self._others[number]
-
-    def _number(self, alias: str) -> str:
-        address = f"{self._name}@{alias}"
-        try:
-            number = find_version(address, self._settings.workspace)
-        except TrackingError:
-            number = None
-        if number is None:
-            # The registry's own problem is that there is none; this one lists what there is.
-            find_model(address, self._settings.workspace)
-            raise TrackingError(f"{address} cannot be found")
-        return number
+            self._others.move_to_end(found)
+            return self._others[found]
 
     @property
     def _name(self) -> str:
@@ -129,7 +129,7 @@ class ModelManager:
         name = self._settings.model.removeprefix("models:/").split("@")[0].split("/")[0]
         return f"models:/{name}"
 
-    def _load(self, version: str | None) -> LoadedModel:
+    def _load(self, version: Identity | None) -> LoadedModel:
         settings, source = self._settings, self._source(version)
         folder = find_model(source, settings.workspace)
         predictor = Predictor.load(folder, settings.device, settings.precision)
@@ -137,9 +137,9 @@ class ModelManager:
             raise SerctError(f"{source}: {problem}")
         return LoadedModel(predictor, version)
 
-    def _source(self, version: str | None) -> str:
+    def _source(self, version: Identity | None) -> str:
         source = self._settings.model
         if version is None:
             return source
         # By number, since the alias may move between two checks.
-        return f"{self._name}/{version}"
+        return f"{self._name}/{version.number}"

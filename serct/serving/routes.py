@@ -8,7 +8,7 @@ from fastapi import APIRouter, File, HTTPException, Query, Request, Response, Up
 from fastapi.responses import PlainTextResponse
 
 from serct import __version__
-from serct.errors import AudioError, TrackingError
+from serct.errors import AudioError
 from serct.inference.recording import RecordingPrediction
 from serct.serving import predicting, schemas
 from serct.serving.echo import file_name
@@ -24,7 +24,8 @@ _PROBLEMS: dict[int | str, dict[str, object]] = {
         404: "There is no such version.",
         408: "The body arrived too slowly.",
         413: "The body is too large, or there are too many files.",
-        503: "No model yet, or too many requests at the same time: see Retry-After.",
+        503: "No model yet, an unusable version, a registry that cannot be read, or too many "
+        "requests at the same time: see Retry-After.",
         504: "The response took too long.",
     }.items()
 }
@@ -138,12 +139,9 @@ def emotion_routes(state: ServiceState) -> APIRouter:
     @router.get("/models", tags=["models"])
     async def models() -> list[schemas.Version]:
         """List the versions in the registry."""
-        try:
-            found = await anyio.to_thread.run_sync(
-                known_versions, settings.model, settings.workspace
-            )
-        except TrackingError as error:
-            raise HTTPException(404, str(error)) from error
+        if not state.models.is_followed:
+            raise HTTPException(404, "this service uses a model folder, which has no versions")
+        found = await anyio.to_thread.run_sync(known_versions, settings.model, settings.workspace)
         return [schemas.Version.model_validate(each, from_attributes=True) for each in found]
 
     return router
@@ -182,6 +180,9 @@ def state_routes(state: ServiceState) -> APIRouter:
         text = state.metrics.text(state.models, state.batcher)
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
+    # Many monitors, such as `wget --spider`, ask with HEAD.
+    for path, endpoint in (("/", root), ("/health", health), ("/ready", ready)):
+        router.add_api_route(path, endpoint, methods=["HEAD"], include_in_schema=False)
     return router
 
 

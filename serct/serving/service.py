@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -13,6 +14,7 @@ from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from fastapi.security import APIKeyHeader
+from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from serct import __version__
 from serct.config.serving import ServingParams
@@ -22,7 +24,7 @@ from serct.runtime.machine import machine
 from serct.serving.batching import Batcher
 from serct.serving.decoder import DecodeFunction, decode
 from serct.serving.decoder_pool import DecoderPool
-from serct.serving.echo import respond_to_invalid
+from serct.serving.echo import respond_to_invalid, respond_to_unreadable
 from serct.serving.limits import RETRY_AFTER_S, RequestLimits
 from serct.serving.metrics import ServiceMetrics
 from serct.serving.models import ModelManager
@@ -40,12 +42,15 @@ _KEEP_ALIVE_S = 15
 _MAX_MESSAGE_BYTES = 1_000_000
 
 
-def create_service(settings: Settings, decode_function: DecodeFunction = decode) -> FastAPI:
+def create_service(
+    settings: Settings, decode_function: DecodeFunction = decode, models: ModelManager | None = None
+) -> FastAPI:
     """Build the application; it loads its model when it starts.
 
     Args:
         settings: The model and the limits.
         decode_function: Decodes a file, in a process of its own that imports it by its name.
+        models: Holds the model; None to make it.
     """
     limits, metrics = settings.limits, ServiceMetrics()
 
@@ -57,8 +62,8 @@ def create_service(settings: Settings, decode_function: DecodeFunction = decode)
 
     num_cores = machine().num_cores
     state = ServiceState(
-        settings, ModelManager(settings), Batcher(limits.max_batch, metrics.batches.observe),
-        metrics,
+        settings, models or ModelManager(settings),
+        Batcher(limits.max_batch, metrics.batches.observe), metrics,
         # Two at least: one file that hangs does not stop the others.
         pool(max(2, num_cores)), pool(1),
     )  # fmt: skip
@@ -68,6 +73,7 @@ def create_service(settings: Settings, decode_function: DecodeFunction = decode)
     )  # fmt: skip
     app.add_middleware(RequestLimits, limits=limits, metrics=metrics)
     app.add_exception_handler(RequestValidationError, respond_to_invalid)
+    app.add_exception_handler(StarletteHTTPException, respond_to_unreadable)
     app.add_exception_handler(AudioError, _respond_with(422))
     timeout = f"no result within {limits.timeout_s:g} s"
     app.add_exception_handler(TimeoutError, _respond_with(504, timeout))
@@ -88,20 +94,29 @@ def serve(settings: Settings, host: str, port: int) -> None:
         settings: The model and the limits.
         host: Address to listen on.
         port: Port to listen on; 0 for any free one, which the log names.
+
+    Raises:
+        SerctError: If a model's folder cannot be used. A version in the registry may come later.
     """
-    run(create_service(settings), settings.limits, host, port)
+    models = ModelManager(settings)
+    if not models.is_followed:
+        models.refresh()
+        if models.problem is not None:
+            raise SerctError(models.problem)
+    run(create_service(settings, models=models), settings.limits, host, port)
 
 
 def run(app: FastAPI, limits: ServingParams, host: str, port: int) -> None:
     """Run an application as `serve` does."""
     # It would log what is wrong with a body, and with which bytes.
     logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
+    logging.getLogger("uvicorn.error").addFilter(_is_no_stream)
     uvicorn.run(
         app,
         host=host,
         port=port,
         log_level="info",
-        # Requests are private.
+        # Requests are private, and so are streams, which uvicorn logs with its own messages.
         access_log=False,
         server_header=False,
         timeout_keep_alive=_KEEP_ALIVE_S,
@@ -109,6 +124,10 @@ def run(app: FastAPI, limits: ServingParams, host: str, port: int) -> None:
         ws_max_size=_MAX_MESSAGE_BYTES,
         ws="websockets-sansio",
     )
+
+
+def _is_no_stream(record: logging.LogRecord) -> bool:
+    return not re.match(r'%s - "WebSocket |connection (open|closed|rejected)', str(record.msg))
 
 
 @asynccontextmanager

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import anyio
 from fastapi import HTTPException, UploadFile
 
-from serct.errors import TrackingError
+from serct.errors import UnknownVersionError
 from serct.serving.batching import Batcher
 from serct.serving.decoder_pool import DecodedAudio, DecoderPool
 from serct.serving.echo import file_name, printable
@@ -39,11 +39,12 @@ class ServiceState:
 
         Raises:
             HTTPException: 404 if there is no such version, 503 if no model is loaded yet.
+            SerctError: If the version is unusable, or the registry cannot be read.
         """
         if version is not None:
             try:
                 return await anyio.to_thread.run_sync(self.models.version, version)
-            except TrackingError as error:
+            except UnknownVersionError as error:
                 raise HTTPException(404, printable(str(error), _MAX_PROBLEM)) from error
         if self.models.current is None:
             reason = self.models.problem or "the model is loading"

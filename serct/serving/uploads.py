@@ -73,16 +73,21 @@ class Upload:
         """
         if self.is_complete:
             return await self._receive()
+        # Before the first part: a client may wait for 100 Continue before it sends its body.
+        self._check_size()
         message = await self._next()
         self._num_bytes += len(message.get("body", b""))
-        if self._num_bytes > self._max_bytes or self._is_too_large:
-            raise HTTPException(
-                413, f"request body too large, expected at most {self._max_bytes:,} bytes"
-            )
+        self._check_size()
         if message["type"] == "http.request" and not message.get("more_body"):
             self.is_complete = True
             self._on_end()
         return message
+
+    def _check_size(self) -> None:
+        if self._num_bytes > self._max_bytes or self._is_too_large:
+            raise HTTPException(
+                413, f"request body too large, expected at most {self._max_bytes:,} bytes"
+            )
 
     async def _next(self) -> Message:
         grace_s = self._limits.body_timeout_s

@@ -8,7 +8,7 @@ is first opened, since that takes seconds.
 
 from serct.tracking.connection import server_command
 from serct.tracking.promotions import Entry, Promoted, append_promotion, read_promotions
-from serct.tracking.registry import CHAMPION, PREVIOUS, Version, list_versions
+from serct.tracking.registry import CHAMPION, PREVIOUS, Identity, Version, list_versions
 from serct.tracking.relocation import artifact_place, relocate, store_problems
 from serct.tracking.resolve import (
     find_model,
@@ -24,6 +24,7 @@ __all__ = [
     "CHAMPION",
     "PREVIOUS",
     "Entry",
+    "Identity",
     "Promoted",
     "Store",
     "SyncReport",

@@ -42,6 +42,9 @@ _SETTINGS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
     "GIT_PYTHON_REFRESH": "quiet",
 }
+# A file may be replaced while a service follows it, as by deleting it and `serct sync`: connections
+# that a pool keeps would go on to read the one that was deleted.
+_SETTINGS_OF_FILES = {"MLFLOW_SQLALCHEMYSTORE_POOLCLASS": "NullPool"}
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,11 @@ class Connection:
         if path is None:
             return cls(root, str(given))
         return cls(root, _sqlite_address(root / path))
+
+    @property
+    def shown(self) -> str:
+        """The address as messages show it, which clients of the service get too: no password."""
+        return without_password(self.uri)
 
     @property
     def database(self) -> Path | None:
@@ -144,7 +152,8 @@ class Connection:
         with warnings.catch_warnings(record=True):
             warnings.simplefilter("ignore")
             try:
-                for name, value in _SETTINGS.items():
+                settings = _SETTINGS | (_SETTINGS_OF_FILES if self.database else {})
+                for name, value in settings.items():
                     os.environ.setdefault(name, value)
                 import mlflow  # noqa: F401  after the settings, which it reads on import
 
@@ -158,7 +167,8 @@ class Connection:
             except Exception as error:
                 first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
                 reason = disk_problem(error, self.database) or first_line
-                raise TrackingError(f"{self.uri}: cannot {action}: {reason}") from error
+                reason = reason.replace(self.uri, self.shown)
+                raise TrackingError(f"{self.shown}: cannot {action}: {reason}") from error
 
     def open_client(self) -> "MlflowClient":
         """Return a client of the store; MLflow's global address stays as it is."""
@@ -170,6 +180,15 @@ class Connection:
 def folder_address(folder: Path) -> str:
     """Return a local folder as MLflow takes it: its path, or an address if that must be quoted."""
     return str(folder) if _PLAIN_PATH.fullmatch(str(folder)) else folder.as_uri()
+
+
+def without_password(address: str) -> str:
+    """Return the address of a server without the password in it.
+
+    >>> without_password("postgresql://anna:secret@db.example.org/mlflow")
+    'postgresql://anna:***@db.example.org/mlflow'
+    """
+    return re.sub(r"(?<=://)([^/?#@:]*):[^/?#]*@", r"\1:***@", address)
 
 
 def _sqlite_address(path: Path) -> str:
@@ -222,7 +241,7 @@ def server_command(root: Path, host: str, port: int) -> tuple[list[str], dict[st
     store = Connection.of(root)
     if store.is_server:
         raise TrackingError(
-            f"MLFLOW_TRACKING_URI is {store.uri}, already a server: open that address"
+            f"MLFLOW_TRACKING_URI is {store.shown}, already a server: open that address"
         )
     # Requests for any other host name are refused, against DNS rebinding.
     names = dict.fromkeys(["localhost", "127.0.0.1", "[[]::1]", host, socket.gethostname()])

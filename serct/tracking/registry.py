@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from serct.errors import TrackingError
+from serct.errors import TrackingError, UnknownVersionError
 from serct.tracking.connection import Connection
 from serct.tracking.folders import ModelFolder
 from serct.tracking.models import as_global, fetch_folder, log_model, predict_with_mlflow
@@ -51,6 +51,18 @@ class Version:
     run_id: str
 
 
+class Identity(NamedTuple):
+    """What tells a version from all others, also after its registry was deleted and rebuilt.
+
+    Attributes:
+        number: Which a rebuilt registry may give to another model.
+        model: Address of the logged model, which is never used twice.
+    """
+
+    number: str
+    model: str
+
+
 @dataclass(frozen=True)
 class Registry(Connection):
     """The versions of one registered model.
@@ -81,14 +93,15 @@ class Registry(Connection):
             found = self._find(which)
             if "fingerprint" not in found.tags:
                 raise TrackingError(
-                    f"{self.uri}: version {found.version} was not registered by serct"
+                    f"{self.shown}: version {found.version} was not registered by serct"
                 )
             return self._as_version(found, self._aliases())
 
-    def number(self, which: str) -> str:
-        """Return the number of a version by "3" or "@challenger"; raises as `version`."""
+    def identity(self, which: str) -> Identity:
+        """Return what tells a version from others, by "3" or "@challenger"; raises as `version`."""
         with self.errors(f"find version {which}"):
-            return str(self._find(which).version)
+            found = self._find(which)
+            return Identity(str(found.version), str(found.source))
 
     def number_in_use(self) -> str:
         """Return the number of the champion, or of the challenger if there is no champion.
@@ -209,7 +222,7 @@ class Registry(Connection):
         versions = {str(version.version): version for version in self._entities()}
         if not versions:
             others = ", ".join(model.name for model in self.client.search_registered_models())
-            raise TrackingError(
+            raise UnknownVersionError(
                 f"no registered model {self.registered_model!r}, there is {others or 'none'}: "
                 "train a model, or run `serct sync` if there are trained ones"
             )
@@ -217,7 +230,7 @@ class Registry(Connection):
         number = aliases.get(which, which)
         if number not in versions:
             known = ", ".join([*versions, *sorted(aliases)])
-            raise TrackingError(
+            raise UnknownVersionError(
                 f"registered model {self.registered_model!r} has no {which!r}, it has {known}"
                 + _ALIAS_HINTS.get(which, "")
             )

@@ -42,8 +42,8 @@ def relocation_problem(store: Connection, experiment: str, location: str) -> str
     if folder.is_relative_to(store.artifacts) or (not is_ours and folder.exists()):
         return None
     return (
-        f"{store.uri}: experiment {experiment!r} keeps its artifacts in {folder}, expected them in "
-        f"{store.artifacts}: the workspace was moved or copied. Run `serct relocate`; or delete "
+        f"{store.shown}: experiment {experiment!r} keeps its artifacts in {folder}, expected them "
+        f"in {store.artifacts}: the workspace was moved or copied. Run `serct relocate`; or delete "
         f"{database} and run `serct sync`, which builds runs and versions anew from data/"
     )
 
@@ -116,8 +116,8 @@ def relocate(root: Path, experiment: str) -> int:
     database, folder = store.database, store.artifacts
     if database is None or database.parent != store.root:
         raise TrackingError(
-            f"{store.uri}: not a database of the workspace {store.root}; only that moves with it. "
-            "A server's artifacts stay where the server keeps them"
+            f"{store.shown}: not a database of the workspace {store.root}; only that moves with "
+            "it. A server's artifacts stay where the server keeps them"
         )
     if not store.exists:
         raise TrackingError(f"{database}: no such database; nothing to relocate")

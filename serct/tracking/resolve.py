@@ -6,7 +6,7 @@ from pathlib import Path
 from serct.errors import TrackingError
 from serct.tracking.connection import Connection
 from serct.tracking.models import fetch_folder
-from serct.tracking.registry import Registry, Version
+from serct.tracking.registry import Identity, Registry, Version
 from serct.tracking.run_content import WEIGHTS
 
 # Without number and alias: the version to use, see `Registry.number_in_use`.
@@ -40,7 +40,7 @@ def find_model(source: str | Path, root: Path | None = None) -> Path:
             run = registry.client.get_run(found[1])
             outputs = run.outputs.model_outputs if run.outputs else []
             if not outputs:
-                raise TrackingError(f"{registry.uri}: run {found[1]} has no model")
+                raise TrackingError(f"{registry.shown}: run {found[1]} has no model")
             return fetch_folder(registry.client, outputs[-1].model_id, run.data.tags.get(WEIGHTS))
     raise TrackingError(
         f"{address!r} is not a model's address, expected models:/NAME@ALIAS, models:/NAME/VERSION "
@@ -48,8 +48,8 @@ def find_model(source: str | Path, root: Path | None = None) -> Path:
     )
 
 
-def find_version(source: str | Path, root: Path | None = None) -> str | None:
-    """Return the number of the version that an address stands for now; None for a folder.
+def find_version(source: str | Path, root: Path | None = None) -> Identity | None:
+    """Return which version an address stands for now; None for a folder.
 
     Raises:
         TrackingError: As `find_model`.
@@ -58,10 +58,8 @@ def find_version(source: str | Path, root: Path | None = None) -> str | None:
     if not found:
         return None
     name, number, alias = found.groups()
-    if number:
-        return str(number)
     registry = _registry(str(source), root, name)
-    return registry.number(f"@{alias}") if alias else registry.number_in_use()
+    return registry.identity(number or (f"@{alias}" if alias else registry.number_in_use()))
 
 
 def version_in_use(source: str, root: Path | None = None) -> Version:

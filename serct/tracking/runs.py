@@ -264,8 +264,8 @@ def _ensure_experiment(client: "MlflowClient", store: Connection, name: str) -> 
         return str(client.create_experiment(name, location, tags=tags))
     if found.lifecycle_stage != "active":
         raise TrackingError(
-            f"{store.uri}: experiment {name!r} was deleted in MLflow: restore it there, or choose "
-            "another name for tracking.experiment in params.yaml"
+            f"{store.shown}: experiment {name!r} was deleted in MLflow: restore it there, or "
+            "choose another name for tracking.experiment in params.yaml"
         )
     problem = relocation_problem(store, name, found.artifact_location)
     if problem:

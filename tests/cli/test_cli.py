@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 from serct import tracking
+from serct.cli.shared import app
 from serct.experiments.workspace import prepare_workspace
 from tests.conftest import ROOT, add_version, make_workspace
 
@@ -52,6 +54,11 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     ("arguments", "message"),
     [
         (["predict", "--model", "nowhere", "x.wav"], "error: nowhere/card.json: no such file"),
+        pytest.param(
+            ["serve", "--model", "nowhere", "--port", "0"],
+            "error: nowhere/card.json: no such file",
+            marks=pytest.mark.slow,
+        ),
         (["repro", "--profile", "nope"], "error: no profile 'nope', expected one of: "),
         (["report", "--workspace", "."], "not a workspace, it has no params.yaml"),
         (["corpora", "verify", "nope"], "params.yaml: no corpus 'nope', expected one of: tess"),
@@ -130,14 +137,24 @@ def test_repro_names_the_keys_that_it_adds_once_before_dvc_starts(tmp_path: Path
 
 
 @pytest.mark.slow
-def test_mlflows_pages_on_an_occupied_port_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", ["ui", "serve", "app"])
+def test_an_occupied_port_is_refused_at_once(command: str, tmp_path: Path) -> None:
     shutil.copy(ROOT / "params.yaml", tmp_path)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        found = serct("ui", "--port", str(port), "--workspace", str(tmp_path))
+        found = serct(command, "--port", str(port), "--workspace", str(tmp_path))
     assert found.returncode == 1
     assert f"error: 127.0.0.1:{port} cannot be listened on: Address already in use" in found.stderr
+    assert "Started" not in found.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
+
+
+@pytest.mark.parametrize("port", ["65536", "99999", "-1"])
+@pytest.mark.parametrize("command", ["ui", "serve", "app"])
+def test_a_port_that_does_not_exist_is_refused(command: str, port: str) -> None:
+    found = CliRunner().invoke(app, [command, "--port", port])
+    assert found.exit_code == 2
+    assert "or equal to" in found.output
 
 
 @pytest.mark.slow
@@ -203,7 +220,9 @@ def test_all_commands_use_the_champion_else_the_challenger(
     listed = json.loads(serct("models", "--json", "--workspace", str(root)).stdout)
     assert [version["aliases"] for version in listed] == [["challenger"], ["champion"]]
     # A service resolves the same address at each of its polls.
-    assert tracking.find_version("models:/serct", root) == second
+    found = tracking.find_version("models:/serct", root)
+    assert found is not None
+    assert found.number == second
     missing = serct("predict", "--model", "models:/serct@previous", clip, "--workspace", str(root))
     assert (
         "has no '@previous', it has 1, 2, @challenger, @champion; only a second" in missing.stderr

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -85,6 +86,22 @@ def test_promote_then_promote_another_then_roll_back(root: Path, store: Store) -
     assert all(entry.gates[0]["verdict"] == "passed" for entry in entries)
     with pytest.raises(TrackingError, match="version 1 is the champion already"):
         put(root, store, "1")
+
+
+def test_any_user_may_promote_for_any_reason(
+    root: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One without a name, as in a container; a reason from a terminal that is not UTF-8."""
+
+    def fail() -> str:
+        raise KeyError("getpwuid(): uid not found: 54321")
+
+    monkeypatch.setattr("getpass.getuser", fail)
+    params = read_params(root / "params.yaml")
+    assert promote(params, root / "data", store, "1", "gr\udcfc\udcdfe 情感").is_done
+    (entry,) = read_promotions(root / "data")
+    assert entry.why == r"gr\xfc\xdfe 情感"
+    assert entry.by.startswith(f"user {os.getuid()}@")
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,12 @@
 """A response repeats next to nothing of a request."""
 
+import errno
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.datastructures import UploadFile
 from starlette.testclient import TestClient
 
 from serct.serving.echo import printable
@@ -86,3 +88,40 @@ def test_other_bodies_do_not_come_back(client: TestClient, content_type: str) ->
         assert answer.status_code == 422
         assert "SECRET" not in answer.text
         assert len(answer.content) < 500
+
+
+@pytest.mark.parametrize(
+    "content_type", ["audio/wav", "application/json", "multipart/form-data; boundary=B", None]
+)
+def test_a_body_without_the_file_is_told_what_is_expected(
+    client: TestClient, content_type: str | None
+) -> None:
+    headers = {"Content-Type": content_type} if content_type else {}
+    body = multipart(b'name="file"; filename="a.wav"\r\n\r\nRIFF')
+    answer = client.post("/v1/predict", content=body, headers=headers)
+    assert answer.status_code == 422
+    (problem,) = answer.json()["detail"]
+    assert problem["msg"] == (
+        "expected multipart/form-data with a file in the field files, found a body without it: "
+        f"{content_type or 'no content type'}"
+    )
+
+
+def test_a_full_disk_is_not_the_clients_fault(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fill(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(UploadFile, "write", fill)
+    answer = client.post("/v1/predict", files={"files": ("a.wav", b"RIFF")})
+    assert answer.status_code == 503
+    assert "the disk is full: cannot write" in answer.json()["detail"]
+    assert "the disk is full" in caplog.text
+
+
+@pytest.mark.parametrize("path", ["/", "/health", "/ready"])
+def test_monitors_may_ask_with_head(client: TestClient, path: str) -> None:
+    answers = [client.request(method, path) for method in ("GET", "HEAD")]
+    assert answers[0].status_code == answers[1].status_code
+    assert answers[1].content == b""

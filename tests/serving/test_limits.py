@@ -145,6 +145,19 @@ def test_a_body_above_its_limit_gets_413(body: list[bytes | float], announced: s
     assert error.value.status_code == 413
 
 
+def test_an_announced_size_is_refused_before_the_client_is_told_to_send() -> None:
+    async def receive() -> dict[str, Any]:
+        raise AssertionError("uvicorn answers 100 Continue here")
+
+    async def read(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+
+    limits = RequestLimits(read, ServingParams(max_body_mb=0.001), ServiceMetrics())
+    with pytest.raises(HTTPException) as error:
+        asyncio.run(call(limits, receive, {"content-length": "1001", "expect": "100-continue"}))
+    assert error.value.status_code == 413
+
+
 def test_a_body_that_stops_gets_408() -> None:
     with pytest.raises(HTTPException, match=r"request body too slow: no data for 0\.05 s") as error:
         request(ServingParams(body_timeout_s=0.05), [bytes(100_000), 10.0, b""])

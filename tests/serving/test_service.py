@@ -548,6 +548,10 @@ class TestProcess:
             assert "sesame" not in "".join(service.lines)
             _, code, reason = TestStream().converse(service, [], "sample_rate=16000")
             assert (code, "X-API-Key" in reason) == (1008, True)
+            log = "".join(service.lines)
+            assert "Uvicorn running" in log
+            assert "sample_rate" not in log
+            assert "connection" not in log
 
     def test_sigterm_lets_requests_finish(self, served: Path, spoken: Path) -> None:
         samples, rate = soundfile.read(spoken)

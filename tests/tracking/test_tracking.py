@@ -22,6 +22,7 @@ from mlflow import MlflowClient
 from serct import tracking
 from serct.errors import TrackingError
 from serct.tracking import Store
+from serct.tracking.connection import Connection
 from serct.tracking.folders import ModelFolder, ResultsFolder
 from serct.tracking.run_logger import RunLogger
 from tests.edited import edit_record
@@ -738,6 +739,24 @@ class TestStore:
             open_store(root)
         (problem,) = tracking.store_problems(root)
         assert problem.endswith("start the server or unset MLFLOW_TRACKING_URI")
+
+    def test_a_database_that_is_replaced_is_read_anew(self, root: Path, one_version: Path) -> None:
+        """As by a service, while somebody deletes the database and runs `serct sync`."""
+        assert tracking.known_versions("models:/serct", root) == []
+        shutil.copy(one_version / "mlflow.db", root / "new.db")
+        (root / "new.db").replace(root / "mlflow.db")
+        assert [v.version for v in tracking.known_versions("models:/serct", root)] == ["1"]
+
+    def test_no_message_has_the_password_of_the_store(self, root: Path) -> None:
+        uri = "postgresql://anna:s3cret@127.0.0.1/mlflow"
+        with (
+            pytest.raises(
+                TrackingError, match=r"^postgresql://anna:\*\*\*@127\.0\.0\.1/mlflow: "
+            ) as found,
+            Connection(root, uri).errors("list versions"),
+        ):
+            raise RuntimeError(f"no connection to {uri}")
+        assert "s3cret" not in str(found.value)
 
     def test_broken_database_is_explained(self, root: Path) -> None:
         (root / "mlflow.db").write_bytes(b"this is no database" * 100)
