@@ -14,6 +14,7 @@ from filelock import FileLock
 from serct.config.params import Params
 from serct.config.reader import read_params, read_yaml
 from serct.config.section import merge
+from serct.runtime.log import logger
 
 if TYPE_CHECKING:
     from tests.service_process import Service
@@ -83,6 +84,12 @@ def _no_user_environment(
     monkeypatch.setenv("SERCT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.delenv("DVC_ROOT", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _messages_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a test see each message once, also where an earlier one ran a command's set-up."""
+    monkeypatch.setattr(logger, "propagate", True)
 
 
 def write_tones(

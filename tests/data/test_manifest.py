@@ -21,7 +21,6 @@ from serct.data.manifest import (
 )
 from serct.data.splitting import split_utterances
 from serct.errors import ManifestError
-from serct.runtime.log import logger
 from tests.data.test_splitting import corpus, params
 
 CHECKS = CheckParams(silence_peak=1e-4, max_duration_s=10.0, max_rejected=0)
@@ -137,7 +136,7 @@ def test_random_bytes_in_a_manifest_are_an_error(tmp_path: Path, seed: int) -> N
 
 
 def test_what_makes_a_recording_usable_is_said(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     wave = np.sin(np.arange(8000) / 9) * np.linspace(0.1, 1, 8000)
     (tmp_path / "angry").mkdir()
@@ -145,7 +144,6 @@ def test_what_makes_a_recording_usable_is_said(
     soundfile.write(tmp_path / "angry" / "plain.wav", 0.5 * wave[::-1], 16_000)
     inverted = np.stack((0.4 * wave**3, -0.39 * wave**3), axis=1)
     soundfile.write(tmp_path / "angry" / "inverted.wav", inverted, 16_000)
-    monkeypatch.setattr(logger, "propagate", True)
     utterances, rejections = inspect_recordings(tmp_path, clips_of(tmp_path), "x", "en", CHECKS)
     assert (len(utterances), rejections) == (3, [])
     said = sorted(record.getMessage() for record in caplog.records)

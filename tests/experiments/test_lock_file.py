@@ -8,7 +8,6 @@ import pytest
 
 from serct.experiments import lock_file
 from serct.experiments.lock_file import mend_lock
-from serct.runtime.log import logger
 
 GOOD = """schema: '2.0'
 stages:
@@ -32,8 +31,7 @@ BROKEN = {
 
 
 @pytest.fixture(autouse=True)
-def _messages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logger, "propagate", True)
+def _no_long_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lock_file, "_WAIT_S", 0.01)
 
 

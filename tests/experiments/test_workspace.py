@@ -18,7 +18,6 @@ from serct.experiments.workspace import (
     prepare_workspace,
     stage_environment,
 )
-from serct.runtime.log import logger
 from tests.conftest import ROOT
 
 
@@ -49,9 +48,8 @@ def test_preparing_again_keeps_results_and_renews_params(tmp_path: Path) -> None
 
 
 def test_params_of_an_older_version_are_completed_and_it_is_said(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(logger, "propagate", True)
     folder, _ = prepare_workspace(tmp_path / "ws", "demo", ["train.epochs=2"])
     old = read_yaml(folder / "params.yaml")
     del old["train"]["max_error"], old["promotion"], old["models"]["serct"]["attention"]
@@ -77,9 +75,8 @@ def test_params_of_an_older_version_are_completed_and_it_is_said(
 
 
 def test_a_model_under_its_old_name_is_understood(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(logger, "propagate", True)
     _, params = prepare_workspace(tmp_path / "ws", "demo", ['pipeline.models=["voice_lda"]'])
     assert params.pipeline.models == ("functionals_lda_speaker",)
     assert "voice_lda is now called functionals_lda_speaker" in caplog.text

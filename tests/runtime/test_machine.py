@@ -59,7 +59,6 @@ def test_progress_in_a_log_is_a_line_now_and_then(
 ) -> None:
     now = 0.0
     monkeypatch.setattr(log.time, "monotonic", lambda: now)
-    monkeypatch.setattr(log.logger, "propagate", True)
     with (
         caplog.at_level(logging.INFO, logger="serct"),
         log.progress(10, "working", "files") as advance,
