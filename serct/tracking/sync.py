@@ -6,6 +6,7 @@ from pathlib import Path
 
 from serct.errors import TrackingError
 from serct.tracking.folders import ModelFolder, ResultsFolder
+from serct.tracking.promotions import FILE as PROMOTIONS
 from serct.tracking.promotions import read_promotions
 from serct.tracking.registry import CHAMPION
 from serct.tracking.runs import Store
@@ -92,9 +93,16 @@ def _restore_champion(store: Store, data: Path) -> list[str]:
             store.find_weights(model.fingerprint, model.weights) if model else None
             for model in (last.champion, last.previous)
         )
-        if champion is None:
-            return []  # its folder holds another training by now
         holder = store.holder(CHAMPION)
+        if champion is None:
+            if holder is not None:
+                return []
+            lost = last.champion
+            raise TrackingError(
+                f"{data / PROMOTIONS} names {lost.name} on {lost.corpus} as the champion, but no "
+                "version has its weights: the folder was deleted or trained again; bring it back, "
+                "or promote another version with --replace-unusable-champion"
+            )
         was_cut_off = previous == (holder and holder.version) and not store.has_tags(
             champion, last.tags
         )

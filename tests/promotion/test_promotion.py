@@ -339,11 +339,11 @@ def test_sync_gives_a_lost_registry_its_champion_back(root: Path, store: Store) 
     second = add_version(root, 2, 0.001)
     put(root, store, "1")
     put(root, store, second)
-    (root / "mlflow.db").unlink()
-    fresh = tracking.open_store(root, "serct", "serct")
-    report = tracking.sync_store(fresh, root / "data")
-    assert not report.problems
     kept = {v.version: v.weights for v in store.versions()}
+    (root / "mlflow.db").unlink()
+    synced = serct("sync", "--workspace", str(root))
+    assert synced.returncode == 0, synced.stdout
+    fresh = tracking.open_store(root, "serct", "serct")
     found = aliases(fresh)
     weights = {v.version: v.weights for v in fresh.versions()}
     last = read_promotions(root / "data")[-1]
@@ -351,6 +351,17 @@ def test_sync_gives_a_lost_registry_its_champion_back(root: Path, store: Store) 
     assert last.previous is not None
     assert weights[found["previous"]] == last.previous.weights
     assert set(kept.values()) == set(weights.values())
+
+
+def test_sync_says_that_the_champions_weights_are_gone(root: Path, store: Store) -> None:
+    put(root, store, "1")
+    (root / "mlflow.db").unlink()
+    for folder in (root / "data" / "models").iterdir():
+        shutil.rmtree(folder)
+    synced = serct("sync", "--workspace", str(root))
+    assert synced.returncode == 1
+    assert "names serct on tones as the champion, but no version has its weights" in synced.stdout
+    assert "--replace-unusable-champion" in synced.stdout
 
 
 def test_a_crash_after_the_record_is_made_up_by_sync(
