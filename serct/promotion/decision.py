@@ -5,6 +5,7 @@ import io
 import os
 import socket
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -82,18 +83,23 @@ def promote(
         raise TrackingError(
             "--replace-unusable-champion needs --why: the reason is kept in promotions.jsonl"
         )
-    version = store.version(which)
-    champion, compared = _champion(data, store)
-    if champion is not None and champion.version == version.version:
-        raise TrackingError(f"version {version.version} is the champion already")
-    predictor, gates = _loaded(store, version)
-    if predictor is not None:
-        gates += (
-            *examine(params, data, predictor, compared, may_replace_unusable=may_replace_unusable),
-            _served_by_mlflow(store, version, predictor),
-        )
-    found = Promotion(version, champion, gates, is_done=False)
-    return found if is_dry else _completed(found, data, store, "promote", why)
+    # What is examined in here is compared with the champion that it replaces, and no other.
+    with nullcontext() if is_dry else store.moving_champion():
+        held = store.holder_number(CHAMPION)
+        version = store.version(which)
+        champion, compared = _champion(data, store)
+        if champion is not None and champion.version == version.version:
+            raise TrackingError(f"version {version.version} is the champion already")
+        predictor, gates = _loaded(store, version)
+        if predictor is not None:
+            gates += (
+                *examine(
+                    params, data, predictor, compared, may_replace_unusable=may_replace_unusable
+                ),
+                _served_by_mlflow(store, version, predictor),
+            )
+        found = Promotion(version, champion, gates, is_done=False)
+        return found if is_dry else _completed(found, held, data, store, "promote", why)
 
 
 def rollback(data: Path, store: Store, why: str, *, is_dry: bool = False) -> Promotion:
@@ -111,14 +117,17 @@ def rollback(data: Path, store: Store, why: str, *, is_dry: bool = False) -> Pro
     Raises:
         TrackingError: If there is no previous champion.
     """
-    champion, previous = store.holder(CHAMPION), store.holder(PREVIOUS)
-    if champion is None or previous is None:
-        raise TrackingError("nothing to roll back to: no version is called previous")
-    predictor, gates = _loaded(store, previous)
-    if predictor is not None:
-        gates += (_served_by_mlflow(store, previous, predictor),)
-    found = Promotion(previous, champion, gates, is_done=False)
-    return found if is_dry else _completed(found, data, store, "rollback", why)
+    with nullcontext() if is_dry else store.moving_champion():
+        champion, previous = store.holder(CHAMPION), store.holder(PREVIOUS)
+        if champion is None or previous is None:
+            raise TrackingError("nothing to roll back to: no version is called previous")
+        predictor, gates = _loaded(store, previous)
+        if predictor is not None:
+            gates += (_served_by_mlflow(store, previous, predictor),)
+        found = Promotion(previous, champion, gates, is_done=False)
+        if is_dry:
+            return found
+        return _completed(found, champion.version, data, store, "rollback", why)
 
 
 def _champion(data: Path, store: Store) -> tuple[Version | None, Predictor | Unusable | None]:
@@ -157,10 +166,34 @@ def _loaded(store: Store, version: Version) -> tuple[Predictor | None, tuple[Gat
 
 
 def _completed(
-    found: Promotion, data: Path, store: Store, action: Literal["promote", "rollback"], why: str
+    found: Promotion,
+    held: str | None,
+    data: Path,
+    store: Store,
+    action: Literal["promote", "rollback"],
+    why: str,
 ) -> Promotion:
+    """Move the champion unless a gate refuses that.
+
+    Args:
+        found: The outcome of the gates.
+        held: The number of the champion before them, None if there was none.
+        data: The workspace's data folder.
+        store: The registry of the workspace.
+        action: For the record.
+        why: The same.
+
+    Raises:
+        TrackingError: If there is another champion now.
+    """
     if found.is_refused:
         return found
+    now = store.holder_number(CHAMPION)
+    if now != held:  # by another machine: the lock is of this one
+        raise TrackingError(
+            f"the champion is {_shown(now)} now, and version {found.version.version} was examined "
+            f"when it was {_shown(held)}; nothing was changed, run the command again"
+        )
     _move(data, store, action, found.version, found.champion, why, found.gates)
     return replace(found, is_done=True)
 
@@ -187,6 +220,10 @@ def _move(
     # The record first: if this process dies in between, `serct sync` completes the move.
     append_promotion(data, entry)
     store.set_aliases(champion.version, previous.version if previous else None, entry.tags)
+
+
+def _shown(number: str | None) -> str:
+    return "none" if number is None else f"version {number}"
 
 
 def _user() -> str:

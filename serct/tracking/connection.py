@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from serct.errors import SerctError, TrackingError
-from serct.runtime.disk import disk_problem
+from serct.runtime.disk import disk_errors, disk_problem
+from serct.runtime.log import logger
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -118,9 +119,34 @@ class Connection:
         Its file lies beside the database, so that all workspaces which share that use the same
         lock. The process that holds it may take it again.
         """
+        return FileLock(self._lock_file("lock"), timeout=_LOCK_TIMEOUT_S)
+
+    def _lock_file(self, suffix: str) -> Path:
         path = self.database
-        file = self.root / ".mlflow.lock" if path is None else path.with_name(f"{path.name}.lock")
-        return FileLock(file, timeout=_LOCK_TIMEOUT_S)
+        beside = self.root / ".mlflow" if path is None else path
+        return beside.with_name(f"{beside.name}.{suffix}")
+
+    @contextmanager
+    def moving_champion(self) -> Iterator[None]:
+        """Wait until nobody else moves the champion, then keep others from it; a kill frees it.
+
+        Not the lock above, which trainings wait for: the gates take minutes.
+
+        Raises:
+            DiskError: If the lock's file cannot be made.
+        """
+        file = self._lock_file("promotion.lock")
+        with disk_errors(file):
+            lock = FileLock(file)
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                logger.warning("%s: waiting for a promotion that goes on", self.shown)
+                lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
 
     @contextmanager
     def locked(self) -> Iterator[None]:

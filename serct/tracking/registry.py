@@ -122,8 +122,13 @@ class Registry(Connection):
         Raises:
             TrackingError: If serct did not register that version.
         """
+        number = self.holder_number(alias)
+        return None if number is None else self.version(number)
+
+    def holder_number(self, alias: str) -> str | None:
+        """Return the number of any version that an alias points to, None if it points to none."""
         with self.errors(f"find version @{alias}"):
-            return self.version(f"@{alias}") if alias in self._aliases() else None
+            return self._aliases().get(alias)
 
     def folder(self, which: str) -> Path:
         """Return the local folder, with card.json in it, of a version.

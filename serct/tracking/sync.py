@@ -79,34 +79,50 @@ def _sync_model(store: Store, data: Path, folder: ModelFolder) -> list[str]:
 
 
 def _restore_champion(store: Store, data: Path) -> list[str]:
-    """Set the aliases as recorded in the workspace's promotions, if there is no champion.
-
-    One is left as it is, since where a team shares a registry another workspace may have promoted
-    it, unless the last move was recorded here and cut off before the registry had it.
-    """
+    """Set the aliases as recorded in the workspace's promotions, if the registry lacks that."""
     with store.errors("restore the champion"):
-        entries = read_promotions(data)
-        if not entries:
+        if _move_to_restore(store, data) is None:
             return []
-        last = entries[-1]
-        champion, previous = (
-            store.find_weights(model.fingerprint, model.weights) if model else None
-            for model in (last.champion, last.previous)
-        )
-        holder = store.holder(CHAMPION)
-        if champion is None:
-            if holder is not None:
+        # A promotion that goes on has recorded its move a moment before the registry has it.
+        with store.moving_champion():
+            move = _move_to_restore(store, data)
+            if move is None:
                 return []
-            lost = last.champion
-            raise TrackingError(
-                f"{data / PROMOTIONS} names {lost.name} on {lost.corpus} as the champion, but no "
-                "version has its weights: the folder was deleted or trained again; bring it back, "
-                "or promote another version with --replace-unusable-champion"
-            )
-        was_cut_off = previous == (holder and holder.version) and not store.has_tags(
-            champion, last.tags
-        )
-        if holder is not None and not was_cut_off:
-            return []
-        store.set_aliases(champion, previous, last.tags)
+            champion, previous, tags = move
+            store.set_aliases(champion, previous, tags)
     return [f"champion: version {champion}"]
+
+
+def _move_to_restore(store: Store, data: Path) -> tuple[str, str | None, dict[str, str]] | None:
+    """Return the champion, the previous one and the tags to set; None if there is nothing to do.
+
+    A champion is left as it is, since where a team shares a registry another workspace may have
+    promoted it, unless the last move was recorded here and cut off before the registry had it.
+
+    Raises:
+        TrackingError: If there is no champion, and the recorded one's weights are gone.
+    """
+    entries = read_promotions(data)
+    if not entries:
+        return None
+    last = entries[-1]
+    champion, previous = (
+        store.find_weights(model.fingerprint, model.weights) if model else None
+        for model in (last.champion, last.previous)
+    )
+    holder = store.holder(CHAMPION)
+    if champion is None:
+        if holder is not None:
+            return None
+        lost = last.champion
+        raise TrackingError(
+            f"{data / PROMOTIONS} names {lost.name} on {lost.corpus} as the champion, but no "
+            "version has its weights: the folder was deleted or trained again; bring it back, "
+            "or promote another version with --replace-unusable-champion"
+        )
+    was_cut_off = previous == (holder and holder.version) and not store.has_tags(
+        champion, last.tags
+    )
+    if holder is not None and not was_cut_off:
+        return None
+    return champion, previous, last.tags

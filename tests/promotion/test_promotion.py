@@ -4,7 +4,11 @@ import dataclasses
 import json
 import os
 import shutil
-from collections.abc import Callable
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +21,7 @@ from serct.config.params import Params
 from serct.config.reader import read_params
 from serct.errors import ParamsError, SerctError, TrackingError
 from serct.evaluation.evaluate import evaluate
-from serct.promotion import Promotion, gates, promote, rollback
+from serct.promotion import Promotion, decision, gates, promote, rollback
 from serct.promotion.gates import examine
 from serct.tracking import Store, read_promotions
 from serct.tracking.models import as_global
@@ -86,6 +90,67 @@ def test_promote_then_promote_another_then_roll_back(root: Path, store: Store) -
     assert all(entry.gates[0]["verdict"] == "passed" for entry in entries)
     with pytest.raises(TrackingError, match="version 1 is the champion already"):
         put(root, store, "1")
+
+
+def test_of_two_promotions_at_once_the_second_is_compared_with_the_first(
+    root: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second = add_version(root, 2, 0.001)
+    worse = add_version(root, 3, 3.0)
+    put(root, store, "1")
+    is_examined, may_go_on = threading.Event(), threading.Event()
+
+    def examined(*arguments: Any, **named: Any) -> Iterator[gates.Gate]:
+        yield from examine(*arguments, **named)
+        is_examined.set()
+        assert may_go_on.wait(60)
+
+    monkeypatch.setattr(decision, "examine", examined)
+    command = [sys.executable, "-m", "serct.cli", "promote", worse, "--json", "--workspace", root]
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(put, root, store, second)
+        assert is_examined.wait(60)
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as other:
+            assert other.stderr is not None
+            said = iter(other.stderr.readline, b"")
+            assert any(b"waiting for a promotion that goes on" in line for line in said)
+            assert serct("promote", worse, "--dry-run", "--workspace", str(root)).returncode == 0
+            may_go_on.set()
+            assert first.result().is_done
+            shown = json.loads(other.communicate(timeout=60)[0])
+    assert shown["champion"]["version"] == second
+    assert {"champion": worse, "previous": second}.items() <= aliases(store).items()
+
+
+def test_a_killed_promotion_keeps_no_other_from_going_on(root: Path, store: Store) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from serct.tracking import open_store\n"
+        "with open_store(Path(sys.argv[1]), 'serct', 'serct').moving_champion():\n"
+        "    print(flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, root], stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"\n"
+        other.kill()
+    assert put(root, store, "1").is_done
+
+
+def test_a_champion_that_another_machine_moved_meanwhile_is_left_alone(
+    root: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second, third = add_version(root, 2, 0.001), add_version(root, 3, 0.001)
+    put(root, store, "1")
+
+    def examined(*arguments: Any, **named: Any) -> Iterator[gates.Gate]:
+        yield from examine(*arguments, **named)
+        store.set_aliases(third, "1", {})
+
+    monkeypatch.setattr(decision, "examine", examined)
+    expected = f"the champion is version {third} now, and version {second} was examined when it was"
+    with pytest.raises(TrackingError, match=f"{expected} version 1; nothing was changed"):
+        put(root, store, second)
+    assert {"champion": third, "previous": "1"}.items() <= aliases(store).items()
+    assert len(read_promotions(root / "data")) == 1
 
 
 def test_any_user_may_promote_for_any_reason(
