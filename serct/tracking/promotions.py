@@ -65,9 +65,11 @@ def append_promotion(data: Path, entry: Entry) -> None:
 
     Raises:
         DiskError: If the disk is full, read-only or failing; what was written of it is removed.
-        TrackingError: If the file ends in something else than a line or the beginning of one.
+        TrackingError: If the file ends in something else than a line or the beginning of one, or
+            is a link to nowhere.
     """
     line = json.dumps(entry.as_json(), ensure_ascii=False) + "\n"
+    _exists(data / FILE)
     with disk_errors(data / FILE):
         data.mkdir(exist_ok=True)
         _append(data / FILE, line.encode())
@@ -95,10 +97,11 @@ def read_promotions(data: Path) -> list[Entry]:
     """Read all lines, the oldest first; a last line cut off by a crash is left out.
 
     Raises:
-        TrackingError: If a line is not one of these, or not as it was written.
+        TrackingError: If a line is not one of these, or not as it was written, or the file is a
+            link to nowhere.
     """
     path = data / FILE
-    if not path.exists():
+    if not _exists(path):
         return []
     entries = []
     for number, line in enumerate(_lines(path.read_bytes(), path), start=1):
@@ -110,6 +113,22 @@ def read_promotions(data: Path) -> list[Entry]:
         except RecordError as error:
             raise TrackingError(f"{error}; expected a promotion") from error
     return entries
+
+
+def _exists(path: Path) -> bool:
+    """Check whether there is a record; a link to nowhere, as to a lost share, is not none.
+
+    Raises:
+        TrackingError: If it is such a link.
+    """
+    if path.exists():
+        return True
+    if path.is_symlink():
+        raise TrackingError(
+            f"{path}: a link to {path.readlink()}, which is not there; expected the record of "
+            "promotions: bring it back, or remove the link"
+        )
+    return False
 
 
 def _lines(content: bytes, path: Path) -> list[bytes]:

@@ -57,6 +57,17 @@ def test_whatever_the_last_line_end_becomes_is_an_error(record: Path) -> None:
                 read_promotions(record.parent)
 
 
+def test_a_link_to_nowhere_is_no_empty_record(record: Path, tmp_path: Path) -> None:
+    record.rename(tmp_path / "share")
+    record.symlink_to(tmp_path / "share")
+    append_promotion(record.parent, entry("3"))
+    assert len(read_promotions(record.parent)) == 3
+    (tmp_path / "share").unlink()
+    for use in (read_promotions, lambda data: append_promotion(data, entry("4"))):
+        with pytest.raises(TrackingError, match=rf"{FILE}: a link to .*/share, which is not there"):
+            use(record.parent)
+
+
 def test_a_line_of_older_format_has_no_digest(record: Path) -> None:
     old = entry("0").as_json() | {"format_version": 2}
     del old["content_sha256"]
