@@ -100,6 +100,15 @@ def test_missing_broken_and_shapeless_files(tmp_path: Path) -> None:
     (tmp_path / "broken.yaml").write_text("a: [1,")
     with pytest.raises(ParamsError, match="not valid YAML"):
         read_params(tmp_path / "broken.yaml")
+    (tmp_path / "empty.yaml").write_text("# nothing\n")
+    with pytest.raises(ParamsError, match="found nothing, expected a mapping"):
+        read_params(tmp_path / "empty.yaml")
+    (tmp_path / "merged.yaml").write_text("a: 1\n<<<<<<< HEAD\nb: 2\n=======\nb: 3\n>>>>>>> x\n")
+    with pytest.raises(ParamsError, match=r"merged\.yaml: line 2: a conflict that git left"):
+        read_params(tmp_path / "merged.yaml")
+    (tmp_path / "twice.yaml").write_text("a: {b: 1}\na:\n  b: 2\n")
+    with pytest.raises(ParamsError, match=r"YAML: line 2, column 1: the key 'a' is there twice$"):
+        read_params(tmp_path / "twice.yaml")
     (tmp_path / "bytes.yaml").write_bytes(b"a: \xf5")
     with pytest.raises(ParamsError, match=r"bytes\.yaml: not readable: 'utf-8' codec can't decode"):
         read_params(tmp_path / "bytes.yaml")
@@ -119,6 +128,12 @@ def test_exponents_are_numbers(tmp_path: Path) -> None:
         "e": 0.0015,
         "f": -300.0,
     }
+
+
+def test_a_key_may_replace_what_an_anchor_brings(tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text("a: &a {x: 1, y: 2}\nb: &b {<<: *a, x: 3}\nc: {<<: *b, y: 4}\n")
+    assert read_yaml(path)["c"] == {"x": 3, "y": 4}
 
 
 def test_merge_replaces_a_mapping_of_another_kind() -> None:
