@@ -76,6 +76,8 @@ def test_profiles_hold_only_what_differs(profile: Path, tmp_path: Path) -> None:
         ),
         ({"pipeline": {"train_corpora": ["esd_en"]}}, r"'esd_en' is used but not listed"),
         ({"seed": None}, "seed is None"),
+        ({"train": {"learning_rate": float("inf")}}, r"train\.learning_rate is inf: .*finite"),
+        ({"checks": {"max_duration_s": float("nan")}}, r"checks\.max_duration_s is nan"),
     ],
 )
 def test_mistakes_name_their_key(tmp_path: Path, change: dict[str, Any], message: str) -> None:
