@@ -135,6 +135,7 @@ def score(
             {
                 "emotions": dict(found.emotions.most_common()),
                 "num_unusable": found.num_unusable,
+                "left_out": found.left_out,
                 "seconds": found.seconds,
                 "rows": f"{out}/part-*.csv",
             }

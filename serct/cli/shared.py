@@ -61,7 +61,13 @@ def _options(
         ),
     ] = False,
 ) -> None:
-    pass
+    try:
+        Path.cwd()
+    except FileNotFoundError as error:
+        # PyTorch would say that it cannot load its own library.
+        raise SerctError(
+            "the current folder was removed: change to another folder and run this again"
+        ) from error
 
 
 def workspace_root(workspace: Path | None) -> Path:

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from serct.config.params import Params
-from serct.config.reader import parse_yaml, read_yaml
+from serct.config.reader import explain_yaml, parse_yaml, read_yaml
 from serct.config.section import merge
 from serct.errors import ParamsError, SerctError
 from serct.experiments.checking import check_params
@@ -108,7 +108,7 @@ def prepare_workspace(
     for setting in settings:
         data = _with_setting(data, setting)
     data = _with_bases(_renamed(merge(data, overlay or {})))
-    for corpus in data.get("corpora", {}).values():
+    for corpus in _entries(data, "corpora").values():
         if isinstance(corpus, dict) and corpus.get("reader") == "folder":
             corpus["path"] = str(root / Path(str(corpus.get("path", ""))).expanduser())
     params = check_params(data, f"params.yaml with {profile or 'settings'}")
@@ -156,11 +156,14 @@ def _with_missing_keys(own: Mapping[str, Any], defaults: Mapping[str, Any]) -> d
     one of its architecture.
     """
     as_own = {name: own[name] for name in ("corpora", "search") if name in own}
+    merged = {**merge(defaults, own), **as_own}
+    if "models" not in own or not isinstance(own["models"], Mapping):
+        return merged
     models = {
         name: _completed_entry(name, entry, defaults["models"])
-        for name, entry in own.get("models", defaults["models"]).items()
+        for name, entry in own["models"].items()
     }
-    return {**merge(defaults, own), **as_own, "models": models}
+    return {**merged, "models": models}
 
 
 def _completed_entry(name: str, entry: Any, defaults: Mapping[str, Any]) -> Any:
@@ -180,29 +183,36 @@ _RENAMED = {"voice_lda": "functionals_lda_speaker"}
 
 def _renamed(data: dict[str, Any]) -> dict[str, Any]:
     """Replace names of models of version 0.1 that have no entry, with a notice."""
-    pipeline, models = data.get("pipeline", {}), data.get("models", {})
+    pipeline, models = _entries(data, "pipeline"), _entries(data, "models")
+    names = pipeline.get("models")
     for old, new in _RENAMED.items():
-        if old in pipeline.get("models", ()) and old not in models:
+        if isinstance(names, list) and old in names and old not in models:
             logger.warning("pipeline.models: %s is now called %s", old, new)
-            names = [new if name == old else name for name in pipeline["models"]]
+            names = [new if name == old else name for name in names]
             data = {**data, "pipeline": {**pipeline, "models": names}}
     return data
 
 
+def _entries(data: Mapping[str, Any], section: str) -> Mapping[str, Any]:
+    """Return a section of params that are not checked yet, empty if it is no mapping."""
+    found = data.get(section)
+    return found if isinstance(found, Mapping) else {}
+
+
 def _with_bases(data: dict[str, Any]) -> dict[str, Any]:
     """Replace each entry under ``models`` that names a base by the whole entry."""
-    models = dict(data.get("models", {}))
+    models = dict(_entries(data, "models"))
     for name, entry in models.items():
         if not isinstance(entry, dict) or "base" not in entry:
             continue
-        base = models.get(entry["base"])
+        base = models.get(entry["base"]) if isinstance(entry["base"], str) else None
         if not isinstance(base, dict) or "base" in base:
             raise ParamsError(
                 f"models.{name}: base is {entry['base']!r}, expected an entry without a base"
             )
         own = {key: value for key, value in entry.items() if key != "base"}
         models[name] = merge(base, own)
-    return {**data, "models": models}
+    return {**data, "models": models} if models else data
 
 
 def _profile_path(root: Path, profile: str) -> Path:
@@ -234,10 +244,9 @@ def _parse_value(setting: str, text: str) -> Any:
     try:
         value = parse_yaml(text)
     except yaml.YAMLError as error:
-        reason = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise ParamsError(
-            f"--set {setting!r}: {text!r} is not valid YAML ({reason}); quote a text that is meant "
-            "as it is"
+            f"--set {setting!r}: {text!r} is not valid YAML ({explain_yaml(error)}); quote a text "
+            "that is meant as it is"
         ) from error
     for key in value if isinstance(value, dict) else ():
         if value[key] is None and ":" in str(key):

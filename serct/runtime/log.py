@@ -2,6 +2,7 @@
 
 import io
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -14,13 +15,32 @@ _INTERVAL_S = 10.0  # between the lines that show progress in a log
 def accept_every_name() -> None:
     """Let stdout and stderr take any text: what their encoding lacks is written as an escape.
 
-    A terminal of cp1252 or ASCII, or a file name that is not UTF-8, then ends no command.
+    A terminal of cp1252 or ASCII, or a file name that is not UTF-8, then ends no command. Streams
+    that whoever started this process had closed lead to nowhere.
     """
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A stream that cannot seek, but was read from, keeps its own way.
             with suppress(OSError):
                 stream.reconfigure(errors="backslashreplace")
+
+
+def _open_closed_streams() -> None:
+    """Give stdin, stdout and stderr a file each, if they have none (`serct models >&-`).
+
+    Else Python has None for them, and the next file that is opened, such as a database, would get
+    the number of stdout, to which every child prints.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest number that is free: this one.
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
 
 
 def setup_logging() -> None:

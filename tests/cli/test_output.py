@@ -9,6 +9,7 @@ import subprocess
 import sys
 import termios
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import pytest
 
@@ -136,3 +137,35 @@ def test_a_real_terminal_of_80_columns() -> None:
     lines = shown.decode("ascii").splitlines()
     assert max(map(len, lines)) <= 80
     assert any("| tess_emodb " in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    "closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"], ids=["stdin", "stdout", "stderr", "all"]
+)
+def test_a_stream_that_was_closed_ends_no_command(closed: str, tmp_path: Path) -> None:
+    made = tmp_path / "made"
+    program = f"""
+import os, sys
+from serct.runtime.log import accept_every_name
+accept_every_name()
+with open({str(made)!r}, "w") as file:
+    assert file.fileno() > 2  # else what children print would land in it
+    print("printed", flush=True)
+    print("said", file=sys.stderr, flush=True)
+    assert sys.stdin is not None
+    file.write("whole")
+"""
+    command = f'exec "$0" -c "$1" {closed}'
+    subprocess.run(["/bin/sh", "-c", command, sys.executable, program], check=True)
+    assert made.read_text() == "whole"
+
+
+def test_a_current_folder_that_was_removed_is_named(tmp_path: Path) -> None:
+    command = 'rmdir "$PWD"; exec "$0" -m serct.cli study'
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    found = subprocess.run(
+        ["/bin/sh", "-c", command, sys.executable],
+        cwd=tmp_path, env=environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert found.returncode == 1
+    assert found.stderr.startswith("error: the current folder was removed")

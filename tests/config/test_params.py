@@ -76,6 +76,8 @@ def test_profiles_hold_only_what_differs(profile: Path, tmp_path: Path) -> None:
         ),
         ({"pipeline": {"train_corpora": ["esd_en"]}}, r"'esd_en' is used but not listed"),
         ({"seed": None}, "seed is None"),
+        ({"train": {"learning_rate": float("inf")}}, r"train\.learning_rate is inf: .*finite"),
+        ({"checks": {"max_duration_s": float("nan")}}, r"checks\.max_duration_s is nan"),
     ],
 )
 def test_mistakes_name_their_key(tmp_path: Path, change: dict[str, Any], message: str) -> None:
@@ -100,6 +102,15 @@ def test_missing_broken_and_shapeless_files(tmp_path: Path) -> None:
     (tmp_path / "broken.yaml").write_text("a: [1,")
     with pytest.raises(ParamsError, match="not valid YAML"):
         read_params(tmp_path / "broken.yaml")
+    (tmp_path / "empty.yaml").write_text("# nothing\n")
+    with pytest.raises(ParamsError, match="found nothing, expected a mapping"):
+        read_params(tmp_path / "empty.yaml")
+    (tmp_path / "merged.yaml").write_text("a: 1\n<<<<<<< HEAD\nb: 2\n=======\nb: 3\n>>>>>>> x\n")
+    with pytest.raises(ParamsError, match=r"merged\.yaml: line 2: a conflict that git left"):
+        read_params(tmp_path / "merged.yaml")
+    (tmp_path / "twice.yaml").write_text("a: {b: 1}\na:\n  b: 2\n")
+    with pytest.raises(ParamsError, match=r"YAML: line 2, column 1: the key 'a' is there twice$"):
+        read_params(tmp_path / "twice.yaml")
     (tmp_path / "bytes.yaml").write_bytes(b"a: \xf5")
     with pytest.raises(ParamsError, match=r"bytes\.yaml: not readable: 'utf-8' codec can't decode"):
         read_params(tmp_path / "bytes.yaml")
@@ -119,6 +130,12 @@ def test_exponents_are_numbers(tmp_path: Path) -> None:
         "e": 0.0015,
         "f": -300.0,
     }
+
+
+def test_a_key_may_replace_what_an_anchor_brings(tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text("a: &a {x: 1, y: 2}\nb: &b {<<: *a, x: 3}\nc: {<<: *b, y: 4}\n")
+    assert read_yaml(path)["c"] == {"x": 3, "y": 4}
 
 
 def test_merge_replaces_a_mapping_of_another_kind() -> None:

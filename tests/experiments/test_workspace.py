@@ -82,6 +82,20 @@ def test_a_model_under_its_old_name_is_understood(
     assert "voice_lda is now called functionals_lda_speaker" in caplog.text
 
 
+@pytest.mark.parametrize("text", ["", "3", "yes", "[a]", "[[a]]"])
+@pytest.mark.parametrize("key", ["corpora", "models", "pipeline", "pipeline.models"])
+def test_a_setting_of_another_shape_names_its_key(tmp_path: Path, key: str, text: str) -> None:
+    with pytest.raises(ParamsError, match=rf"{key}(\.\w+)* is|pipeline names"):
+        prepare_workspace(tmp_path / "w", "demo", [f"{key}={text}"])
+
+
+def test_params_of_another_shape_name_their_key(tmp_path: Path) -> None:
+    folder, _ = prepare_workspace(tmp_path / "w", "demo")
+    (folder / "params.yaml").write_text("models: 3\n")
+    with pytest.raises(ParamsError, match="models is 3"):
+        prepare_workspace(folder, None)
+
+
 def test_bad_params_leave_the_old_ones(tmp_path: Path) -> None:
     folder, before = prepare_workspace(tmp_path / "ws", "demo")
     with pytest.raises(ParamsError, match=r"train\.epochs is -1"):
@@ -181,9 +195,18 @@ def test_a_setting_is_yaml(text: str, value: object) -> None:
         ("train.epochs", "--set 'train.epochs': expected KEY=VALUE such as train.epochs=3"),
         ("=3", "--set '=3': expected KEY=VALUE"),
         ("a..b=3", "--set 'a..b=3': expected KEY=VALUE"),
-        ("x=[lstm", "--set 'x=[lstm': '[lstm' is not valid YAML (expected ',' or ']', but got"),
-        ("x={a: 1", "is not valid YAML (expected ',' or '}', but got '<stream end>'); quote"),
-        ("x=@home", "is not valid YAML (found character '@' that cannot start any token); quote"),
+        ("x=[lstm", "--set 'x=[lstm': '[lstm' is not valid YAML (line 1, column 6: expected ','"),
+        ("x={a: 1, a: 2}", "(line 1, column 8: the key 'a' is there twice)"),
+        ("x=!!int seven", "(line 1, column 1: 'seven' cannot be read as int)"),
+        ("x=!!binary aGk=", "could not determine a constructor for the tag"),
+        ("x=!!python/object:os.system a", "could not determine a constructor for the tag"),
+        ("x=&it [*it]", "found unconstructable recursive node"),
+        (f"x={'[' * 3000}", "(nested too deeply)"),
+        ("x={a: 1", "is not valid YAML (line 1, column 6: expected ',' or '}', but got"),
+        (
+            "x=@home",
+            "is not valid YAML (line 1, column 1: found character '@' that cannot start any",
+        ),
         ("x={low:0.1, high: 1}", "'low:0.1' has no value, expected a space after the colon"),
     ],
 )

@@ -324,3 +324,6 @@ def test_the_command_names_what_it_left_out(
     assert "       3 unusable; the rows have the reasons\n" in result.output
     assert "       2 files left out, no recordings by their names:\n" in result.output
     assert "  take7: no suffix: a format that is not read, convert it to one of " in result.output
+    listed = json.loads(CliRunner().invoke(app, [*command, "--json"]).stdout)["left_out"]
+    assert len(listed) == 2
+    assert any(line.startswith("take7: no suffix") for line in listed)
