@@ -1,8 +1,9 @@
 """What `serct search` varies: the ``search`` section of params.yaml."""
 
-from typing import Annotated, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import Discriminator, Field, JsonValue, Tag, model_validator
 
 from serct.config.section import PositiveInt, Section
 
@@ -42,6 +43,25 @@ class Numbers(Section):
         return self
 
 
+def _kind(entry: Any) -> str:
+    """Return what the keys of an entry mean, so that errors are about one kind."""
+    if isinstance(entry, Section):  # when it is written
+        return type(entry).__name__.lower()
+    if not isinstance(entry, Mapping) or "choices" in entry:
+        return "choices"
+    bounds = [entry.get("low"), entry.get("high")]
+    is_whole = all(isinstance(bound, int) for bound in bounds) and "log" not in entry
+    return "integers" if is_whole else "numbers"
+
+
+_Varied = Annotated[
+    Annotated[Choices, Tag("choices")]
+    | Annotated[Integers, Tag("integers")]
+    | Annotated[Numbers, Tag("numbers")],
+    Discriminator(_kind),
+]
+
+
 class SearchParams(Section):
     """One search: of which model's parameters, on which corpus, how far."""
 
@@ -50,4 +70,4 @@ class SearchParams(Section):
     epochs: PositiveInt
     first_look: PositiveInt
     reduction: Annotated[int, Field(ge=2)]
-    space: Annotated[dict[str, Choices | Integers | Numbers], Field(min_length=1)]
+    space: Annotated[dict[str, _Varied], Field(min_length=1)]

@@ -1,7 +1,7 @@
 """What every mapping of params.yaml has in common: strict checking, and merging with a profile."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TypeVar, overload
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -70,20 +70,32 @@ def validate(kind: Any, data: Any, where: str, name: str = "") -> Any:
         # Through JSON: in pydantic's strict mode a list is a tuple there, and nothing else is.
         return TypeAdapter(kind).validate_json(json.dumps(data), strict=True)
     except ValidationError as error:
-        problems = [_explain(item, name) for item in error.errors()]
+        problems = [_explain(item, data, name) for item in error.errors()]
         raise ParamsError(f"{where}: " + "; ".join(problems)) from error
     except TypeError as error:
         raise ParamsError(f"{where}: {error}") from error
 
 
-def _explain(item: Any, name: str) -> str:
-    parts = [str(part) for part in item["loc"]]
-    # pydantic puts the chosen kind into the path of a tagged union; no such key is in the file.
-    if "schedule" in parts[:-1]:
-        parts = [*parts[: parts.index("schedule") + 1], parts[-1]]
+def _explain(item: Any, data: Any, name: str) -> str:
+    parts = _path(item["loc"], data, is_missing=item["type"] == "missing")
     location = ".".join([name, *parts] if name else parts) or "top level"
     if item["type"] == "missing":
         return f"{location} is missing"
     if item["type"] == "extra_forbidden":
         return f"{location} is not a known key"
     return f"{location} is {item['input']!r}: {item['msg']}"
+
+
+def _path(location: Sequence[str | int], data: Any, *, is_missing: bool) -> list[str]:
+    """Return the keys that lead to a value.
+
+    pydantic also names the kind that it took a value for, where several are allowed: no such key is
+    in the file.
+    """
+    parts = []
+    for part in location[:-1] if is_missing else location:
+        is_place = isinstance(data, list) and isinstance(part, int)
+        if is_place or (isinstance(data, Mapping) and part in data):
+            parts.append(str(part))
+            data = data[part]
+    return [*parts, str(location[-1])] if is_missing else parts

@@ -76,6 +76,19 @@ def test_profiles_hold_only_what_differs(profile: Path, tmp_path: Path) -> None:
         ),
         ({"pipeline": {"train_corpora": ["esd_en"]}}, r"'esd_en' is used but not listed"),
         ({"seed": None}, "seed is None"),
+        (
+            {"train": {"schedule": {"name": "cosine"}}},
+            r": train\.schedule\.warmup_fraction is missing",
+        ),
+        ({"search": {"space": {"x": {"choices": [1]}}}}, r": search\.space\.x\.choices is \[1\]"),
+        (
+            {"search": {"space": {"x": {"low": 1}}}},
+            r"params\.yaml: search\.space\.x\.high is missing;",
+        ),
+        (
+            {"search": {"space": {"x": {"low": 3, "high": 2}}}},
+            r"params\.yaml: search\.space\.x is .*: Value error, low is 3, expected less than high",
+        ),
         ({"train": {"learning_rate": float("inf")}}, r"train\.learning_rate is inf: .*finite"),
         ({"checks": {"max_duration_s": float("nan")}}, r"checks\.max_duration_s is nan"),
     ],
