@@ -7,8 +7,8 @@ that two corpora can never number the same emotion differently.
 import re
 from collections.abc import Iterable
 
+from serct.config.spelling import fold
 from serct.errors import CorpusError
-from serct.spelling import fold
 
 EMOTIONS: tuple[str, ...] = (
     "angry",

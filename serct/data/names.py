@@ -1,4 +1,4 @@
-"""Names of people and texts that are spelled in several ways, see `serct.spelling`."""
+"""Names of people and texts that are spelled in several ways, see `serct.config.spelling`."""
 
 import re
 import unicodedata
@@ -6,8 +6,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from serct.config.spelling import fold
 from serct.data.manifest import Utterance
-from serct.spelling import fold
 
 # What programs write into an empty cell, folded.
 _NO_NAMES = frozenset({"na", "n/a", "<na>", "nan", "none", "null", "nil", "unknown", "?", "-", "."})

@@ -11,11 +11,11 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 
 from serct.config.params import SplitParams
+from serct.config.spelling import fold
 from serct.data.manifest import SPLITS, Split, Utterance
 from serct.data.names import unify_names
 from serct.emotions import EMOTIONS, in_table_order
 from serct.errors import ManifestError, list_problems
-from serct.spelling import fold
 
 # What the test part must not share with the rest. Validation is cut by the first of these of which
 # the rest has several.

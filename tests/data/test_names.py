@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from serct.config.spelling import fold
 from serct.data.manifest import Utterance
 from serct.data.names import describe_names, unify_names
 from serct.data.splitting import check_splits, split_utterances
 from serct.errors import ManifestError
-from serct.spelling import fold
 from tests.data.test_splitting import corpus, params, utterance
 
 NFC, NFD = (unicodedata.normalize(form, "Jörg") for form in ("NFC", "NFD"))

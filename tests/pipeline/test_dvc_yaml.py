@@ -19,8 +19,7 @@ STAGES: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages
 # spellings are data that reaches a stage through params.yaml, manifests and cards; tracking and
 # what it draws with show results in MLflow and write nothing that another stage reads.
 NOT_DATA = (
-    "serct.errors", "serct.emotions", "serct.spelling", "serct.config", "serct.runtime",
-    "pipeline.stage",
+    "serct.errors", "serct.emotions", "serct.config", "serct.runtime", "pipeline.stage",
 )  # fmt: skip
 DATA = {"serct.runtime.distributed"}  # how processes divide a training decides its outcome
 PROJECTIONS = (

@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from serct.config.files import as_csv, read_rows
+from serct.config.spelling import fold
 from serct.data.download import Progress
 from serct.data.manifest import SPLITS, Rejection, Scan, Utterance
 from serct.data.reading.corpus import Corpus, CorpusParams
@@ -24,7 +25,6 @@ from serct.emotions import EMOTIONS, canonical_emotion
 from serct.errors import CorpusError, list_problems
 from serct.runtime import atomic
 from serct.runtime.log import logger
-from serct.spelling import fold
 
 _GENDERS = {"": "", "f": "f", "female": "f", "m": "m", "male": "m"}
 # What the copy lacks, and why; hidden, so that it is no file of the corpus itself.

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from serct.config.files import read_table
+from serct.config.spelling import fold
 from serct.config.tables import DELIMITERS
 from serct.data.reading.listing import Entry, is_shown
 from serct.errors import CorpusError, list_problems
-from serct.spelling import fold
 
 COLUMNS = ("path", "emotion", "speaker", "gender", "text")
 
