@@ -10,6 +10,7 @@ Source:
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from serct.data.decoding.tags import MOST_TAGS, tag_size
 from serct.data.decoding.view import View
 from serct.errors import AudioError
 
@@ -24,8 +25,6 @@ _BIT_RATES_KBPS = {
 _SAMPLE_RATES_HZ = {_V1: (44100, 48000, 32000), _V2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
 _AMR_BYTES = (13, 14, 16, 18, 20, 21, 27, 32, 6, 0, 0, 0, 0, 0, 0, 1)
 _AMR_WB_BYTES = (18, 24, 33, 37, 41, 47, 51, 59, 61, 6, 0, 0, 0, 0, 1, 1)
-_MOST_TAGS = 100
-_TAG_OF_TRACK = 128
 _AMR_FRAME_S = 0.02
 _AAC_FRAME_SAMPLES = 1024
 _AAC_RATES_HZ = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000)
@@ -54,17 +53,6 @@ class _Frame:
     info_place: int
 
 
-def end_of_tags(view: View) -> int:
-    """Return where the ID3v2 tags end that stand in front of anything."""
-    place = 0
-    for _ in range(_MOST_TAGS):
-        size = _tag_size(view, place)
-        place += size
-        if not size:
-            break
-    return min(place, view.size)
-
-
 def first_frame(view: View) -> int | None:
     """Return where frames of MPEG audio or AAC begin behind something else, None if none do.
 
@@ -73,22 +61,26 @@ def first_frame(view: View) -> int | None:
     head = view.at(0, _MOST_BYTES_IN_FRONT)
     place = -1
     while (place := head.find(b"\xff", place + 1)) >= 0:
-        following, forms = place, set()
-        for _ in range(_CERTAIN_FRAMES):
-            magic = view.at(following, 7)
-            frame = _frame(magic[:4])
-            if is_adts(magic) and _adts_size(magic):
-                forms.add((*magic[:3], magic[3] & 0xF0))
-                following += _adts_size(magic)
-            elif frame and frame.form[1] > 1:  # layer I looks like the code of programs
-                forms.add(frame.form)
-                following += frame.size
-            else:
-                break
-        else:
-            if len(forms) == 1:
-                return place
+        if _are_frames(view, place):
+            return place
     return None
+
+
+def _are_frames(view: View, place: int) -> bool:
+    """Return whether frames of one form follow each other from a place on, too many for chance."""
+    forms = set()
+    for _ in range(_CERTAIN_FRAMES):
+        magic = view.at(place, 7)
+        frame = _frame(magic[:4])
+        if is_adts(magic) and _adts_size(magic):
+            forms.add((*magic[:3], magic[3] & 0xF0))
+            place += _adts_size(magic)
+        elif frame and frame.form[1] > 1:  # layer I looks like the code of programs
+            forms.add(frame.form)
+            place += frame.size
+        else:
+            return False
+    return len(forms) == 1
 
 
 def is_mpeg_audio(magic: bytes) -> bool:
@@ -110,11 +102,11 @@ def split(view: View, longest_s: float) -> Iterator[tuple[View, int]]:
     seconds = 0.0
     current: _Joined | None = None
     while place < view.size:
-        tag = _tag_size(view, place)
+        tag = tag_size(view, place)
         if tag:
             num_tags += 1
-            if num_tags > _MOST_TAGS:
-                raise AudioError(f"not readable as audio (more than {_MOST_TAGS} tags)")
+            if num_tags > MOST_TAGS:
+                raise AudioError(f"not readable as audio (more than {MOST_TAGS} tags)")
             if current:
                 yield current.part(view, place)
             current = None
@@ -214,22 +206,6 @@ def _announced_frames(view: View, place: int, frame: _Frame) -> int | None:
     return None
 
 
-def _tag_size(view: View, place: int) -> int:
-    """Return the size of the tag that begins at a place, 0 if none does."""
-    head = view.at(place, 32)
-    if head[:3] == b"ID3" and len(head) >= 10 and max(head[6:10]) < 0x80:
-        size = 0
-        for byte in head[6:10]:
-            size = size << 7 | byte
-        return 10 + size + (10 if head[5] & 0x10 else 0)
-    if head[:8] == b"APETAGEX" and len(head) == 32:
-        size = int.from_bytes(head[12:16], "little")
-        return size + 32 if head[23] & 0x20 else 32
-    if head[:3] == b"TAG" and view.size - place >= _TAG_OF_TRACK:
-        return _TAG_OF_TRACK
-    return 0
-
-
 def is_adts(magic: bytes) -> bool:
     """Return whether a frame of AAC begins here."""
     return len(magic) >= 7 and magic[0] == 0xFF and magic[1] & 0xF6 == 0xF0
@@ -257,7 +233,7 @@ def check_adts(view: View, longest_s: float) -> None:
             rate = _AAC_RATES_HZ[min(head[2] >> 2 & 15, len(_AAC_RATES_HZ) - 1)]
             seconds += _AAC_FRAME_SAMPLES / rate
             _check_length(seconds, longest_s)
-        size = size or _tag_size(view, place)
+        size = size or tag_size(view, place)
         if not size:
             if _is_tail(view, place):
                 return

@@ -7,7 +7,7 @@ never guesses, so that no playlist or script in a file can make it open another.
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from serct.data.decoding import boxes, chunks, flac, mpeg, ogg
+from serct.data.decoding import boxes, chunks, flac, mpeg, ogg, tags
 from serct.data.decoding.view import View
 from serct.errors import AudioError
 
@@ -43,7 +43,7 @@ def find_pieces(view: View, longest_s: float) -> list[Piece]:
     Raises:
         AudioError: If it is cut off, damaged, or of no format that is read here.
     """
-    whole = view.part(mpeg.end_of_tags(view))
+    whole = view.part(tags.end_of_tags(view))
     pieces = _pieces(whole, longest_s)
     if pieces is None and (start := mpeg.first_frame(whole)):
         pieces = _pieces(whole.part(start), longest_s)
