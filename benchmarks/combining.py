@@ -23,7 +23,7 @@ from scipy.special import softmax
 from serct.data.dataset import ShardDataset
 from serct.data.voice_activity import find_speech
 from serct.data.windows import Plan, Timing
-from serct.evaluation.evaluate import as_classifier
+from serct.evaluation.classifiers import as_classifier
 from serct.inference.predictor import Predictor
 from serct.models import restore_model_params
 from serct.models.classical.estimator import LabelledRows

@@ -23,7 +23,8 @@ from serct.data.preprocessing import ShardPlan, write_shards
 from serct.data.shards import read_meta
 from serct.data.splitting import split_utterances
 from serct.errors import SerctError
-from serct.evaluation.evaluate import as_classifier, evaluate, evaluate_zero_shot
+from serct.evaluation.classifiers import as_classifier
+from serct.evaluation.evaluate import evaluate, evaluate_zero_shot
 from serct.models import read_model_params
 from serct.runtime import devices, log, machine
 from serct.runtime.atomic import write_json

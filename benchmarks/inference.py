@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from serct.config.reader import read_params
-from serct.evaluation.evaluate import TorchClassifier
+from serct.evaluation.classifiers import TorchClassifier
 from serct.experiments.bench.measure import interleave
 from serct.experiments.bench.workload import Size, Workload
 from serct.inference.exporting import quantise, trace

@@ -17,7 +17,7 @@ import torch
 
 from serct.config.reader import read_params
 from serct.data.dataset import ShardDataset
-from serct.evaluation.evaluate import TorchClassifier
+from serct.evaluation.classifiers import TorchClassifier
 from serct.evaluation.metrics import score
 from serct.models import read_model_params
 from serct.runtime import devices, machine

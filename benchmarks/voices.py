@@ -18,7 +18,7 @@ import torch
 from serct.data.dataset import ShardDataset
 from serct.data.manifest import SPLITS
 from serct.emotions import in_table_order
-from serct.evaluation.evaluate import AdaptiveClassifier, as_classifier
+from serct.evaluation.classifiers import AdaptiveClassifier, as_classifier
 from serct.evaluation.metrics import score_names
 from serct.models.checkpoint import load_model
 from serct.models.classical.speaker_normalization import rows_by_speaker

@@ -6,7 +6,8 @@ from pipeline.stage import run
 from serct.config.params import Params
 from serct.data.corpora import build_corpus, read_corpus_params
 from serct.data.dataset import ShardDataset
-from serct.evaluation.evaluate import as_classifier, check_rows, evaluate, write_predictions
+from serct.evaluation.classifiers import as_classifier
+from serct.evaluation.evaluate import check_rows, evaluate, write_predictions
 from serct.evaluation.probes import probe_corpus
 from serct.evaluation.records import write_confusion, write_metrics
 from serct.evaluation.summary import summarise_test

@@ -6,12 +6,8 @@ from pipeline.stage import run
 from serct.config.params import Params
 from serct.data.shards import ZeroShotTargets, read_meta
 from serct.errors import ShardError
-from serct.evaluation.evaluate import (
-    as_classifier,
-    check_rows,
-    evaluate_zero_shot,
-    write_predictions,
-)
+from serct.evaluation.classifiers import as_classifier
+from serct.evaluation.evaluate import check_rows, evaluate_zero_shot, write_predictions
 from serct.evaluation.records import ZeroShotMetrics, write_confusion, write_metrics
 from serct.evaluation.summary import summarise_zero_shot
 from serct.models.checkpoint import load_model

@@ -53,7 +53,7 @@ def parse_yaml(text: str) -> Any:
         {'rate': 1e-05, 'language': 'no', 'day': '2024-01-31', 'time': '12:30', 'on': True}
     """
     try:
-        return yaml.load(text, Loader=_Yaml12Loader)  # noqa: S506
+        return yaml.load(text, Loader=_Yaml12Loader)  # noqa: S506  it is a SafeLoader
     except RecursionError as error:
         raise yaml.YAMLError("nested too deeply") from error
 

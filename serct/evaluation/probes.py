@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from serct.data.dataset import ShardDataset, stack_clips
 from serct.data.preparing import resample, to_pcm16
-from serct.evaluation.evaluate import Classifier
+from serct.evaluation.classifiers import Classifier
 from serct.evaluation.metrics import score
 from serct.runtime.arrays import PCM_SCALE, Floats, Probabilities
 

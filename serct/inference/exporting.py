@@ -14,7 +14,8 @@ import torch
 
 from serct.data.dataset import ShardDataset
 from serct.errors import CheckpointError
-from serct.evaluation.evaluate import Classifier, TorchClassifier, check_rows, evaluate
+from serct.evaluation.classifiers import Classifier, TorchClassifier
+from serct.evaluation.evaluate import check_rows, evaluate
 from serct.inference.onnx_model import (
     INPUTS,
     MODEL_FILE,

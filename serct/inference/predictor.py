@@ -12,7 +12,7 @@ from serct.data.dataset import stack_clips
 from serct.data.preparing import prepare, prepare_blocks
 from serct.data.windows import cut_windows
 from serct.errors import SpeakerError
-from serct.evaluation.evaluate import AdaptiveClassifier, Classifier, as_classifier
+from serct.evaluation.classifiers import AdaptiveClassifier, Classifier, as_classifier
 from serct.inference.onnx_model import MODEL_FILE, OnnxClassifier
 from serct.inference.recording import EmotionProbabilities, RecordingPrediction, conclude
 from serct.inference.window_model import ARRAYS, WindowModel

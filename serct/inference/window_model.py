@@ -14,7 +14,7 @@ from serct.data.dataset import stack_clips
 from serct.data.preparing import prepare
 from serct.data.voice_activity import find_speech
 from serct.data.windows import Frames, Plan, Timing, plan_recording
-from serct.evaluation.evaluate import Classifier
+from serct.evaluation.classifiers import Classifier
 from serct.evaluation.probabilities import checked_probabilities
 from serct.inference.recording import NO_SPEECH, UNCERTAIN, EmotionProbabilities
 from serct.models.records import Card

@@ -16,13 +16,8 @@ from serct.config.params import Params, SkippableGate
 from serct.data.dataset import ShardDataset
 from serct.data.shards import read_meta
 from serct.errors import CheckpointError, SerctError
-from serct.evaluation.evaluate import (
-    Evaluation,
-    check_rows,
-    evaluate,
-    evaluate_zero_shot,
-    without_enrolment,
-)
+from serct.evaluation.classifiers import without_enrolment
+from serct.evaluation.evaluate import Evaluation, check_rows, evaluate, evaluate_zero_shot
 from serct.evaluation.probes import probe_model
 from serct.evaluation.significance import ua_difference_bound
 from serct.inference.predictor import Predictor

@@ -13,7 +13,8 @@ from pydantic import JsonValue
 
 from serct.config.params import TrainParams
 from serct.data.dataset import ShardDataset
-from serct.evaluation.evaluate import as_classifier, predict
+from serct.evaluation.classifiers import as_classifier
+from serct.evaluation.evaluate import predict
 from serct.evaluation.metrics import score
 from serct.models.classical.estimator import Array, LabelledRows, Progress, fill_up
 from serct.models.interface import ClassicalParams

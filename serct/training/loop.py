@@ -23,7 +23,8 @@ from serct import __version__
 from serct.config.params import TrainParams
 from serct.data.dataset import ShardDataset
 from serct.errors import ParamsError, TrainingError
-from serct.evaluation.evaluate import TorchClassifier, evaluate, predict
+from serct.evaluation.classifiers import TorchClassifier
+from serct.evaluation.evaluate import evaluate, predict
 from serct.evaluation.metrics import METRICS
 from serct.models.interface import ClassicalParams, ModelParams
 from serct.models.records import EpochRow

@@ -12,8 +12,8 @@ import torch
 from serct.data.dataset import ShardDataset
 from serct.data.shards import read_meta
 from serct.errors import ShardError
+from serct.evaluation.classifiers import TorchClassifier
 from serct.evaluation.evaluate import (
-    TorchClassifier,
     check_rows,
     evaluate,
     evaluate_zero_shot,

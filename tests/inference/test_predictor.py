@@ -16,7 +16,8 @@ from serct.data.dataset import ShardDataset, stack_clips
 from serct.data.preparing import resample
 from serct.data.windows import geometric_mean
 from serct.errors import AudioError, CheckpointError, SpeakerError
-from serct.evaluation.evaluate import as_classifier, predict, without_enrolment
+from serct.evaluation.classifiers import as_classifier, without_enrolment
+from serct.evaluation.evaluate import predict
 from serct.models.checkpoint import load_model
 from tests.conftest import make_shards
 

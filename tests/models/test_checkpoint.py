@@ -14,7 +14,8 @@ from safetensors.numpy import load_file
 from serct.config.params import Params
 from serct.data.dataset import ShardDataset
 from serct.errors import CheckpointError
-from serct.evaluation.evaluate import as_classifier, evaluate
+from serct.evaluation.classifiers import as_classifier
+from serct.evaluation.evaluate import evaluate
 from serct.models import read_model_params, restore_model_params
 from serct.models.checkpoint import load_card, load_model
 from serct.models.interface import ClassicalParams

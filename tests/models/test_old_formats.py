@@ -21,7 +21,8 @@ from serct.config.reader import read_params
 from serct.data.archives import extract
 from serct.data.dataset import ShardDataset
 from serct.errors import CheckpointError
-from serct.evaluation.evaluate import as_classifier, evaluate
+from serct.evaluation.classifiers import as_classifier
+from serct.evaluation.evaluate import evaluate
 from serct.models.checkpoint import load_card, load_model
 from serct.reports.results import line_up, read_results
 from serct.tracking.promotions import read_promotions

@@ -15,7 +15,8 @@ from serct import Predictor
 from serct.data.dataset import ShardDataset
 from serct.data.shards import ZeroShotTargets
 from serct.errors import CheckpointError, SerctError, ShardError
-from serct.evaluation.evaluate import as_classifier, evaluate, write_predictions
+from serct.evaluation.classifiers import as_classifier
+from serct.evaluation.evaluate import evaluate, write_predictions
 from serct.evaluation.records import write_confusion, write_metrics
 from serct.evaluation.summary import summarise_test
 from serct.experiments.studies.results import STUDY_FILE, read_studies

@@ -1,0 +1,93 @@
+"""Models of every kind as one thing: waveforms in, probabilities out."""
+
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from serct.models.classical.feature_classifier import FeatureClassifier
+from serct.models.interface import Model
+from serct.runtime import devices
+from serct.runtime.arrays import Floats, Integers, Probabilities
+
+
+class Classifier(Protocol):
+    """Anything that turns waveforms into probabilities."""
+
+    def __call__(self, waveforms: Floats, num_valid: Integers) -> Probabilities:
+        """Predict a batch.
+
+        Args:
+            waveforms: In [-1, 1), zero behind each clip, cut anywhere there. float32 [B, M]
+            num_valid: Samples that are not padding. int64 [B]
+
+        Returns:
+            Rows sum to 1. float64 [B, K]
+        """
+        ...
+
+
+class TorchClassifier:
+    """A torch model in evaluation mode; in float32 by default, for equal scores everywhere."""
+
+    def __init__(
+        self, module: torch.nn.Module, device: torch.device, precision: torch.dtype = torch.float32
+    ) -> None:
+        self.module = module.to(device)
+        self.device = device
+        self.precision = precision
+
+    def __call__(self, waveforms: Floats, num_valid: Integers) -> Probabilities:
+        """See `Classifier`; dropout is off meanwhile, and the model's mode stays its own."""
+        was_training = self.module.training
+        self.module.eval()
+        is_mixed = self.precision != torch.float32
+        with (
+            torch.inference_mode(),
+            devices.tensor_float32(is_allowed=False),
+            torch.autocast(self.device.type, self.precision, enabled=is_mixed),
+        ):
+            logits = self.module(
+                torch.from_numpy(waveforms).to(self.device),
+                torch.from_numpy(num_valid).to(self.device),
+            )
+            probabilities = logits.double().softmax(dim=-1).cpu().numpy()
+        self.module.train(was_training)
+        return np.asarray(probabilities)
+
+
+class AdaptiveClassifier:
+    """A model that predicts better for a speaker with enrolled recordings, of any emotions.
+
+    Called for a batch, it predicts as for speakers without recordings.
+    """
+
+    def __init__(self, model: FeatureClassifier) -> None:
+        self.model = model
+
+    def __call__(self, waveforms: Floats, num_valid: Integers) -> Probabilities:
+        """See `Classifier`."""
+        return self.model.predict_proba(waveforms)
+
+    def adapt_to_speaker(self, waveforms: Floats, num_valid: Integers) -> Classifier:
+        """Return a classifier for the speaker of these recordings. [k, M], [k]."""
+        model, enrolled = self.model, self.model.extract_features(waveforms)
+        return lambda waveforms, num_valid: model.predict(
+            model.extract_features(waveforms), enrolled
+        )
+
+
+def without_enrolment(classifier: Classifier) -> Classifier:
+    """Return a classifier that adapts to no speaker, as a service predicts."""
+    return classifier.__call__ if isinstance(classifier, AdaptiveClassifier) else classifier
+
+
+def as_classifier(
+    model: Model, device: torch.device, precision: torch.dtype = torch.float32
+) -> Classifier:
+    """Return a classifier for a model of any kind; ``precision`` is for torch models."""
+    if isinstance(model, torch.nn.Module):
+        return TorchClassifier(model, device, precision)
+    if isinstance(model, FeatureClassifier) and model.adapts_to_speaker:
+        return AdaptiveClassifier(model)
+    return lambda waveforms, num_valid: model.predict_proba(waveforms)
