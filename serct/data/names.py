@@ -11,8 +11,6 @@ from serct.data.manifest import Utterance
 
 # What programs write into an empty cell, folded.
 _NO_NAMES = frozenset({"na", "n/a", "<na>", "nan", "none", "null", "nil", "unknown", "?", "-", "."})
-
-
 # Letters that Unicode does not decompose. In Turkish, "I" is the capital of "ı"; it folds to "i".
 _PLAIN = str.maketrans("ıøłđ", "iold")
 

@@ -16,6 +16,7 @@ logger = logging.getLogger("serct.serving")
 # Versions kept in memory beside the one in use, for clients that compare.
 _MAX_OTHERS = 2
 _RETRY_POLLS = 10
+NO_VERSIONS = "this service uses a model folder, which has no versions"
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +104,7 @@ class ModelManager:
             SerctError: If it is unusable, or the registry cannot be read.
         """
         if not self.is_followed:
-            raise UnknownVersionError("this service uses a model folder, which has no versions")
+            raise UnknownVersionError(NO_VERSIONS)
         is_number = which.isascii() and which.isdigit()
         address = (
             f"{self._name}/{which}" if is_number else f"{self._name}@{which.removeprefix('@')}"

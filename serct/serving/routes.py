@@ -12,7 +12,7 @@ from serct.errors import AudioError
 from serct.inference.recording import RecordingPrediction
 from serct.serving import predicting, schemas
 from serct.serving.echo import file_name
-from serct.serving.models import LoadedModel
+from serct.serving.models import NO_VERSIONS, LoadedModel
 from serct.serving.state import ServiceState
 from serct.tracking import known_versions
 
@@ -140,7 +140,7 @@ def emotion_routes(state: ServiceState) -> APIRouter:
     async def models() -> list[schemas.Version]:
         """List the versions in the registry."""
         if not state.models.is_followed:
-            raise HTTPException(404, "this service uses a model folder, which has no versions")
+            raise HTTPException(404, NO_VERSIONS)
         found = await anyio.to_thread.run_sync(known_versions, settings.model, settings.workspace)
         return [schemas.Version.model_validate(each, from_attributes=True) for each in found]
 

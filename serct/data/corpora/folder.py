@@ -119,15 +119,13 @@ class Folder(Corpus):
             reasons = {each.path: each.reason for each in rejected}
             # The files that a copy lacks are spelled as they were on disk, not as in the table.
             lacking = {fold(path): reason for path, reason in reasons.items()}
-            found = [
-                _by_row(
-                    row,
-                    reasons.get(str(row.file), "")
-                    if row.file
-                    else lacking.get(fold(str(row.path)), row.problem),
-                )
-                for row in rows
-            ]
+
+            def problem_of(row: LabelRow) -> str:
+                if row.file is None:
+                    return lacking.get(fold(str(row.path)), row.problem)
+                return reasons.get(str(row.file), "")
+
+            found = [_by_row(row, problem_of(row)) for row in rows]
         utterances = [each for each in found if isinstance(each, Utterance)]
         if not any(utterance.split == "test" for utterance in utterances):
             # A corpus without a test part is not divided yet: the split stage divides all of it.
