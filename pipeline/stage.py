@@ -23,6 +23,7 @@ _HELP = {
         "state": "where an unfinished training is kept",
         "model": "folder of the trained model",
         "data": "folder of all artefacts",
+        "metrics": "file of the scores that `dvc metrics` compares",
         "out": "folder or file to write",
     },
 }

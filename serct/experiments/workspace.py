@@ -1,7 +1,10 @@
 """Workspaces: folders in which the pipeline runs with its own params, data and tracking.
 
 The checkout is one. A profile gets another, so that an experiment never changes what a bare
-`dvc repro` has built. A workspace holds links to the code and its own params.yaml.
+`dvc repro` has built. A workspace holds links to the code and its own params.yaml. In a git
+checkout it is a DVC project within the checkout's: its dvc.lock, params.yaml and metrics.json can
+be committed, compared and run as experiments. Where git ignores it, as in `build/`, DVC does
+without git.
 """
 
 import os
@@ -14,17 +17,21 @@ from typing import Any
 import yaml
 
 from serct.config.params import Params
-from serct.config.reader import explain_yaml, parse_yaml, read_yaml
-from serct.config.section import merge
-from serct.errors import ParamsError, SerctError
+from serct.config.reader import read_yaml
+from serct.errors import SerctError
 from serct.experiments.checking import check_params
+from serct.experiments.settings import added_keys, compose_params
 from serct.runtime import atomic
 from serct.runtime.disk import check_writable
 from serct.runtime.log import logger
 
 # DVC sends nothing over the network: no usage statistics, no check for new versions.
-_DVC_CONFIG = "[core]\n    no_scm = True\n    analytics = false\n    check_update = false\n"
-_CODE = ("dvc.yaml", ".dvcignore", "pipeline", "serct")
+_DVC_CONFIG = "[core]\n    analytics = false\n    check_update = false\n"
+_NO_GIT = "    no_scm = true\n"
+_CODE, _COPIES = ("pipeline", "serct"), ("dvc.yaml", ".dvcignore")
+# What git leaves out: DVC keeps the data, MLflow's database is rebuilt from it.
+_IGNORED = ("/data/*", "!/data/promotions.jsonl", "/mlruns/", "/mlflow.db*", "/.mlflow.*lock")
+_IGNORED_OF_DVC = ("/config.local", "/tmp", "/cache")  # noqa: S108  in .dvc
 
 
 def project_root() -> Path:
@@ -49,11 +56,6 @@ def find_workspace(start: Path) -> Path | None:
         if is_dvc and (folder / "params.yaml").exists():
             return folder.resolve()
     return None
-
-
-def list_profiles() -> list[str]:
-    """Return the names of the profiles in `profiles/`."""
-    return sorted(path.stem for path in (project_root() / "profiles").glob("*.yaml"))
 
 
 def prepare_workspace(
@@ -97,31 +99,11 @@ def prepare_workspace(
         raise SerctError(f"{folder} is not empty and not a workspace: choose another --workspace")
     if any((folder / name).exists() and not (folder / name).is_symlink() for name in _CODE):
         raise SerctError(f"{folder} is another checkout: run the serct that is installed there")
-    data = read_yaml(root / "params.yaml")
     kept = folder / "params.yaml"
-    is_untouched = profile is None and not settings and not overlay
     before = read_yaml(kept) if kept.exists() else {}
-    if before and is_untouched:
-        data = _with_missing_keys(before, data)
-    if profile is not None:
-        data = merge(data, read_yaml(_profile_path(root, profile)))
-    for setting in settings:
-        data = _with_setting(data, setting)
-    data = _with_bases(_renamed(merge(data, overlay or {})))
-    for corpus in _entries(data, "corpora").values():
-        if isinstance(corpus, dict) and corpus.get("reader") == "folder":
-            corpus["path"] = str(root / Path(str(corpus.get("path", ""))).expanduser())
+    data = compose_params(root, before, profile, settings, overlay or {})
     params = check_params(data, f"params.yaml with {profile or 'settings'}")
-    config = folder / ".dvc" / "config"
-    if not config.exists():  # it may hold a remote of the user's by now
-        shared = f"[cache]\n    dir = {cache}\n" if cache else ""
-        atomic.write_text(config, _DVC_CONFIG + shared)
-    for name in _CODE:
-        link = folder / name
-        if link.is_symlink() and link.readlink() != root / name:
-            link.unlink()  # the checkout was moved
-        if not link.is_symlink():
-            link.symlink_to(root / name)
+    _lay_out(folder, root, cache)
     text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
     if before:
         for key in added_keys(before, data):
@@ -130,139 +112,44 @@ def prepare_workspace(
     return folder, params
 
 
-def added_keys(before: Mapping[str, Any], after: Mapping[str, Any], name: str = "") -> list[str]:
-    """Return the dotted names of keys that only the later params have.
-
-    Entries under ``models`` and ``corpora`` that are new as a whole are not named.
-
-    Example:
-        >>> added_keys({"train": {"epochs": 2}}, {"train": {"epochs": 2, "seed": 1}, "x": 0})
-        ['train.seed', 'x']
-    """
-    found = []
-    for key, value in after.items():
-        full = f"{name}.{key}" if name else key
-        if key not in before:
-            found += [] if name in {"models", "corpora"} else [full]
-        elif isinstance(value, Mapping) and isinstance(before[key], Mapping):
-            found += added_keys(before[key], value, full)
-    return found
-
-
-def _with_missing_keys(own: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """Add the keys that params of an older version lack.
-
-    An entry under ``models`` gets them from the default entry of its name, or else from the first
-    one of its architecture.
-    """
-    as_own = {name: own[name] for name in ("corpora", "search") if name in own}
-    merged = {**merge(defaults, own), **as_own}
-    if "models" not in own or not isinstance(own["models"], Mapping):
-        return merged
-    models = {
-        name: _completed_entry(name, entry, defaults["models"])
-        for name, entry in own["models"].items()
-    }
-    return {**merged, "models": models}
+def _lay_out(folder: Path, root: Path, cache: Path | None) -> None:
+    """Write what makes a folder a DVC project with the checkout's code."""
+    is_versioned = _is_versioned(folder)
+    config = folder / ".dvc" / "config"
+    if not config.exists():  # it may hold a remote of the user's by now
+        shared = f"[cache]\n    dir = {cache}\n" if cache else ""
+        atomic.write_text(config, _DVC_CONFIG + ("" if is_versioned else _NO_GIT) + shared)
+    is_inside = folder.is_relative_to(root)
+    for name in _CODE:
+        # Relative, so that it holds in every clone.
+        target = Path(os.path.relpath(root / name, folder)) if is_inside else root / name
+        link = folder / name
+        if link.is_symlink() and link.readlink() != target:
+            link.unlink()  # the checkout was moved
+        if not link.is_symlink():
+            link.symlink_to(target)
+    for name in _COPIES:
+        copy, text = folder / name, (root / name).read_text(encoding="utf-8")
+        # DVC follows no link in a commit, so there are copies; links are from older versions.
+        if copy.is_symlink() or not copy.exists() or copy.read_text(encoding="utf-8") != text:
+            copy.unlink(missing_ok=True)
+            atomic.write_text(copy, text)
+    if is_versioned:
+        ignored = _IGNORED if is_inside else [*_IGNORED, *(f"/{name}" for name in _CODE)]
+        for path, lines in ((folder, ignored), (folder / ".dvc", _IGNORED_OF_DVC)):
+            if not (path / ".gitignore").exists():
+                atomic.write_text(path / ".gitignore", "\n".join(lines) + "\n")
 
 
-def _completed_entry(name: str, entry: Any, defaults: Mapping[str, Any]) -> Any:
-    if not isinstance(entry, Mapping):
-        return entry
-    alike = [each for each in (defaults.get(name), *defaults.values()) if each]
-    for default in alike:
-        if default.get("architecture") == entry.get("architecture"):
-            missing = {k: v for k, v in default.items() if k not in entry and k != "train"}
-            return {**entry, **missing}
-    return entry
-
-
-# Entries of `models` under the names that they had in version 0.1.
-_RENAMED = {"voice_lda": "functionals_lda_speaker"}
-
-
-def _renamed(data: dict[str, Any]) -> dict[str, Any]:
-    """Replace names of models of version 0.1 that have no entry, with a notice."""
-    pipeline, models = _entries(data, "pipeline"), _entries(data, "models")
-    names = pipeline.get("models")
-    for old, new in _RENAMED.items():
-        if isinstance(names, list) and old in names and old not in models:
-            logger.warning("pipeline.models: %s is now called %s", old, new)
-            names = [new if name == old else name for name in names]
-            data = {**data, "pipeline": {**pipeline, "models": names}}
-    return data
-
-
-def _entries(data: Mapping[str, Any], section: str) -> Mapping[str, Any]:
-    """Return a section of params that are not checked yet, empty if it is no mapping."""
-    found = data.get(section)
-    return found if isinstance(found, Mapping) else {}
-
-
-def _with_bases(data: dict[str, Any]) -> dict[str, Any]:
-    """Replace each entry under ``models`` that names a base by the whole entry."""
-    models = dict(_entries(data, "models"))
-    for name, entry in models.items():
-        if not isinstance(entry, dict) or "base" not in entry:
-            continue
-        base = models.get(entry["base"]) if isinstance(entry["base"], str) else None
-        if not isinstance(base, dict) or "base" in base:
-            raise ParamsError(
-                f"models.{name}: base is {entry['base']!r}, expected an entry without a base"
-            )
-        own = {key: value for key, value in entry.items() if key != "base"}
-        models[name] = merge(base, own)
-    return {**data, "models": models} if models else data
-
-
-def _profile_path(root: Path, profile: str) -> Path:
-    for path in (root / "profiles" / f"{profile}.yaml", Path(profile)):
-        if path.is_file():
-            return path
-    raise ParamsError(f"no profile {profile!r}, expected one of: {', '.join(list_profiles())}")
-
-
-# Mappings in which every key counts: one that is given to --set replaces the old one.
-_WHOLE = ("space", "augment")
-
-
-def _with_setting(data: dict[str, Any], setting: str) -> dict[str, Any]:
-    """Lay a value of the command line, KEY=VALUE, over params."""
-    key, is_assigned, text = setting.partition("=")
-    parts = key.split(".")
-    if not is_assigned or not all(parts):
-        raise ParamsError(f"--set {setting!r}: expected KEY=VALUE such as train.epochs=3")
-    nested: Any = _parse_value(setting, text)
-    if isinstance(nested, dict) and parts[-1] in _WHOLE:
-        data = _without(data, parts)
-    for part in reversed(parts):
-        nested = {part: nested}
-    return merge(data, nested)
-
-
-def _parse_value(setting: str, text: str) -> Any:
+def _is_versioned(folder: Path) -> bool:
+    """Return whether a folder lies in a git checkout that does not ignore it."""
+    existing = next(each for each in (folder, *folder.parents) if each.is_dir())
+    command = ["git", "-C", str(existing), "check-ignore", "--quiet", str(folder / "dvc.yaml")]
     try:
-        value = parse_yaml(text)
-    except yaml.YAMLError as error:
-        raise ParamsError(
-            f"--set {setting!r}: {text!r} is not valid YAML ({explain_yaml(error)}); quote a text "
-            "that is meant as it is"
-        ) from error
-    for key in value if isinstance(value, dict) else ():
-        if value[key] is None and ":" in str(key):
-            raise ParamsError(
-                f"--set {setting!r}: {str(key)!r} has no value, expected a space after the colon"
-            )
-    return value
-
-
-def _without(data: dict[str, Any], parts: Sequence[str]) -> dict[str, Any]:
-    """Return params without one key."""
-    first, *rest = parts
-    if not rest:
-        return {key: value for key, value in data.items() if key != first}
-    inner = data.get(first)
-    return {**data, first: _without(inner, rest)} if isinstance(inner, dict) else data
+        # 0: ignored; 1: not ignored; 128: not in a checkout.
+        return subprocess.run(command, capture_output=True).returncode == 1
+    except FileNotFoundError:
+        return False  # no git
 
 
 def run_dvc(workspace: Path, arguments: Sequence[str]) -> int:

@@ -6,7 +6,7 @@ model's traits, and the model itself.
 """
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, TypeAlias, Union
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, Union
 
 from pydantic import Field, JsonValue, PrivateAttr
 
@@ -50,6 +50,10 @@ class _ModelSection(Section):
         """Whether the model can be written as ONNX."""
         return False
 
+    def used_settings(self, train: TrainParams) -> dict[str, Any]:
+        """Return the settings of training that decide this model, as plain data: here all."""
+        return train.model_dump(mode="json")
+
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
@@ -84,7 +88,18 @@ class TorchParams(_ModelSection):
 
 
 class ClassicalParams(_ModelSection):
-    """Params of a model that scikit-learn fits as a whole."""
+    """Params of a model that scikit-learn fits as a whole.
+
+    Attributes:
+        settings: The keys of `train` that decide the model; a change of others does not train it
+            anew.
+    """
+
+    settings: ClassVar[tuple[str, ...]] = ("augment", "max_error")
+
+    def used_settings(self, train: TrainParams) -> dict[str, Any]:
+        """Return the settings of training that decide this model, as plain data."""
+        return train.model_dump(mode="json", include=set(self.settings))
 
     @abstractmethod
     def build(self, train: TrainParams, seed: int, sample_rate_hz: int) -> ClassicalModel:

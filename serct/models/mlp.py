@@ -3,7 +3,7 @@
 Shapes: n rows, N samples, K emotions.
 """
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -27,6 +27,9 @@ from serct.runtime.arrays import Floats, Probabilities
 class MlpParams(ClassicalParams):
     """Baseline: scikit-learn's multi-layer perceptron on the padded series."""
 
+    settings: ClassVar[tuple[str, ...]] = (
+        *ClassicalParams.settings, "epochs", "batch_size", "learning_rate", "weight_decay",
+    )  # fmt: skip
     architecture: Literal["mlp"]
     pool: PositiveInt
     hidden: tuple[PositiveInt, ...]

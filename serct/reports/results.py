@@ -5,10 +5,10 @@ never gets into a report.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +34,8 @@ Kind = Literal["test", "masked", "unmasked"]
 # Corpora whose models the thesis tests, and the corpora that it tests them on without training.
 _TRAINED_IN_THESIS = ("tess", "esd_en")
 _ZERO_SHOT_IN_THESIS = ("emodb", "esd_zh")
+# What metrics.json holds of each test.
+SCORES = ("wa", "ua", "wf1")
 # Normal quantile of a two-sided 95 % interval.
 _Z = 1.959964
 
@@ -220,3 +222,19 @@ def _read_model(data: Path, corpus: str, model: str, targets: Sequence[str]) -> 
             for target in targets
         },
     )
+
+
+def tabulate_scores(results: Iterable[Result]) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return the scores that DVC compares: by corpus trained on, model, test and metric.
+
+    A test is "test", the corpus' own test part, or the name of a corpus that the model was not
+    trained on, where only the shared emotions may be predicted. Scores are 0..1, six digits.
+    """
+    table: dict[str, dict[str, dict[str, Any]]] = {}
+    for result in results:
+        if result.kind == "unmasked":
+            continue
+        test = "test" if result.kind == "test" else result.test
+        tests = table.setdefault(result.trained.corpus, {}).setdefault(result.trained.name, {})
+        tests[test] = {name: round(result.scores.metrics[name], 6) for name in SCORES}
+    return table

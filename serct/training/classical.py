@@ -88,9 +88,9 @@ def fit_classical(
         for each, probabilities in zip(sets, (own, validation), strict=True)
     )
     seconds = time.perf_counter() - started
-    row = EpochRow(
-        1, train.learning_rate, learned.loss, learned.wa, found.loss, found.metrics, seconds
-    )
+    # A model that does not learn by steps has no rate.
+    rate = train.learning_rate if "learning_rate" in model.settings else 0.0
+    row = EpochRow(1, rate, learned.loss, learned.wa, found.loss, found.metrics, seconds)
     on_epoch(row)
     return Fitted(classical, validation, started_at, (row,), 1, "cpu", classical.num_parameters)
 

@@ -57,7 +57,7 @@ def _train_and_track(params: Params, name: str, shards: Path, state: Path, out: 
         "language": meta.language, "synthetic": meta.synthetic, "protocol": meta.protocol,
         "audio": meta.audio, "sample_rate_hz": meta.sample_rate_hz, "emotions": train_set.emotions,
         "majority_emotion": train_set.emotions[int(np.bincount(train_set.labels).argmax())],
-        "seed": params.seed, "training": train.model_dump(mode="json"),
+        "seed": params.seed, "training": model.used_settings(train),
         "digests": {"manifest": meta.manifest_digest, "shards": meta.digest},
         "versions": {"serct": __version__, "torch": torch.__version__, "numpy": np.__version__},
         "fingerprint": mark,

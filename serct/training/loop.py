@@ -43,7 +43,7 @@ def fingerprint(model: ModelParams, train: TrainParams, seed: int, shards_digest
     """
     content: dict[str, Any] = {
         "model": model.model_dump(mode="json", exclude={"train"}),
-        "train": train.model_dump(mode="json"), "seed": seed, "shards": shards_digest,
+        "train": model.used_settings(train), "seed": seed, "shards": shards_digest,
         "serct": __version__,
     }  # fmt: skip
     if train.augment is not None:

@@ -12,12 +12,8 @@ from serct.config.reader import read_params, read_yaml
 from serct.data.corpora import read_corpus_params
 from serct.data.corpora.folder import FolderParams
 from serct.errors import ParamsError, SerctError
-from serct.experiments.workspace import (
-    _with_setting,
-    list_profiles,
-    prepare_workspace,
-    stage_environment,
-)
+from serct.experiments.settings import _with_setting, list_profiles
+from serct.experiments.workspace import prepare_workspace, stage_environment
 from tests.conftest import ROOT
 
 
@@ -33,8 +29,9 @@ def test_a_profile_and_settings_make_the_params(tmp_path: Path) -> None:
     assert params.split.protocol == "text"
     assert params.pipeline.corpora == ("demo_en", "demo_de", "demo_zh")
     assert params.train.batch_size == 16
-    for name in ("dvc.yaml", "serct", "pipeline"):
+    for name in ("serct", "pipeline"):
         assert (folder / name).resolve() == ROOT / name
+    assert (folder / "dvc.yaml").read_bytes() == (ROOT / "dvc.yaml").read_bytes()
     assert not (ROOT / ".dvc" / "config.local").exists() or not (ROOT / ".git").exists()
 
 
@@ -153,7 +150,7 @@ def test_mistakes(
 
 
 def test_profiles_are_found() -> None:
-    assert {"demo", "cpu"} <= set(list_profiles())
+    assert {"demo", "cpu"} <= set(list_profiles(ROOT))
 
 
 def test_stages_get_this_interpreter_and_absolute_folders(

@@ -1,8 +1,7 @@
-"""dvc.yaml against the code: DVC follows no imports, a forgotten dependency is a stale result."""
+"""dvc.yaml against the code: a forgotten dependency is a stale result."""
 
-import ast
+import json
 import re
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,47 +9,14 @@ import pytest
 import yaml
 
 from serct.config.params import Params
+from serct.config.reader import read_params
+from serct.experiments.recipes import write_corpus_recipes, write_model_recipes
+from serct.experiments.recipes.source import file_of_module, find_imported, is_within, source_digest
+from serct.experiments.recipes.stages import SPARED
 from tests.conftest import ROOT
 
 STAGES: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-
-# Modules whose change cannot change any stage's output. Errors and logging only speak; atomic
-# decides when a file appears and how JSON is laid out, not what it says; params, emotions and
-# spellings are data that reaches a stage through params.yaml, manifests and cards; tracking and
-# what it draws with show results in MLflow and write nothing that another stage reads.
-NOT_DATA = (
-    "serct.errors", "serct.emotions", "serct.config", "serct.runtime", "pipeline.stage",
-)  # fmt: skip
-DATA = {"serct.runtime.distributed"}  # how processes divide a training decides its outcome
-PROJECTIONS = (
-    "serct.tracking",
-    "serct.reports.plots",
-    "serct.reports.thesis",
-    "serct.reports.model_card",
-)
-# Verifying a download accepts or refuses; how to obtain or scan a corpus does not name its licence.
-# Their __init__ files hold a docstring and nothing else.
-PACKAGES = {
-    "serct",
-    "pipeline",
-    "serct.data",
-    "serct.data.decoding",
-    "serct.evaluation",
-    "serct.reports",
-    "serct.training",
-}
-OBTAINING = {"serct.data.download", "serct.data.archives", "serct.data.partial_file"}
-READING = {"serct.data.audio"} | {
-    f"serct.data.decoding.{path.stem}" for path in ROOT.glob("serct/data/decoding/[a-z]*.py")
-}
-# Which recordings and names are one is decided by the manifest stage.
-IDENTITY = {"serct.data.duplicates", "serct.data.names"}
-SPARED = {
-    "evaluate": {*OBTAINING, *IDENTITY, *READING, "serct.data.manifest"},
-    "download": {*READING, "serct.data.duplicates", "serct.data.manifest"},
-    "manifest": OBTAINING,
-    "preprocess": OBTAINING | IDENTITY,
-}
+RECIPES = {"corpora": "corpus_recipes", "models": "model_recipes"}
 
 
 def stage_body(name: str) -> dict[str, Any]:
@@ -58,89 +24,119 @@ def stage_body(name: str) -> dict[str, Any]:
     return dict(body.get("do", body))
 
 
-def module_file(module: str) -> Path | None:
-    path = ROOT.joinpath(*module.split("."))
-    for candidate in (path.with_suffix(".py"), path / "__init__.py"):
-        if candidate.exists():
-            return candidate
-    return None
-
-
-@cache
-def imports_of(module: str) -> frozenset[str]:
-    path = module_file(module)
-    assert path is not None, module
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module)
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-        elif isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-    if module == "serct.data.corpora":  # imports the file that params.yaml names
-        found |= {f"{module}.{each.stem}" for each in path.parent.glob("*.py")} - {
-            f"{module}.__init__"
-        }
-    return frozenset(
-        m for m in found if m.split(".")[0] in ("serct", "pipeline") and module_file(m)
-    )
-
-
-def closure(module: str) -> set[str]:
-    seen: set[str] = set()
-    todo = [module]
-    while todo:
-        current = todo.pop()
-        if current not in seen:
-            seen.add(current)
-            # What tracking imports is drawn, not computed with; `serct` names its parts lazily.
-            stop = current == "serct" or current.startswith(PROJECTIONS)
-            todo += [] if stop else imports_of(current)
-    return seen
-
-
-@pytest.mark.parametrize("name", STAGES)
-def test_deps_cover_every_import_that_decides_the_output(name: str) -> None:
+def outs_of(name: str) -> list[str]:
     body = stage_body(name)
-    covered = {str(dep) for dep in body["deps"]}
-    script = f"pipeline.{name}"
-    needed = {
-        module
-        for module in closure(script) - SPARED.get(name, set()) - PACKAGES
-        if module in DATA or not module.startswith(NOT_DATA)
+    listed = [*body["outs"], *body.get("metrics", [])]
+    return [str(next(iter(out)) if isinstance(out, dict) else out) for out in listed]
+
+
+@pytest.fixture(scope="module")
+def recipes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, dict[str, Any]]]:
+    """The recipes of all corpora and models that params.yaml describes: kind -> path -> content."""
+    params = read_params(ROOT / "params.yaml")
+    params = params.replace(
+        pipeline={
+            **params.data["pipeline"],
+            "corpora": list(params.corpora),
+            "models": list(params.models),
+        }
+    )
+    folder = tmp_path_factory.mktemp("recipes")
+    write_corpus_recipes(params, folder / "corpora")
+    write_model_recipes(params, folder / "models")
+    return {
+        kind: {
+            path.relative_to(folder / kind).with_suffix("").as_posix(): json.loads(path.read_text())
+            for path in (folder / kind).rglob("*.json")
+        }
+        for kind in RECIPES
     }
-    own_outputs = {
-        "evaluate": ("serct.reports.model_card",),
-        "report": ("serct.reports.plots", "serct.reports.thesis"),
+
+
+@pytest.mark.parametrize("kind", RECIPES)
+def test_recipes_are_written_again_when_what_they_hold_changes(
+    kind: str, recipes: dict[str, dict[str, dict[str, Any]]]
+) -> None:
+    body = stage_body(RECIPES[kind])
+    for path, recipe in recipes[kind].items():
+        modules = [file_of_module(module) for module in recipe["code"]]
+        for file in [*modules, *(ROOT / name for name in recipe["files"])]:
+            assert file is not None
+            relative = file.relative_to(ROOT)
+            covered = any(str(each) in body["deps"] for each in (relative, *relative.parents))
+            assert covered, f"{path}: {relative} is no dependency of {RECIPES[kind]}"
+
+
+def test_the_code_that_makes_recipes_is_a_dependency_of_them() -> None:
+    for stage in RECIPES.values():
+        covered = set(stage_body(stage)["deps"])
+        assert {f"pipeline/{stage}.py", "serct/experiments/recipes", "serct/config"} <= covered
+
+
+def test_each_stage_depends_on_its_recipe(recipes: dict[str, dict[str, dict[str, Any]]]) -> None:
+    for name in STAGES.keys() - set(RECIPES.values()):
+        body = stage_body(name)
+        [dep] = [dep for dep in body["deps"] if dep.startswith("data/recipes/")]
+        assert dep.endswith(f"/{name}.json")
+        path = re.sub(r"\$\{item(\.model)?\}", "*", dep.removeprefix("data/recipes/"))
+        kind = path.partition("/")[0]
+        assert any(Path(f"{kind}/{each}.json").match(path) for each in recipes[kind])
+        assert all(dep.startswith("data/") for dep in body["deps"])
+
+
+def test_recipes_differ_where_the_models_do(recipes: dict[str, dict[str, dict[str, Any]]]) -> None:
+    models = recipes["models"]
+    code = {name: set(models[f"{name}/train"]["code"]) for name in ("serct", "svm", "serct_plus")}
+    assert "serct.models.layers.window_attention" in code["serct"] - code["svm"]
+    assert "serct.models.classical.kernel" in code["svm"] - code["serct"]
+    assert "serct.training.effects.noise" in code["serct_plus"] - code["serct"]
+    assert not any(name.startswith("serct.models.cnn") for names in code.values() for name in names)
+    assert set(models["svm/train"]["params"]["train"]) == {"augment", "max_error"}
+    assert "gradient_clip" in models["serct/train"]["params"]["train"]
+    corpora = recipes["corpora"]
+    assert corpora["tess/download"]["files"] == {
+        "serct/data/corpora/checksums/tess.csv": corpora["tess/download"]["files"][
+            "serct/data/corpora/checksums/tess.csv"
+        ]
     }
-    missing = []
-    for module in sorted(needed):
-        if module.startswith(PROJECTIONS) and module not in own_outputs.get(name, ()):
-            continue
-        # Preprocessing takes from a corpus only whether it is synthetic, which its reader decides.
-        if name == "preprocess" and module.startswith(("serct.data.corpora", "serct.data.reading")):
-            continue
-        path = module_file(module)
-        assert path is not None
-        relative = path.relative_to(ROOT)
-        if not any(str(p) in covered for p in (relative, *relative.parents)):
-            missing.append(str(relative))
-    assert not missing, f"stage {name} imports but does not depend on: {missing}"
+    joint = corpora["tess_emodb/download"]
+    assert {"serct.data.corpora.tess", "serct.data.corpora.emodb"} <= set(joint["code"])
+    assert len(joint["files"]) == 2
+
+
+@pytest.mark.parametrize("stage", SPARED)
+def test_what_is_spared_would_be_there_otherwise(stage: str) -> None:
+    """A name that matches nothing says that the list is out of date."""
+    readers = [
+        f"serct.data.corpora.{path.stem}"
+        for path in (ROOT / "serct/data/corpora").glob("[a-z]*.py")
+        if stage in ("download", "manifest")
+    ]
+    imported = find_imported([f"pipeline.{stage}", *readers], spared=())
+    for name in SPARED[stage]:
+        assert file_of_module(name) is not None, f"{name} does not exist"
+    everywhere = {module for each in SPARED for module in find_imported([f"pipeline.{each}"], ())}
+    for name in SPARED[stage]:
+        of_stage = imported if name not in SPARED["train"] else everywhere
+        assert any(is_within(module, {name}) for module in of_stage), f"{stage}: {name} is stale"
+
+
+def test_a_digest_ignores_what_does_nothing() -> None:
+    assert source_digest("serct.data") == ""
+    assert len(source_digest("serct.data.splitting")) == 64
 
 
 @pytest.mark.parametrize("name", STAGES)
-def test_deps_exist_and_paths_come_from_dvc_yaml(name: str) -> None:
+def test_paths_come_from_dvc_yaml(name: str) -> None:
     body = stage_body(name)
     for dep in body["deps"]:
         if not dep.startswith("data/"):
             assert (ROOT / dep).exists(), dep
-    assert f"pipeline/{name}.py" in body["deps"]
     assert f"python -m pipeline.{name}" in body["cmd"]
-    outs = [next(iter(out)) if isinstance(out, dict) else out for out in body["outs"]]
     for dep in body["deps"]:
-        if dep.startswith("data/"):
+        if dep.startswith("data/") and not dep.startswith("data/recipes/"):
             assert dep in body["cmd"] or any(p in body["cmd"] for p in parents(dep)), dep
-    for out in outs:
+    for out in outs_of(name):
         assert out in body["cmd"] or any(p in body["cmd"] for p in parents(out)), out
 
 
@@ -159,14 +155,12 @@ def test_stage_scripts_are_thin() -> None:
 
 
 def test_no_output_is_written_twice() -> None:
-    outs = [str(out) for name in STAGES for out in stage_body(name)["outs"]]
+    outs = [out for name in STAGES for out in outs_of(name)]
     assert len(outs) == len(set(outs))
 
 
-def test_every_section_of_params_belongs_to_a_stage() -> None:
-    used = {
-        re.split(r"[.]", str(param))[0] for name in STAGES for param in stage_body(name)["params"]
-    }
+def test_every_section_of_params_belongs_to_a_recipe() -> None:
+    used = {str(param) for stage in RECIPES.values() for param in stage_body(stage)["params"]}
     # Names in MLflow, gates, limits of the service, searches and executors change no output.
     without = {"tracking", "promotion", "serving", "search", "executor"}
     assert used == set(Params.sections()) - without

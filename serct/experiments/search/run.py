@@ -164,7 +164,7 @@ def _run_trial(
         "protocol": train_set.meta.protocol,
         "synthetic": train_set.meta.synthetic,
         "architecture": model.model_dump(mode="json"),
-        "training": train.model_dump(mode="json"),
+        "training": model.used_settings(train),
         "audio": train_set.meta.audio,
         "emotions": train_set.emotions,
         "seed": params.seed,

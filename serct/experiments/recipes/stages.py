@@ -1,0 +1,179 @@
+"""The recipe of each stage: which code it runs and which params it uses."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from serct.config.params import Params, TrainParams
+from serct.data.corpora import CorpusParams, build_corpus, read_corpus_params
+from serct.experiments.recipes.source import code_digests
+from serct.models import read_model_params
+from serct.models.interface import ModelParams, TorchParams
+from serct.runtime import atomic
+from serct.runtime.digests import file_digest
+
+_PROJECT = Path(__file__).resolve().parents[3]
+_CHECKSUMS, _TEMPLATES = Path("serct/data/corpora/checksums"), Path("serct/reports")
+
+# Errors and logs only speak. Whatever reads params and files, writes them and finds the device
+# delivers what stands in a recipe, an input or an output. MLflow shows what is in the files.
+_NEVER = frozenset(
+    {
+        "pipeline.stage", "serct.errors", "serct.tracking",
+        "serct.config.files", "serct.config.params", "serct.config.reader", "serct.config.record",
+        "serct.config.search", "serct.config.section", "serct.config.serving",
+        "serct.runtime.arrays", "serct.runtime.atomic", "serct.runtime.devices",
+        "serct.runtime.digests", "serct.runtime.disk", "serct.runtime.executors",
+        "serct.runtime.log", "serct.runtime.loopback", "serct.runtime.machine",
+        "serct.runtime.ray_cluster",
+    }
+)  # fmt: skip
+# They bring the bytes that the authors publish, or fail.
+_TRANSPORT = {"serct.data.download", "serct.data.partial_file"}
+_OBTAINING = _TRANSPORT | {"serct.data.archives"}
+# Emotions are fixed in the manifest; later they are names in the order of a table.
+_EMOTIONS = {"serct.emotions"}
+# Networks take hours to train, and are not trained by what fits scikit-learn's models.
+_CLASSICAL = {"serct.models.classical", "serct.training.classical"}
+_AUGMENTATION = {"serct.training.augmentation", "serct.training.effects"}
+
+SPARED: Mapping[str, frozenset[str]] = {
+    "download": _NEVER | _TRANSPORT | _EMOTIONS | {
+        "serct.data.audio", "serct.data.decoding", "serct.data.duplicates", "serct.data.manifest",
+    },
+    "manifest": _NEVER | _OBTAINING | {
+        "serct.data.reading.espeak", "serct.data.reading.piecewise", "serct.data.reading.sources",
+        "serct.data.reading.verification",
+    },
+    # Of a corpus' reader it takes only whether the speech is synthetic, which is in the recipe.
+    "preprocess": _NEVER | _OBTAINING | _EMOTIONS | {
+        "serct.data.corpora", "serct.data.duplicates", "serct.data.reading",
+    },
+    **dict.fromkeys(
+        ("train", "evaluate", "zero_shot", "zero_shot_targets", "report"), _NEVER | _EMOTIONS
+    ),
+}  # fmt: skip
+"""What does not decide the output of a stage: modules, and packages with all that is in them."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What decides a stage's output besides its input files.
+
+    Attributes:
+        code: Digest of each module's statements, by the module's name.
+        params: What the stage reads of params.yaml.
+        files: Digest of each other file of the project that it reads, by its path.
+    """
+
+    code: Mapping[str, str]
+    params: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
+def write_corpus_recipes(params: Params, out: Path) -> None:
+    """Write a folder with the recipes of the stages that prepare a corpus: CORPUS/STAGE.json.
+
+    Raises:
+        ParamsError: If a corpus has no entry, or naming the key that is wrong.
+    """
+    recipes = {
+        f"{name}/{stage}": recipe
+        for name in params.pipeline.corpora
+        for stage, recipe in _recipes_of_corpus(params, name)
+    }
+    _write(out, recipes)
+
+
+def write_model_recipes(params: Params, out: Path) -> None:
+    """Write a folder with the recipes of the later stages: MODEL/STAGE.json and STAGE.json.
+
+    Raises:
+        ParamsError: If a model has no entry, or naming the key that is wrong.
+    """
+    recipes = {
+        f"{name}/{stage}": recipe
+        for name in params.pipeline.models
+        for stage, recipe in _recipes_of_model(params, name)
+    }
+    pipeline = params.pipeline.model_dump(mode="json")
+    targets = {"zero_shot_corpora": pipeline["zero_shot_corpora"]}
+    templates = sorted((_PROJECT / _TEMPLATES).glob("*.j2"))
+    recipes["zero_shot_targets"] = Recipe(_code("zero_shot_targets"), targets)
+    recipes["report"] = Recipe(_code("report"), pipeline, _digests(templates))
+    _write(out, recipes)
+
+
+def _recipes_of_corpus(params: Params, name: str) -> Iterator[tuple[str, Recipe]]:
+    entry = read_corpus_params(params, name)
+    members = list(_with_members(entry))
+    readers = [f"serct.data.corpora.{member.reader}" for member in members]
+    corpus = {"corpus": entry.model_dump(mode="json")}
+    lists = {build_corpus(name, member).checksums for member in members} - {""}
+    checksums = [_PROJECT / _CHECKSUMS / f"{each}.csv" for each in sorted(lists)]
+    yield "download", Recipe(_code("download", *readers), corpus, _digests(checksums))
+    split = _sections(params, "seed", "split", "checks")
+    yield "manifest", Recipe(_code("manifest", *readers), {**corpus, **split})
+    rows = {
+        **_sections(params, "audio", "checks", "preprocess"),
+        "protocol": params.split.protocol,
+        "synthetic": build_corpus(name, entry).is_synthetic,
+    }
+    yield "preprocess", Recipe(_code("preprocess"), rows)
+
+
+def _with_members(entry: CorpusParams) -> Iterator[CorpusParams]:
+    """Yield the entry of a corpus, and of those that it joins."""
+    yield entry
+    for value in dict(entry).values():
+        for member in value.values() if isinstance(value, Mapping) else ():
+            if isinstance(member, CorpusParams):
+                yield from _with_members(member)
+
+
+def _recipes_of_model(params: Params, name: str) -> Iterator[tuple[str, Recipe]]:
+    model, train = read_model_params(params, name), params.train_params(name)
+    module = f"serct.models.{model.architecture}"
+    also_spared = _CLASSICAL if isinstance(model, TorchParams) else set()
+    effects = {key: value for key, value in (train.augment or {}).items() if value is not None}
+    roots = [module, *(f"serct.training.effects.{effect}" for effect in sorted(effects))]
+    used = {
+        **_sections(params, "seed"),
+        "model": model.model_dump(mode="json", exclude={"train"}),
+        "train": _used(model, train, effects),
+    }
+    not_trained_by = also_spared if effects else also_spared | _AUGMENTATION
+    yield "train", Recipe(_code("train", *roots, also_spared=not_trained_by), used)
+    for stage in ("evaluate", "zero_shot"):
+        code = _code(stage, module, also_spared=also_spared)
+        yield stage, Recipe(code, _sections(params, "evaluate"))
+
+
+def _used(model: ModelParams, train: TrainParams, effects: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of training that decide a model."""
+    used = model.used_settings(train)
+    return {**used, "augment": dict(effects)} if "augment" in used else used
+
+
+def _code(stage: str, *roots: str, also_spared: Iterable[str] = ()) -> dict[str, str]:
+    return code_digests([f"pipeline.{stage}", *roots], SPARED[stage].union(also_spared))
+
+
+def _sections(params: Params, *names: str) -> dict[str, Any]:
+    """Return sections of params as plain data."""
+    found = {name: getattr(params, name) for name in names}
+    return {
+        name: value if isinstance(value, int) else value.model_dump(mode="json")
+        for name, value in found.items()
+    }
+
+
+def _digests(paths: Iterable[Path]) -> dict[str, str]:
+    return {path.relative_to(_PROJECT).as_posix(): file_digest(path) for path in paths}
+
+
+def _write(out: Path, recipes: Mapping[str, Recipe]) -> None:
+    with atomic.replacing_folder(out) as folder:
+        for path, recipe in recipes.items():
+            atomic.write_json(folder / f"{path}.json", asdict(recipe))

@@ -1,0 +1,91 @@
+"""Recipes and leftovers: what is recorded is what params.yaml asks for."""
+
+import textwrap
+from pathlib import Path
+
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serct.config.params import PipelineParams
+from serct.experiments.recipes import set_leftovers_aside
+from serct.experiments.recipes.source import plain_source
+
+_PROGRAM = b'''#!/usr/bin/env python
+"""A module."""
+
+import os  # needed
+
+
+class Tess:
+    """A class."""
+
+    title, year = "TESS", 2020
+    licence = "CC BY"
+    citation = (
+        "Somebody. "
+        "Somewhere."
+    )
+
+    def speak(self) -> str:
+        """Say it."""
+        text = """not a
+        # docstring"""
+        return text + "# no comment"
+'''
+
+
+def test_only_statements_are_left_of_a_program() -> None:
+    assert plain_source(_PROGRAM) == textwrap.dedent(
+        '''\
+        import os
+        class Tess:
+            title, year = "TESS", 2020
+            def speak(self) -> str:
+                text = """not a
+                # docstring"""
+                return text + "# no comment"'''
+    )
+
+
+@given(st.text(st.characters(exclude_categories=("C", "Z")), max_size=20))
+def test_no_comment_and_no_docstring_changes_anything(words: str) -> None:
+    quoted = repr("Ü" + words).encode()
+    program = b"def f():\n    " + quoted + b"\n    x = " + quoted + b"  # " + words.encode()
+    assert plain_source(program) == f"def f():\n    x = {quoted.decode()}"
+
+
+def pipeline(models: list[str]) -> PipelineParams:
+    return PipelineParams(
+        corpora=("tess",), train_corpora=("tess",), zero_shot_corpora=(), models=tuple(models)
+    )
+
+
+def test_what_is_not_asked_for_is_set_aside_and_forgotten(tmp_path: Path) -> None:
+    data, lock = tmp_path / "data", tmp_path / "dvc.lock"
+    for name in ("models/tess-svm", "models/tess-cnn", "reports/evaluate/tess-svm", "shards/old"):
+        (data / name).mkdir(parents=True)
+        (data / name / "file").write_text(name)
+    for name in ("shards/tess", "shards/.tess.partial", "raw/old", "unused/models/tess-svm"):
+        (data / name).mkdir(parents=True)
+    names = ("train@svm-tess", "train@cnn-tess", "download@old", "report", "mine@svm-tess")
+    content = {"schema": "2.0", "stages": {name: {"cmd": name} for name in names}}
+    lock.write_text(yaml.safe_dump(content, sort_keys=False))
+    set_leftovers_aside(data, pipeline(["cnn"]), lock)
+    left = {path.relative_to(data).as_posix() for path in data.rglob("*") if path.is_dir()}
+    assert (data / "unused/models/tess-svm/file").read_text() == "models/tess-svm"
+    assert {"unused/reports/evaluate/tess-svm", "unused/shards/old", "models/tess-cnn"} <= left
+    # A killed process' folder is cleared by the next one; raw recordings are no one's dependency.
+    assert {"shards/tess", "shards/.tess.partial", "raw/old"} <= left
+    assert not {"models/tess-svm", "shards/old"} & left
+    assert list(yaml.safe_load(lock.read_text())["stages"]) == [
+        "train@cnn-tess", "report", "mine@svm-tess",
+    ]  # fmt: skip
+    before = lock.read_bytes()
+    set_leftovers_aside(data, pipeline(["cnn"]), lock)
+    assert lock.read_bytes() == before
+
+
+def test_a_workspace_without_data_has_no_leftovers(tmp_path: Path) -> None:
+    set_leftovers_aside(tmp_path / "data", pipeline(["cnn"]), tmp_path / "dvc.lock")
+    assert list(tmp_path.iterdir()) == []
