@@ -8,7 +8,7 @@ export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo repro lint docs test test-fast format clean
+.PHONY: help install demo repro lint docs tables test test-fast format clean
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -40,6 +40,9 @@ lint: install  ## Style, types and import rules
 
 docs: install  ## Build the documentation in build/site; a warning is an error
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -d build/site-cache docs build/site
+
+tables: install  ## Write measured results into the pages; first those of WORKSPACE=DIR into results/cpu
+	$(BIN)/python -m docs._tables $(if $(WORKSPACE),--workspace $(WORKSPACE))
 
 test: lint docs  ## Everything that must hold: lint, documentation and all tests
 	$(BIN)/pytest -n 2 --dist loadfile

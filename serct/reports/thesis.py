@@ -58,6 +58,18 @@ THESIS: Mapping[tuple[str, str], Published] = MappingProxyType(
     }
 )
 
+# (test corpus, variant of SERCT) -> scores, trained and tested on the same corpus. Table 5.
+ABLATION: Mapping[tuple[str, str], Published] = MappingProxyType(
+    {
+        ("tess", "no_transformer"): Published(0.8214, 0.8214, 0.8190),
+        ("tess", "no_cnn"): Published(0.9500, 0.9500, 0.9503),
+        ("tess", "plain_attention"): Published(0.9612, 0.9612, 0.9613),
+        ("esd_en", "no_transformer"): Published(0.4732, 0.4731, 0.4705),
+        ("esd_en", "no_cnn"): Published(0.3779, 0.3780, 0.3127),
+        ("esd_en", "plain_attention"): Published(0.4099, 0.4099, 0.3576),
+    }
+)
+
 # Hours of training on one NVIDIA A100 (40 GB); the thesis does not say on which corpus. Table 2.
 TRAINING_HOURS: Mapping[str, float] = MappingProxyType(
     {"serct": 2.67, "cnn": 0.60, "cnn_bilstm": 0.72, "lstm": 0.65, "mlp": 0.12, "svm": 0.17}

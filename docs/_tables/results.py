@@ -1,0 +1,100 @@
+"""The measured results of the repository, in the shape in which the tables need them."""
+
+import csv
+import json
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from serct.reports.thesis import ABLATION, THESIS
+
+ROOT = Path(__file__).resolve().parents[2]
+WITH_ENROLMENT = "functionals_lda_speaker"
+# Names of models in files of older versions.
+_RENAMED = {"voice_lda": WITH_ENROLMENT}
+
+Scores = dict[str, dict[str, dict[str, dict[str, float]]]]
+
+
+@cache
+def measured(name: str) -> Any:
+    """Load the JSON of a benchmark or a study."""
+    return json.loads((ROOT / "benchmarks/results" / f"{name}.json").read_text("utf-8"))
+
+
+@cache
+def run(profile: str) -> list[dict[str, Any]]:
+    """Load the run of a profile.
+
+    Returns:
+        Of each model its rows of results.csv by test (``test``, or a zero-shot corpus), the
+        thesis' models first, in its order.
+    """
+    models: dict[str, dict[str, Any]] = {}
+    for row in _rows(ROOT / "results" / profile / "results.csv"):
+        if row["kind"] != "unmasked":
+            test = "test" if row["kind"] == "test" else row["test"]
+            models.setdefault(row["model"], {"name": row["model"]})[test] = row
+    order = [model for corpus, model in THESIS if corpus == "tess"]
+    return sorted(models.values(), key=lambda m: (*order, m["name"]).index(m["name"]))
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(path.read_text("utf-8").splitlines()))
+
+
+def metrics(results: Path) -> Scores:
+    """Return the content of metrics.json for a results.csv: corpus, model, test, metric."""
+    scores: Scores = {}
+    for row in _rows(results):
+        if row["kind"] != "unmasked":
+            test = "test" if row["kind"] == "test" else row["test"]
+            model = scores.setdefault(row["trained_on"], {}).setdefault(row["model"], {})
+            model[test] = {name: float(row[name]) for name in ("wa", "ua", "wf1")}
+    return scores
+
+
+def full_size_metrics() -> Scores:
+    """Return metrics.json of the run at full size: seed 3, each model at the rate of its entry."""
+    chosen: dict[str, Any] = {}
+    for row in measured("full_size-h200")["results"]:
+        chosen.setdefault(row["model"], row)  # the first is of seed 3 and the default rate
+    return {
+        "tess": {
+            model: {
+                test: {name: round(scores[name], 6) for name in ("wa", "ua", "wf1")}
+                for test, scores in (
+                    ("test", row["test"]),
+                    ("emodb", row["zero_shot_emodb"]["masked"]),
+                )
+            }
+            for model, row in chosen.items()
+        }
+    }
+
+
+def thesis(test: str, model: str, metric: str) -> float | None:
+    """Return a score of the thesis, None if it has none; of variants of SERCT, in its table 5."""
+    published = THESIS.get((test, model)) or ABLATION.get((test, model))
+    return getattr(published, metric) if published else None
+
+
+def study(names: list[str], tested_on: str) -> list[dict[str, Any]]:
+    """Return the rows of a study's files, the highest mean UA first.
+
+    Args:
+        names: Files of which the first that has a model counts.
+        tested_on: A corpus.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for name in names:
+        content = measured(f"study-{name}")
+        if isinstance(content, Mapping):
+            content = [{**row, **test} for test in content["tests"] for row in test["rows"]]
+        for row in content:
+            if row["tested_on"] == tested_on:
+                model = _RENAMED.get(row["model"], row["model"])
+                found.setdefault(model, {**row, "model": model})
+    return sorted(found.values(), key=lambda row: -mean(row["ua"]))
