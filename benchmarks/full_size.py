@@ -28,7 +28,7 @@ from serct.evaluation.evaluate import evaluate, evaluate_zero_shot
 from serct.models import read_model_params
 from serct.runtime import devices, log, machine
 from serct.runtime.atomic import write_json
-from serct.training.loop import fit
+from serct.training.fitting import fit
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -14,7 +14,6 @@ from serct.evaluation.summary import summarise_test
 from serct.models.checkpoint import load_model
 from serct.reports.model_card import model_card
 from serct.runtime import atomic
-from serct.runtime.devices import pick_device
 from serct.runtime.log import progress
 from serct.tracking.run_logger import add_to_run
 
@@ -24,7 +23,7 @@ def evaluate_model(params: Params, model: Path, shards: Path, out: Path) -> None
     trained, card = load_model(model)
     check_rows(card, shards, is_own=True)
     dataset = ShardDataset(shards, ["test"], card.emotions)
-    classifier = as_classifier(trained, pick_device(params.train.device))
+    classifier = as_classifier(trained, params.train.device)
     with progress(len(dataset), f"testing {card.name}", "clips") as advance:
         found = evaluate(classifier, dataset, params.evaluate.batch_size, advance)
     probes = probe_corpus(ShardDataset(shards, ["train"], card.emotions), dataset)

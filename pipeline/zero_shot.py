@@ -12,7 +12,6 @@ from serct.evaluation.records import ZeroShotMetrics, write_confusion, write_met
 from serct.evaluation.summary import summarise_zero_shot
 from serct.models.checkpoint import load_model
 from serct.runtime import atomic
-from serct.runtime.devices import pick_device
 from serct.runtime.log import progress
 from serct.tracking.run_logger import add_to_run
 
@@ -20,7 +19,7 @@ from serct.tracking.run_logger import add_to_run
 def zero_shot(params: Params, model: Path, shards: Path, targets: Path, out: Path) -> None:
     """Write scores and predictions on every other corpus to ``--out``."""
     trained, card = load_model(model)
-    classifier = as_classifier(trained, pick_device(params.train.device))
+    classifier = as_classifier(trained, params.train.device)
     batch_size, emotions = params.evaluate.batch_size, card.emotions
     digests = ZeroShotTargets.read(targets, "the zero_shot_targets stage writes it").digests
     names = [name for name in digests if name != card.corpus]

@@ -9,15 +9,18 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
-
-import requests
 
 from serct.data.partial_file import PartialFile
 from serct.errors import DownloadError
 from serct.runtime.digests import file_digest
 from serct.runtime.disk import disk_errors
+
+if TYPE_CHECKING:
+    import requests
 
 Advance = Callable[[int], object]
 # Opens a progress bar from a total (0 if unknown), a label and a unit: `log.progress` is one.
@@ -27,11 +30,6 @@ _CHUNK_BYTES = 1 << 13
 _LONGEST_PAUSE_S = 60.0
 # A later request may succeed after these; any other refusal is final.
 _PASSING_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
-_PERMANENT = (
-    requests.exceptions.InvalidSchema, requests.exceptions.InvalidURL,
-    requests.exceptions.MissingSchema, requests.exceptions.SSLError,
-    requests.exceptions.TooManyRedirects,
-)  # fmt: skip
 
 
 @contextmanager
@@ -102,7 +100,7 @@ def download(
     destination: Path,
     progress: Progress = no_progress,
     patience: Patience | None = None,
-    session: requests.Session | None = None,
+    session: "requests.Session | None" = None,
 ) -> Path:
     """Download a file, unless it is here already.
 
@@ -121,6 +119,9 @@ def download(
         DownloadError: If the address is not http(s), the server refuses, the connection fails
             too often (the next try continues from there), or the content is not as expected.
     """
+    # Only here: most stages import this module and download nothing.
+    import requests
+
     patience = patience or Patience()
     parts = urlsplit(remote.url)
     if parts.scheme not in ("http", "https") or not parts.netloc:
@@ -172,7 +173,7 @@ class _Transfer:
     partial: PartialFile
     meter: _Meter
     patience: Patience
-    session: requests.Session
+    session: "requests.Session"
 
     def run(self) -> None:
         """Try until the file is complete."""
@@ -196,6 +197,12 @@ class _Transfer:
 
     def _fetch_rest(self) -> None:
         """Fetch the missing bytes, or all of them if the server cannot resume."""
+        from requests import RequestException, exceptions
+
+        permanent = (
+            exceptions.InvalidSchema, exceptions.InvalidURL, exceptions.MissingSchema,
+            exceptions.SSLError, exceptions.TooManyRedirects,
+        )  # fmt: skip
         remote, offset = self.remote, self.partial.num_bytes
         validator = self.partial.validator
         if remote.num_bytes is not None and offset == remote.num_bytes:
@@ -216,15 +223,15 @@ class _Transfer:
                 remote.url, headers=headers, stream=True, timeout=self.patience.timeout_s
             ) as response:
                 self._receive(response, offset)
-        except _PERMANENT as error:
+        except permanent as error:
             raise DownloadError(f"{remote.url}: {error}") from error
-        except requests.RequestException as error:
+        except RequestException as error:
             raise _InterruptedError(str(error)) from error
 
-    def _receive(self, response: requests.Response, offset: int) -> None:
+    def _receive(self, response: "requests.Response", offset: int) -> None:
         content_range = response.headers.get("Content-Range", "")
         where = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)", content_range)
-        if response.status_code == requests.codes.requested_range_not_satisfiable and offset:
+        if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and offset:
             if where and where[2] == str(offset):
                 return
             self.partial.remove()
@@ -232,11 +239,11 @@ class _Transfer:
         if response.status_code in _PASSING_STATUS:
             pause = response.headers.get("Retry-After", "")
             raise _InterruptedError(_status(response), float(pause) if pause.isdecimal() else 0.0)
-        if response.status_code not in (requests.codes.ok, requests.codes.partial_content):
+        if response.status_code not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
             raise DownloadError(f"{self.remote.url}: {_status(response)}")
         if response.headers.get("Content-Encoding", "identity") != "identity":
             raise DownloadError(f"{self.remote.url}: the server re-encoded it though asked not to")
-        if response.status_code == requests.codes.ok:
+        if response.status_code == HTTPStatus.OK:
             self.partial.restart(_validator(response))
             offset = 0
         elif not (where and where[1] == str(offset)):
@@ -252,7 +259,7 @@ class _Transfer:
             )
         self._write(response, offset, total)
 
-    def _write(self, response: requests.Response, offset: int, total: int | None) -> None:
+    def _write(self, response: "requests.Response", offset: int, total: int | None) -> None:
         with self.partial.path.open("ab") as file:
             self.meter.reach(offset, total)
             for chunk in response.iter_content(_CHUNK_BYTES):
@@ -264,11 +271,11 @@ class _Transfer:
                 raise _InterruptedError(f"cut off at byte {file.tell()} of {total}")
 
 
-def _status(response: requests.Response) -> str:
+def _status(response: "requests.Response") -> str:
     return f"the server responded with {response.status_code} {response.reason}"
 
 
-def _validator(response: requests.Response) -> str | None:
+def _validator(response: "requests.Response") -> str | None:
     """Return a strong ETag, else the date: what If-Range accepts (RFC 9110, 13.1.5)."""
     etag = response.headers.get("ETag", "")
     return etag if etag.startswith('"') else response.headers.get("Last-Modified")

@@ -16,7 +16,6 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import softmax
 
 from serct.data.voice_activity import FRAME_S, find_speech
 from serct.runtime.arrays import Pcm, Probabilities
@@ -145,6 +144,9 @@ class Plan:
             # Nothing to combine, so not a bit changes.
             steps[self.is_spoken] = probabilities
             return probabilities[0], steps
+        # Few corpora have recordings of several windows: for the others SciPy is not imported.
+        from scipy.special import softmax
+
         logs = np.log(np.maximum(probabilities, _SMALLEST))
         for step, (first, end) in self._covers.items():
             place = self._places[first]
@@ -209,6 +211,8 @@ def geometric_mean(probabilities: Probabilities, weights: Times) -> Probabilitie
     """
     if len(probabilities) == 1:
         return np.asarray(probabilities[0])
+    from scipy.special import softmax
+
     logs = np.log(np.maximum(probabilities, _SMALLEST))
     mean: Probabilities = softmax(weights @ logs / weights.sum())
     return mean

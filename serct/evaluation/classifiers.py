@@ -1,14 +1,18 @@
 """Models of every kind as one thing: waveforms in, probabilities out."""
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-import torch
 
+from serct.models.classical.estimator import ClassicalModel
 from serct.models.classical.feature_classifier import FeatureClassifier
 from serct.models.interface import Model
 from serct.runtime import devices
 from serct.runtime.arrays import Floats, Integers, Probabilities
+
+# Classical models are scored without torch, which takes over a second to import.
+if TYPE_CHECKING:
+    import torch
 
 
 class Classifier(Protocol):
@@ -31,14 +35,21 @@ class TorchClassifier:
     """A torch model in evaluation mode; in float32 by default, for equal scores everywhere."""
 
     def __init__(
-        self, module: torch.nn.Module, device: torch.device, precision: torch.dtype = torch.float32
+        self,
+        module: "torch.nn.Module",
+        device: "torch.device",
+        precision: "torch.dtype | None" = None,
     ) -> None:
+        import torch
+
         self.module = module.to(device)
         self.device = device
-        self.precision = precision
+        self.precision = precision or torch.float32
 
     def __call__(self, waveforms: Floats, num_valid: Integers) -> Probabilities:
         """See `Classifier`; dropout is off meanwhile, and the model's mode stays its own."""
+        import torch
+
         was_training = self.module.training
         self.module.eval()
         is_mixed = self.precision != torch.float32
@@ -83,11 +94,22 @@ def without_enrolment(classifier: Classifier) -> Classifier:
 
 
 def as_classifier(
-    model: Model, device: torch.device, precision: torch.dtype = torch.float32
+    model: Model, device: "torch.device | str", precision: "torch.dtype | None" = None
 ) -> Classifier:
-    """Return a classifier for a model of any kind; ``precision`` is for torch models."""
-    if isinstance(model, torch.nn.Module):
-        return TorchClassifier(model, device, precision)
+    """Return a classifier for a model of any kind.
+
+    Args:
+        model: What predicts.
+        device: Of a torch model, or its name as in params.yaml.
+        precision: Of a torch model; float32 if None.
+
+    Raises:
+        TrainingError: If this machine has no device of that name.
+    """
+    if not isinstance(model, ClassicalModel):
+        chosen = devices.pick_device(device) if isinstance(device, str) else device
+        return TorchClassifier(model, chosen, precision)
+    devices.check_device(device)
     if isinstance(model, FeatureClassifier) and model.adapts_to_speaker:
         return AdaptiveClassifier(model)
     return lambda waveforms, num_valid: model.predict_proba(waveforms)

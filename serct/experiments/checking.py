@@ -8,7 +8,7 @@ from serct.data.corpora import read_corpus_params
 from serct.errors import ParamsError
 from serct.models import read_model_params
 from serct.training.augmentation import read_augment
-from serct.training.loop import check_select_by
+from serct.training.fitting import check_select_by
 
 
 def check_params(data: Mapping[str, Any], where: str) -> Params:

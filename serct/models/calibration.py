@@ -8,8 +8,6 @@ from typing import Annotated
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, softmax
 
 from serct.config.record import RecordPart
 from serct.runtime.arrays import Probabilities
@@ -84,6 +82,10 @@ def choose_temperature(
         Guo et al., On calibration of modern neural networks, 2017, section 4.2; Platt,
         Probabilistic outputs for support vector machines, 1999 (targets that are not certain).
     """
+    # SciPy takes half a second to import, and every stage reads cards with calibrations.
+    from scipy.optimize import minimize_scalar
+    from scipy.special import log_softmax
+
     num_emotions = logits.shape[1]
     doubt = 1 / (len(labels) + 2)
     targets = np.full(logits.shape, doubt / (num_emotions - 1))
@@ -103,6 +105,8 @@ def _logits(probabilities: Probabilities) -> npt.NDArray[np.float64]:
 
 
 def _divided(probabilities: Probabilities, temperature: float) -> Probabilities:
+    from scipy.special import softmax
+
     divided: Probabilities = softmax(_logits(probabilities) / temperature, axis=1)
     return divided
 

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from serct.errors import CheckpointError
 from serct.models import restore_model_params
+from serct.models.classical.estimator import ClassicalModel
 from serct.models.interface import ClassicalParams, Model
 from serct.models.records import CARD, ESTIMATOR, WEIGHTS, Card
 from serct.runtime.atomic import write_json
@@ -21,10 +21,10 @@ _REASON_WIDTH = 400
 
 def save_model(folder: Path, model: Model, card: Card) -> None:
     """Write weights, and a card with their digests, into an existing folder."""
-    if isinstance(model, torch.nn.Module):
-        weights = {name: tensor.cpu().numpy() for name, tensor in model.state_dict().items()}
-    else:
+    if isinstance(model, ClassicalModel):
         weights = model.save(folder)
+    else:
+        weights = {name: tensor.cpu().numpy() for name, tensor in model.state_dict().items()}
     if weights:
         # safetensors writes an array's memory as it lies, strides unseen.
         in_order = {name: np.array(array, order="C") for name, array in weights.items()}
@@ -68,8 +68,11 @@ def load_model(folder: Path) -> tuple[Model, Card]:
             return classical, card
         if not tensors:
             raise CheckpointError(f"{weights}: no such file, or it is empty")
+        # After the classical models, which are loaded without torch.
+        from torch import from_numpy
+
         module = params.build(card.audio.num_samples, card.sample_rate_hz, len(card.emotions))
-        module.load_state_dict({name: torch.from_numpy(value) for name, value in tensors.items()})
+        module.load_state_dict({name: from_numpy(value) for name, value in tensors.items()})
     except (OSError, SafetensorError, RuntimeError, ValueError) as error:
         # torch lists every tensor that does not fit, on a line of its own.
         reason = textwrap.shorten(str(error), _REASON_WIDTH)

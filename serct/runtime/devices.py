@@ -19,13 +19,18 @@ def seed_everything(seed: int, deterministic: bool) -> None:
     """Seed Python, NumPy and torch; with ``deterministic`` allow only kernels that repeat."""
     import torch
 
-    random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002  scikit-learn draws from the legacy generator
+    seed_numpy(seed)
     torch.manual_seed(seed)
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.backends.cudnn.benchmark = False
     torch.use_deterministic_algorithms(deterministic)
+
+
+def seed_numpy(seed: int) -> None:
+    """Seed Python and NumPy, all that models of scikit-learn draw from."""
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002  scikit-learn draws from the legacy generator
 
 
 def pick_device(wanted: str) -> "torch.device":
@@ -47,6 +52,16 @@ def pick_device(wanted: str) -> "torch.device":
         there = ", ".join(name for name, is_there in available.items() if is_there)
         raise TrainingError(f"train.device is {wanted!r}, but this machine has only: {there}")
     return torch.device(wanted)
+
+
+def check_device(wanted: "torch.device | str") -> None:
+    """Check that `pick_device` would not fail; for "auto" and "cpu" without importing torch.
+
+    Raises:
+        TrainingError: If this machine has no such device.
+    """
+    if isinstance(wanted, str) and wanted not in {"auto", "cpu"}:
+        pick_device(wanted)
 
 
 def pick_precision(wanted: str, device: "torch.device") -> "torch.dtype":

@@ -4,8 +4,12 @@ import ctypes
 import os
 import platform
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+# Of the drivers of NVIDIA, also of its small boards and within Windows, and of AMD.
+_GPU_DEVICES = ("nvidia*", "nvhost*", "dxg", "kfd")
 
 
 @dataclass(frozen=True)
@@ -19,10 +23,16 @@ class Machine:
 
 def machine() -> Machine:
     """Describe this machine."""
+    return Machine(cpu=_cpu_name(), num_cores=os.cpu_count() or 1, gpu=_gpu_name())
+
+
+def _gpu_name() -> str | None:
+    devices = (path for pattern in _GPU_DEVICES for path in Path("/dev").glob(pattern))
+    if sys.platform == "linux" and next(devices, None) is None:
+        return None  # without importing torch, which takes over a second
     import torch
 
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    return Machine(cpu=_cpu_name(), num_cores=os.cpu_count() or 1, gpu=gpu)
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
 
 
 def _cpu_name() -> str:

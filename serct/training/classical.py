@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import numpy as np
-import torch
 from pydantic import JsonValue
 
 from serct.config.params import TrainParams
@@ -19,10 +18,9 @@ from serct.evaluation.metrics import score
 from serct.models.classical.estimator import Array, LabelledRows, Progress, fill_up
 from serct.models.interface import ClassicalParams
 from serct.models.records import EpochRow
-from serct.runtime import log
+from serct.runtime import devices, log
 from serct.runtime.arrays import Floats
-from serct.training.augmentation import Augmentation
-from serct.training.state import Fitted, now
+from serct.training.fitted import Fitted, now
 
 _BATCH_SIZE = 256
 
@@ -55,6 +53,10 @@ def fit_classical(
         TrainingError: If a label is missing or single, or training diverges.
     """
     started_at, started = now(), time.perf_counter()
+    if train.augment is None:
+        devices.seed_numpy(seed)
+    else:
+        devices.seed_everything(seed, train.deterministic)
     classical = model.build(train, seed, train_set.meta.sample_rate_hz)
     sets = (train_set, validation_set)
 
@@ -79,7 +81,7 @@ def fit_classical(
     with _progress(f"fitting {model.architecture}") as show:
         fit(1, show)
     own = classical.predict_by_speaker(versions[0][0], train_set.speakers)
-    classifier = as_classifier(classical, torch.device("cpu"))
+    classifier = as_classifier(classical, "cpu")
     validation = predict(classifier, validation_set, _BATCH_SIZE)
     with _progress(f"fitting {model.architecture} to the validation part too") as show:
         fit(2, show)
@@ -116,6 +118,11 @@ def _as_they_are(dataset: ShardDataset) -> Floats:
 
 def _changed(dataset: ShardDataset, augment: Mapping[str, JsonValue]) -> Floats:
     """Change each clip, with values from torch's generator. Returns [n, N']."""
+    # Only with changes does a classical model need torch.
+    import torch
+
+    from serct.training.augmentation import Augmentation
+
     change = Augmentation(augment, dataset.meta.sample_rate_hz)
     parts: list[Array] = []
     for start in range(0, len(dataset), _BATCH_SIZE):

@@ -3,11 +3,11 @@
 import json
 import os
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from serct import __version__
 from serct.config.params import Params
@@ -16,12 +16,12 @@ from serct.models import read_model_params
 from serct.models.calibration import Calibration, calibrate
 from serct.models.checkpoint import save_model
 from serct.models.records import HISTORY, RUN, Card, Machine, RunRecord, write_history
-from serct.runtime import atomic, devices, distributed, machine
+from serct.runtime import atomic, distributed, machine
 from serct.runtime.atomic import write_json
 from serct.runtime.digests import file_digests
 from serct.tracking.run_logger import tracked
-from serct.training.loop import fingerprint, fit
-from serct.training.state import Fitted
+from serct.training.fitted import Fitted
+from serct.training.fitting import fingerprint, fit
 
 
 def train_and_track(params: Params, name: str, shards: Path, state: Path, out: Path) -> None:
@@ -42,7 +42,7 @@ def train_and_track(params: Params, name: str, shards: Path, state: Path, out: P
         ShardError: If the shards are not usable.
     """
     train = params.train_params(name)
-    with distributed.joined(devices.pick_device(train.device)):
+    with distributed.joined(train.device):
         _train_and_track(params, name, shards, state, out)
 
 
@@ -59,7 +59,7 @@ def _train_and_track(params: Params, name: str, shards: Path, state: Path, out: 
         "majority_emotion": train_set.emotions[int(np.bincount(train_set.labels).argmax())],
         "seed": params.seed, "training": model.used_settings(train),
         "digests": {"manifest": meta.manifest_digest, "shards": meta.digest},
-        "versions": {"serct": __version__, "torch": torch.__version__, "numpy": np.__version__},
+        "versions": {"serct": __version__, "torch": version("torch"), "numpy": np.__version__},
         "fingerprint": mark,
     }  # fmt: skip
     with tracked(params.tracking, known) as run:

@@ -5,98 +5,58 @@ seeds its random numbers from (seed, epoch) alone. So a resumed training ends wi
 as an uninterrupted one.
 """
 
-import hashlib
-import json
 import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from serct import __version__
 from serct.config.params import TrainParams
 from serct.data.dataset import ShardDataset
-from serct.errors import ParamsError, TrainingError
+from serct.errors import TrainingError
 from serct.evaluation.classifiers import TorchClassifier
 from serct.evaluation.evaluate import evaluate, predict
-from serct.evaluation.metrics import METRICS
-from serct.models.interface import ClassicalParams, ModelParams
+from serct.models.interface import TorchParams
 from serct.models.records import EpochRow
 from serct.runtime import devices, distributed, log
-from serct.training.augmentation import Augmentation, dump_augment
+from serct.training.augmentation import Augmentation
 from serct.training.batches import DeviceBatches, TensorBatch, epoch_batches
-from serct.training.classical import fit_classical
-from serct.training.state import Fitted, Learner, TrainingState, load_state, now, save_state
+from serct.training.fitted import Fitted, now
+from serct.training.state import Learner, TrainingState, load_state, save_state
 
 
-def fingerprint(model: ModelParams, train: TrainParams, seed: int, shards_digest: str) -> str:
-    """Compute a digest of all that decides a training's outcome; equal for a repetition.
-
-    Raises:
-        ParamsError: If ``train.augment`` is not valid.
-    """
-    content: dict[str, Any] = {
-        "model": model.model_dump(mode="json", exclude={"train"}),
-        "train": model.used_settings(train), "seed": seed, "shards": shards_digest,
-        "serct": __version__,
-    }  # fmt: skip
-    if train.augment is not None:
-        content["train"]["augment"] = dump_augment(train.augment)
-    if distributed.size() > 1:
-        # Each process draws its own dropout and augmentation.
-        content["processes"] = distributed.size()
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def fit(
-    model: ModelParams,
+def run_epochs(
+    model: TorchParams,
     train: TrainParams,
     seed: int,
-    train_set: ShardDataset,
-    validation_set: ShardDataset,
+    mark: str,
+    sets: tuple[ShardDataset, ShardDataset],
     state_path: Path,
-    on_epoch: Callable[[EpochRow], object] = lambda row: None,
+    on_epoch: Callable[[EpochRow], object],
 ) -> Fitted:
-    """Train a model and keep the epoch that validates best.
-
-    In a group of processes all call this; each learns from its part of every batch, all end with
-    the same weights, and the first alone writes the state, which all must be able to read.
+    """Train a torch model; see `serct.training.fitting.fit`.
 
     Args:
         model: What to build.
         train: How to train it.
-        seed: Decides initial weights, order and dropout.
-        train_set: Rows to learn from.
-        validation_set: Rows that choose the epoch.
-        state_path: Where the state is kept between epochs; a state of the same training found
-            there is continued, any other ignored. The caller removes it once all is saved.
-        on_epoch: Called after each epoch, resumed ones included.
-
-    Raises:
-        TrainingError: If there is but one emotion, the loss is no longer finite, or the device is
-            not there.
+        seed: See `fit`.
+        mark: The fingerprint of this training, which its state must have.
+        sets: Rows to learn from, and rows that choose the epoch.
+        state_path: See `fit`.
+        on_epoch: See `fit`.
     """
-    check_select_by(train.select_by)
-    if len(train_set.emotions) < 2:
-        raise TrainingError(
-            f"the corpus {train_set.meta.corpus} has only the emotion "
-            f"{', '.join(train_set.emotions)}, expected at least two to train on"
-        )
     devices.seed_everything(seed, train.deterministic)
     device = devices.pick_device(train.device)
-    if isinstance(model, ClassicalParams):
-        return fit_classical(model, train, seed, train_set, validation_set, on_epoch)
+    train_set, validation_set = sets
     module = model.build(
         train_set.meta.num_samples, train_set.meta.sample_rate_hz, len(train_set.emotions)
     ).to(device)
     learner = make_learner(module, train)
-    mark = fingerprint(model, train, seed, train_set.meta.digest)
     state = load_state(state_path, mark, learner) or TrainingState(mark, now())
     distributed.check_agreement(
         len(state.history), f"epochs done in {state_path}, which all must share"
@@ -148,17 +108,6 @@ def make_learner(module: nn.Module, train: TrainParams) -> Learner:
         update = get_ema_multi_avg_fn(train.weight_average)  # type: ignore[no-untyped-call]
         averaged = AveragedModel(module, multi_avg_fn=update, use_buffers=True)
     return Learner(module, distributed.synchronised(module), optimizer, averaged)
-
-
-def check_select_by(name: str) -> None:
-    """Check what is to choose the epoch.
-
-    Raises:
-        ParamsError: If it is neither a metric nor "loss".
-    """
-    known = ("loss", *METRICS)
-    if name not in known:
-        raise ParamsError(f"train.select_by is {name!r}, expected one of: {', '.join(known)}")
 
 
 def is_better(row: EpochRow, best: EpochRow | None, select_by: str) -> bool:

@@ -1,10 +1,9 @@
-"""The state of a training between epochs, saved without pickle, and its result."""
+"""The state of a training between epochs, saved without pickle."""
 
 import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
@@ -14,10 +13,8 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from serct.errors import TrainingError
-from serct.models.interface import Model
 from serct.models.records import EpochRow
 from serct.runtime import atomic
-from serct.runtime.arrays import Probabilities
 
 # Of the file; a training does not continue from a state in another format.
 FORMAT = "2"
@@ -45,29 +42,6 @@ class Learner:
     def eval_module(self) -> nn.Module:
         """Return the model that is validated and kept: the average, if there is one."""
         return self.module if self.averaged is None else self.averaged.module
-
-
-@dataclass(frozen=True, eq=False)
-class Fitted:
-    """A trained model: the weights of its best epoch on validation, and how it got there.
-
-    Attributes:
-        validation: Its probabilities for the validation part, from before it learned anything from
-            that part. float64 [n, K]
-    """
-
-    model: Model
-    validation: Probabilities
-    started_at: str
-    history: tuple[EpochRow, ...]
-    best_epoch: int
-    device: str
-    num_parameters: int
-
-    @property
-    def best(self) -> EpochRow:
-        """Return the history's row of the chosen epoch."""
-        return self.history[self.best_epoch - 1]
 
 
 @dataclass
@@ -185,8 +159,3 @@ def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
-
-
-def now() -> str:
-    """Return the current time in UTC, as ISO 8601 to the second."""
-    return datetime.now(UTC).isoformat(timespec="seconds")

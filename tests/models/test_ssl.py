@@ -20,7 +20,7 @@ from serct.config.params import Params
 from serct.data.dataset import ShardDataset
 from serct.errors import ParamsError
 from serct.models.ssl import Ssl, SslParams
-from serct.training import loop as training
+from serct.training.fitting import fit
 
 TINY = {
     "hidden_size": 16,
@@ -115,7 +115,7 @@ def test_it_trains_in_the_one_loop(tiny_params: Params, tone_shards: Path, tmp_p
     model = params_of(write_encoder(tmp_path / "encoder"))
     train = tiny_params.train.model_copy(update={"epochs": 2})
     sets = (ShardDataset(tone_shards, [split]) for split in ("train", "validation"))
-    fitted = training.fit(model, train, 3, *sets, tmp_path / "state")
+    fitted = fit(model, train, 3, *sets, tmp_path / "state")
     assert len(fitted.history) == 2
     assert fitted.best.train_loss > 0
 

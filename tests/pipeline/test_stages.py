@@ -28,6 +28,7 @@ pytestmark = pytest.mark.slow
 # scikit-learn's models.
 _AUGMENTATION = {"serct.training.augmentation", "serct.training.effects"}
 _CLASSICAL = {"serct.models.classical", "serct.training.classical"}
+_LOOP = {"serct.training.batches", "serct.training.loop", "serct.training.state"}
 # Loaded by what is spared: `serct.tracking` shows what others computed, and a corpus' reader, of
 # which preprocessing takes one fact that its recipe holds, reads tables of labels.
 _LOADED_ONLY = {
@@ -189,7 +190,7 @@ def test_what_a_stage_loads_is_in_its_recipe_or_spared(workspace: Path) -> None:
         loaded = set(_LOADED.findall(result.stderr))
         assert f"pipeline.{stage}" not in loaded  # it is __main__
         known = set(json.loads(recipe.read_text())["code"]) | {"pipeline", "serct"}
-        spared = SPARED[stage] | _AUGMENTATION | (_CLASSICAL if name == "serct" else set())
+        spared = SPARED[stage] | _AUGMENTATION | (_CLASSICAL if name == "serct" else _LOOP)
         surprises = {
             module
             for module in loaded - known

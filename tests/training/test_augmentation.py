@@ -16,7 +16,7 @@ from serct.models import read_model_params
 from serct.training import effects
 from serct.training.augmentation import Augmentation
 from serct.training.effects import effect_names, load_effect
-from serct.training.loop import fit
+from serct.training.fitting import fit
 from tests.conftest import ROOT
 from tests.training.test_effects import RATE, batch, tone
 

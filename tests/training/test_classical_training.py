@@ -13,7 +13,7 @@ from serct.models.classical.estimator import Array, ClassicalModel, LabelledRows
 from serct.models.svm import SvmParams
 from serct.runtime.devices import seed_everything
 from serct.training.classical import fit_classical
-from serct.training.state import Fitted
+from serct.training.fitted import Fitted
 
 FASTER_OR_SLOWER = {"speed": 0.2, "noise": None}
 

@@ -23,8 +23,10 @@ from serct.models import read_model_params
 from serct.models.records import EpochRow
 from serct.training import loop as training
 from serct.training.batches import PackedClips, TensorBatch, epoch_batches
-from serct.training.loop import fingerprint, fit, is_better, learning_rate, make_learner, train_step
-from serct.training.state import Fitted, Learner, load_state
+from serct.training.fitted import Fitted
+from serct.training.fitting import fingerprint, fit
+from serct.training.loop import is_better, learning_rate, make_learner, train_step
+from serct.training.state import Learner, load_state
 
 TORCH_MODELS = ["serct", "cnn", "cnn_bilstm", "lstm"]
 CLASSICAL_MODELS = ["mlp", "svm", "mfcc_svm", "functionals_lda", "functionals_lda_speaker"]
@@ -137,7 +139,7 @@ import sys, pathlib, torch
 from serct.config.reader import read_params
 from serct.models import read_model_params
 from serct.data.dataset import ShardDataset
-from serct.training.loop import fit
+from serct.training.fitting import fit
 torch.set_num_threads(1)
 params, shards, state = (pathlib.Path(a) for a in sys.argv[1:])
 params = read_params(params)

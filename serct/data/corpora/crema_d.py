@@ -8,8 +8,7 @@ a recording of another emotion, which their authors' own tables leave out as wel
 import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-
-import requests
+from typing import TYPE_CHECKING
 
 from serct.data.download import Remote
 from serct.data.manifest import Utterance
@@ -17,6 +16,9 @@ from serct.data.reading.corpus import Corpus
 from serct.data.reading.piecewise import fetch_files
 from serct.data.reading.sources import Copies, Search
 from serct.data.reading.tree import is_audio
+
+if TYPE_CHECKING:
+    import requests
 
 # Large files of the repository, at the state that checksums/crema_d.csv describes.
 _FILES = (
@@ -75,7 +77,7 @@ class CremaD(Corpus):
         """Download the wav files alone, 0.6 of the repository's 7.5 GB."""
         files = self.originals()
 
-        def list_remotes(cache: Path, session: requests.Session) -> Mapping[str, Remote]:
+        def list_remotes(cache: Path, session: "requests.Session") -> Mapping[str, Remote]:
             return {
                 stem: Remote(f"{_FILES}/{file.path.name}", file.num_bytes, file.sha256)
                 for stem, file in files.items()

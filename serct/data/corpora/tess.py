@@ -9,8 +9,7 @@ folders.
 import json
 import re
 from pathlib import Path, PurePosixPath
-
-import requests
+from typing import TYPE_CHECKING
 
 from serct.data.download import Remote, download
 from serct.data.manifest import Utterance
@@ -19,6 +18,9 @@ from serct.data.reading.piecewise import fetch_files
 from serct.data.reading.sources import Copies, Search
 from serct.emotions import canonical_emotion
 from serct.errors import DownloadError
+
+if TYPE_CHECKING:
+    import requests
 
 _SERVER = "https://borealisdata.ca"
 _DOI = "doi:10.5683/SP2/E8H2MF"
@@ -68,7 +70,7 @@ class Tess(Corpus):
         return path.stem.lower().replace("oa_", "oaf_", 1)
 
 
-def _list_remotes(cache: Path, session: requests.Session) -> dict[str, Remote]:
+def _list_remotes(cache: Path, session: "requests.Session") -> dict[str, Remote]:
     """List the files of the data set at the Dataverse, by name without suffix.
 
     Source:

@@ -3,8 +3,7 @@
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-
-import requests
+from typing import TYPE_CHECKING
 
 from serct.data.download import Remote, download
 from serct.data.reading.sources import Search
@@ -13,8 +12,11 @@ from serct.data.reading.verification import Original
 from serct.errors import DownloadError, list_problems
 from serct.runtime.digests import file_digest
 
+if TYPE_CHECKING:
+    import requests
+
 # Lists the server's files, by name without suffix, from the cache folder and a session.
-ListRemotes = Callable[[Path, requests.Session], Mapping[str, Remote]]
+ListRemotes = Callable[[Path, "requests.Session"], Mapping[str, Remote]]
 # Few, to spare the server: each file is a request of its own.
 _NUM_CONNECTIONS = 4
 _ENOUGH_FAILURES = 10
@@ -71,6 +73,8 @@ def _download_files(
     homepage: str,
     list_remotes: ListRemotes,
 ) -> None:
+    import requests
+
     failed: list[str] = []
     with requests.Session() as session:
         remotes = list_remotes(cache, session)

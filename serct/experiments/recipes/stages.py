@@ -36,6 +36,7 @@ _OBTAINING = _TRANSPORT | {"serct.data.archives"}
 _EMOTIONS = {"serct.emotions"}
 # Networks take hours to train, and are not trained by what fits scikit-learn's models.
 _CLASSICAL = {"serct.models.classical", "serct.training.classical"}
+_LOOP = {"serct.training.batches", "serct.training.loop", "serct.training.state"}
 _AUGMENTATION = {"serct.training.augmentation", "serct.training.effects"}
 
 SPARED: Mapping[str, frozenset[str]] = {
@@ -135,7 +136,7 @@ def _with_members(entry: CorpusParams) -> Iterator[CorpusParams]:
 def _recipes_of_model(params: Params, name: str) -> Iterator[tuple[str, Recipe]]:
     model, train = read_model_params(params, name), params.train_params(name)
     module = f"serct.models.{model.architecture}"
-    also_spared = _CLASSICAL if isinstance(model, TorchParams) else set()
+    also_spared = _CLASSICAL if isinstance(model, TorchParams) else _LOOP
     effects = {key: value for key, value in (train.augment or {}).items() if value is not None}
     roots = [module, *(f"serct.training.effects.{effect}" for effect in sorted(effects))]
     used = {

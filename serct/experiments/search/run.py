@@ -32,7 +32,7 @@ from serct.runtime.executors import open_executor
 from serct.runtime.log import logger
 from serct.tracking.process_tags import HOST, is_alive, process_tags
 from serct.tracking.run_logger import Trials, tracked_search
-from serct.training.loop import fingerprint, fit
+from serct.training.fitting import fingerprint, fit
 
 _ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 # Attributes of a trial.

@@ -6,7 +6,6 @@ Shapes: n rows, K emotions.
 from typing import Any
 
 import numpy as np
-from scipy.special import softmax
 
 from serct.models.calibration import choose_temperature
 from serct.models.classical.estimator import Array, LabelledRows
@@ -27,6 +26,9 @@ def probabilities(estimator: Any, rows: Array, temperature: float) -> Probabilit
     Returns:
         float64 [n, K]
     """
+    # A card is read without SciPy.
+    from scipy.special import softmax
+
     given: Probabilities = softmax(
         _of_each(estimator.decision_function(rows)) / temperature, axis=1
     )
