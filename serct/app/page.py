@@ -76,7 +76,7 @@ def _sidebar(client: Client, ready: dict[str, Any], versions: list[dict[str, Any
         st.sidebar.warning(f"The registry's version cannot be used: {ready['problem']}")
     st.sidebar.caption(f"Service: {client.url}")
     others = [each for each in versions if each["version"] != model["version"]]
-    labels = {each["version"]: f"version {each['version']}, {each['name']}" for each in others}
+    labels = {each["version"]: f"{_title(each)}, on {each['corpus']}" for each in others}
     chosen: str | None = st.sidebar.selectbox(
         "Compare with",
         [None, *labels],
@@ -168,7 +168,7 @@ def _show_prediction(found: dict[str, Any]) -> None:
 
 def _title(model: dict[str, Any]) -> str:
     version = f"version {model['version']}" if model["version"] else "from a folder"
-    return f"{model['name']}, {version}"
+    return f"{model['name']}, {version} ({model['fingerprint'][:7]})"
 
 
 if __name__ == "__main__":

@@ -44,7 +44,13 @@ def models(as_json: AsJson = False, workspace: Workspace = None) -> None:
 
 @app.command()
 def promote(
-    version: Annotated[str, typer.Argument(help="A version's number, or @alias.")] = "@challenger",
+    version: Annotated[
+        str,
+        typer.Argument(
+            help="A version's number, @alias, model and corpus as in serct-tess, or the beginning "
+            "of its fingerprint."
+        ),
+    ] = "@challenger",
     why: Why = "",
     replace_unusable_champion: Annotated[
         bool,
@@ -96,8 +102,8 @@ def _show(found: "Promotion", done: str, as_json: bool) -> None:
     """Print the gates and what came of them; end with exit code 1 if one refuses."""
     from dataclasses import asdict
 
-    name = f"version {found.version.version} ({found.version.model} on {found.version.corpus})"
-    before = f"version {found.champion.version}" if found.champion else "none"
+    name = str(found.version)
+    before = str(found.champion or "none")
     if as_json:
         print_json({**asdict(found), "is_refused": found.is_refused})
     else:

@@ -125,11 +125,10 @@ def announce_default(root: Path) -> str:
 
     address = default_address(root)
     found = version_in_use(address, root)
-    about = f"version {found.version} ({found.model} on {found.corpus})"
     if CHAMPION in found.aliases:
-        typer.echo(f"model: {about}, champion", err=True)
+        typer.echo(f"model: {found}, champion", err=True)
     else:
-        typer.echo(f"there is no champion yet: using challenger, {about}", err=True)
+        typer.echo(f"there is no champion yet: using challenger, {found}", err=True)
     return f"{address}/{found.version}"
 
 

@@ -7,7 +7,6 @@ import socket
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -26,6 +25,7 @@ from serct.tracking import (
     Store,
     Version,
     append_promotion,
+    next_time,
     read_promotions,
 )
 from serct.tracking.promotions import FILE as PROMOTIONS
@@ -69,7 +69,7 @@ def promote(
         params: The bounds of the gates.
         data: The workspace's data folder.
         store: The registry of the workspace.
-        which: "3" or "@challenger".
+        which: A number, an alias or a name, see `serct.tracking.version_names`.
         why: The reason, for the record.
         is_dry: Only examine the version.
         may_replace_unusable: Whether a champion that cannot be compared with is replaced; it
@@ -89,7 +89,7 @@ def promote(
         version = store.version(which)
         champion, compared = _champion(data, store)
         if champion is not None and champion.version == version.version:
-            raise TrackingError(f"version {version.version} is the champion already")
+            raise TrackingError(f"{version} is the champion already")
         predictor, gates = _loaded(store, version)
         if predictor is not None:
             gates += (
@@ -141,7 +141,7 @@ def _champion(data: Path, store: Store) -> tuple[Version | None, Predictor | Unu
     predictor, gates = _loaded(store, champion)
     for gate in gates:
         if gate.verdict == "REFUSED":
-            return champion, Unusable(f"version {champion.version}: {gate.gate}: {gate.found}")
+            return champion, Unusable(f"{champion}: {gate.gate}: {gate.found}")
     return champion, predictor
 
 
@@ -151,10 +151,7 @@ def _lost_champion(data: Path) -> Unusable | None:
     if not entries:
         return None
     last = entries[-1].champion
-    return Unusable(
-        f"{data / PROMOTIONS} names {last.name} on {last.corpus}, the registry names none: run "
-        "`serct sync`"
-    )
+    return Unusable(f"{data / PROMOTIONS} names {last}, the registry names none: run `serct sync`")
 
 
 def _loaded(store: Store, version: Version) -> tuple[Predictor | None, tuple[Gate, ...]]:
@@ -191,8 +188,8 @@ def _completed(
     now = store.holder_number(CHAMPION)
     if now != held:  # by another machine: the lock is of this one
         raise TrackingError(
-            f"the champion is {_shown(now)} now, and version {found.version.version} was examined "
-            f"when it was {_shown(held)}; nothing was changed, run the command again"
+            f"the champion is {store.name_of(now)} now, and {found.version} was examined when it "
+            f"was {store.name_of(held)}; nothing was changed, run the command again"
         )
     _move(data, store, action, found.version, found.champion, why, found.gates)
     return replace(found, is_done=True)
@@ -209,7 +206,7 @@ def _move(
 ) -> None:
     entry = Entry(
         action=action,
-        at=datetime.now(UTC).isoformat(timespec="seconds"),
+        at=next_time(data),
         by=f"{_user()}@{socket.gethostname()}",
         # An argument that is not UTF-8 has lone surrogates, which no file takes.
         why=why.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"),
@@ -220,10 +217,6 @@ def _move(
     # The record first: if this process dies in between, `serct sync` completes the move.
     append_promotion(data, entry)
     store.set_aliases(champion.version, previous.version if previous else None, entry.tags)
-
-
-def _shown(number: str | None) -> str:
-    return "none" if number is None else f"version {number}"
 
 
 def _user() -> str:

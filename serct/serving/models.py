@@ -96,8 +96,8 @@ class ModelManager:
         """Return one version; load it if it is not in memory.
 
         Args:
-            which: A number, or an alias such as "@challenger" or "challenger", which stands for the
-                version that has it now.
+            which: A number, a name such as "serct-tess" or the digits of a fingerprint, or an
+                alias, "@challenger" or "challenger", which stands for the version that has it now.
 
         Raises:
             UnknownVersionError: If there is no such version.
@@ -105,14 +105,13 @@ class ModelManager:
         """
         if not self.is_followed:
             raise UnknownVersionError(NO_VERSIONS)
-        is_number = which.isascii() and which.isdigit()
-        address = (
-            f"{self._name}/{which}" if is_number else f"{self._name}@{which.removeprefix('@')}"
-        )
+        address = f"{self._name}{'' if which.startswith('@') else '/'}{which}"
         # Also for a number, which a rebuilt registry may have given to another model.
         found = find_version(address, self._settings.workspace)
         if found is None:
-            raise UnknownVersionError(f"{which!r} is no version, expected a number or an alias")
+            raise UnknownVersionError(
+                f"{which!r} is no version, expected a number, an alias or a name"
+            )
         current = self.current
         if current is not None and current.identity == found:
             return current

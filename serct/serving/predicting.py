@@ -26,6 +26,7 @@ def describe(model: LoadedModel) -> schemas.Model:
         corpus=card.corpus,
         language=card.language,
         synthetic=card.synthetic,
+        fingerprint=card.fingerprint,
     )
 
 

@@ -45,8 +45,8 @@ def emotion_routes(state: ServiceState) -> APIRouter:
     router = APIRouter(responses=_PROBLEMS)
     settings, limits = state.settings, state.settings.limits
     version_query = Query(
-        description="Version to use for this request, instead of the one in use: its number, or an "
-        "alias such as @challenger.",
+        description="Version to use for this request, instead of the one in use: its number, an "
+        "alias such as @challenger, a name such as serct-tess, or digits of its fingerprint.",
         min_length=1,
         max_length=60,
     )

@@ -6,7 +6,9 @@ from pydantic.config import JsonDict
 _PROBABILITIES: JsonDict = {"angry": 0.02, "happy": 0.91, "neutral": 0.04, "sad": 0.03}
 _MODEL: JsonDict = {
     "name": "serct", "version": "3", "corpus": "tess", "language": "en", "synthetic": False,
+    "fingerprint": "4f2a91c" + "0" * 57,
 }  # fmt: skip
+_FINGERPRINT = "Of its params, data and seed: the same in every registry, unlike the number."
 
 
 class Model(BaseModel):
@@ -17,6 +19,7 @@ class Model(BaseModel):
     corpus: str = Field(description="Corpus on which the model was trained.")
     language: str = Field(description="Language of that corpus.")
     synthetic: bool = Field(description="Trained on synthetic speech: not valid for people.")
+    fingerprint: str = Field(description=_FINGERPRINT)
 
 
 class EmotionPrediction(BaseModel):
@@ -116,6 +119,7 @@ class Version(BaseModel):
     aliases: list[str]
     name: str = Field(validation_alias="model")
     corpus: str
+    fingerprint: str = Field(description=_FINGERPRINT)
     validation_ua: float
     test_ua: float | None
 

@@ -7,7 +7,7 @@ is first opened, since that takes seconds.
 """
 
 from serct.tracking.connection import server_command
-from serct.tracking.promotions import Entry, Promoted, append_promotion, read_promotions
+from serct.tracking.promotions import Entry, Promoted, append_promotion, next_time, read_promotions
 from serct.tracking.registry import CHAMPION, PREVIOUS, Identity, Version, list_versions
 from serct.tracking.relocation import artifact_place, relocate, store_problems
 from serct.tracking.resolve import (
@@ -36,6 +36,7 @@ __all__ = [
     "has_store",
     "known_versions",
     "list_versions",
+    "next_time",
     "open_store",
     "read_promotions",
     "relocate",

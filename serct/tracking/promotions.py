@@ -1,18 +1,22 @@
 """The record of promotions: a file in the workspace, one JSON object a line, only ever added to.
 
-MLflow shows its content; `serct sync` restores the aliases of a lost database from it. A crash
-leaves at most the beginning of a line at the end, without its line end: that was no promotion.
+MLflow shows its content; `serct sync` sets the aliases of another or a lost database from it. It
+travels through git, which merges two branches by keeping the lines of both: their order counts for
+nothing, the times in them do. A crash leaves at most the beginning of a line at the end, without
+its line end: that was no promotion.
 """
 
 import codecs
 import json
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from serct.config.record import Record, RecordPart
 from serct.errors import RecordError, SerctError, TrackingError
 from serct.runtime.disk import disk_errors
+from serct.tracking.version_names import SHOWN
 
 FILE = "promotions.jsonl"
 
@@ -32,12 +36,16 @@ class Promoted(RecordPart):
     fingerprint: str
     weights: str
 
+    def __str__(self) -> str:
+        """Return its name for a message, without the number, which is of one registry."""
+        return f"{self.name} on {self.corpus}, {self.fingerprint[:SHOWN]}"
+
 
 class Entry(Record):
     """One line: who moved the champion, when, why, on which evidence.
 
     Attributes:
-        at: ISO 8601, UTC.
+        at: ISO 8601, UTC, in whole seconds; see `next_time`.
         previous: The champion until then, None if there was none.
         gates: Outcomes of the gates of `serct.promotion`.
     """
@@ -58,6 +66,16 @@ class Entry(Record):
     def tags(self) -> dict[str, str]:
         """Tags of the champion's version in the registry, once the move is done there."""
         return {f"serct.{self.action}.{key}": getattr(self, key) for key in ("at", "by", "why")}
+
+
+def next_time(data: Path) -> str:
+    """Return the time for the next line: now, or that of the last line if its clock was ahead.
+
+    Raises:
+        TrackingError: As `read_promotions`.
+    """
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return max([now, *(entry.at for entry in read_promotions(data)[-1:])])
 
 
 def append_promotion(data: Path, entry: Entry) -> None:
@@ -94,7 +112,9 @@ def _append(path: Path, line: bytes) -> None:
 
 
 def read_promotions(data: Path) -> list[Entry]:
-    """Read all lines, the oldest first; a last line cut off by a crash is left out.
+    """Read all lines, sorted by time; a last line cut off by a crash is left out.
+
+    Lines of one second keep the order of the file.
 
     Raises:
         TrackingError: If a line is not one of these, or not as it was written, or the file is a
@@ -112,7 +132,7 @@ def read_promotions(data: Path) -> list[Entry]:
             raise TrackingError(f"{where}: not readable: {error}; expected a promotion") from error
         except RecordError as error:
             raise TrackingError(f"{error}; expected a promotion") from error
-    return entries
+    return sorted(entries, key=lambda entry: entry.at)
 
 
 def _exists(path: Path) -> bool:

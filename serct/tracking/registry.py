@@ -9,17 +9,13 @@ from serct.errors import TrackingError, UnknownVersionError
 from serct.tracking.connection import Connection
 from serct.tracking.folders import ModelFolder
 from serct.tracking.models import as_global, fetch_folder, log_model, predict_with_mlflow
+from serct.tracking.version_names import SHOWN, find_number, version_name
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
 CHALLENGER, CHAMPION, PREVIOUS = "challenger", "champion", "previous"
-_ALIAS_HINTS = {
-    "@champion": "; `serct promote` makes a version the champion, `serct sync` restores a lost one",
-    "@challenger": "; `serct sync` registers the trained models",
-    "@previous": "; only a second promotion makes a champion the previous one",
-}
 _MODEL_DESCRIPTION = "Speech emotion recognition: audio in, probability of each emotion out."
 # Tags that are a `Version`'s attributes as they are.
 _TEXTS = ("model", "corpus", "manifest_digest", "fingerprint", "weights")
@@ -49,6 +45,10 @@ class Version:
     fingerprint: str
     weights: str
     run_id: str
+
+    def __str__(self) -> str:
+        """Return its name for a message, which means the same in every registry."""
+        return version_name(self.version, vars(self))
 
 
 class Identity(NamedTuple):
@@ -84,10 +84,10 @@ class Registry(Connection):
             return [self._as_version(each, aliases) for each in found if "fingerprint" in each.tags]
 
     def version(self, which: str) -> Version:
-        """Return a version by "3" or "@challenger".
+        """Return a version by "3", "@challenger" or a name, see `serct.tracking.version_names`.
 
         Raises:
-            TrackingError: If there is none; the message lists the known ones.
+            TrackingError: If there is none, or several; the message lists the known ones.
         """
         with self.errors(f"find version {which}"):
             found = self._find(which)
@@ -98,7 +98,7 @@ class Registry(Connection):
             return self._as_version(found, self._aliases())
 
     def identity(self, which: str) -> Identity:
-        """Return what tells a version from others, by "3" or "@challenger"; raises as `version`."""
+        """Return what tells a version from others, by what `version` takes; raises as it."""
         with self.errors(f"find version {which}"):
             found = self._find(which)
             return Identity(str(found.version), str(found.source))
@@ -129,6 +129,11 @@ class Registry(Connection):
         """Return the number of any version that an alias points to, None if it points to none."""
         with self.errors(f"find version @{alias}"):
             return self._aliases().get(alias)
+
+    def name_of(self, number: str | None) -> str:
+        """Return what a message calls a version, also one of another tool; "none" for None."""
+        with self.errors(f"find version {number}"):
+            return "none" if number is None else version_name(number, self._find(number).tags)
 
     def folder(self, which: str) -> Path:
         """Return the local folder, with card.json in it, of a version.
@@ -231,15 +236,8 @@ class Registry(Connection):
                 f"no registered model {self.registered_model!r}, there is {others or 'none'}: "
                 "train a model, or run `serct sync` if there are trained ones"
             )
-        aliases = {f"@{alias}": number for alias, number in self._aliases().items()}
-        number = aliases.get(which, which)
-        if number not in versions:
-            known = ", ".join([*versions, *sorted(aliases)])
-            raise UnknownVersionError(
-                f"registered model {self.registered_model!r} has no {which!r}, it has {known}"
-                + _ALIAS_HINTS.get(which, "")
-            )
-        return versions[number]
+        tags = {number: version.tags for number, version in versions.items()}
+        return versions[find_number(self.registered_model, which, tags, self._aliases())]
 
     def _model_id(self, which: str) -> str:
         return str(self._find(which).source).removeprefix("models:/")
@@ -277,7 +275,7 @@ def list_versions(versions: Sequence[Version]) -> list[dict[str, str]]:
             "corpus": f"{found.corpus} (synthetic)" if found.synthetic else found.corpus,
             "validation UA": f"{found.validation_ua:.4f}",
             "test UA": "" if found.test_ua is None else f"{found.test_ua:.4f}",
-            "fingerprint": found.fingerprint[:12],
+            "fingerprint": found.fingerprint[:SHOWN],
         }
         for found in versions
     ]

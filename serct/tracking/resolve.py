@@ -10,7 +10,7 @@ from serct.tracking.registry import Identity, Registry, Version
 from serct.tracking.run_content import WEIGHTS
 
 # Without number and alias: the version to use, see `Registry.number_in_use`.
-_VERSION = re.compile(r"models:/([^/@]+)(?:/(\d+)|@(.+))?")
+_VERSION = re.compile(r"models:/([^/@]+)(?:/(.+)|@(.+))?", re.DOTALL)
 
 
 def find_model(source: str | Path, root: Path | None = None) -> Path:
@@ -18,8 +18,9 @@ def find_model(source: str | Path, root: Path | None = None) -> Path:
 
     Args:
         source: The folder itself, or an address in the registry: "models:/serct@challenger",
-            "models:/serct/3", "runs:/<run id>", or "models:/serct" for the champion, and for the
-            challenger as long as there is no champion.
+            "models:/serct/3", "models:/serct/serct-tess" (see `serct.tracking.version_names`),
+            "runs:/<run id>", or "models:/serct" for the champion, and for the challenger as long
+            as there is no champion.
         root: The workspace, None for the current directory.
 
     Raises:
@@ -29,9 +30,9 @@ def find_model(source: str | Path, root: Path | None = None) -> Path:
     if not address.startswith(("models:/", "runs:/")):
         return Path(source)
     if found := _version(address):
-        name, number, alias = found.groups()
+        name, which, alias = found.groups()
         registry = _registry(address, root, name)
-        return registry.folder(number or (f"@{alias}" if alias else registry.number_in_use()))
+        return registry.folder(which or (f"@{alias}" if alias else registry.number_in_use()))
     registry = _registry(address, root)
     with registry.errors(f"find {address!r}"):
         if found := re.fullmatch(r"models:/(m-\w+)", address):
@@ -57,9 +58,9 @@ def find_version(source: str | Path, root: Path | None = None) -> Identity | Non
     found = _version(str(source))
     if not found:
         return None
-    name, number, alias = found.groups()
+    name, which, alias = found.groups()
     registry = _registry(str(source), root, name)
-    return registry.identity(number or (f"@{alias}" if alias else registry.number_in_use()))
+    return registry.identity(which or (f"@{alias}" if alias else registry.number_in_use()))
 
 
 def version_in_use(source: str, root: Path | None = None) -> Version:

@@ -1,5 +1,6 @@
 """Rebuilds what MLflow shows from the files: after a lost database, a pull, a cache hit."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -7,8 +8,8 @@ from pathlib import Path
 from serct.errors import TrackingError
 from serct.tracking.folders import ModelFolder, ResultsFolder
 from serct.tracking.promotions import FILE as PROMOTIONS
-from serct.tracking.promotions import read_promotions
-from serct.tracking.registry import CHAMPION
+from serct.tracking.promotions import Entry, Promoted, read_promotions
+from serct.tracking.registry import CHAMPION, Version
 from serct.tracking.runs import Store
 
 
@@ -90,39 +91,52 @@ def _restore_champion(store: Store, data: Path) -> list[str]:
                 return []
             champion, previous, tags = move
             store.set_aliases(champion, previous, tags)
-    return [f"champion: version {champion}"]
+            return [f"champion: {store.name_of(champion)}"]
 
 
 def _move_to_restore(store: Store, data: Path) -> tuple[str, str | None, dict[str, str]] | None:
     """Return the champion, the previous one and the tags to set; None if there is nothing to do.
 
-    A champion is left as it is, since where a team shares a registry another workspace may have
-    promoted it, unless the last move was recorded here and cut off before the registry had it.
+    A champion is left as it is unless this record put it there and has a later line that the
+    registry lacks: from another clone, or cut off before the registry had it. Where a team shares
+    a registry, another workspace may have promoted it.
 
     Raises:
-        TrackingError: If there is no champion, and the recorded one's weights are gone.
+        TrackingError: If there is no champion or an older one, and the recorded one's weights are
+            gone.
     """
     entries = read_promotions(data)
     if not entries:
         return None
-    last = entries[-1]
+    *earlier, last = entries
     champion, previous = (
         store.find_weights(model.fingerprint, model.weights) if model else None
         for model in (last.champion, last.previous)
     )
     holder = store.holder(CHAMPION)
-    if champion is None:
-        if holder is not None:
+    if holder is not None:
+        is_before = previous == holder.version or _is_by(store, holder, earlier)
+        if not is_before or _is_weights(holder, last.champion):
             return None
-        lost = last.champion
+    if champion is None:
         raise TrackingError(
-            f"{data / PROMOTIONS} names {lost.name} on {lost.corpus} as the champion, but no "
-            "version has its weights: the folder was deleted or trained again; bring it back, "
-            "or promote another version with --replace-unusable-champion"
+            f"{data / PROMOTIONS} names {last.champion} as the champion, but no version has its "
+            "weights: `dvc pull` brings them in a clone; a folder that was deleted or trained "
+            "again is in the commit of that promotion; or promote another version with "
+            "--replace-unusable-champion"
         )
-    was_cut_off = previous == (holder and holder.version) and not store.has_tags(
-        champion, last.tags
-    )
-    if holder is not None and not was_cut_off:
+    if holder is not None and store.has_tags(champion, last.tags):
         return None
     return champion, previous, last.tags
+
+
+def _is_by(store: Store, holder: Version, entries: Sequence[Entry]) -> bool:
+    """Check whether one of the entries made a version the champion."""
+    return any(
+        _is_weights(holder, entry.champion) and store.has_tags(holder.version, entry.tags)
+        for entry in entries
+    )
+
+
+def _is_weights(version: Version, recorded: Promoted) -> bool:
+    return (version.fingerprint, version.weights) == (recorded.fingerprint, recorded.weights)

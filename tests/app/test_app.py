@@ -43,7 +43,7 @@ class TestPage:
         page.button[0].click().run()
         assert not page.exception
         assert page.subheader[0].value.startswith("Prediction: ")
-        assert any("Predicted by serct, version 1." in each.value for each in page.caption)
+        assert any("Predicted by serct, version 1 (" in each.value for each in page.caption)
         shown = page.get("vega_lite_chart") or page.get("arrow_vega_lite_chart")
         assert shown
 
@@ -51,8 +51,8 @@ class TestPage:
         page.sidebar.selectbox[0].select("2").run()
         page.button[0].click().run()
         captions = " ".join(caption.value for caption in page.caption)
-        assert "version 1." in captions
-        assert "version 2." in captions
+        assert "version 1 (" in captions
+        assert "version 2 (" in captions
         assert len([s for s in page.subheader if s.value.startswith("Prediction")]) == 2
 
     def test_a_service_that_is_gone(

@@ -205,12 +205,14 @@ def test_all_commands_use_the_champion_else_the_challenger(
         assert line == f"workspace: {root}"
         return next(each for each in more if "version" in each)
 
-    challenger = "there is no champion yet: using challenger, version 1 (serct on tones)"
+    digits = tracking.known_versions("models:/serct", root)[0].fingerprint[:7]
+    name = f"version 1 (serct on tones, {digits})"
+    challenger = f"there is no champion yet: using challenger, {name}"
     assert model_of("predict", clip) == challenger
     assert sorted(tmp_path.rglob("*")) == before
     second = add_version(root, 2, 0.001)
     tracking.open_store(root, "serct", "serct").set_aliases(second, None, {})
-    champion = f"model: version {second} (serct on tones), champion"
+    champion = f"model: version {second} (serct on tones, seed2), champion"
     for command in (
         ["predict", clip],
         ["score", str(tones), "--out", str(tmp_path / "scored"), "--json"],
@@ -225,8 +227,9 @@ def test_all_commands_use_the_champion_else_the_challenger(
     assert found.number == second
     missing = serct("predict", "--model", "models:/serct@previous", clip, "--workspace", str(root))
     assert (
-        "has no '@previous', it has 1, 2, @challenger, @champion; only a second" in missing.stderr
-    )
+        f"has no '@previous', it has {name[:-1]}, @challenger), version 2 (serct on tones, seed2, "
+        "@champion); only a second"
+    ) in missing.stderr
 
 
 @pytest.mark.slow

@@ -88,7 +88,9 @@ def test_promote_then_promote_another_then_roll_back(root: Path, store: Store) -
     assert [entry.champion.version for entry in entries] == ["1", second, "1"]
     assert all(entry.by and entry.at for entry in entries)
     assert all(entry.gates[0]["verdict"] == "passed" for entry in entries)
-    with pytest.raises(TrackingError, match="version 1 is the champion already"):
+    with pytest.raises(
+        TrackingError, match=r"version 1 \(serct on tones, \w+\) is the champion alr"
+    ):
         put(root, store, "1")
 
 
@@ -146,8 +148,11 @@ def test_a_champion_that_another_machine_moved_meanwhile_is_left_alone(
         store.set_aliases(third, "1", {})
 
     monkeypatch.setattr(decision, "examine", examined)
-    expected = f"the champion is version {third} now, and version {second} was examined when it was"
-    with pytest.raises(TrackingError, match=f"{expected} version 1; nothing was changed"):
+    expected = (
+        rf"the champion is version {third} \(serct on tones, seed3\) now, and version {second} "
+        r"\(serct on tones, seed2\) was examined when it was version 1 \(.*\); nothing was changed"
+    )
+    with pytest.raises(TrackingError, match=expected):
         put(root, store, second)
     assert {"champion": third, "previous": "1"}.items() <= aliases(store).items()
     assert len(read_promotions(root / "data")) == 1
@@ -347,7 +352,7 @@ def test_a_rollback_examines_the_version_that_it_returns_to(
     assert (aliases(store), read_promotions(root / "data")) == before
     shown = serct("rollback", "--workspace", str(root))
     assert shown.returncode == 1
-    assert "refused: version 1 (serct on tones); nothing was changed" in shown.stderr
+    assert "refused: version 1 (serct on tones, " in shown.stderr
     assert "REFUSED" in shown.stdout
 
 
@@ -418,6 +423,40 @@ def test_sync_gives_a_lost_registry_its_champion_back(root: Path, store: Store) 
     assert set(kept.values()) == set(weights.values())
 
 
+def test_promotions_of_another_clone_move_the_champion_by_its_weights(
+    root: Path, store: Store, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    second = add_version(root, 2, 0.001)
+    put(root, store, "1")
+    clone = tmp_path_factory.mktemp("clone")
+    shutil.copy(root / "params.yaml", clone)
+    shutil.copytree(root / "data", clone / "data")
+    # There the other model is registered first, so the numbers are swapped.
+    hidden = (clone / "data/models/tones-serct").rename(clone / "hidden")
+    other = tracking.open_store(clone, "serct", "serct")
+    assert "names serct on tones, " in str(tracking.sync_store(other, clone / "data"))
+    hidden.rename(clone / "data/models/tones-serct")
+    assert "champion: version 2 (serct on tones, " in str(
+        tracking.sync_store(other, clone / "data")
+    )
+    # Two moves at home, and then one of which the clone has not got the weights.
+    weights = {found.version: found.weights for found in store.versions()}
+    for number in (second, "1", second):
+        assert put(root, store, weights[number][:7]).is_done
+    shutil.copy(root / "data/promotions.jsonl", clone / "data")
+    assert "champion: version 1 (serct on tones, seed2)" in str(
+        tracking.sync_store(other, clone / "data")
+    )
+    assert {"champion": "1", "previous": "2"}.items() <= aliases(other).items()
+    assert not tracking.sync_store(other, clone / "data").actions
+    put(root, store, add_version(root, 3, 0.001))
+    shutil.copy(root / "data/promotions.jsonl", clone / "data")
+    assert "names serct on tones, seed3 as the champion, but no version has its weights" in str(
+        tracking.sync_store(other, clone / "data")
+    )
+    assert aliases(other)["champion"] == "1"
+
+
 def test_sync_says_that_the_champions_weights_are_gone(root: Path, store: Store) -> None:
     put(root, store, "1")
     (root / "mlflow.db").unlink()
@@ -425,7 +464,7 @@ def test_sync_says_that_the_champions_weights_are_gone(root: Path, store: Store)
         shutil.rmtree(folder)
     synced = serct("sync", "--workspace", str(root))
     assert synced.returncode == 1
-    assert "names serct on tones as the champion, but no version has its weights" in synced.stdout
+    assert "as the champion, but no version has its weights: `dvc pull` brings" in synced.stdout
     assert "--replace-unusable-champion" in synced.stdout
 
 
@@ -487,7 +526,7 @@ def test_the_command_line(root: Path) -> None:
     assert dry.returncode == 0, dry.stderr
     assert "would be promoted; nothing was changed" in dry.stdout
     done = serct("promote", "--why", "it is good", "--workspace", str(root))
-    assert "champion: version 1 (serct on tones); before: none" in done.stdout
+    assert "champion: version 1 (serct on tones, " in done.stdout
     assert "champion" in serct("models", "--workspace", str(root)).stdout
     assert read_promotions(root / "data")[0].why == "it is good"
     nothing = serct("rollback", "--workspace", str(root))

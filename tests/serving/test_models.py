@@ -50,7 +50,7 @@ def test_a_number_that_a_rebuilt_registry_gave_to_another_model(
 @pytest.mark.parametrize(
     ("error", "status"),
     [
-        (UnknownVersionError("registered model 'serct' has no '3', it has 1"), 404),
+        (UnknownVersionError("registered model 'serct' has no '3', it has version 1"), 404),
         (TrackingError("mlflow.db: cannot find version 3: database is locked"), 503),
     ],
 )

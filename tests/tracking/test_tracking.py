@@ -518,7 +518,7 @@ class TestRegistry:
         assert row["test UA"] == "0.5000"
         store.set_aliases("1", "1", {})
         assert store.versions()[0].aliases == ("challenger", "champion", "previous")
-        with pytest.raises(TrackingError, match=r"'serct' has no '7', it has 1, @challenger"):
+        with pytest.raises(TrackingError, match=r"'serct' has no '7', it has version 1 \(serct"):
             store.set_aliases("7", "1", {})
         assert store.version("@champion").version == "1"
 
@@ -558,12 +558,19 @@ class TestRegistry:
     @pytest.mark.parametrize(
         ("uri", "message"),
         [
-            ("models:/serct@champion", r"'serct' has no '@champion', it has 1, @challenger"),
-            ("models:/serct/9", r"has no '9', it has 1, @challenger"),
+            (
+                "models:/serct@champion",
+                r"'serct' has no '@champion', it has version 1 \(serct on tess, ",
+            ),
+            (
+                "models:/serct/9",
+                r"has no '9', it has version 1 \(serct on tess, \w{7}, @challenger\)",
+            ),
             ("models:/other/1", r"no registered model 'other', there is serct"),
             ("models:/m-0", r"cannot find 'models:/m-0'"),
             ("runs:/0123", r"cannot find 'runs:/0123'"),
-            ("models:/serct/x", r"'models:/serct/x' is not a model's address, expected models:/"),
+            ("models:/serct/x", r"'serct' has no 'x', it has version 1 "),
+            ("models:/", r"'models:/' is not a model's address, expected models:/"),
         ],
     )
     def test_unknown_addresses_say_what_there_is(
