@@ -4,6 +4,7 @@ The checkout is one. A profile gets another, so that an experiment never changes
 `dvc repro` has built. A workspace holds links to the code and its own params.yaml.
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -90,6 +91,8 @@ def prepare_workspace(
             run_dvc(root, ["config", "--local", "core.no_scm", "true"])
         path = root / "params.yaml"
         return root, check_params(read_yaml(path), str(path))
+    from dvc.utils.serialize import dumps_yaml
+
     folder = (folder or root / "build" / Path(profile or "custom").stem).resolve()
     if folder == root:
         raise SerctError(f"{folder} is the checkout itself: choose another --workspace")
@@ -122,7 +125,8 @@ def prepare_workspace(
             link.unlink()  # the checkout was moved
         if not link.is_symlink():
             link.symlink_to(root / name)
-    text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
+    # As `dvc exp run -S` writes it, so that one new value is one changed line; without references.
+    text = dumps_yaml(json.loads(json.dumps(data)))
     if before:
         for key in added_keys(before, data):
             logger.info("%s: added %s, which an older version did not have", kept, key)
