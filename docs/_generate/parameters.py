@@ -50,7 +50,7 @@ class _Page:
                 [
                     Row(
                         f"{key.value}.{name.value}",
-                        _value(entry),
+                        f"`{_value(entry)}`",
                         f"`{type(section[name.value]).__name__}`",
                         self._words(name),
                     )
@@ -65,31 +65,33 @@ class _Page:
                 words = self._words(name)
                 if words:
                     yield f"{words}\n"
-                base = self._merged(entry)
-                if base:
-                    yield f"All keys of `{base}`, except:\n"
-                yield from _table(self._rows(entry, section[name.value]))
+                yield from _table(
+                    self._rows(entry, section[name.value], is_whole=not _refers(words))
+                )
         yield "## Single keys\n"
         for key, node in single:
             annotation = getattr(type(self.params), key.value).kind
-            yield from _table([Row(key.value, _value(node), _kind(annotation), self._beside(key))])
+            yield from _table(
+                [Row(key.value, f"`{_value(node)}`", _kind(annotation), self._beside(key))]
+            )
 
-    def _rows(self, node: yaml.Node, section: Any, prefix: str = "") -> Iterator[Row]:
+    def _rows(
+        self, node: yaml.Node, section: Any, prefix: str = "", is_whole: bool = True
+    ) -> Iterator[Row]:
+        """Walk over the keys of a section; if not whole, over those with a comment."""
         if not isinstance(node, yaml.MappingNode):
             return
         for key, inner in node.value:
-            if key.value == "<<":
-                continue
             name = prefix + key.value
             held, kind = _field(section, key.value)
             nested = isinstance(inner, yaml.MappingNode) and not inner.flow_style
+            meaning = self._beside(key)
             if nested:
-                meaning = self._beside(key)
                 if meaning:
                     yield Row(name, "", "", meaning)
-                yield from self._rows(inner, held, f"{name}.")
-            else:
-                yield Row(name, _value(inner), kind, self._beside(key))
+                yield from self._rows(inner, held, f"{name}.", is_whole and not _refers(meaning))
+            elif is_whole or meaning:
+                yield Row(name, f"`{_value(inner)}`", kind, meaning)
 
     def _words(self, key: yaml.Node) -> str:
         """Return the comments above a key and beside it."""
@@ -110,15 +112,10 @@ class _Page:
             words.insert(0, line.strip().removeprefix("# "))
         return " ".join(words)
 
-    def _merged(self, node: yaml.Node) -> str:
-        """Return the name of the entry that ``<<`` takes over, "" if none."""
-        if isinstance(node, yaml.MappingNode):
-            for key, inner in node.value:
-                if key.value == "<<":
-                    # The anchor has the name of its entry.
-                    found = re.search(r"\*(\w+)", self.lines[key.start_mark.line])
-                    return found[1] if found else str(inner.tag)
-        return ""
+
+def _refers(words: str) -> bool:
+    """Say whether a comment refers to another entry for the keys that have none."""
+    return "eys without a comment are as in " in words
 
 
 def _field(section: Any, key: str) -> tuple[Any, str]:
@@ -159,9 +156,12 @@ def _kind(annotation: Any) -> str:
 
 
 def _value(node: yaml.Node) -> str:
-    """Return a value as it stands in the file, on one line."""
-    text = node.start_mark.buffer[node.start_mark.pointer : node.end_mark.pointer]
-    return f"`{' '.join(text.split())}`"
+    """Return a value as in the file, but lists and mappings on one line and null as a word."""
+    if isinstance(node, yaml.SequenceNode):
+        return f"[{', '.join(map(_value, node.value))}]"
+    if isinstance(node, yaml.MappingNode):
+        return f"{{{', '.join(f'{key.value}: {_value(inner)}' for key, inner in node.value)}}}"
+    return node.start_mark.buffer[node.start_mark.pointer : node.end_mark.pointer] or "null"
 
 
 def _table(rows: Iterator[Row] | list[Row]) -> Iterator[str]:

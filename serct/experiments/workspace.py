@@ -7,6 +7,7 @@ be committed, compared and run as experiments. Where git ignores it, as in `buil
 without git.
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -92,6 +93,8 @@ def prepare_workspace(
             run_dvc(root, ["config", "--local", "core.no_scm", "true"])
         path = root / "params.yaml"
         return root, check_params(read_yaml(path), str(path))
+    from dvc.utils.serialize import dumps_yaml
+
     folder = (folder or root / "build" / Path(profile or "custom").stem).resolve()
     if folder == root:
         raise SerctError(f"{folder} is the checkout itself: choose another --workspace")
@@ -104,7 +107,8 @@ def prepare_workspace(
     data = compose_params(root, before, profile, settings, overlay or {})
     params = check_params(data, f"params.yaml with {profile or 'settings'}")
     _lay_out(folder, root, cache)
-    text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
+    # As `dvc exp run -S` writes it, so that one new value is one changed line; without references.
+    text = dumps_yaml(json.loads(json.dumps(data)))
     if before:
         for key in added_keys(before, data):
             logger.info("%s: added %s, which an older version did not have", kept, key)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from dvc.utils.hydra import apply_overrides
 
 from serct.config.reader import read_params, read_yaml
 from serct.data.corpora import read_corpus_params
@@ -33,6 +34,15 @@ def test_a_profile_and_settings_make_the_params(tmp_path: Path) -> None:
         assert (folder / name).resolve() == ROOT / name
     assert (folder / "dvc.yaml").read_bytes() == (ROOT / "dvc.yaml").read_bytes()
     assert not (ROOT / ".dvc" / "config.local").exists() or not (ROOT / ".git").exists()
+
+
+def test_one_new_value_is_one_changed_line(tmp_path: Path) -> None:
+    folder, _ = prepare_workspace(tmp_path / "ws", "cpu", ["train.epochs=2"])
+    before = (folder / "params.yaml").read_text().splitlines()
+    apply_overrides(folder / "params.yaml", ["train.epochs=5"])
+    after = (folder / "params.yaml").read_text().splitlines()
+    changed = [line for old, line in zip(before, after, strict=True) if old != line]
+    assert changed == ["  epochs: 5"]
 
 
 def test_preparing_again_keeps_results_and_renews_params(tmp_path: Path) -> None:
