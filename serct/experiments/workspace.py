@@ -15,8 +15,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from serct.config.params import Params
 from serct.config.reader import read_yaml
 from serct.errors import SerctError

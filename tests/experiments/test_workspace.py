@@ -1,6 +1,7 @@
 """Workspaces: one dvc.yaml, params from base, profile and settings; nothing else is touched."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -43,6 +44,41 @@ def test_one_new_value_is_one_changed_line(tmp_path: Path) -> None:
     after = (folder / "params.yaml").read_text().splitlines()
     changed = [line for old, line in zip(before, after, strict=True) if old != line]
     assert changed == ["  epochs: 5"]
+
+
+def test_a_workspace_in_a_git_checkout_is_a_dvc_project_of_it(tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
+    (tmp_path / ".gitignore").write_text("/build/\n")
+    shown, _ = prepare_workspace(tmp_path / "mine" / "small", "demo")
+    ignored, _ = prepare_workspace(tmp_path / "build" / "small", "demo")
+    assert "no_scm" not in (shown / ".dvc/config").read_text()
+    assert "no_scm = true" in (ignored / ".dvc/config").read_text()
+    for name in ("mlflow.db", "data/models/x/card.json", ".dvc/tmp/lock", ".dvc/config.local"):
+        (shown / name).parent.mkdir(parents=True, exist_ok=True)
+        (shown / name).write_text("not for git")
+    (shown / "data/promotions.jsonl").write_text("")
+    subprocess.run(["git", "add", "--all"], cwd=tmp_path, check=True)
+    listing = subprocess.run(
+        ["git", "ls-files", "mine"], cwd=tmp_path, check=True, capture_output=True, text=True
+    )
+    # The code is another checkout's, so git would keep links that hold on this machine alone.
+    assert set(listing.stdout.split()) == {
+        f"mine/small/{name}"
+        for name in (
+            ".dvc/.gitignore", ".dvc/config", ".dvcignore", ".gitignore", "data/promotions.jsonl",
+            "dvc.yaml", "params.yaml",
+        )
+    }  # fmt: skip
+
+
+def test_links_to_the_code_hold_in_every_clone_of_the_checkout(tmp_path: Path) -> None:
+    inside, _ = prepare_workspace(ROOT / "build" / f"test-{tmp_path.name}", "demo")
+    try:
+        assert (inside / "serct").readlink() == Path("../../serct")
+        outside, _ = prepare_workspace(tmp_path / "ws", "demo")
+        assert (outside / "serct").readlink() == ROOT / "serct"
+    finally:
+        shutil.rmtree(inside)
 
 
 def test_preparing_again_keeps_results_and_renews_params(tmp_path: Path) -> None:
