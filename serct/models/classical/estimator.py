@@ -4,6 +4,7 @@ Shapes: n rows, N samples of a whole one, M of one cut behind its clip, F featur
 rounded up, K emotions.
 """
 
+import sys
 import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +18,9 @@ import numpy.typing as npt
 from serct.errors import CheckpointError, TrainingError
 from serct.models.records import ESTIMATOR
 from serct.runtime.arrays import Floats, Integers, Probabilities
+
+# A package of scikit-learn that imports torch; it holds no estimator.
+_TORCH_ADAPTER = "sklearn.externals.array_api_compat.torch"
 
 Array: TypeAlias = npt.NDArray[Any]
 Progress: TypeAlias = Callable[[int, int], object]
@@ -125,10 +129,8 @@ class ClassicalModel(ABC):
         Returns:
             The arrays beside it, which the caller stores.
         """
-        import skops.io
-
         state = self.state()
-        skops.io.dump(state.estimator, folder / ESTIMATOR)
+        _import_skops().dump(state.estimator, folder / ESTIMATOR)
         return dict(state.tensors)
 
     def load(self, folder: Path, tensors: Mapping[str, Array]) -> None:
@@ -138,12 +140,12 @@ class ClassicalModel(ABC):
             CheckpointError: If the file or an array is missing, or the file is damaged or holds
                 a type that is not scikit-learn's own.
         """
-        import skops.io
+        skops_io = _import_skops()
         from skops.io.exceptions import UntrustedTypesFoundException
 
         path = folder / ESTIMATOR
         try:
-            estimator = skops.io.load(path)
+            estimator = skops_io.load(path)
             self.load_state(ClassicalState(estimator, tensors))
         except OSError as error:
             raise CheckpointError(f"{path}: cannot be read: {error}") from error
@@ -151,6 +153,22 @@ class ClassicalModel(ABC):
             raise CheckpointError(f"{path}: not a model of serct: {error}") from error
         except (zipfile.BadZipFile, KeyError, ValueError) as error:
             raise CheckpointError(f"{path}: damaged or incomplete: {error}") from error
+
+
+def _import_skops() -> Any:
+    """Import `skops.io` without torch.
+
+    To know the types that it trusts, skops imports every package of scikit-learn, and skips one
+    that cannot be imported: for that while, the adapter for torch.
+    """
+    if _TORCH_ADAPTER not in sys.modules and "torch" not in sys.modules:
+        sys.modules[_TORCH_ADAPTER] = None  # type: ignore[assignment]  how Python marks it missing
+    try:
+        import skops.io
+    finally:
+        if sys.modules.get(_TORCH_ADAPTER, 0) is None:
+            del sys.modules[_TORCH_ADAPTER]
+    return skops.io
 
 
 def average_samples(waveforms: Floats, pool: int) -> Floats:
