@@ -19,6 +19,12 @@ Settings = Annotated[
 Profile = Annotated[str | None, typer.Option(help="Overlay on params.yaml, e.g. demo or cpu.")]
 Jobs = Annotated[int, typer.Option(min=1, help="Stages that run at the same time.")]
 
+# Columns that a narrow terminal does without, the first one first.
+EXPENDABLE_OF_STUDIES = (
+    "UA of each fold (first seed)", "parameters", "training time of one cell", "validation UA",
+    "gain over the first model, 95 %", "95 % (first seed)",
+)  # fmt: skip
+
 
 def _prepare(
     workspace: Path | None, profile: str | None, settings: list[str] | None
@@ -111,7 +117,7 @@ def study(
             {name: cell.text for name, cell in zip(table.header, row, strict=True)}
             for row in table.rows
         ]
-        print_table(table.caption, rows)
+        print_table(table.caption, rows, EXPENDABLE_OF_STUDIES)
     typer.echo(f"\nAll numbers, with runs and digests: {found / 'study.json'}")
     typer.echo(f"Tables, figures and all studies beside it: {found.parent / 'index.html'}")
 
