@@ -1,6 +1,7 @@
 """Devices, precision and seeds of a computation; torch is imported only when it is needed."""
 
 import os
+import platform
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,6 +48,13 @@ def pick_device(wanted: str) -> "torch.device":
         there = ", ".join(name for name, is_there in available.items() if is_there)
         raise TrainingError(f"train.device is {wanted!r}, but this machine has only: {there}")
     return torch.device(wanted)
+
+
+def may_have_gpu() -> bool:
+    """Check in a millisecond, without torch, whether this machine may have a GPU that it uses."""
+    nodes = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # NVIDIA, AMD, either in WSL
+    is_apple = platform.system() == "Darwin" and platform.machine() == "arm64"
+    return is_apple or any(Path(node).exists() for node in nodes)
 
 
 def pick_precision(wanted: str, device: "torch.device") -> "torch.dtype":
