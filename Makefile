@@ -2,24 +2,32 @@
 VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
-STAMP := $(VENV)/.installed
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+USER_STAMP := $(VENV)/.installed
+DEV_STAMP := $(VENV)/.installed-dev
 
 export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo repro lint docs tables test test-fast format clean
+.PHONY: help install install-dev demo repro lint docs tables test test-fast format clean
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
-install: $(STAMP)  ## Make .venv with the pinned dependencies and the project
+install: $(USER_STAMP)  ## Make .venv with what the commands of serct need
+
+install-dev: $(DEV_STAMP)  ## Add what tests, checks and documentation need
 
 # torch first and alone: its pin must be met before a dependency can ask for another build.
-$(STAMP): pyproject.toml constraints.txt
+$(USER_STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,onnx,app]'
+	$(PIP) torch
+	$(PIP) -e '.[app,onnx,search]'
+	touch $@
+
+$(DEV_STAMP): $(USER_STAMP)
+	$(PIP) -e '.[app,onnx,search,dev]'
 	touch $@
 
 demo: install  ## Run the whole pipeline on synthetic speech in build/demo
@@ -28,29 +36,30 @@ demo: install  ## Run the whole pipeline on synthetic speech in build/demo
 repro: install  ## Rebuild the thesis' corpora and models in this checkout
 	$(BIN)/serct repro
 
-lint: install  ## Style, types and import rules
+lint: install-dev  ## Style, types and import rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/hadolint deploy/Containerfile
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec deploy/compose.yaml
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/ci.yml
 	$(BIN)/shellcheck deploy/team.sh .ci/run
 	$(BIN)/codespell README.md CHANGELOG.md CONTRIBUTING.md docs serct pipeline tests
 
-docs: install  ## Build the documentation in build/site; a warning is an error
+docs: install-dev  ## Build the documentation in build/site; a warning is an error
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -d build/site-cache docs build/site
 
-tables: install  ## Write measured results into the pages; first those of WORKSPACE=DIR into results/cpu
+tables: install-dev  ## Write measured results into the pages; first those of WORKSPACE=DIR into results/cpu
 	$(BIN)/python -m docs._tables $(if $(WORKSPACE),--workspace $(WORKSPACE))
 
 test: lint docs  ## Everything that must hold: lint, documentation and all tests
 	$(BIN)/pytest -n 2 --dist loadfile
 
-test-fast: install  ## The tests that take under two minutes
+test-fast: install-dev  ## The tests that take under two minutes
 	$(BIN)/pytest -n 2 --dist loadfile -m 'not slow'
 
-format: install  ## Format the code
+format: install-dev  ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import sys
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any
@@ -90,7 +91,8 @@ def print_table(
     # With a width alone rich takes 80 columns for a terminal of kind "dumb".
     Console(width=max(_total(widths), len(title)), height=1).print(table)
     if left_out := [name for name in columns if name not in widths]:
-        typer.echo(f"left out, since the terminal is narrow: {', '.join(left_out)}")
+        note = f"left out, since the terminal is narrow: {', '.join(left_out)}"
+        typer.echo(textwrap.fill(note, width or len(note), break_long_words=False))
 
 
 def _column_widths(

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 Why = Annotated[str, typer.Option(help="Reason, kept in promotions.jsonl.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check the gates, change nothing.")]
-_EXPENDABLE = ("fingerprint", "validation UA", "test UA", "corpus")
+# Columns that a narrow terminal does without, the first one first.
+EXPENDABLE_OF_VERSIONS = ("fingerprint", "validation UA", "test UA", "corpus")
 
 
 @app.command()
@@ -37,7 +38,9 @@ def models(as_json: AsJson = False, workspace: Workspace = None) -> None:
     if as_json:
         print_json([asdict(version) for version in versions])
     elif versions:
-        print_rows("Registered versions", list_versions(versions), expendable=_EXPENDABLE)
+        print_rows(
+            "Registered versions", list_versions(versions), expendable=EXPENDABLE_OF_VERSIONS
+        )
     if not versions:
         typer.echo(no_registry(root), err=as_json)
 

@@ -13,6 +13,7 @@ from serct.reports.results import Result, line_up, read_results
 _NAMES = ("model", "trained", "tested", "how")
 # What a narrow terminal does without, the first one first.
 _EXPENDABLE = ("majority", "thesis", "n", "WF1", "WA")
+_Columns = Mapping[str, Sequence[str]]
 _NOTES = "majority, thesis: UA of always the most frequent emotion, and UA in the thesis."
 _ZERO_SHOT = "zero-shot: a corpus not trained on; only emotions that both have may be predicted."
 _SYNTHETIC = "* synthetic speech: it shows that the pipeline works and says nothing about people."
@@ -21,8 +22,8 @@ _SYNTHETIC = "* synthetic speech: it shows that the pipeline works and says noth
 def results_table(data: Path, pipeline: PipelineParams, width: int | None = None) -> str:
     """Return all results as one Markdown table with notes below.
 
-    Zero-shot rows are the masked ones. Where the width does not do for all columns, some are left
-    out; a name is never cut.
+    Zero-shot rows are the masked ones. A name is never cut: in a terminal that is too narrow,
+    columns are left out, and then each test becomes a table of its own under a line that names it.
 
     Args:
         data: The folder that holds ``models`` and ``reports``.
@@ -35,11 +36,14 @@ def results_table(data: Path, pipeline: PipelineParams, width: int | None = None
     shown = _shown(data, pipeline)
     header = ("model", "trained", "tested", "how", "n", *map(str.upper, METRICS), *_EXPENDABLE[:2])
     body = [_row(result) for result in shown]
-    columns = {name: [name, *(row[i] for row in body)] for i, name in enumerate(header)}
-    left_out = []
-    for name in _EXPENDABLE:
-        if width is not None and _width(columns) > width:
-            left_out += [name] if columns.pop(name, None) else []
+    columns: Mapping[str, Sequence[str]] = {
+        name: [name, *(row[i] for row in body)] for i, name in enumerate(header)
+    }
+    columns, left_out = _narrowed(columns, width)
+    if width is None or _width(columns) <= width:
+        lines = list(_lines(columns))
+    else:
+        lines, left_out = _a_table_for_each_test(header, body, width)
     notes = [_NOTES]
     if any(result.kind != "test" for result in shown):
         notes.append(_ZERO_SHOT)
@@ -48,8 +52,8 @@ def results_table(data: Path, pipeline: PipelineParams, width: int | None = None
     if left_out:
         notes.append(f"left out, since the terminal is narrow: {', '.join(left_out)}")
     if width is not None:
-        notes = [textwrap.fill(note, width, break_long_words=False) for note in notes]
-    return "\n".join([*_lines(columns), "", *notes])
+        notes = [_wrapped(note, width) for note in notes]
+    return "\n".join([*lines, "", *notes])
 
 
 def result_rows(data: Path, pipeline: PipelineParams) -> list[dict[str, Any]]:
@@ -89,7 +93,43 @@ def _row(result: Result) -> tuple[str, ...]:
     )
 
 
-def _lines(columns: Mapping[str, Sequence[str]]) -> Iterator[str]:
+def _narrowed(columns: _Columns, width: int | None) -> tuple[_Columns, list[str]]:
+    """Leave out columns until the rest fits, or no more may go; return those left out too."""
+    kept, left_out = dict(columns), []
+    for name in _EXPENDABLE:
+        if width is not None and _width(kept) > width and name in kept:
+            del kept[name]
+            left_out.append(name)
+    return kept, left_out
+
+
+def _a_table_for_each_test(
+    header: Sequence[str], body: Sequence[tuple[str, ...]], width: int
+) -> tuple[list[str], list[str]]:
+    """Return lines in which the corpora stand above the tables, and the columns left out."""
+    columns: Mapping[str, Sequence[str]] = {
+        name: [name, *(row[i] for row in body)] for i, name in enumerate(header)
+    }
+    scores: Mapping[str, Sequence[str]] = {
+        name: cells for name, cells in columns.items() if name not in _NAMES[1:]
+    }
+    scores, left_out = _narrowed(scores, width)
+    lines: list[str] = []
+    places = [row[1 : len(_NAMES)] for row in body]
+    for place in dict.fromkeys(places):
+        trained, tested, how = place
+        numbers = [0, *(i for i, found in enumerate(places, 1) if found == place)]
+        title = _wrapped(f"trained on {trained}, tested on {tested}, {how}", width)
+        part = {name: [cells[number] for number in numbers] for name, cells in scores.items()}
+        lines += [*([""] if lines else []), title, *_lines(part)]
+    return lines, left_out
+
+
+def _wrapped(text: str, width: int) -> str:
+    return textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
+
+
+def _lines(columns: _Columns) -> Iterator[str]:
     widths = {name: max(map(len, cells)) for name, cells in columns.items()}
     for number in range(len(next(iter(columns.values())))):
         yield _line(
@@ -109,5 +149,5 @@ def _line(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _width(columns: Mapping[str, Sequence[str]]) -> int:
+def _width(columns: _Columns) -> int:
     return sum(max(map(len, cells)) + 3 for cells in columns.values()) + 1

@@ -1,6 +1,7 @@
 """Devices, precision and seeds of a computation; torch is imported only when it is needed."""
 
 import os
+import platform
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,6 +63,13 @@ def check_device(wanted: "torch.device | str") -> None:
     """
     if isinstance(wanted, str) and wanted not in {"auto", "cpu"}:
         pick_device(wanted)
+
+
+def may_have_gpu() -> bool:
+    """Check in a millisecond, without torch, whether this machine may have a GPU that it uses."""
+    nodes = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # NVIDIA, AMD, either in WSL
+    is_apple = platform.system() == "Darwin" and platform.machine() == "arm64"
+    return is_apple or any(Path(node).exists() for node in nodes)
 
 
 def pick_precision(wanted: str, device: "torch.device") -> "torch.dtype":

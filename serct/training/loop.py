@@ -26,6 +26,7 @@ from serct.models.records import EpochRow
 from serct.runtime import devices, distributed, log
 from serct.training.augmentation import Augmentation
 from serct.training.batches import DeviceBatches, TensorBatch, epoch_batches
+from serct.training.estimate import Estimate
 from serct.training.fitted import Fitted, now
 from serct.training.state import Learner, TrainingState, load_state, save_state
 
@@ -67,9 +68,13 @@ def run_epochs(
         log.logger.info("resuming after epoch %d", len(state.history))
     classifier = TorchClassifier(learner.eval_module, device)
     batches = DeviceBatches(train_set, device)
+    estimate = Estimate(
+        train.epochs - len(state.history), math.ceil(len(train_set) / train.batch_size), device,
+        devices.pick_precision(train.precision, device),
+    )  # fmt: skip
     for epoch in range(len(state.history) + 1, train.epochs + 1):
         started = time.perf_counter()
-        train_loss, train_wa, rate = _train_epoch(learner, train, seed, epoch, batches)
+        train_loss, train_wa, rate = _train_epoch(learner, train, seed, epoch, batches, estimate)
         distributed.share_buffers(learner.eval_module)
         scores = evaluate(classifier, validation_set, train.batch_size).scores
         seconds = time.perf_counter() - started
@@ -140,7 +145,12 @@ def learning_rate(train: TrainParams, progress: float) -> float:
 
 
 def _train_epoch(
-    learner: Learner, train: TrainParams, seed: int, epoch: int, batches: DeviceBatches
+    learner: Learner,
+    train: TrainParams,
+    seed: int,
+    epoch: int,
+    batches: DeviceBatches,
+    estimate: Estimate,
 ) -> tuple[float, float, float]:
     """Train one epoch; return mean loss, accuracy and the last learning rate."""
     torch.manual_seed(seed * 1_000_003 + epoch + distributed.rank() * 1_000_000_007)
@@ -175,6 +185,7 @@ def _train_epoch(
             if device.type == "cpu":
                 _check_finite(losses[-1:], epoch, rates, len(losses) - 1)
             advance()
+            estimate.count_step()
     _check_finite(losses, epoch, rates)
     loss_sum = distributed.total(torch.stack(losses).sum()).item()
     return loss_sum / len(dataset), distributed.total(hits).item() / len(dataset), rates[-1]

@@ -14,6 +14,10 @@ from pathlib import Path
 import pytest
 
 from serct.cli.output import print_json, print_rows, print_table
+from serct.cli.pipeline import EXPENDABLE_OF_STUDIES
+from serct.cli.registry import EXPENDABLE_OF_VERSIONS
+from serct.experiments.studies.page import scores_table
+from tests.experiments import test_study_page as studies
 
 ROWS: Sequence[Mapping[str, str]] = [
     {
@@ -35,16 +39,21 @@ ROWS: Sequence[Mapping[str, str]] = [
         "note": "",
     },
 ]
+VERSIONS = [{name: cell for name, cell in each.items() if name != "note"} for each in ROWS]
 EXPENDABLE = ("fingerprint", "test UA", "corpus")
 
 
 def printed(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], width: int | None
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    width: int | None,
+    rows: Sequence[Mapping[str, str]] = ROWS,
+    expendable: Sequence[str] = EXPENDABLE,
 ) -> str:
     monkeypatch.setattr(sys.stdout, "isatty", lambda: width is not None, raising=False)
     monkeypatch.setenv("TERM", "dumb")  # without codes for bold
     monkeypatch.setenv("COLUMNS", str(width or 20))  # of a pipe it says nothing
-    print_table("Versions", ROWS, EXPENDABLE)
+    print_table("Versions", rows, expendable)
     return capsys.readouterr().out
 
 
@@ -78,6 +87,36 @@ def test_a_terminal_that_is_too_narrow_gets_lines(
     assert lines[0] == "Versions"
     assert "model: functionals_lda_speaker" in lines
     assert "fingerprint: ba9876543210" in lines
+
+
+def studied() -> Sequence[Mapping[str, str]]:
+    found = studies.study(
+        "first",
+        "random",
+        (studies.row("functionals_lda_speaker", (0.9, 0.8)), studies.row("cnn", (0.7,))),
+    )
+    table = scores_table(found, found.tests[0])
+    return [
+        {name: cell.text for name, cell in zip(table.header, each, strict=True)}
+        for each in table.rows
+    ]
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+@pytest.mark.parametrize(
+    ("rows", "expendable"), [(VERSIONS, EXPENDABLE_OF_VERSIONS), (studied(), EXPENDABLE_OF_STUDIES)]
+)
+def test_versions_and_studies_fit_without_cutting_a_name(
+    rows: Sequence[Mapping[str, str]],
+    expendable: Sequence[str],
+    width: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    text = printed(monkeypatch, capsys, width, rows, expendable)
+    assert max(map(len, text.splitlines())) <= width
+    # A table still, not a line for each value.
+    assert "│ functionals_lda_speaker " in text
 
 
 def test_nothing_to_show(capsys: pytest.CaptureFixture[str]) -> None:

@@ -342,7 +342,7 @@ def test_a_new_metric_is_shown_everywhere(tmp_path: Path, monkeypatch: pytest.Mo
     assert "| KAPPA | 0.4321 |" in card
 
 
-@pytest.mark.parametrize("width", [80, 100, 140])
+@pytest.mark.parametrize("width", [80, 100, 120, 140])
 def test_terminal_table_fits_and_cuts_no_name(tmp_path: Path, width: int) -> None:
     long = "a_model_with_a_name_longer"
     pipeline = make_pipeline(["cnn_bilstm", long], ["demo_en", "tess"], ["demo_de", "emodb"])
@@ -356,10 +356,45 @@ def test_terminal_table_fits_and_cuts_no_name(tmp_path: Path, width: int) -> Non
     assert sum(f"| {long} " in line for line in table) == 2 * 3
     assert "UA" in table[0]
     is_narrow = "left out, since the terminal is narrow: majority" in text
-    assert is_narrow is (width < 140)
+    assert is_narrow is (width < 120)
     assert ("majority" in table[0]) is not is_narrow
     assert sum("* |" in line for line in table) == 2 * (3 + 1)
     assert "* synthetic speech" in text
+
+
+def as_rows(table: str) -> list[dict[str, str]]:
+    lines = [line.split("|")[1:-1] for line in table.splitlines() if line.startswith("|")]
+    header, _, *body = ([cell.strip() for cell in line] for line in lines)
+    return [dict(zip(header, row, strict=True)) for row in body]
+
+
+def test_a_very_narrow_terminal_gets_a_table_for_each_test(tmp_path: Path) -> None:
+    long = "a_model_with_a_name_longer"
+    pipeline = make_pipeline(["cnn_bilstm", long], ["demo_en", "tess"], ["demo_de", "emodb"])
+    write_results(tmp_path, pipeline)
+    lines = results_table(tmp_path, pipeline, 60).splitlines()
+    assert max(map(len, lines)) <= 60
+    titles = [line for line in lines if line.startswith("trained on ")]
+    assert len(titles) == len(set(titles)) == 2 * 3
+    assert "trained on demo_en*, tested on emodb, zero-shot" in titles
+    # Every score stands under the test that it is of, as in the wide table.
+    shown, place = [], ""
+    for line in lines:
+        cells = [cell.strip() for cell in line.split("|")[1:-1]]
+        if line in titles:
+            place = line
+        elif line.startswith("| model"):
+            header = cells
+        elif cells and not cells[0].startswith("--"):
+            shown.append((place, cells[0], cells[header.index("UA")]))
+    assert shown == [
+        (
+            f"trained on {row['trained']}, tested on {row['tested']}, {row['how']}",
+            row["model"],
+            row["UA"],
+        )
+        for row in as_rows(results_table(tmp_path, pipeline))
+    ]
 
 
 def test_terminal_table_of_a_pipe_has_all_columns(tmp_path: Path) -> None:

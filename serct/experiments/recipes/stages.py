@@ -51,9 +51,9 @@ SPARED: Mapping[str, frozenset[str]] = {
     "preprocess": _NEVER | _OBTAINING | _EMOTIONS | {
         "serct.data.corpora", "serct.data.duplicates", "serct.data.reading",
     },
-    **dict.fromkeys(
-        ("train", "evaluate", "zero_shot", "zero_shot_targets", "report"), _NEVER | _EMOTIONS
-    ),
+    # An estimate of how long it takes is only told.
+    "train": _NEVER | _EMOTIONS | {"serct.training.estimate"},
+    **dict.fromkeys(("evaluate", "zero_shot", "zero_shot_targets", "report"), _NEVER | _EMOTIONS),
 }  # fmt: skip
 """What does not decide the output of a stage: modules, and packages with all that is in them."""
 
