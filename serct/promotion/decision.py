@@ -1,8 +1,6 @@
 """Promote a version after its gates, or roll back in one step; both are recorded."""
 
-import getpass
 import io
-import os
 import socket
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -18,6 +16,7 @@ from serct.config.params import Params
 from serct.errors import TrackingError
 from serct.inference.predictor import Predictor
 from serct.promotion.gates import Gate, Unusable, examine, load_checked
+from serct.runtime.machine import user_name
 from serct.tracking import (
     CHAMPION,
     PREVIOUS,
@@ -210,7 +209,7 @@ def _move(
     entry = Entry(
         action=action,
         at=datetime.now(UTC).isoformat(timespec="seconds"),
-        by=f"{_user()}@{socket.gethostname()}",
+        by=f"{user_name()}@{socket.gethostname()}",
         # An argument that is not UTF-8 has lone surrogates, which no file takes.
         why=why.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"),
         champion=_promoted(champion),
@@ -224,13 +223,6 @@ def _move(
 
 def _shown(number: str | None) -> str:
     return "none" if number is None else f"version {number}"
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container may run as a user without a name
-        return f"user {os.getuid()}"
 
 
 def _promoted(version: Version) -> Promoted:
