@@ -1,15 +1,22 @@
-"""Write the tables, the plots and the page of all results."""
+"""Write tables, plots, model cards and the page of all results, and show all in MLflow."""
 
 from pathlib import Path
 
 from pipeline.stage import run
 from serct.config.params import Params
+from serct.data.corpora import build_corpus, read_corpus_params
 from serct.reports.report import write_report
+from serct.tracking.run_logger import show_results
 
 
 def report(params: Params, data: Path, out: Path) -> None:
     """Write the report of every model and corpus that params.yaml names."""
-    write_report(data, out, params.pipeline)
+    licences = {
+        name: build_corpus(name, read_corpus_params(params, name)).licence
+        for name in params.pipeline.train_corpora
+    }
+    write_report(data, out, params.pipeline, licences)
+    show_results(params.tracking, data, params.pipeline)
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ OUTPUTS = {
     "zero_shot": ["data/reports/zero_shot/first-serct"],
     "report": [
         f"data/reports/{name}"
-        for name in ("index.html", "report.md", "results.csv", "curves", "confusion")
+        for name in ("index.html", "report.md", "results.csv", "cards", "curves", "confusion")
     ],
 }
 
