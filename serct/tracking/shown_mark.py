@@ -21,8 +21,8 @@ from serct.tracking.sync import card_file
 class ShownMark:
     """Whether a database shows a pipeline's models and results; unknown for any other store.
 
-    A database that was deleted, replaced or moved has no mark. What people delete on MLflow's
-    pages is not noticed: `serct sync` looks at everything.
+    A database that was deleted, replaced, cut off or moved has no mark. What people delete on
+    MLflow's pages is not noticed: `serct sync` looks at everything.
 
     Attributes:
         data: The folder that holds ``models`` and ``reports``.
@@ -36,21 +36,28 @@ class ShownMark:
 
     def is_set(self) -> bool:
         """Check whether these very files were shown in this very database."""
-        path = self._path
-        with suppress(OSError):
-            return path is not None and path.read_text(encoding="utf-8") == self._state()
+        if (path := self._path) is None:
+            return False
+        with suppress(OSError, ValueError):
+            state, _, size = path.read_text(encoding="utf-8").rpartition(" ")
+            return state == self._state() and self._database.stat().st_size >= int(size)
         return False
 
     def set(self) -> None:
         """Note that they are shown now; without the mark all is only looked at once more."""
         if (path := self._path) is not None:
             with suppress(OSError, DiskError):
-                atomic.write_text(path, self._state())
+                size = self._database.stat().st_size  # it never shrinks
+                atomic.write_text(path, f"{self._state()} {size}")
 
     @property
     def _path(self) -> Path | None:
-        database = self.store.database
-        return None if database is None else database.with_name(f"{database.name}.shown")
+        has_file = self.store.database is not None
+        return self._database.with_name(f"{self._database.name}.shown") if has_file else None
+
+    @property
+    def _database(self) -> Path:
+        return self.store.database or Path()
 
     def _state(self) -> str:
         """Return a digest of the files, and which database it is.
@@ -68,8 +75,8 @@ class ShownMark:
             content = path.read_bytes() if path.is_file() else b""
             digest.update(f"{path.name} {len(content)}\n".encode(errors="surrogateescape"))
             digest.update(content)
-        found = Path(str(self.store.database)).stat()
-        return f"{digest.hexdigest()} {found.st_dev} {found.st_ino}\n"
+        found = self._database.stat()
+        return f"{digest.hexdigest()} {found.st_dev} {found.st_ino}"
 
     def _files(self) -> Iterator[Path]:
         for name in self.names:
