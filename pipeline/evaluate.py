@@ -4,7 +4,6 @@ from pathlib import Path
 
 from pipeline.stage import run
 from serct.config.params import Params
-from serct.data.corpora import build_corpus, read_corpus_params
 from serct.data.dataset import ShardDataset
 from serct.evaluation.classifiers import as_classifier
 from serct.evaluation.evaluate import check_rows, evaluate, write_predictions
@@ -12,14 +11,12 @@ from serct.evaluation.probes import probe_corpus
 from serct.evaluation.records import write_confusion, write_metrics
 from serct.evaluation.summary import summarise_test
 from serct.models.checkpoint import load_model
-from serct.reports.model_card import model_card
 from serct.runtime import atomic
 from serct.runtime.log import progress
-from serct.tracking.run_logger import add_to_run
 
 
 def evaluate_model(params: Params, model: Path, shards: Path, out: Path) -> None:
-    """Write scores, confusion, predictions and the model card to ``--out``."""
+    """Write scores, confusion and predictions to ``--out``."""
     trained, card = load_model(model)
     check_rows(card, shards, is_own=True)
     dataset = ShardDataset(shards, ["test"], card.emotions)
@@ -28,13 +25,10 @@ def evaluate_model(params: Params, model: Path, shards: Path, out: Path) -> None
         found = evaluate(classifier, dataset, params.evaluate.batch_size, advance)
     probes = probe_corpus(ShardDataset(shards, ["train"], card.emotions), dataset)
     metrics = summarise_test(card, dataset, found, probes)
-    licence = build_corpus(card.corpus, read_corpus_params(params, card.corpus)).licence
     with atomic.replacing_folder(out) as folder:
         write_confusion(folder / "confusion.json", found.scores)
         write_predictions(folder / "predictions.csv", dataset, card.emotions, found.probabilities)
-        atomic.write_text(folder / "model_card.md", model_card(card, metrics, licence=licence))
         write_metrics(folder, metrics)
-    add_to_run(params.tracking, model, out)
 
 
 if __name__ == "__main__":

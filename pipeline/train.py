@@ -1,4 +1,4 @@
-"""Train one model on one corpus and register it."""
+"""Train one model on one corpus."""
 
 from functools import partial
 from pathlib import Path

@@ -13,7 +13,6 @@ from serct.evaluation.summary import summarise_zero_shot
 from serct.models.checkpoint import load_model
 from serct.runtime import atomic
 from serct.runtime.log import progress
-from serct.tracking.run_logger import add_to_run
 
 
 def zero_shot(params: Params, model: Path, shards: Path, targets: Path, out: Path) -> None:
@@ -47,7 +46,6 @@ def zero_shot(params: Params, model: Path, shards: Path, targets: Path, out: Pat
             model=card.name, corpus=card.corpus, fingerprint=card.fingerprint, targets=found
         )
         write_metrics(folder, metrics)
-    add_to_run(params.tracking, model, out)
 
 
 if __name__ == "__main__":

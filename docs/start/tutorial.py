@@ -43,8 +43,8 @@ mlflow.set_tracking_uri(f"sqlite:///{workspace / 'mlflow.db'}")
 runs = mlflow.search_runs(experiment_names=["serct"])
 columns = {
     "tags.serct.model": "model",
-    "metrics.test/ua": "test_ua",
-    "metrics.zero_shot/demo_de/masked/ua": "zero_shot_ua",
+    "metrics.test_ua": "test_ua",
+    "metrics.zero_shot_demo_de_ua": "zero_shot_ua",
 }
 compared = runs.rename(columns=columns)[["run_id", *columns.values()]]
 print(compared.sort_values("test_ua", ascending=False).to_string(index=False))

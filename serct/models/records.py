@@ -127,7 +127,8 @@ class RunRecord(Record):
     """The record of one training (`run.json`); `history.csv` beside it has the same version.
 
     Attributes:
-        run_id: Of the run in MLflow, None if none was made.
+        run_id: Of the run in MLflow, None if training was too short to open one: the report stage
+            makes it later.
         experiment: Name in MLflow.
         fingerprint: That of the card.
         started_at: ISO 8601, UTC.
@@ -135,10 +136,13 @@ class RunRecord(Record):
         processes: Number that trained together.
         git_commit: Of the code, None if unknown.
         dvc_stage: That trained it, None outside DVC.
+        dvc_experiment: Name of the `dvc exp run` that trained it, None outside one; not in files
+            before version 4.
+        dvc_baseline: The commit that this experiment began from.
         files: SHA-256 of `history.csv`, by its name; none before version 3.
     """
 
-    FORMAT: ClassVar[int] = 3
+    FORMAT: ClassVar[int] = 4
     SEALED_FROM: ClassVar[int] = 3
     ERROR: ClassVar[type[SerctError]] = CheckpointError
 
@@ -153,6 +157,8 @@ class RunRecord(Record):
     machine: Machine
     git_commit: str | None
     dvc_stage: str | None = None
+    dvc_experiment: str | None = None
+    dvc_baseline: str | None = None
     files: dict[str, str] = Field(default_factory=dict)
 
 

@@ -1,8 +1,6 @@
 """Promote a version after its gates, or roll back in one step; both are recorded."""
 
-import getpass
 import io
-import os
 import socket
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -17,6 +15,7 @@ from serct.config.params import Params
 from serct.errors import TrackingError
 from serct.inference.predictor import Predictor
 from serct.promotion.gates import Gate, Unusable, examine, load_checked
+from serct.runtime.machine import user_name
 from serct.tracking import (
     CHAMPION,
     PREVIOUS,
@@ -207,7 +206,7 @@ def _move(
     entry = Entry(
         action=action,
         at=next_time(data),
-        by=f"{_user()}@{socket.gethostname()}",
+        by=f"{user_name()}@{socket.gethostname()}",
         # An argument that is not UTF-8 has lone surrogates, which no file takes.
         why=why.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"),
         champion=_promoted(champion),
@@ -217,13 +216,6 @@ def _move(
     # The record first: if this process dies in between, `serct sync` completes the move.
     append_promotion(data, entry)
     store.set_aliases(champion.version, previous.version if previous else None, entry.tags)
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container may run as a user without a name
-        return f"user {os.getuid()}"
 
 
 def _promoted(version: Version) -> Promoted:

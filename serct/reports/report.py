@@ -4,10 +4,11 @@ It is a projection of the files that the stages wrote: it measures nothing, and 
 give the same bytes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from itertools import groupby
 from pathlib import Path
+from types import MappingProxyType
 
 from markupsafe import Markup
 
@@ -15,7 +16,7 @@ from serct.config.files import as_csv
 from serct.config.params import PipelineParams
 from serct.evaluation.metrics import METRICS
 from serct.reports import plots
-from serct.reports.model_card import CONDUCT, bullets
+from serct.reports.model_card import CONDUCT, bullets, model_card
 from serct.reports.page import Table, render
 from serct.reports.results import Result, TrainedModel, label, line_up, read_results
 from serct.reports.tables import (
@@ -54,10 +55,16 @@ _SYNTHETIC = (
 )
 
 
-def write_report(data: Path, destination: Path, pipeline: PipelineParams) -> tuple[Result, ...]:
-    """Write results.csv, report.md, index.html, and the folders curves and confusion.
+def write_report(
+    data: Path,
+    destination: Path,
+    pipeline: PipelineParams,
+    licences: Mapping[str, str] = MappingProxyType({}),
+) -> tuple[Result, ...]:
+    """Write results.csv, report.md, index.html, and the folders curves, confusion and cards.
 
-    The folders hold one CSV a model, in the form that DVC's plots take. All is read and computed
+    The folders hold one file a model: a CSV in the form that DVC's plots take, in cards the model
+    card with the scores. All is read and computed
     before the first file is written, and each is written whole or not at all; other files in the
     destination stay.
 
@@ -65,6 +72,7 @@ def write_report(data: Path, destination: Path, pipeline: PipelineParams) -> tup
         data: The folder that holds ``models`` and ``reports``.
         destination: The report's folder, made if missing.
         pipeline: Which models and corpora; nothing else is read.
+        licences: The name of a corpus' licence, for the cards of the models trained on it.
 
     Returns:
         The rows of results.csv.
@@ -79,7 +87,13 @@ def write_report(data: Path, destination: Path, pipeline: PipelineParams) -> tup
         "report.md": _markdown(models, results),
         "index.html": _html(models, results),
     }
-    plots_of = {
+    folders = {
+        "cards": {
+            f"{m.corpus}-{m.name}.md": model_card(
+                m.card, m.metrics, licence=licences.get(m.corpus, "")
+            )
+            for m in models
+        },
         "curves": {f"{m.corpus}-{m.name}.csv": as_csv(m.history) for m in models},
         "confusion": {
             f"{m.corpus}-{m.name}.csv": as_csv(
@@ -90,7 +104,7 @@ def write_report(data: Path, destination: Path, pipeline: PipelineParams) -> tup
     }
     for name, text in files.items():
         atomic.write_text(destination / name, text)
-    for folder, contents in plots_of.items():
+    for folder, contents in folders.items():
         with atomic.replacing_folder(destination / folder) as partial:
             for name, text in contents.items():
                 (partial / name).write_text(text, encoding="utf-8", newline="\n")

@@ -1,6 +1,7 @@
 """This machine: its hardware, threads and memory, and the commit of the code on it."""
 
 import ctypes
+import getpass
 import os
 import platform
 import subprocess
@@ -42,6 +43,14 @@ def _cpu_name() -> str:
         return next(names).split(":", 1)[1].strip()
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
+
+
+def user_name() -> str:
+    """Return the name of the user of this process."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may run as a user without a name
+        return f"user {os.getuid()}"
 
 
 def git_commit() -> str | None:

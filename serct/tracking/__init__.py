@@ -7,8 +7,9 @@ is first opened, since that takes seconds.
 """
 
 from serct.tracking.connection import server_command
+from serct.tracking.experiment_page import table_address
 from serct.tracking.promotions import Entry, Promoted, append_promotion, next_time, read_promotions
-from serct.tracking.registry import CHAMPION, PREVIOUS, Identity, Version, list_versions
+from serct.tracking.registry import CHAMPION, PREVIOUS
 from serct.tracking.relocation import artifact_place, relocate, store_problems
 from serct.tracking.resolve import (
     find_model,
@@ -19,6 +20,7 @@ from serct.tracking.resolve import (
 )
 from serct.tracking.runs import Store, open_store
 from serct.tracking.sync import SyncReport, sync_store
+from serct.tracking.versions import Identity, Version, list_versions
 
 __all__ = [
     "CHAMPION",
@@ -43,5 +45,6 @@ __all__ = [
     "server_command",
     "store_problems",
     "sync_store",
+    "table_address",
     "version_in_use",
 ]

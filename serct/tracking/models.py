@@ -66,6 +66,28 @@ def log_model(client: "MlflowClient", run_id: str, folder: ModelFolder) -> str:
     return model_id
 
 
+def find_logged_model(client: "MlflowClient", run_id: str, weights: str) -> str | None:
+    """Return the id of the model with these weights that a run logged, None if it is not there.
+
+    One that was deleted, whose files are gone, or that serct 0.2 or older logged is none.
+    """
+    from mlflow.entities import LoggedModelStatus
+    from mlflow.exceptions import MlflowException
+
+    outputs = client.get_run(run_id).outputs
+    for output in reversed(outputs.model_outputs if outputs else []):
+        try:
+            logged = client.get_logged_model(output.model_id)
+        except MlflowException:
+            continue
+        folder = local_path(str(logged.artifact_location))
+        is_there = folder is None or folder.exists()
+        is_whole = logged.status == LoggedModelStatus.READY and is_there
+        if is_whole and logged.tags.get(WEIGHTS) == weights:
+            return str(output.model_id)
+    return None
+
+
 def _signature(emotions: Sequence[str]) -> "ModelSignature":
     """Return the signature: audio files in; probabilities, the emotion and lengths out."""
     from mlflow.models import ModelSignature

@@ -1,4 +1,4 @@
-"""Which process writes a run, and whether that process is still alive.
+"""Which process writes a run, for what, and whether that process is still alive.
 
 A process that is killed outright can log nothing any more, so its run would stay "running" for
 ever; from these tags the next process on the same machine sees that it is dead.
@@ -10,6 +10,8 @@ from collections.abc import Mapping
 
 import psutil
 
+from serct.runtime.machine import git_commit
+
 HOST, PID, PROCESS_STARTED = "serct.host", "serct.pid", "serct.process_started"
 
 
@@ -19,6 +21,19 @@ def process_tags() -> dict[str, str]:
         HOST: socket.gethostname(),
         PID: str(os.getpid()),
         PROCESS_STARTED: str(psutil.Process().create_time()),
+    }
+
+
+def process_source() -> dict[str, str | None]:
+    """Return code, DVC stage and DVC experiment that this process runs, by the keys of run.json.
+
+    DVC names the experiment in every `dvc exp run`, also of one in a temporary folder.
+    """
+    return {
+        "git_commit": git_commit(),
+        "dvc_stage": os.environ.get("DVC_STAGE"),
+        "dvc_experiment": os.environ.get("DVC_EXP_NAME"),
+        "dvc_baseline": os.environ.get("DVC_EXP_BASELINE_REV"),
     }
 
 

@@ -1,15 +1,22 @@
 """The registry: every trained model is a version; aliases name those to use."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from serct.errors import TrackingError, UnknownVersionError
 from serct.tracking.connection import Connection
 from serct.tracking.folders import ModelFolder
-from serct.tracking.models import as_global, fetch_folder, log_model, predict_with_mlflow
-from serct.tracking.version_names import SHOWN, find_number, version_name
+from serct.tracking.models import (
+    as_global,
+    fetch_folder,
+    find_logged_model,
+    log_model,
+    predict_with_mlflow,
+)
+from serct.tracking.version_names import find_number, version_name
+from serct.tracking.versions import Identity, Version
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -20,47 +27,6 @@ _MODEL_DESCRIPTION = "Speech emotion recognition: audio in, probability of each 
 # Tags that are a `Version`'s attributes as they are.
 _TEXTS = ("model", "corpus", "manifest_digest", "fingerprint", "weights")
 _DESCRIPTION_WIDTH = 5000  # of MLflow's column, in characters
-
-
-@dataclass(frozen=True)
-class Version:
-    """A registered version, for people to choose from.
-
-    Attributes:
-        version: Its number, as text: MLflow returns an int or text, depending on the store.
-        aliases: Names that point to it, sorted.
-        validation_ua: Unweighted accuracy on the validation part, 0..1.
-        test_ua: The same on the test part, None before the evaluation.
-        run_id: The run that trained it.
-    """
-
-    version: str
-    aliases: tuple[str, ...]
-    model: str
-    corpus: str
-    synthetic: bool
-    validation_ua: float
-    test_ua: float | None
-    manifest_digest: str
-    fingerprint: str
-    weights: str
-    run_id: str
-
-    def __str__(self) -> str:
-        """Return its name for a message, which means the same in every registry."""
-        return version_name(self.version, vars(self))
-
-
-class Identity(NamedTuple):
-    """What tells a version from all others, also after its registry was deleted and rebuilt.
-
-    Attributes:
-        number: Which a rebuilt registry may give to another model.
-        model: Address of the logged model, which is never used twice.
-    """
-
-    number: str
-    model: str
 
 
 @dataclass(frozen=True)
@@ -167,7 +133,8 @@ class Registry(Connection):
             versions = self._entities()
             if not (versions or self.client.search_registered_models(f"name = '{name}'")):
                 self.client.create_registered_model(name, description=_MODEL_DESCRIPTION)
-            model_id = log_model(self.client, run_id, folder)
+            model_id = find_logged_model(self.client, run_id, folder.weights_digest)
+            model_id = model_id or log_model(self.client, run_id, folder)
             with as_global(self.uri):  # the registry looks the model up in the global store
                 made = self.client.create_model_version(
                     name,
@@ -189,12 +156,19 @@ class Registry(Connection):
                 self.client.set_registered_model_alias(name, CHALLENGER, str(made.version))
         return True
 
-    def describe(self, folder: ModelFolder, text: str) -> None:
-        """Replace the description of a model's version, such as by a card with its scores."""
-        version = self.find_weights(folder.fingerprint, folder.weights_digest)
-        if version is not None:
-            text = text[:_DESCRIPTION_WIDTH]
-            self.client.update_model_version(self.registered_model, version, text)
+    def describe(self, folder: ModelFolder, text: str) -> bool:
+        """Replace the description of a model's version, such as by a card with its scores.
+
+        Returns:
+            Whether there is such a version and it had another description.
+        """
+        text, name = text[:_DESCRIPTION_WIDTH], self.registered_model
+        with self.errors(f"describe {folder.path}"):
+            number = self.find_weights(folder.fingerprint, folder.weights_digest)
+            if number is None or self._find(number).description == text:
+                return False
+            self.client.update_model_version(name, number, text)
+        return True
 
     def find_weights(self, fingerprint: str, weights: str) -> str | None:
         """Return the number of the version with these very weights, None if there is none."""
@@ -253,32 +227,17 @@ class Registry(Connection):
 
     def _as_version(self, found: "ModelVersion", aliases: Mapping[str, str]) -> Version:
         number, run_id, tags = str(found.version), str(found.run_id), found.tags
+        metrics = self.client.get_run(run_id).data.metrics
         texts = {key: tags[key] for key in _TEXTS}
         return Version(
             version=number,
             aliases=tuple(sorted(alias for alias, held in aliases.items() if held == number)),
             synthetic=tags["synthetic"] == "true",
             validation_ua=float(tags["validation.ua"]),
-            test_ua=self.client.get_run(run_id).data.metrics.get("test/ua"),
+            test_ua=metrics.get("test_ua", metrics.get("test/ua")),  # as serct 0.2 named it
             run_id=run_id,
             **texts,
         )
-
-
-def list_versions(versions: Sequence[Version]) -> list[dict[str, str]]:
-    """Return registered versions as rows of text for a table."""
-    return [
-        {
-            "version": found.version,
-            "aliases": ", ".join(found.aliases),
-            "model": found.model,
-            "corpus": f"{found.corpus} (synthetic)" if found.synthetic else found.corpus,
-            "validation UA": f"{found.validation_ua:.4f}",
-            "test UA": "" if found.test_ua is None else f"{found.test_ua:.4f}",
-            "fingerprint": found.fingerprint[:SHOWN],
-        }
-        for found in versions
-    ]
 
 
 def _is_beaten(holder: "ModelVersion", other: "ModelVersion") -> bool:

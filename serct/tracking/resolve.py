@@ -6,8 +6,9 @@ from pathlib import Path
 from serct.errors import TrackingError
 from serct.tracking.connection import Connection
 from serct.tracking.models import fetch_folder
-from serct.tracking.registry import Identity, Registry, Version
+from serct.tracking.registry import Registry
 from serct.tracking.run_content import WEIGHTS
+from serct.tracking.versions import Identity, Version
 
 # Without number and alias: the version to use, see `Registry.number_in_use`.
 _VERSION = re.compile(r"models:/([^/@]+)(?:/(.+)|@(.+))?", re.DOTALL)

@@ -17,6 +17,7 @@ from pydantic_core import to_jsonable_python
 
 from serct.evaluation.metrics import METRICS
 from serct.reports.thesis import THESIS
+from serct.runtime.machine import user_name
 from serct.tracking.folders import ModelFolder, ResultsFolder
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 FINGERPRINT, WEIGHTS = "serct.fingerprint", "serct.weights"
 _SCORES = (*METRICS, "loss")
+_DIGEST_WIDTH = 36  # of MLflow's column, in characters
 
 
 def now_ms() -> int:
@@ -47,13 +49,35 @@ def training_tags(card: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def source_tags(git_commit: str | None, dvc_stage: str | None) -> dict[str, str | None]:
-    """Return the tags for the code and the stage that a run comes from."""
+def source_tags(facts: Mapping[str, Any], program: str = "train.py") -> dict[str, str | None]:
+    """Return the tags for the code, the stage and the DVC experiment that a run comes from.
+
+    Args:
+        facts: By the keys of run.json, see `serct.tracking.process_tags.process_source`; those
+            that it lacks are unknown.
+        program: What MLflow shows as the source of a run outside DVC.
+    """
+    commit, stage = facts.get("git_commit"), facts.get("dvc_stage")
     return {
-        "serct.git_commit": git_commit,
-        "mlflow.source.git.commit": git_commit,
-        "serct.dvc_stage": dvc_stage,
+        "serct.git_commit": commit,
+        "mlflow.source.git.commit": commit,
+        "serct.dvc_stage": stage,
+        "mlflow.source.name": stage or program,
+        "mlflow.source.type": "LOCAL",
+        "mlflow.user": user_name(),
+        "DVC_EXP_NAME": facts.get("dvc_experiment"),
+        "DVC_EXP_BASELINE_REV": facts.get("dvc_baseline"),
     }
+
+
+def run_name(card: Mapping[str, Any], dvc_experiment: str | None) -> str:
+    """Return the name of a training's run.
+
+    >>> run_name({"name": "serct", "corpus": "tess", "protocol": "random"}, "tardy-tapir")
+    'serct on tess (random), tardy-tapir'
+    """
+    name = f"{card['name']} on {card['corpus']} ({card['protocol']})"
+    return f"{name}, {dvc_experiment}" if dvc_experiment else name
 
 
 def _thesis_tags(prefix: str, test: str, model: str) -> dict[str, str]:
@@ -102,7 +126,7 @@ def log_epochs(
     from mlflow.entities import Metric
 
     metrics = [
-        Metric(_metric_key(column), float(value), at_ms, int(row["epoch"]))
+        Metric(f"epoch/{column}", float(value), at_ms, int(row["epoch"]))
         for row, at_ms in rows
         for column, value in row.items()
         if column != "epoch" and value is not None and math.isfinite(value)
@@ -114,25 +138,15 @@ def log_epochs(
     client.log_batch(run_id, metrics=[m for m in metrics if m.step not in logged[m.key]])
 
 
-def _metric_key(column: str) -> str:
-    """Return a history's column as a metric: validation_ua is validation/ua, others stay."""
-    split, _, score = column.partition("_")
-    return f"{split}/{score}" if split in ("train", "validation") else column
-
-
 def log_folder(client: "MlflowClient", run_id: str, folder: ModelFolder) -> None:
-    """Log all that a trained model's folder holds; may be repeated."""
+    """Log all that a trained model's folder holds besides its scores; may be repeated."""
     from mlflow.entities import Param
 
     from serct.reports.plots import curves_figure
 
     card = folder.card
     log_epochs(client, run_id, _timed(folder))
-    best = {f"best/validation/{name}": value for name, value in card["validation"].items()}
-    metrics = [
-        *_metrics(best, step=int(card["best_epoch"])),
-        *_metrics({"train/seconds": float(folder.run["seconds"])}),
-    ]
+    metrics = _metrics({"training_seconds": float(folder.run["seconds"])})
     params = [Param(key, str(card[key])) for key in ("num_parameters", "best_epoch")]
     client.log_batch(run_id, metrics=metrics, params=params)
     client.log_inputs(run_id, _datasets(folder))
@@ -145,8 +159,16 @@ def log_folder(client: "MlflowClient", run_id: str, folder: ModelFolder) -> None
     machine: Mapping[str, Any] = folder.run.get("machine") or {}
     tags = {f"serct.machine.{key}": str(value) for key, value in machine.items() if value}
     set_tags(client, run_id, {**tags, "serct.device": folder.run.get("device")})
-    # The weights' digest marks the run as complete, so it is set last.
-    set_tags(client, run_id, {WEIGHTS: folder.weights_digest})
+
+
+def log_validation(
+    client: "MlflowClient", run_id: str, folder: ModelFolder, model_id: str | None
+) -> None:
+    """Log the scores of the chosen epoch to a run and to the model that it logged."""
+    card = folder.card
+    scores = {f"validation_{name}": value for name, value in card["validation"].items()}
+    data = (f"{card['corpus']}/validation", str(card["digests"]["manifest"]))
+    client.log_batch(run_id, metrics=_metrics(scores, model_id, data))
 
 
 def _timed(folder: ModelFolder) -> Iterator[tuple[Mapping[str, float], int]]:
@@ -157,12 +179,21 @@ def _timed(folder: ModelFolder) -> Iterator[tuple[Mapping[str, float], int]]:
         yield row, min(int(at_s * 1000), folder.ended_ms)
 
 
-def _metrics(scores: Mapping[str, Any], step: int = 0) -> "list[Metric]":
-    """Return the finite numbers among ``scores`` as metrics of one step."""
+def _metrics(
+    scores: Mapping[str, Any], model_id: str | None = None, data: tuple[str, str] = ("", "")
+) -> "list[Metric]":
+    """Return the finite numbers among ``scores`` as metrics of step 0, which MLflow shows as bars.
+
+    Args:
+        scores: By name.
+        model_id: The logged model that they are of too, so that MLflow can rank models by them.
+        data: Name and digest of the data set that they were measured on.
+    """
     from mlflow.entities import Metric
 
+    name, digest = (data[0], data[1][:_DIGEST_WIDTH]) if all(data) else (None, None)
     return [
-        Metric(key, float(value), now_ms(), step)
+        Metric(key, float(value), now_ms(), 0, model_id, name, digest)
         for key, value in scores.items()
         if isinstance(value, int | float) and math.isfinite(value)
     ]
@@ -181,7 +212,7 @@ def _datasets(folder: ModelFolder) -> "list[DatasetInput]":
         profile = {"num_rows": emotions.total(), "emotions": dict(emotions)}
         dataset = Dataset(
             name=f"{corpus}/{split}",
-            digest=digest[:36],  # MLflow's column is that wide
+            digest=digest[:_DIGEST_WIDTH],
             source_type="local",
             source=source,
             profile=json.dumps(profile) if emotions else None,
@@ -191,16 +222,30 @@ def _datasets(folder: ModelFolder) -> "list[DatasetInput]":
 
 
 def log_results(
-    client: "MlflowClient", run_id: str, folder: ModelFolder, results: ResultsFolder
+    client: "MlflowClient",
+    run_id: str,
+    folder: ModelFolder,
+    results: ResultsFolder,
+    model_id: str | None,
 ) -> None:
-    """Log scores, confusion matrices and files of a model's results; may be repeated."""
+    """Log scores, confusion matrices and files of a model's results; may be repeated.
+
+    Of each test only the metrics and the loss: whatever else was measured is in the files.
+    """
     from serct.reports.plots import confusion_figure
 
     model, corpus = str(folder.card["name"]), folder.card["corpus"]
     kind, targets = results.kind, results.metrics.get("targets", {})
-    is_test = kind == "evaluation"
-    scores = _scores("test", results.metrics) if is_test else _zero_shot_scores(targets)
-    client.log_batch(run_id, metrics=_metrics(dict(scores)))
+    if kind == "evaluation":
+        tests = {"test": (f"{corpus}/test", results.metrics)}
+    else:
+        tests = {f"zero_shot_{name}": (name, each) for name, each in targets.items()}
+    for prefix, (data, found) in tests.items():
+        # Over the shared emotions where the model was not trained on the corpus.
+        scores = found.get("masked", found)
+        values = {f"{prefix}_{key}": scores.get(key) for key in _SCORES}
+        digest = str(found.get("manifest_digest", ""))
+        client.log_batch(run_id, metrics=_metrics(values, model_id, (data, digest)))
     client.log_artifacts(run_id, str(results.path), kind)
     for name, confusion in results.confusions():
         test = name.partition("-")[2] or f"{corpus}, test part"
@@ -211,21 +256,3 @@ def log_results(
         set_tags(client, run_id, _thesis_tags(f"thesis.zero_shot.{target}", target, model))
     # The digest marks the results as complete, so it is set last.
     set_tags(client, run_id, {f"serct.{kind}": results.digest})
-
-
-def _zero_shot_scores(targets: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    for target, metrics in targets.items():
-        prefix = f"zero_shot/{target}"
-        yield f"{prefix}/n", metrics.get("n")
-        yield f"{prefix}/dropped", sum(metrics.get("dropped", {}).values())
-        for kind in ("majority", "masked", "unmasked"):
-            yield from _scores(f"{prefix}/{kind}", metrics.get(kind, {}))
-
-
-def _scores(prefix: str, metrics: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    for key in ("n", *_SCORES):
-        yield f"{prefix}/{key}", metrics.get(key)
-    for emotion, recall in metrics.get("recall", {}).items():
-        yield f"{prefix}/recall/{emotion}", recall
-    for key in _SCORES:
-        yield f"{prefix}/majority/{key}", metrics.get("majority", {}).get(key)

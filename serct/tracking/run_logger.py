@@ -1,23 +1,31 @@
-"""Logs the run of a stage; without a server there is a warning, and the results stay.
+"""Shows in MLflow what stages do; without a server there is a warning, and the results stay.
 
-Files are written first and are the truth. If MLflow cannot be reached, a warning is
-logged, and `serct sync` builds the run from the files later.
+Files are written first and are the truth. A training that lasts logs its run live. The last stage
+shows everything else, once: importing MLflow and opening its database takes seconds. If MLflow
+cannot be reached, a warning is logged, and `serct sync` builds all from the files later.
 """
 
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from serct.config.params import TrackingParams
+from serct.config.params import PipelineParams, TrackingParams
 from serct.errors import TrackingError
 from serct.runtime import distributed
 from serct.runtime.log import logger
-from serct.tracking.folders import ModelFolder, ResultsFolder
+from serct.tracking.connection import Connection
+from serct.tracking.folders import ModelFolder
+from serct.tracking.run_content import now_ms
 from serct.tracking.runs import Store, open_store
+from serct.tracking.shown_mark import ShownMark
+from serct.tracking.sync import sync_store
 
+# A training that ends earlier opens no run; at the end of each epoch it is decided anew.
+_SHORT_S = 20.0
 # Short enough that a training of half a minute shows a curve.
 _SYSTEM_METRICS_INTERVAL_S = 2.0
 _NOT_TRACKED = "not tracked: %s; fix it, then run `serct sync`"
@@ -27,69 +35,103 @@ class RunLogger:
     """Logs the run of one training, or nothing if tracking is out of reach.
 
     Attributes:
-        id: MLflow's id of the run, None if there is none.
+        id: MLflow's id of the run, None as long as none is open.
     """
 
-    def __init__(self, store: Store | None = None, run_id: str | None = None) -> None:
-        self.id = run_id
-        self._store = store
+    def __init__(
+        self,
+        begin: Callable[[int], tuple[Store, str]] | None = None,
+        after_s: float = 0.0,
+        system_metrics: bool = False,
+    ) -> None:
+        """Prepare to log; nothing is opened yet.
+
+        Args:
+            begin: Opens the store and a run in it, from when training began in ms since 1970;
+                None: nothing is logged.
+            after_s: The run is opened at the end of the first epoch that ends so late.
+            system_metrics: Whether to log the load of CPU, memory and GPU while it is open.
+        """
+        self.id: str | None = None
+        self._store: Store | None = None
+        self._begin = begin
+        self._after_s = after_s
+        self._has_system_metrics = system_metrics
+        self._monitor: Any = None
+        self._started_ms, self._started_s = now_ms(), time.monotonic()
+        self._waiting: list[tuple[Mapping[str, Any], int]] = []
 
     def __enter__(self) -> "RunLogger":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """End the run too if an error ends the block; otherwise it goes on."""
+        self._stop_monitor()
         if kind is not None:
             is_killed = issubclass(kind, KeyboardInterrupt | SystemExit)
             self.end("KILLED" if is_killed else "FAILED")
 
+    def open(self) -> None:
+        """Open the run, unless it is open or could not be opened before."""
+        begin, self._begin = self._begin, None
+        if begin is not None:
+            with _only_warn(_NOT_TRACKED):
+                self._store, self.id = begin(self._started_ms)
+                if self._has_system_metrics:
+                    self._start_monitor(self._store, self.id)
+
     def log_epoch(self, row: Mapping[str, Any]) -> None:
-        """Log one row of the history."""
-        self._try(lambda store, run_id: store.log_epoch(run_id, row))
+        """Log one row of the history, and those that came before the run was open."""
+        self._waiting.append((row, now_ms()))
+        if time.monotonic() - self._started_s >= self._after_s:
+            self.open()
+        rows = self._waiting
+        if self._try(lambda store, run_id: store.log_epochs(run_id, rows)):
+            self._waiting = []
 
     def finish(self, folder: Path) -> None:
-        """Log the finished model's folder, register it and end the run."""
+        """Log the finished model's folder and end the run, if it is open."""
         self._try(lambda store, run_id: store.finish(run_id, ModelFolder.read(folder)))
 
     def end(self, status: Literal["FINISHED", "FAILED", "KILLED"] = "FINISHED") -> None:
         """End the run, which registers nothing."""
         self._try(lambda store, run_id: store.end(run_id, status))
 
-    def _try(self, action: Callable[[Store, str], None]) -> None:
-        if self._store is not None and self.id is not None:
-            with _only_warn(_NOT_TRACKED):
-                action(self._store, self.id)
+    def _try(self, action: Callable[[Store, str], None]) -> bool:
+        """Do something with the run if it is open; return whether that was done."""
+        if self._store is None or self.id is None:
+            return False
+        with _only_warn(_NOT_TRACKED):
+            action(self._store, self.id)
+            return True
+        return False
 
-    @contextmanager
-    def system_metrics(self, enabled: bool = True) -> Iterator[None]:
-        """Log the load of CPU, memory and GPU during the block."""
-        if not enabled or self._store is None or self.id is None:
-            yield
-            return
-        errors = self._store.errors
-        monitor: Any = None
-        with _only_warn("%s"), errors("log system metrics"):
+    def _start_monitor(self, store: Store, run_id: str) -> None:
+        with _only_warn("%s"), store.errors("log system metrics"):
             from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
-            started = SystemMetricsMonitor(  # type: ignore[no-untyped-call]
-                self.id,
+            monitor = SystemMetricsMonitor(  # type: ignore[no-untyped-call]
+                run_id,
                 sampling_interval=_SYSTEM_METRICS_INTERVAL_S,
                 resume_logging=True,
-                tracking_uri=self._store.uri,
+                tracking_uri=store.uri,
             )
-            started.start()  # type: ignore[no-untyped-call]
-            monitor = started
-        try:
-            yield
-        finally:
-            if monitor is not None:
-                with _only_warn("%s"), errors("log system metrics"):
-                    monitor.finish()
+            monitor.start()  # type: ignore[no-untyped-call]
+            self._monitor = monitor
+
+    def _stop_monitor(self) -> None:
+        if self._monitor is not None and self._store is not None:
+            with _only_warn("%s"), self._store.errors("log system metrics"):
+                self._monitor.finish()
+            self._monitor = None
 
 
 @contextmanager
 def tracked(tracking: TrackingParams, card: dict[str, Any]) -> Iterator[RunLogger]:
-    """Open a run around a training; an error that ends the training also ends the run.
+    """Log a training that lasts; an error that ends it also ends its run.
+
+    A short one opens nothing: importing MLflow and opening its database would take longer than
+    the training. `show_results` makes its run from the files.
 
     Args:
         tracking: Names in MLflow.
@@ -99,8 +141,13 @@ def tracked(tracking: TrackingParams, card: dict[str, Any]) -> Iterator[RunLogge
         # Of the processes that train together only the first one logs.
         yield RunLogger()
         return
-    run = _begin(tracking, _stage_root(), lambda store: store.begin(card))
-    with run, run.system_metrics(tracking.system_metrics):
+    root = workspace_of_stage()
+
+    def begin(started_ms: int) -> tuple[Store, str]:
+        store = open_store(root, tracking.experiment, tracking.registered_model)
+        return store, store.begin(card, started_ms=started_ms)
+
+    with RunLogger(begin, _SHORT_S, tracking.system_metrics) as run:
         yield run
 
 
@@ -123,7 +170,7 @@ class Trials:
         """Open a run around one trial; ``card`` as for `tracked`."""
         run = RunLogger()
         if self.parent is not None:
-            run = _begin(self.tracking, self.root, lambda store: store.begin(card, self.parent))
+            run = _opened(self.tracking, self.root, lambda store: store.begin(card, self.parent))
         with run:
             yield run
         run.end()
@@ -138,29 +185,54 @@ def tracked_search(tracking: TrackingParams, name: str, root: Path) -> Iterator[
         name: Of the search, the same for all that take part.
         root: The workspace.
     """
-    run = _begin(tracking, root, lambda store: store.begin_search(name))
+    run = _opened(tracking, root, lambda store: store.begin_search(name))
     with run:
         yield Trials(tracking, root, run.id)
     run.end()
 
 
-def add_to_run(tracking: TrackingParams, model: Path, results: Path) -> None:
-    """Add a folder of results to the run of the model they belong to."""
-    with _only_warn(_NOT_TRACKED):
-        store = open_store(_stage_root(), tracking.experiment, tracking.registered_model)
-        store.log_results(ModelFolder.read(model), ResultsFolder.read(results))
+def _opened(tracking: TrackingParams, root: Path, begin: Callable[[Store], str]) -> RunLogger:
+    """Open the store and a run in it at once; without them the result logs nothing."""
 
-
-def _begin(tracking: TrackingParams, root: Path, begin: Callable[[Store], str]) -> RunLogger:
-    """Open the store and a run in it; without them the result logs nothing."""
-    with _only_warn(_NOT_TRACKED):
+    def open_run(started_ms: int) -> tuple[Store, str]:
         store = open_store(root, tracking.experiment, tracking.registered_model)
-        return RunLogger(store, begin(store))
-    return RunLogger()
+        return store, begin(store)
+
+    run = RunLogger(open_run)
+    run.open()
+    return run
 
 
-def _stage_root() -> Path:
-    # DVC sets DVC_ROOT; a temporary experiment still tracks in the real workspace.
+def show_results(tracking: TrackingParams, data: Path, pipeline: PipelineParams) -> None:
+    """Show the models and results of a pipeline in MLflow; a warning if that is not possible.
+
+    MLflow is not even imported if it shows them already.
+
+    Args:
+        tracking: Names in MLflow.
+        data: The folder that holds ``models`` and ``reports``.
+        pipeline: Which models and corpora; no other folder is read.
+    """
+    names = [f"{corpus}-{model}" for corpus in pipeline.train_corpora for model in pipeline.models]
+    with _only_warn(_NOT_TRACKED):
+        root = workspace_of_stage()
+        mark = ShownMark(Connection.of(root), tracking, data, names)
+        if mark.is_set():
+            return
+        store = open_store(root, tracking.experiment, tracking.registered_model)
+        report = sync_store(store, data, names)
+        store.introduce(pipeline)
+        for problem in report.problems:
+            logger.warning(_NOT_TRACKED, problem)
+        if not report.problems:
+            mark.set()
+
+
+def workspace_of_stage() -> Path:
+    """Return the workspace of the stage that this process runs.
+
+    DVC sets DVC_ROOT: a temporary experiment still tracks in the real workspace.
+    """
     return Path(os.environ.get("DVC_ROOT", ".")).resolve()
 
 

@@ -2,23 +2,23 @@
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from serct.config.params import PipelineParams
 from serct.errors import TrackingError
-from serct.runtime import machine
 from serct.tracking import run_content
 from serct.tracking.connection import Connection
+from serct.tracking.experiment_page import ensure_experiment, introduce
 from serct.tracking.folders import ModelFolder, ResultsFolder
-from serct.tracking.process_tags import HOST, PID, is_alive, process_tags
+from serct.tracking.models import find_logged_model, log_model
+from serct.tracking.process_tags import HOST, PID, is_alive, process_source, process_tags
 from serct.tracking.registry import Registry
-from serct.tracking.relocation import relocation_problem
-from serct.tracking.run_content import FINGERPRINT, WEIGHTS, now_ms, set_tags, source_tags
+from serct.tracking.run_content import FINGERPRINT, WEIGHTS, now_ms, run_name, set_tags, source_tags
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
     from mlflow.entities import Run
 
 
@@ -36,12 +36,15 @@ class Store(Registry):
 
     experiment_id: str
 
-    def begin(self, card: Mapping[str, Any], parent: str | None = None) -> str:
-        """Open the run of a training that begins now, or go on with the one that was cut off.
+    def begin(
+        self, card: Mapping[str, Any], parent: str | None = None, started_ms: int | None = None
+    ) -> str:
+        """Open the run of a training that goes on, or go on with the one that was cut off.
 
         Args:
             card: Keys of the model card that are set before training.
             parent: The run of the search it is a trial of, None for a training of its own.
+            started_ms: When it began, in ms since 1970; None: now.
 
         Returns:
             The run's id.
@@ -49,9 +52,15 @@ class Store(Registry):
         with self.errors("begin a run"):
             self.reap()
             with self.lock:
-                run_id = self._resumable(str(card["fingerprint"])) or self._create(card, now_ms())
+                run_id = self._resumable(str(card["fingerprint"]))
+                if run_id is None:
+                    facts = process_source()
+                    run_id = self._create(
+                        card, facts, now_ms() if started_ms is None else started_ms
+                    )
                 # MLflow shows a run below the one that this tag names.
-                self._claim_run(run_id, {"mlflow.parentRunId": parent})
+                tags = {"mlflow.parentRunId": parent}
+                self._claim_run(run_id, tags, "train.py" if parent is None else "serct search")
             return run_id
 
     def begin_search(self, name: str) -> str:
@@ -61,18 +70,27 @@ class Store(Registry):
             with self.lock:
                 found = self._search(f"tags.`serct.search` = '{name}'")
                 run = found[0] if found else self._create_search(name)
-                self._claim_run(str(run.info.run_id), {})
+                self._claim_run(str(run.info.run_id), {}, "serct search")
             return str(run.info.run_id)
 
-    def log_epoch(self, run_id: str, row: Mapping[str, Any]) -> None:
-        """Log one row of the history; an epoch that the run has already is left as it is."""
-        with self.errors(f"log epoch {row.get('epoch')}"):
-            run_content.log_epochs(self.client, run_id, [(row, now_ms())])
+    def log_epochs(self, run_id: str, rows: Iterable[tuple[Mapping[str, Any], int]]) -> None:
+        """Log rows of the history; an epoch that the run has already is left as it is.
+
+        Args:
+            run_id: The run.
+            rows: Each with its time in ms since 1970.
+        """
+        with self.errors("log epochs"):
+            run_content.log_epochs(self.client, run_id, rows)
 
     def finish(self, run_id: str, folder: ModelFolder) -> None:
-        """Complete the run of a training that just ended, register its model, end the run."""
+        """Complete the run of a training that just ended, and end it.
+
+        `ensure` registers its model, in the order of all models.
+        """
         with self.errors(f"finish the run of {folder.path}"):
-            self._complete(run_id, folder, now_ms())
+            self._log_folder(run_id, folder)
+            self._end(run_id, now_ms())
 
     def end(
         self, run_id: str, status: Literal["FINISHED", "FAILED", "KILLED"] = "FINISHED"
@@ -101,26 +119,28 @@ class Store(Registry):
         Returns:
             The run's id, and whether it had to be built or completed.
         """
-        # evaluate and zero_shot of one model may come at once
+        # two reports, or a report and a sync, may come at once
         with self.errors(f"show {folder.path}"), self.lock:
             if finished := self._finished(folder):
                 return str(finished[0].info.run_id), False
             self.reap()
             run_id = self._resumable(folder.fingerprint)
             if run_id is None:
-                run_id = self._create(folder.card, folder.started_ms)
-                facts = folder.run
-                source = source_tags(facts.get("git_commit"), facts.get("dvc_stage"))
+                run_id = self._create(folder.card, folder.run, folder.started_ms)
+                source = source_tags(folder.run)
                 set_tags(self.client, run_id, {**source, "serct.rebuilt": "true"})
-            self._complete(run_id, folder, folder.ended_ms)
+            # Every step may be repeated, and the run is ended last: after a crash, all is done
+            # again.
+            self._log_folder(run_id, folder)
+            self.register(run_id, folder)
+            self._end(run_id, folder.ended_ms)
             return run_id, True
 
     def log_results(self, folder: ModelFolder, results: ResultsFolder) -> bool:
         """Log scores, confusion matrices and files to the runs that made a model.
 
         A run's status and end stay; a run that no longer exists is built from files first, one
-        that has the very same results is left alone. The registered version gets the model card
-        with the scores.
+        that has the very same results is left alone.
 
         Args:
             folder: The model.
@@ -140,42 +160,58 @@ class Store(Registry):
                     f"{results.path}: results of the model with fingerprint {found}, but "
                     f"{folder.path} has {folder.fingerprint}: run the stage again"
                 )
-            card = results.path / "model_card.md"
-            if card.exists():
-                self.describe(folder, card.read_text(encoding="utf-8"))
             tag = f"serct.{results.kind}"
             runs = [
                 run for run in self._finished(folder) if run.data.tags.get(tag) != results.digest
             ]
             for run in runs:
-                run_content.log_results(self.client, str(run.info.run_id), folder, results)
+                run_id = str(run.info.run_id)
+                model_id = find_logged_model(self.client, run_id, folder.weights_digest)
+                run_content.log_results(self.client, run_id, folder, results, model_id)
             return bool(runs)
 
-    def _complete(self, run_id: str, folder: ModelFolder, end_ms: int) -> None:
-        """Log all that a model's folder holds, register the model, and end the run.
+    def introduce(self, pipeline: PipelineParams) -> bool:
+        """Explain the metrics on the experiment's page, see `serct.tracking.experiment_page`."""
+        with self.errors("explain the metrics"):
+            return introduce(self.client, self.experiment_id, pipeline)
 
-        Every step may be repeated, and the run is ended last: after a crash, all is done again.
+    def _log_folder(self, run_id: str, folder: ModelFolder) -> None:
+        """Log all that a model's folder holds, once; may be repeated after a crash.
 
         Args:
             run_id: The run of the training that made the folder.
             folder: The model.
-            end_ms: When training ended, in ms since 1970; a finished run keeps its end.
         """
-        run = self.client.get_run(run_id)
-        if run.data.tags.get(WEIGHTS) != folder.weights_digest:
-            run_content.log_folder(self.client, run_id, folder)
-        self.register(run_id, folder)
-        if run.info.status != "FINISHED":
-            self.client.set_terminated(run_id, "FINISHED", max(end_ms, run.info.start_time))
+        weights = folder.weights_digest
+        if self.client.get_run(run_id).data.tags.get(WEIGHTS) == weights:
+            return
+        run_content.log_folder(self.client, run_id, folder)
+        model_id = find_logged_model(self.client, run_id, weights)
+        model_id = model_id or log_model(self.client, run_id, folder)
+        run_content.log_validation(self.client, run_id, folder, model_id)
+        # The digest marks the run as complete, so it is set last.
+        set_tags(self.client, run_id, {WEIGHTS: weights})
 
-    def _create(self, card: Mapping[str, Any], start_ms: int) -> str:
-        """Make a run with tags and parameters of a training, and return its id."""
+    def _end(self, run_id: str, end_ms: int) -> None:
+        """End a run, at a time in ms since 1970; a finished one keeps its end."""
+        info = self.client.get_run(run_id).info
+        if info.status != "FINISHED":
+            self.client.set_terminated(run_id, "FINISHED", max(end_ms, info.start_time))
+
+    def _create(self, card: Mapping[str, Any], facts: Mapping[str, Any], start_ms: int) -> str:
+        """Make a run with tags and parameters of a training, and return its id.
+
+        Args:
+            card: Keys of the model card that are set before training.
+            facts: By the keys of run.json; ``dvc_experiment`` becomes part of the run's name.
+            start_ms: When training began, in ms since 1970.
+        """
         from mlflow.entities import Param
 
         run = self.client.create_run(
             self.experiment_id,
             start_time=start_ms,
-            run_name=f"{card['name']} on {card['corpus']} ({card['protocol']})",
+            run_name=run_name(card, facts.get("dvc_experiment")),
             tags=run_content.training_tags(card),
         )
         run_id = str(run.info.run_id)
@@ -188,12 +224,11 @@ class Store(Registry):
             self.experiment_id, now_ms(), {"serct.search": name}, run_name=f"search {name}"
         )
 
-    def _claim_run(self, run_id: str, tags: Mapping[str, str | None]) -> None:
+    def _claim_run(self, run_id: str, tags: Mapping[str, str | None], program: str) -> None:
         """Mark a run as running in this process, within the DVC stage that runs it if any."""
         self.client.update_run(run_id, status="RUNNING")
-        experiment = {key: os.environ.get(key) for key in ("DVC_EXP_NAME", "DVC_EXP_BASELINE_REV")}
-        source = source_tags(machine.git_commit(), os.environ.get("DVC_STAGE"))
-        set_tags(self.client, run_id, {**process_tags(), **source, **experiment, **tags})
+        source = source_tags(process_source(), program)
+        set_tags(self.client, run_id, {**process_tags(), **source, **tags})
 
     def _resumable(self, fingerprint: str) -> str | None:
         """Return the run that a training begun now goes on with, None for a new one.
@@ -226,7 +261,8 @@ class Store(Registry):
     def _last_sign_ms(self, run: "Run") -> int:
         times = [
             past.timestamp
-            for key in ("train/loss", "system/cpu_utilization_percentage")
+            # The second is the first one's name up to serct 0.2.
+            for key in ("epoch/train_loss", "train/loss", "system/cpu_utilization_percentage")
             for past in self.client.get_metric_history(run.info.run_id, key)
         ]
         return int(max([run.info.start_time, *times]))
@@ -250,24 +286,5 @@ def open_store(root: Path, experiment: str, registered_model: str) -> Store:
         # the migrations.
         with store.locked():
             client = store.open_client()
-            experiment_id = _ensure_experiment(client, store, experiment)
+            experiment_id = ensure_experiment(client, store, experiment)
     return Store(store.root, store.uri, client, registered_model, experiment_id)
-
-
-def _ensure_experiment(client: "MlflowClient", store: Connection, name: str) -> str:
-    found = client.get_experiment_by_name(name)
-    if found is None:
-        # By default MLflow would take the working directory of this process for ever.
-        location = None if store.is_server else f"{store.artifacts_address}/{name}"
-        # Without the tag MLflow's pages guess what the runs are for, and open elsewhere.
-        tags = {"mlflow.experimentKind": "custom_model_development"}
-        return str(client.create_experiment(name, location, tags=tags))
-    if found.lifecycle_stage != "active":
-        raise TrackingError(
-            f"{store.shown}: experiment {name!r} was deleted in MLflow: restore it there, or "
-            "choose another name for tracking.experiment in params.yaml"
-        )
-    problem = relocation_problem(store, name, found.artifact_location)
-    if problem:
-        raise TrackingError(problem)
-    return str(found.experiment_id)

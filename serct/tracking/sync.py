@@ -9,8 +9,9 @@ from serct.errors import TrackingError
 from serct.tracking.folders import ModelFolder, ResultsFolder
 from serct.tracking.promotions import FILE as PROMOTIONS
 from serct.tracking.promotions import Entry, Promoted, read_promotions
-from serct.tracking.registry import CHAMPION, Version
+from serct.tracking.registry import CHAMPION
 from serct.tracking.runs import Store
+from serct.tracking.versions import Version
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,12 @@ class SyncReport:
         return "\n".join(lines or [f"nothing to do: {self.models} models are all shown"])
 
 
-def sync_store(store: Store, data: Path) -> SyncReport:
+def card_file(data: Path, name: str) -> Path:
+    """Return where the report keeps the card for people of a model's folder."""
+    return data / "reports" / "cards" / f"{name}.md"
+
+
+def sync_store(store: Store, data: Path, names: Sequence[str] | None = None) -> SyncReport:
     """Build whatever is missing: runs, versions, results; a second time there is nothing to do.
 
     Models are taken in the order in which their trainings ended, which is that of their
@@ -43,11 +49,14 @@ def sync_store(store: Store, data: Path) -> SyncReport:
     Args:
         store: Where to build it.
         data: The workspace's data folder.
+        names: Folders of models to show; None: all that are there.
     """
     actions: list[str] = []
     problems: list[str] = []
     folders = []
     for path in sorted((data / "models").glob("[!.]*/")):
+        if names is not None and path.name not in names:
+            continue
         try:
             folders.append(ModelFolder.read(path))
         except TrackingError as error:
@@ -76,7 +85,24 @@ def _sync_model(store: Store, data: Path, folder: ModelFolder) -> list[str]:
                 folder, ResultsFolder.read(path)
             ):
                 actions.append(f"{name}: results of {stage}")
+        card = _tested_card(data, folder)
+        if card is not None and store.describe(folder, card):
+            actions.append(f"{name}: model card")
     return actions
+
+
+def _tested_card(data: Path, folder: ModelFolder) -> str | None:
+    """Return the card for people that has a model's scores, None if there is none of this model.
+
+    Up to serct 0.2 it lay beside the results.
+    """
+    old = data / "reports" / "evaluate" / folder.path.name / "model_card.md"
+    for path in (card_file(data, folder.path.name), old):
+        if path.is_file():
+            text = path.read_text(encoding="utf-8")
+            if folder.fingerprint in text:  # not that of an earlier training
+                return text
+    return None
 
 
 def _restore_champion(store: Store, data: Path) -> list[str]:

@@ -1,7 +1,6 @@
 """One tracked training: from shards and parameters to a model folder and its run."""
 
 import json
-import os
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -19,14 +18,16 @@ from serct.models.records import HISTORY, RUN, Card, Machine, RunRecord, write_h
 from serct.runtime import atomic, distributed, machine
 from serct.runtime.atomic import write_json
 from serct.runtime.digests import file_digests
+from serct.tracking.process_tags import process_source
 from serct.tracking.run_logger import tracked
 from serct.training.fitted import Fitted
 from serct.training.fitting import fingerprint, fit
 
 
 def train_and_track(params: Params, name: str, shards: Path, state: Path, out: Path) -> None:
-    """Train one entry of ``models`` on one corpus, write its folder, and show it in MLflow.
+    """Train one entry of ``models`` on one corpus, and write its folder.
 
+    MLflow shows a training that lasts while it goes on; the report stage shows every other one.
     `torchrun` may start this in several processes, which then train together; the first one alone
     writes.
 
@@ -96,6 +97,5 @@ def _run_record(
         run_id=run_id, experiment=params.tracking.experiment, fingerprint=mark,
         started_at=fitted.started_at, seconds=sum(row.seconds for row in fitted.history),
         device=fitted.device, processes=distributed.size(),
-        machine=Machine(**asdict(machine.machine())), git_commit=machine.git_commit(),
-        dvc_stage=os.environ.get("DVC_STAGE"), files=files,
+        machine=Machine(**asdict(machine.machine())), files=files, **process_source(),
     )  # fmt: skip

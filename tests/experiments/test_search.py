@@ -83,7 +83,7 @@ def test_it_finds_writes_and_shows_the_best_without_the_test_part(
     children = [run for run in runs if run.data.tags.get("mlflow.parentRunId")]
     assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parent.info.run_id}
     assert {run.info.status for run in runs} == {"FINISHED"}
-    assert "validation/ua" in children[0].data.metrics
+    assert "epoch/validation_ua" in children[0].data.metrics
 
 
 SEARCHING = """

@@ -58,7 +58,7 @@ OUTPUTS = {
     "zero_shot": ["data/reports/zero_shot/first-serct"],
     "report": [
         f"data/reports/{name}"
-        for name in ("index.html", "report.md", "results.csv", "curves", "confusion")
+        for name in ("index.html", "report.md", "results.csv", "cards", "curves", "confusion")
     ],
 }
 
@@ -244,24 +244,37 @@ def test_an_input_of_which_is_left(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("share", [0, 0.5], ids=["nothing", "half"])
-@pytest.mark.parametrize("name", ["data/training/first-serct.safetensors", "mlflow.db"])
-def test_what_training_can_do_without(built: Path, tmp_path: Path, name: str, share: float) -> None:
-    workspace = copy_without(built, tmp_path, "train")
-    if name != "mlflow.db":
-        # Long after the first epoch's state, before the model.
-        outcome = run_program(workspace, command("train"), KillBefore(10))
-        assert outcome.code == -9, outcome.text
+def test_what_training_can_do_without(built: Path, tmp_path: Path, share: float) -> None:
+    workspace, name = (
+        copy_without(built, tmp_path, "train"),
+        "data/training/first-serct.safetensors",
+    )
+    # Long after the first epoch's state, before the model.
+    outcome = run_program(workspace, command("train"), KillBefore(10))
+    assert outcome.code == -9, outcome.text
     path = workspace / name
     os.truncate(path, int(path.stat().st_size * share))
     outcome = run_program(workspace, command("train"))
     assert "Traceback" not in outcome.text
-    if name != "mlflow.db":
-        assert outcome.code == 1, outcome.text
-        assert f"error: {name}: damaged: " in outcome.text
-        assert "delete it to train from the first epoch" in outcome.text
-        path.unlink()
-        outcome = run_program(workspace, command("train"))
+    assert outcome.code == 1, outcome.text
+    assert f"error: {name}: damaged: " in outcome.text
+    assert "delete it to train from the first epoch" in outcome.text
+    path.unlink()
+    outcome = run_program(workspace, command("train"))
     assert outcome.code == 0, outcome.text
     after, before = content(workspace), content(built)
     assert after[f"{MODEL}/weights.safetensors"] == before[f"{MODEL}/weights.safetensors"]
+    assert leftovers(workspace) == []
+
+
+@pytest.mark.slow
+def test_the_report_can_do_without_a_database_of_mlflow(built: Path, tmp_path: Path) -> None:
+    workspace = copy_without(built, tmp_path, "report")
+    path = workspace / "mlflow.db"
+    os.truncate(path, path.stat().st_size // 2)
+    outcome = run_program(workspace, command("report"))
+    assert outcome.code == 0, outcome.text
+    assert "Traceback" not in outcome.text
+    assert "not tracked: " in outcome.text
+    assert content(workspace) == content(built)
     assert leftovers(workspace) == []

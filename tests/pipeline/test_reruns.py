@@ -97,9 +97,7 @@ CHANGES: dict[str, Callable[[Path], None]] = {
     "a corpus that params.yaml describes but `pipeline.corpora` does not name": value(
         "corpora.demo_de.num_texts", 3
     ),
-    "a corpus' licence, title or citation": code(
-        "serct/data/corpora/tess.py", 'licence = "', 'licence = "not '
-    ),
+    "the licence of TESS": code("serct/data/corpora/tess.py", 'licence = "', 'licence = "not '),
     "the reader of TESS": code("serct/data/corpora/tess.py"),
     "how files are decoded": code("serct/data/decoding/source.py"),
     "how splits are made": code("serct/data/splitting.py"),

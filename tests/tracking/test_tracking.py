@@ -20,11 +20,13 @@ import pytest
 from mlflow import MlflowClient
 
 from serct import tracking
+from serct.config.params import TrackingParams
 from serct.errors import TrackingError
+from serct.runtime.machine import user_name
 from serct.tracking import Store
 from serct.tracking.connection import Connection
 from serct.tracking.folders import ModelFolder, ResultsFolder
-from serct.tracking.run_logger import RunLogger
+from serct.tracking.run_logger import RunLogger, show_results, tracked
 from tests.edited import edit_record
 from tests.fake_results import (
     make_card,
@@ -102,13 +104,19 @@ def rows(folder: Path) -> list[dict[str, float]]:
 
 
 def train(store: Store, folder: Path) -> str:
-    """Do what a live training does."""
+    """Do what a long training does, and the report after it."""
     card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
     run_id = store.begin(card)
-    for row in rows(folder):
-        store.log_epoch(run_id, row)
+    log_epochs(store, run_id, rows(folder))
     store.finish(run_id, ModelFolder.read(folder))
+    assert store.ensure(ModelFolder.read(folder)) == (run_id, False)
+    store.register(run_id, ModelFolder.read(folder))
     return run_id
+
+
+def log_epochs(store: Store, run_id: str, epochs: list[dict[str, float]]) -> None:
+    at_ms = int(time.time() * 1000)
+    store.log_epochs(run_id, [(row, at_ms) for row in epochs])
 
 
 def log_results(store: Store, folder: Path, results: Path) -> None:
@@ -138,7 +146,9 @@ def snapshot(store: Store) -> dict[str, Any]:
             for key in run.data.metrics
         }
         transient = ("serct.pid", "serct.process_started", "serct.host", "serct.rebuilt")
-        local = ("serct.git_commit", "mlflow.source.git.commit", "serct.dvc_stage")
+        local = (
+            "serct.git_commit", "mlflow.source.git.commit", "serct.dvc_stage", "mlflow.source.name",
+        )  # fmt: skip
         tags = {k: v for k, v in run.data.tags.items() if k not in (*transient, *local)}
         files = sorted(f.path for f in client(store).list_artifacts(run.info.run_id))
         inputs = sorted((i.dataset.name, i.dataset.digest) for i in run.inputs.dataset_inputs)
@@ -180,10 +190,13 @@ class TestLiveTraining:
             "serct.host": socket.gethostname(),
             "serct.dvc_stage": "train@serct-tess",
             "DVC_EXP_NAME": "tardy-tapir",
+            "mlflow.source.name": "train@serct-tess",
+            "mlflow.source.type": "LOCAL",
+            "mlflow.user": user_name(),
             "thesis.test.ua": "0.9893",
         }
         assert expected.items() <= run.data.tags.items()
-        assert run.info.run_name == "serct on tess (random)"
+        assert run.info.run_name == "serct on tess (random), tardy-tapir"
         assert run.info.status == "RUNNING"
         assert run.data.params["training.learning_rate"] == "0.001"
         assert run.data.params["model.architecture"] == "serct"
@@ -202,12 +215,12 @@ class TestLiveTraining:
         manifest.write_text("emotion,split\nsad,train\nsad,train\nhappy,test\n", encoding="utf-8")
         run_id = train(store, folder)
         run = client(store).get_run(run_id)
-        curve = client(store).get_metric_history(run_id, "validation/ua")
+        curve = client(store).get_metric_history(run_id, "epoch/validation_ua")
         assert [(m.step, m.value) for m in curve] == [
             (int(row["epoch"]), row["validation_ua"]) for row in rows(folder)
         ]
         assert run.info.status == "FINISHED"
-        assert run.data.metrics["best/validation/ua"] == 0.8765
+        assert run.data.metrics["validation_ua"] == 0.8765
         files = {file.path for file in client(store).list_artifacts(run_id)}
         assert {"card.json", "card.md", "history.csv", "run.json", "curves.png"} <= files
         inputs = {i.dataset.name: (i.tags[0].value, i.dataset) for i in run.inputs.dataset_inputs}
@@ -234,17 +247,15 @@ class TestLiveTraining:
     def test_killed_training_goes_on_without_doubled_epochs(self, root: Path, store: Store) -> None:
         folder = write_trained(root)
         run_id = store.begin(known_before_training())
-        for row in rows(folder)[:5]:
-            store.log_epoch(run_id, row)
+        log_epochs(store, run_id, rows(folder)[:5])
         store.end(run_id, "KILLED")
         assert client(store).get_run(run_id).info.status == "KILLED"
 
         assert store.begin(known_before_training()) == run_id
         assert client(store).get_run(run_id).info.status == "RUNNING"
-        for row in rows(folder)[4:]:
-            store.log_epoch(run_id, row)
+        log_epochs(store, run_id, rows(folder)[4:])
         store.finish(run_id, ModelFolder.read(folder))
-        steps = [m.step for m in client(store).get_metric_history(run_id, "train/loss")]
+        steps = [m.step for m in client(store).get_metric_history(run_id, "epoch/train_loss")]
         assert steps == list(range(1, 13))
 
     def test_training_anew_after_the_end_makes_a_new_run(self, root: Path, store: Store) -> None:
@@ -265,17 +276,16 @@ class TestLiveTraining:
     def test_one_row_history_with_empty_cells(self, root: Path, store: Store) -> None:
         run_id = train(store, write_trained(root, model="svm"))
         metrics = client(store).get_run(run_id).data.metrics
-        assert "train/loss" not in metrics
-        assert metrics["validation/ua"] == pytest.approx(0.1)
+        assert "epoch/train_loss" not in metrics
+        assert metrics["epoch/validation_ua"] == pytest.approx(0.1)
 
     def test_system_metrics_are_watched(
         self, store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("serct.tracking.run_logger._SYSTEM_METRICS_INTERVAL_S", 0.05)
         run_id = store.begin(known_before_training())
-        with RunLogger(store, run_id).system_metrics(enabled=False):
-            pass
-        with RunLogger(store, run_id).system_metrics():
+        with RunLogger(lambda _: (store, run_id), system_metrics=True) as run:
+            run.open()
             time.sleep(0.6)
         found = client(store).get_run(run_id).data.metrics
         assert "system/cpu_utilization_percentage" in found
@@ -289,9 +299,64 @@ class TestLiveTraining:
         monkeypatch.setattr(
             "mlflow.system_metrics.system_metrics_monitor.SystemMetricsMonitor", broken
         )
-        with RunLogger(store, "unknown").system_metrics():
-            pass
+        with RunLogger(lambda _: (store, "unknown"), system_metrics=True) as run:
+            run.open()
         assert "cannot log system metrics: no sensors" in caplog.text
+
+
+class TestShortAndLong:
+    """`tracked`, whose constant decides how long a short training is."""
+
+    TRACKING = TrackingParams(experiment="serct", registered_model="serct", system_metrics=False)
+
+    def test_a_short_training_opens_nothing(self, root: Path) -> None:
+        before = (root / "mlflow.db").read_bytes()
+        with tracked(self.TRACKING, known_before_training()) as run:
+            run.log_epoch({"epoch": 1, "train_loss": 1.0})
+            run.finish(write_trained(root))
+        assert run.id is None
+        assert (root / "mlflow.db").read_bytes() == before
+
+    def test_a_long_one_catches_up_and_goes_on_live(
+        self, root: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        folder = write_trained(root)
+        monkeypatch.setattr("serct.tracking.run_logger._SHORT_S", 0.05)
+        begun_ms = time.time() * 1000
+        with tracked(self.TRACKING, known_before_training()) as run:
+            first, second, third, *_ = rows(folder)
+            run.log_epoch(first)
+            assert run.id is None
+            time.sleep(0.06)
+            run.log_epoch(second)
+            assert run.id is not None
+            run.log_epoch(third)
+            curve = client(store).get_metric_history(run.id, "epoch/train_loss")
+            assert [(m.step, m.value) for m in curve] == [
+                (row["epoch"], row["train_loss"]) for row in (first, second, third)
+            ]
+            assert curve[1].timestamp - curve[0].timestamp >= 50
+            info = client(store).get_run(run.id).info
+            assert (info.status, abs(info.start_time - begun_ms) < 50) == ("RUNNING", True)
+            run.finish(folder)
+        assert client(store).get_run(run.id).info.status == "FINISHED"
+        # Versions are numbered in one order, whatever took long: by the report.
+        assert store.versions() == []
+        assert tracking.sync_store(store, root / "data").actions == ("tess-serct: version",)
+
+    def test_an_error_ends_the_run_of_a_long_one(
+        self, root: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("serct.tracking.run_logger._SHORT_S", 0.0)
+
+        def interrupted() -> None:
+            with tracked(self.TRACKING, known_before_training()) as run:
+                run.log_epoch({"epoch": 1, "train_loss": 1.0})
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            interrupted()
+        assert [run.info.status for run in all_runs(store)] == ["KILLED"]
 
 
 class TestReaping:
@@ -338,11 +403,8 @@ class TestResults:
         write_zero_shot(root / "data", "tess", "serct", ["emodb"])
         evaluated = root / "data" / "reports" / "evaluate" / NAME
         zero_shot = root / "data" / "reports" / "zero_shot" / NAME
-        (evaluated / "model_card.md").write_text("# Tested", encoding="utf-8")
         log_results(store, folder, evaluated)
         log_results(store, folder, zero_shot)
-        version = client(store).get_model_version_by_alias("serct", "challenger")
-        assert version.description == "# Tested"
 
         run = client(store).get_run(run_id)
         assert (run.info.status, run.info.end_time) == ("FINISHED", before.end_time)
@@ -350,14 +412,16 @@ class TestResults:
         target = json.loads((zero_shot / "metrics.json").read_text(encoding="utf-8"))
         masked = target["targets"]["emodb"]["masked"]
         expected = {
-            "test/ua": test["ua"],
-            "test/recall/angry": test["recall"]["angry"],
-            "test/majority/ua": test["majority"]["ua"],
-            "zero_shot/emodb/masked/ua": masked["ua"],
-            "zero_shot/emodb/dropped": 81.0,
-            "zero_shot/emodb/majority/ua": 0.1667,
+            f"{prefix}_{name}": found[name]
+            for prefix, found in (("test", test), ("zero_shot_emodb", masked))
+            for name in ("wa", "ua", "wf1", "loss")
         }
-        assert expected == {key: run.data.metrics[key] for key in expected}
+        assert expected == {k: v for k, v in run.data.metrics.items() if k in expected}
+        assert len(run.data.metrics) == len(expected) + 4 + 1 + len(rows(folder)[0]) - 1
+        # Bars in MLflow's pages, which draws a metric of a later step as a point.
+        for key in ("validation_ua", *expected):
+            (found,) = client(store).get_metric_history(run_id, key)
+            assert found.step == 0
         assert run.data.tags["thesis.zero_shot.emodb.ua"] == "0.3712"
         files = [
             file.path
@@ -374,10 +438,10 @@ class TestResults:
         write_test(root / "data", "tess", "serct", ua=0.5)
         log_results(store, folder, results)
         log_results(store, folder, results)
-        assert len(client(store).get_metric_history(run_id, "test/ua")) == 1
+        assert len(client(store).get_metric_history(run_id, "test_ua")) == 1
         write_test(root / "data", "tess", "serct", ua=0.25)
         log_results(store, folder, results)
-        assert client(store).get_run(run_id).data.metrics["test/ua"] == 0.25
+        assert client(store).get_run(run_id).data.metrics["test_ua"] == 0.25
 
     def test_results_of_another_model_are_refused(self, root: Path, store: Store) -> None:
         folder = write_trained(root)
@@ -391,7 +455,32 @@ class TestResults:
         log_results(store, folder, root / "data" / "reports" / "evaluate" / NAME)
         (run,) = all_runs(store)
         assert run.data.tags["serct.rebuilt"] == "true"
-        assert "test/ua" in run.data.metrics
+        assert "test_ua" in run.data.metrics
+
+    def test_logged_models_rank_by_the_test_part(self, root: Path, store: Store) -> None:
+        for model, ua in (("cnn", 0.25), ("serct", 0.75), ("lstm", 0.5)):
+            folder = write_trained(root, model=model)
+            write_test(root / "data", "tess", model, ua=ua)
+            write_zero_shot(root / "data", "tess", model, ["emodb"])
+            for stage in ("evaluate", "zero_shot"):
+                log_results(store, folder, root / "data" / "reports" / stage / folder.name)
+        order = {"field_name": "metrics.test_ua", "ascending": False, "dataset_name": "tess/test"}
+        ranked = client(store).search_logged_models([store.experiment_id], order_by=[order])
+        assert [each.model_type for each in ranked] == ["serct", "lstm", "cnn"]
+        scores = {metric.key: metric.dataset_name for metric in ranked[0].metrics}
+        assert scores["validation_ua"] == "tess/validation"
+        assert scores["zero_shot_emodb_ua"] is None  # a file of before says no digest
+
+    def test_a_run_of_an_older_version_keeps_its_names(self, root: Path, store: Store) -> None:
+        folder = write_trained(root)
+        run_id = train(store, folder)
+        client(store).log_metric(run_id, "test/ua", 0.5)
+        assert store.versions()[0].test_ua == 0.5
+        assert tracking.sync_store(store, root / "data").actions == ()
+        assert len(all_runs(store)) == 1
+        write_test(root / "data", "tess", "serct", ua=0.75)
+        tracking.sync_store(store, root / "data")
+        assert store.versions()[0].test_ua == 0.75
 
 
 class TestSync:
@@ -432,12 +521,68 @@ class TestSync:
         start_ms = 1767243600000  # 2026-01-01 05:00 UTC
         assert serct.info.start_time == start_ms
         assert serct.info.end_time == start_ms + 30_000
-        curve = client(rebuilt).get_metric_history(serct.info.run_id, "train/loss")
+        curve = client(rebuilt).get_metric_history(serct.info.run_id, "epoch/train_loss")
         assert [m.timestamp for m in curve[:3]] == [start_ms + 1500 * n for n in (1, 2, 3)]
 
         again = tracking.sync_store(rebuilt, moved / "data")
         assert str(again) == "nothing to do: 2 models are all shown"
         assert snapshot(rebuilt) == before
+
+    def test_the_card_with_scores_describes_the_version(self, root: Path, store: Store) -> None:
+        folder, data = write_trained(root), root / "data"
+        tracking.sync_store(store, data)
+        tested = f"# Tested\n{make_card('tess', 'serct')['fingerprint']}"
+        old, new = (data / "reports" / name for name in (f"evaluate/{NAME}", "cards"))
+        for place, name, text in (
+            (old, "model_card.md", f"{tested} by serct 0.2"), (new, f"{NAME}.md", tested),
+        ):  # fmt: skip
+            place.mkdir(parents=True)
+            (place / name).write_text(text, encoding="utf-8")
+            assert tracking.sync_store(store, data).actions == (f"{NAME}: model card",)
+            version = client(store).get_model_version_by_alias("serct", "challenger")
+            assert version.description == text
+        edit_record(folder / "card.json", fingerprint="of another training")
+        assert tracking.sync_store(store, data).actions == (f"{NAME}: run and version",)
+        assert not client(store).get_model_version("serct", "2").description.startswith("# Tested")
+
+    def test_a_dvc_experiment_has_its_name_also_when_rebuilt(
+        self, root: Path, store: Store
+    ) -> None:
+        folder = write_trained(root)
+        edit_record(folder / "run.json", dvc_experiment="tardy-tapir", dvc_baseline="0abc")
+        store.ensure(ModelFolder.read(folder))
+        (run,) = all_runs(store)
+        assert run.info.run_name == "serct on tess (random), tardy-tapir"
+        tags = {"DVC_EXP_NAME": "tardy-tapir", "DVC_EXP_BASELINE_REV": "0abc"}
+        assert tags.items() <= run.data.tags.items()
+
+    def test_what_is_shown_already_opens_nothing(self, root: Path, store: Store) -> None:
+        data, pipeline = root / "data", make_pipeline(["serct"])
+        write_results(data, pipeline)
+        write_trained(root)
+        write_trained(root, model="cnn")  # another experiment left it
+        tracking_params = TestShortAndLong.TRACKING
+        show_results(tracking_params, data, pipeline)
+        (run,) = all_runs(store)
+        assert {"test_ua", "zero_shot_emodb_ua"} <= set(run.data.metrics)
+        page = client(store).get_experiment(store.experiment_id).tags
+        assert f"#/experiments/{store.experiment_id}/runs?" in page["mlflow.note.content"]
+        assert "zero_shot_emodb_ua" in page["mlflow.sharedViewState.scores"]
+
+        client(store).delete_run(run.info.run_id)
+        show_results(tracking_params, data, pipeline)
+        assert all_runs(store) == []
+        write_test(data, "tess", "serct", ua=0.5)
+        show_results(tracking_params, data, pipeline)
+        assert [run.data.metrics["test_ua"] for run in all_runs(store)] == [0.5]
+
+    def test_no_store_is_a_warning(self, root: Path, caplog: pytest.LogCaptureFixture) -> None:
+        write_results(root / "data", make_pipeline(["serct"]))
+        write_trained(root)
+        (root / "mlflow.db").write_bytes(b"this is no database" * 100)
+        show_results(TestShortAndLong.TRACKING, root / "data", make_pipeline(["serct"]))
+        assert "cannot open the store" in caplog.text
+        assert "then run `serct sync`" in caplog.text
 
     def test_nothing_in_the_model_folder_changes(self, root: Path, store: Store) -> None:
         folder = write_trained(root)
@@ -853,8 +998,7 @@ class TestStore:
         self, root: Path, store: Store, tmp_path: Path, is_copied: bool
     ) -> None:
         folder = write_trained(root)
-        run_id = store.begin(known_before_training())
-        store.finish(run_id, ModelFolder.read(folder))
+        run_id = train(store, folder)
         before = [version.version for version in store.versions()]
         moved = tmp_path / "elsewhere" / "moved"
         moved.parent.mkdir()
@@ -901,8 +1045,8 @@ class TestStore:
             open_store(root)
 
     def test_error_names_store_and_action(self, store: Store) -> None:
-        with pytest.raises(TrackingError, match=r"sqlite:///.*mlflow.db: cannot log epoch 1"):
-            store.log_epoch("no-such-run", {"epoch": 1, "train_loss": 1.0})
+        with pytest.raises(TrackingError, match=r"sqlite:///.*mlflow.db: cannot log epochs"):
+            store.log_epochs("no-such-run", [({"epoch": 1, "train_loss": 1.0}, 0)])
 
     def test_unfit_folder_is_a_tracking_error(self, root: Path, store: Store) -> None:
         folder = write_trained(root)
@@ -939,6 +1083,8 @@ class TestProcesses:
             "store = open_store(Path(sys.argv[1]), 'serct', 'serct')\n"
             "folder = ModelFolder.read(Path(sys.argv[3]))\n"
             "store.finish(store.begin(json.loads(sys.argv[2])), folder)\n"
+            "store.ensure(folder)\n"
+            "store.register(store.ensure(folder)[0], folder)\n"
         )
         models = {"serct": 0.9, "cnn": 0.8, "lstm": 0.7, "svm": 0.6}
         processes = []

@@ -32,6 +32,7 @@ _NEVER = frozenset(
 # They bring the bytes that the authors publish, or fail.
 _TRANSPORT = {"serct.data.download", "serct.data.partial_file"}
 _OBTAINING = _TRANSPORT | {"serct.data.archives"}
+_READING = {"serct.data.corpora", "serct.data.reading"}
 # Emotions are fixed in the manifest; later they are names in the order of a table.
 _EMOTIONS = {"serct.emotions"}
 # Networks take hours to train, and are not trained by what fits scikit-learn's models.
@@ -48,12 +49,12 @@ SPARED: Mapping[str, frozenset[str]] = {
         "serct.data.reading.verification",
     },
     # Of a corpus' reader it takes only whether the speech is synthetic, which is in the recipe.
-    "preprocess": _NEVER | _OBTAINING | _EMOTIONS | {
-        "serct.data.corpora", "serct.data.duplicates", "serct.data.reading",
-    },
+    "preprocess": _NEVER | _OBTAINING | _EMOTIONS | _READING | {"serct.data.duplicates"},
     # An estimate of how long it takes is only told.
     "train": _NEVER | _EMOTIONS | {"serct.training.estimate"},
-    **dict.fromkeys(("evaluate", "zero_shot", "zero_shot_targets", "report"), _NEVER | _EMOTIONS),
+    **dict.fromkeys(("evaluate", "zero_shot", "zero_shot_targets"), _NEVER | _EMOTIONS),
+    # Of a corpus' reader it takes only the licence, which is in the recipe.
+    "report": _NEVER | _EMOTIONS | _READING,
 }  # fmt: skip
 """What does not decide the output of a stage: modules, and packages with all that is in them."""
 
@@ -99,10 +100,16 @@ def write_model_recipes(params: Params, out: Path) -> None:
         for stage, recipe in _recipes_of_model(params, name)
     }
     pipeline = params.pipeline.model_dump(mode="json")
+    licences = {
+        name: build_corpus(name, read_corpus_params(params, name)).licence
+        for name in params.pipeline.train_corpora
+    }
     targets = {"zero_shot_corpora": pipeline["zero_shot_corpora"]}
     templates = sorted((_PROJECT / _TEMPLATES).glob("*.j2"))
     recipes["zero_shot_targets"] = Recipe(_code("zero_shot_targets"), targets)
-    recipes["report"] = Recipe(_code("report"), pipeline, _digests(templates))
+    recipes["report"] = Recipe(
+        _code("report"), {"pipeline": pipeline, "licences": licences}, _digests(templates)
+    )
     _write(out, recipes)
 
 
