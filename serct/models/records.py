@@ -207,6 +207,8 @@ class EpochRow:
         return cls(**own, validation=metrics)
 
 
+# Below the data folder: folders of models and corpora that params.yaml names no more.
+UNUSED = "unused"
 CARD, RUN, HISTORY = "card.json", "run.json", "history.csv"
 # What `serct.models.checkpoint` writes besides the card: either or both.
 WEIGHTS, ESTIMATOR = "weights.safetensors", "model.skops"

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from serct.errors import TrackingError
+from serct.models.records import UNUSED
 from serct.tracking.folders import ModelFolder, ResultsFolder
 from serct.tracking.promotions import FILE as PROMOTIONS
 from serct.tracking.promotions import Entry, Promoted, read_promotions
@@ -49,12 +50,14 @@ def sync_store(store: Store, data: Path, names: Sequence[str] | None = None) -> 
     Args:
         store: Where to build it.
         data: The workspace's data folder.
-        names: Folders of models to show; None: all that are there.
+        names: Folders of models to show; None: all that are there, those of models that
+            params.yaml names no more included.
     """
     actions: list[str] = []
     problems: list[str] = []
     folders = []
-    for path in sorted((data / "models").glob("[!.]*/")):
+    places = [data] if names is not None else [data, data / UNUSED]
+    for path in sorted(path for place in places for path in (place / "models").glob("[!.]*/")):
         if names is not None and path.name not in names:
             continue
         try:
@@ -62,7 +65,7 @@ def sync_store(store: Store, data: Path, names: Sequence[str] | None = None) -> 
         except TrackingError as error:
             problems.append(str(error))
     folders.sort(key=lambda folder: (folder.ended_ms, folder.path.name))
-    steps = [partial(_sync_model, store, data, folder) for folder in folders]
+    steps = [partial(_sync_model, store, folder.path.parents[1], folder) for folder in folders]
     for step in (*steps, partial(_restore_champion, store, data)):
         try:
             actions += step()

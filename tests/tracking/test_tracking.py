@@ -528,6 +528,14 @@ class TestSync:
         assert str(again) == "nothing to do: 2 models are all shown"
         assert snapshot(rebuilt) == before
 
+    def test_a_model_that_params_name_no_more_is_found(self, store: Store, root: Path) -> None:
+        folder, data = write_trained(root), root / "data"
+        (data / "unused" / "models").mkdir(parents=True)
+        folder.rename(data / "unused" / "models" / NAME)
+        assert tracking.sync_store(store, data, [NAME]).actions == ()
+        assert tracking.sync_store(store, data).actions == (f"{NAME}: run and version",)
+        assert tracking.sync_store(store, data).actions == ()
+
     def test_the_card_with_scores_describes_the_version(self, root: Path, store: Store) -> None:
         folder, data = write_trained(root), root / "data"
         tracking.sync_store(store, data)

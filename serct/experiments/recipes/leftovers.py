@@ -10,11 +10,10 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from serct.config.params import PipelineParams
+from serct.models.records import UNUSED
 from serct.runtime.disk import disk_errors
 from serct.runtime.log import logger
 
-# Below the data folder.
-UNUSED = "unused"
 _FOLDERS_OF_CORPORA = ("shards",)
 _FOLDERS_OF_MODELS = ("models", "reports/evaluate", "reports/zero_shot")
 _STAGES_OF_CORPORA = ("download", "manifest", "preprocess")
