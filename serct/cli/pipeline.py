@@ -49,8 +49,10 @@ def repro(
 ) -> Path:
     """Rebuild whatever changed, then print the results."""
     from serct.experiments.parallel import rebuild
+    from serct.experiments.plot_page import write_plot_page
 
     folder, _ = _prepare(workspace, profile, settings)
+    write_plot_page(folder)
     if code := rebuild(folder, jobs, target or [], ["--force"] if force else [], typer.echo):
         raise typer.Exit(code)
     if not target:
