@@ -36,7 +36,7 @@ lint: install  ## Style, types and import rules
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/hadolint deploy/Containerfile
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec deploy/compose.yaml
-	$(BIN)/shellcheck deploy/team.sh .ci/run
+	$(BIN)/shellcheck deploy/team.sh docs/start/versions.sh .ci/run
 	$(BIN)/codespell README.md CHANGELOG.md CONTRIBUTING.md docs serct pipeline tests
 
 docs: install  ## Build the documentation in build/site; a warning is an error
