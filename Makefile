@@ -24,6 +24,7 @@ $(USER_STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) torch
 	$(PIP) -e '.[app,onnx,search]'
+	$(BIN)/python -m serct.experiments.plot_page
 	touch $@
 
 $(DEV_STAMP): $(USER_STAMP)
@@ -44,7 +45,7 @@ lint: install-dev  ## Style, types and import rules
 	$(BIN)/hadolint deploy/Containerfile
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec deploy/compose.yaml
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/ci.yml
-	$(BIN)/shellcheck deploy/team.sh .ci/run
+	$(BIN)/shellcheck deploy/team.sh docs/how-to/remote.sh docs/start/versions.sh .ci/run
 	$(BIN)/codespell README.md CHANGELOG.md CONTRIBUTING.md docs serct pipeline tests
 
 docs: install-dev  ## Build the documentation in build/site; a warning is an error

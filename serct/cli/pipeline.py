@@ -76,8 +76,10 @@ def repro(
 ) -> Path:
     """Rebuild whatever changed, then print the results."""
     from serct.experiments.parallel import rebuild
+    from serct.experiments.plot_page import write_plot_page
 
     folder, params = _prepare(workspace, profile, settings)
+    write_plot_page(folder)
     if not target:
         _announce_full_size(folder, params)
     if code := rebuild(folder, jobs, target or [], ["--force"] if force else [], typer.echo):
