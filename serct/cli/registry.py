@@ -164,16 +164,19 @@ def relocate(as_json: AsJson = False, workspace: Workspace = None) -> None:
 def ui(workspace: Workspace = None, host: Host = "127.0.0.1", port: Port = 5000) -> None:
     """Start MLflow's pages with the runs of a workspace."""
     import os
+    from contextlib import suppress
 
     from serct.config.reader import read_params
+    from serct.errors import TrackingError
     from serct.tracking import server_command, table_address
 
     root = workspace_root(workspace)
     check_free(host, port)
     command, environment = server_command(root, host, port)
     store = workspace_store(root, may_make=True)
-    store.introduce(read_params(root / "params.yaml").pipeline)
     typer.echo(f"MLflow on http://{host}:{port} - stop with Ctrl-C", err=True)
-    scores = f"http://{host}:{port}/{table_address(store.experiment_id)}"
-    typer.echo(f"runs with their scores: {scores}", err=True)
+    with suppress(TrackingError):  # a database that cannot be written to, and has no such table
+        store.introduce(read_params(root / "params.yaml").pipeline)
+        scores = f"http://{host}:{port}/{table_address(store.experiment_id)}"
+        typer.echo(f"runs with their scores: {scores}", err=True)
     os.execvpe(command[0], command, {**os.environ, **environment})  # noqa: S606
