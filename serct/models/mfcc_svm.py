@@ -12,8 +12,8 @@ from serct.config.params import TrainParams
 from serct.config.section import Positive, PositiveInt
 from serct.models.classical.estimator import Array, ClassicalModel
 from serct.models.classical.feature_classifier import FeatureClassifier
+from serct.models.classical.neutral import neutral_clip
 from serct.models.interface import ClassicalParams
-from serct.models.layers.neutral import neutral_clip
 from serct.runtime.arrays import Floats
 
 _WINDOW_S, _HOP_S = 0.032, 0.01

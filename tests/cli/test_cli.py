@@ -42,14 +42,6 @@ def test_help_is_quick_and_lists_the_commands() -> None:
     assert min(took) < 1
 
 
-def test_importing_the_package_loads_nothing_heavy() -> None:
-    code = (
-        "import sys, serct, serct.cli; heavy = {'torch', 'mlflow', 'dvc', 'pandas', 'librosa'}; "
-        "sys.exit(', '.join(heavy & set(sys.modules)) or 0)"
-    )
-    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -1,4 +1,4 @@
-"""Waveforms of one level, one mean and one noise floor, in torch and in NumPy.
+"""Waveforms of one level, one mean and one noise floor, as `neutral_clip` makes one in NumPy.
 
 Shapes: B batch, M samples of a row.
 """
@@ -7,10 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from serct.runtime.arrays import Features, Floats
+from serct.models.classical.neutral import LEVEL
 
-# Root mean square of every clip afterwards: that of speech at a usual level.
-_LEVEL = 0.1
 _SILENCE = 1e-8
 
 
@@ -31,7 +29,7 @@ class NeutralInput(nn.Module):
         """
         super().__init__()
         drawn = np.random.default_rng(0).standard_normal(num_samples)
-        noise = torch.from_numpy(drawn).float() * _LEVEL * 10 ** (noise_floor_db / 20)
+        noise = torch.from_numpy(drawn).float() * LEVEL * 10 ** (noise_floor_db / 20)
         self.register_buffer("noise", noise, persistent=False)
 
     def forward(self, waveforms: Tensor, num_valid: Tensor) -> Tensor:
@@ -43,7 +41,7 @@ class NeutralInput(nn.Module):
         level = (waveforms.square().sum(dim=1, keepdim=True) / lengths).sqrt()
         noise = self.get_buffer("noise")
         noise = noise[samples % len(noise)] * is_spoken
-        return waveforms * (_LEVEL / (level + _SILENCE)) + noise
+        return waveforms * (LEVEL / (level + _SILENCE)) + noise
 
 
 def without_zeros_behind(waveforms: Tensor, num_valid: Tensor) -> Tensor:
@@ -58,27 +56,3 @@ def without_zeros_behind(waveforms: Tensor, num_valid: Tensor) -> Tensor:
     """
     places = torch.arange(1, waveforms.shape[1] + 1, device=waveforms.device)
     return (places * (waveforms != 0)).amax(dim=1).clamp(min=1).minimum(num_valid)
-
-
-def neutral_clip(waveform: Floats, noise_floor_db: float, num_after: int) -> Features:
-    """Compute one row as `NeutralInput` does, cut after its last sample that is not zero.
-
-    So neither padding, DC, loudness nor how quiet the studio was gives away the emotion.
-
-    Args:
-        waveform: float32 [M]
-        noise_floor_db: Of the noise, below the clip's level.
-        num_after: Samples that hold only the noise, to append.
-
-    Returns:
-        float64 [clip + num_after]
-    """
-    spoken = np.flatnonzero(waveform)
-    clip = waveform[: spoken[-1] + 1 if len(spoken) else 1].astype(np.float64)
-    clip = clip - clip.mean()
-    loudness = np.sqrt((clip**2).mean())
-    clip = np.pad(clip * (_LEVEL / loudness if loudness > 0 else 0.0), (0, num_after))
-    floor = _LEVEL * 10 ** (noise_floor_db / 20)
-    # The same noise for every clip, so that a clip always has the same features.
-    noisy: Features = clip + floor * np.random.default_rng(0).standard_normal(len(clip))
-    return noisy

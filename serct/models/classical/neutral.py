@@ -1,0 +1,32 @@
+"""A clip of one level, one mean and one noise floor, in NumPy: classical models need no torch."""
+
+import numpy as np
+
+from serct.runtime.arrays import Features, Floats
+
+# Root mean square of every clip afterwards: that of speech at a usual level.
+LEVEL = 0.1
+
+
+def neutral_clip(waveform: Floats, noise_floor_db: float, num_after: int) -> Features:
+    """Compute one row as `serct.models.layers.neutral` does, cut after its last non-zero sample.
+
+    So neither padding, DC, loudness nor how quiet the studio was gives away the emotion.
+
+    Args:
+        waveform: float32 [M]
+        noise_floor_db: Of the noise, below the clip's level.
+        num_after: Samples that hold only the noise, to append.
+
+    Returns:
+        float64 [clip + num_after]
+    """
+    spoken = np.flatnonzero(waveform)
+    clip = waveform[: spoken[-1] + 1 if len(spoken) else 1].astype(np.float64)
+    clip = clip - clip.mean()
+    loudness = np.sqrt((clip**2).mean())
+    clip = np.pad(clip * (LEVEL / loudness if loudness > 0 else 0.0), (0, num_after))
+    floor = LEVEL * 10 ** (noise_floor_db / 20)
+    # The same noise for every clip, so that a clip always has the same features.
+    noisy: Features = clip + floor * np.random.default_rng(0).standard_normal(len(clip))
+    return noisy
