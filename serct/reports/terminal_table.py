@@ -36,9 +36,7 @@ def results_table(data: Path, pipeline: PipelineParams, width: int | None = None
     shown = _shown(data, pipeline)
     header = ("model", "trained", "tested", "how", "n", *map(str.upper, METRICS), *_EXPENDABLE[:2])
     body = [_row(result) for result in shown]
-    columns: Mapping[str, Sequence[str]] = {
-        name: [name, *(row[i] for row in body)] for i, name in enumerate(header)
-    }
+    columns: _Columns = {name: [name, *(row[i] for row in body)] for i, name in enumerate(header)}
     columns, left_out = _narrowed(columns, width)
     if width is None or _width(columns) <= width:
         lines = list(_lines(columns))
@@ -107,12 +105,8 @@ def _a_table_for_each_test(
     header: Sequence[str], body: Sequence[tuple[str, ...]], width: int
 ) -> tuple[list[str], list[str]]:
     """Return lines in which the corpora stand above the tables, and the columns left out."""
-    columns: Mapping[str, Sequence[str]] = {
-        name: [name, *(row[i] for row in body)] for i, name in enumerate(header)
-    }
-    scores: Mapping[str, Sequence[str]] = {
-        name: cells for name, cells in columns.items() if name not in _NAMES[1:]
-    }
+    columns: _Columns = {name: [name, *(row[i] for row in body)] for i, name in enumerate(header)}
+    scores: _Columns = {name: cells for name, cells in columns.items() if name not in _NAMES[1:]}
     scores, left_out = _narrowed(scores, width)
     lines: list[str] = []
     places = [row[1 : len(_NAMES)] for row in body]
