@@ -8,7 +8,7 @@ export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo repro lint docs test test-fast format clean
+.PHONY: help install demo remote-demo repro lint docs test test-fast format clean
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -25,6 +25,9 @@ $(STAMP): pyproject.toml constraints.txt
 demo: install  ## Run the whole pipeline on synthetic speech in build/demo
 	$(BIN)/serct demo
 
+remote-demo: install  ## Share data, models and the champion of two clones in build/remote-demo
+	PATH="$(CURDIR)/$(BIN):$$PATH" bash docs/how-to/remote.sh build/remote-demo
+
 repro: install  ## Rebuild the thesis' corpora and models in this checkout
 	$(BIN)/serct repro
 
@@ -35,7 +38,7 @@ lint: install  ## Style, types and import rules
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/hadolint deploy/Containerfile
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec deploy/compose.yaml
-	$(BIN)/shellcheck deploy/team.sh .ci/run
+	$(BIN)/shellcheck deploy/team.sh docs/how-to/remote.sh .ci/run
 	$(BIN)/codespell README.md CHANGELOG.md CONTRIBUTING.md docs serct pipeline tests
 
 docs: install  ## Build the documentation in build/site; a warning is an error
