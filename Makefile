@@ -10,7 +10,7 @@ export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo repro lint docs tables test test-fast format clean
+.PHONY: help install install-dev demo remote-demo repro lint docs tables test test-fast format clean
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -33,6 +33,9 @@ $(DEV_STAMP): $(USER_STAMP)
 
 demo: install  ## Run the whole pipeline on synthetic speech in build/demo
 	$(BIN)/serct demo
+
+remote-demo: install  ## Share data, models and the champion of two clones in build/remote-demo
+	PATH="$(CURDIR)/$(BIN):$$PATH" bash docs/how-to/remote.sh build/remote-demo
 
 repro: install  ## Rebuild the thesis' corpora and models in this checkout
 	$(BIN)/serct repro

@@ -40,7 +40,7 @@ champion() { # FOLDER: the fingerprint of the champion there
   (cd "$1" && serct models --json 2>/dev/null) | python -c \
     'import json, sys; print(*[v["fingerprint"] for v in json.load(sys.stdin) if "champion" in v["aliases"]])'
 }
-trap '[[ $BASH_COMMAND = say* ]] || printf "\$ %s\n" "$BASH_COMMAND"' DEBUG
+trap '[[ $BASH_COMMAND =~ ^(say|\[) ]] || printf "\$ %s\n" "$BASH_COMMAND"' DEBUG
 
 # -- 1. a repository
 say "A team's repository, and a first clone of it"
@@ -57,6 +57,7 @@ edit pipeline zero_shot_corpora '[]'
 edit pipeline models '[mfcc_svm, functionals_lda]'
 edit demo_en num_texts 6
 edit audio num_samples 24000
+edit mfcc_svm num_coefficients 20
 edit promotion min_test_ua 0.3
 edit promotion margin 0.9
 edit promotion max_changed 0.5
@@ -93,15 +94,15 @@ serct sync
 
 # -- 5. change a value
 say "Change one value there, compare, promote the new model"
-edit mfcc_svm num_coefficients 20
+edit mfcc_svm num_coefficients 40
 dvc repro --quiet
 dvc params diff
 dvc metrics diff
 serct models
 fingerprint=$(sed -n 's/^ *"fingerprint": "\(.......\).*/\1/p' data/models/demo_en-mfcc_svm/card.json)
-serct promote "$fingerprint" --why "fewer coefficients"
+serct promote "$fingerprint" --why "more coefficients"
 git add .
-git commit --quiet --message "Use fewer coefficients"
+git commit --quiet --message "Use more coefficients"
 dvc push
 git push --quiet
 
