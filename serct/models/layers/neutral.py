@@ -3,6 +3,8 @@
 Shapes: B batch, M samples of a row.
 """
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -79,6 +81,16 @@ def neutral_clip(waveform: Floats, noise_floor_db: float, num_after: int) -> Fea
     loudness = np.sqrt((clip**2).mean())
     clip = np.pad(clip * (_LEVEL / loudness if loudness > 0 else 0.0), (0, num_after))
     floor = _LEVEL * 10 ** (noise_floor_db / 20)
-    # The same noise for every clip, so that a clip always has the same features.
-    noisy: Features = clip + floor * np.random.default_rng(0).standard_normal(len(clip))
-    return noisy
+    clip += floor * _noise(1 << (len(clip) - 1).bit_length())[: len(clip)]
+    return clip
+
+
+@lru_cache(maxsize=4)
+def _noise(num_samples: int) -> Features:
+    """Draw the same noise for every clip, so that a clip always has the same features. [N].
+
+    Shorter noise is the beginning of longer noise.
+    """
+    drawn = np.random.default_rng(0).standard_normal(num_samples)
+    drawn.flags.writeable = False
+    return drawn
