@@ -1,5 +1,6 @@
 """Models of every kind as one thing: waveforms in, probabilities out."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from serct.models.classical.feature_classifier import FeatureClassifier
 from serct.models.interface import Model
 from serct.runtime import devices
-from serct.runtime.arrays import Floats, Integers, Probabilities
+from serct.runtime.arrays import Features, Floats, Integers, Probabilities
 
 
 class Classifier(Protocol):
@@ -56,11 +57,8 @@ class TorchClassifier:
         return np.asarray(probabilities)
 
 
-class AdaptiveClassifier:
-    """A model that predicts better for a speaker with enrolled recordings, of any emotions.
-
-    Called for a batch, it predicts as for speakers without recordings.
-    """
+class FeatureBased:
+    """A model that predicts from features of a recording, which are computed once."""
 
     def __init__(self, model: FeatureClassifier) -> None:
         self.model = model
@@ -68,6 +66,21 @@ class AdaptiveClassifier:
     def __call__(self, waveforms: Floats, num_valid: Integers) -> Probabilities:
         """See `Classifier`."""
         return self.model.predict_proba(waveforms)
+
+    def predict_features(self, features: Features, speakers: Sequence[str]) -> Probabilities:
+        """Predict from features and the speaker of each, "" if unknown. [n, F] -> [n, K]."""
+        return self.model.predict(features)
+
+
+class AdaptiveClassifier(FeatureBased):
+    """A model that predicts better for a speaker with enrolled recordings, of any emotions.
+
+    Called for a batch, it predicts as for speakers without recordings.
+    """
+
+    def predict_features(self, features: Features, speakers: Sequence[str]) -> Probabilities:
+        """See `FeatureBased`; the features of a speaker are adapted to one another."""
+        return self.model.predict_by_speaker(features, speakers)
 
     def adapt_to_speaker(self, waveforms: Floats, num_valid: Integers) -> Classifier:
         """Return a classifier for the speaker of these recordings. [k, M], [k]."""
@@ -79,7 +92,7 @@ class AdaptiveClassifier:
 
 def without_enrolment(classifier: Classifier) -> Classifier:
     """Return a classifier that adapts to no speaker, as a service predicts."""
-    return classifier.__call__ if isinstance(classifier, AdaptiveClassifier) else classifier
+    return FeatureBased(classifier.model) if isinstance(classifier, FeatureBased) else classifier
 
 
 def as_classifier(
@@ -88,6 +101,6 @@ def as_classifier(
     """Return a classifier for a model of any kind; ``precision`` is for torch models."""
     if isinstance(model, torch.nn.Module):
         return TorchClassifier(model, device, precision)
-    if isinstance(model, FeatureClassifier) and model.adapts_to_speaker:
-        return AdaptiveClassifier(model)
+    if isinstance(model, FeatureClassifier):
+        return AdaptiveClassifier(model) if model.adapts_to_speaker else FeatureBased(model)
     return lambda waveforms, num_valid: model.predict_proba(waveforms)

@@ -101,6 +101,13 @@ class FunctionalsLda(FeatureClassifier):
         priors = np.full(num_emotions, 1 / num_emotions)
         return LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto", priors=priors)
 
+    def _feature_params(self) -> dict[str, float]:
+        return {
+            "num_mels": self._params.num_mels,
+            "noise_floor_db": self._params.noise_floor_db,
+            "sample_rate_hz": self._rate_hz,
+        }
+
     def _features(self, waveform: Floats) -> Array:
         rate, hop = self._rate_hz, round(_HOP_S * self._rate_hz)
         window = round(_WINDOW_S * rate)

@@ -65,6 +65,14 @@ class MfccSvm(FeatureClassifier):
 
         return SVC(C=self._params.regularisation, gamma="scale", class_weight="balanced")
 
+    def _feature_params(self) -> dict[str, float]:
+        return {
+            "num_coefficients": self._params.num_coefficients,
+            "num_mels": self._params.num_mels,
+            "noise_floor_db": self._params.noise_floor_db,
+            "sample_rate_hz": self._rate_hz,
+        }
+
     def _features(self, waveform: Floats) -> Array:
         from scipy.signal import savgol_filter
 
