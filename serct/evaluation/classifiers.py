@@ -1,5 +1,6 @@
 """Models of every kind as one thing: waveforms in, probabilities out."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -8,7 +9,7 @@ from serct.models.classical.estimator import ClassicalModel
 from serct.models.classical.feature_classifier import FeatureClassifier
 from serct.models.interface import Model
 from serct.runtime import devices
-from serct.runtime.arrays import Floats, Integers, Probabilities
+from serct.runtime.arrays import Features, Floats, Integers, Probabilities
 
 # Classical models are scored without torch, which takes over a second to import.
 if TYPE_CHECKING:
@@ -67,11 +68,8 @@ class TorchClassifier:
         return np.asarray(probabilities)
 
 
-class AdaptiveClassifier:
-    """A model that predicts better for a speaker with enrolled recordings, of any emotions.
-
-    Called for a batch, it predicts as for speakers without recordings.
-    """
+class FeatureBased:
+    """A model that predicts from features of a recording, which are computed once."""
 
     def __init__(self, model: FeatureClassifier) -> None:
         self.model = model
@@ -79,6 +77,21 @@ class AdaptiveClassifier:
     def __call__(self, waveforms: Floats, num_valid: Integers) -> Probabilities:
         """See `Classifier`."""
         return self.model.predict_proba(waveforms)
+
+    def predict_features(self, features: Features, speakers: Sequence[str]) -> Probabilities:
+        """Predict from features and the speaker of each, "" if unknown. [n, F] -> [n, K]."""
+        return self.model.predict(features)
+
+
+class AdaptiveClassifier(FeatureBased):
+    """A model that predicts better for a speaker with enrolled recordings, of any emotions.
+
+    Called for a batch, it predicts as for speakers without recordings.
+    """
+
+    def predict_features(self, features: Features, speakers: Sequence[str]) -> Probabilities:
+        """See `FeatureBased`; the features of a speaker are adapted to one another."""
+        return self.model.predict_by_speaker(features, speakers)
 
     def adapt_to_speaker(self, waveforms: Floats, num_valid: Integers) -> Classifier:
         """Return a classifier for the speaker of these recordings. [k, M], [k]."""
@@ -90,7 +103,7 @@ class AdaptiveClassifier:
 
 def without_enrolment(classifier: Classifier) -> Classifier:
     """Return a classifier that adapts to no speaker, as a service predicts."""
-    return classifier.__call__ if isinstance(classifier, AdaptiveClassifier) else classifier
+    return FeatureBased(classifier.model) if isinstance(classifier, FeatureBased) else classifier
 
 
 def as_classifier(
@@ -110,6 +123,6 @@ def as_classifier(
         chosen = devices.pick_device(device) if isinstance(device, str) else device
         return TorchClassifier(model, chosen, precision)
     devices.check_device(device)
-    if isinstance(model, FeatureClassifier) and model.adapts_to_speaker:
-        return AdaptiveClassifier(model)
+    if isinstance(model, FeatureClassifier):
+        return AdaptiveClassifier(model) if model.adapts_to_speaker else FeatureBased(model)
     return lambda waveforms, num_valid: model.predict_proba(waveforms)

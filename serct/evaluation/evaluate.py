@@ -8,16 +8,17 @@ import numpy as np
 import numpy.typing as npt
 
 from serct.config.files import as_csv
-from serct.data.dataset import ShardDataset, stack_clips
+from serct.data.dataset import ShardDataset
 from serct.data.shards import read_meta
 from serct.emotions import in_table_order
 from serct.errors import ShardError
-from serct.evaluation.classifiers import AdaptiveClassifier, Classifier
+from serct.evaluation.classifiers import Classifier, FeatureBased
 from serct.evaluation.metrics import Scores, majority, score
 from serct.evaluation.probabilities import checked_probabilities
+from serct.evaluation.windows import Windows
 from serct.models.records import Card
-from serct.runtime import atomic, distributed
-from serct.runtime.arrays import Features, Floats, Integers, Probabilities
+from serct.runtime import atomic
+from serct.runtime.arrays import Probabilities
 
 
 def check_rows(card: Card, shards: Path, *, is_own: bool = False) -> None:
@@ -60,58 +61,24 @@ def predict(
     One that is longer than a row is predicted window by window, see `serct.data.windows`; where
     nobody speaks, all of it counts alike. An `AdaptiveClassifier` first adapts to all of the
     dataset's windows of a speaker, without labels; an unknown speaker counts as one without
-    recordings. In a group of processes all must call this: they divide the batches, and each gets
-    all predictions.
+    recordings. Features that were computed before are not computed again. In a group of processes
+    all must call this: they divide the batches, and each gets all predictions.
 
     Returns:
         float64 [len(dataset), K]
     """
-    plans = dataset.plans
-    windows = [(index, *window) for index, plan in enumerate(plans) for window in plan.windows]
-    if isinstance(classifier, AdaptiveClassifier):
-        model = classifier.model
-
-        def extract(waveforms: Floats, num_valid: Integers) -> Features:
-            return model.extract_features(waveforms)
-
-        features = _in_batches(
-            extract, model.num_features, dataset, windows, batch_size, on_progress
-        )
-        speakers = [dataset.speakers[index] for index, *_ in windows]
-        found = model.predict_by_speaker(features, speakers)
+    windows = Windows.of_recordings(dataset)
+    if isinstance(classifier, FeatureBased):
+        features = windows.features(classifier.model, batch_size, on_progress)
+        speakers = [dataset.speakers[index] for index, *_ in windows.places]
+        found = classifier.predict_features(features, speakers)
     else:
-        found = _in_batches(
-            classifier, len(dataset.emotions), dataset, windows, batch_size, on_progress
-        )
+        found = windows.compute(classifier, len(dataset.emotions), batch_size, on_progress)
     found = checked_probabilities(found, f"the model on {dataset.meta.corpus}")
+    plans = dataset.plans
     ends = np.cumsum([len(plan.windows) for plan in plans])
     by_plan = np.split(found, ends[:-1])
     return np.stack([plan.combine(each)[0] for plan, each in zip(plans, by_plan, strict=True)])
-
-
-def _in_batches(
-    compute: Callable[[Floats, Integers], Features],
-    width: int,
-    dataset: ShardDataset,
-    windows: Sequence[tuple[int, int, int]],
-    batch_size: int,
-    on_progress: Callable[[int], object],
-) -> Features:
-    """Compute ``width`` numbers for each window (utterance, start, end). float64 [W, width].
-
-    Windows of similar length share a batch, so that little is padded.
-    """
-    by_length = np.argsort([end - start for _, start, end in windows], kind="stable")
-    found = np.zeros((len(windows), width))
-    is_first = np.diff([index for index, *_ in windows], prepend=-1) > 0
-    first, step = distributed.rank() * batch_size, distributed.size() * batch_size
-    for begin in range(first, len(windows), step):
-        chosen = by_length[begin : begin + batch_size]
-        clips = [dataset.window(*windows[number]) for number in chosen]
-        found[chosen] = compute(*stack_clips(clips, dataset.meta.pcm_scale))
-        on_progress(int(is_first[chosen].sum()))
-    # One process computes a row, and it is zero in all others: the sum is exact.
-    return distributed.total_array(found)
 
 
 @dataclass(frozen=True, eq=False)

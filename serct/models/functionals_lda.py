@@ -14,7 +14,16 @@ from serct.config.section import Positive
 from serct.models.classical.estimator import Array, ClassicalModel
 from serct.models.classical.feature_classifier import FeatureClassifier
 from serct.models.classical.neutral import neutral_clip
+from serct.models.classical.pitch import yin
 from serct.models.classical.speaker_normalization import SpeakerNormalization
+from serct.models.classical.spectra import (
+    centroid,
+    decibels,
+    flatness,
+    mel_power,
+    power_spectrum,
+    rolloff,
+)
 from serct.models.interface import ClassicalParams
 from serct.runtime.arrays import Floats
 
@@ -92,30 +101,44 @@ class FunctionalsLda(FeatureClassifier):
         priors = np.full(num_emotions, 1 / num_emotions)
         return LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto", priors=priors)
 
-    def _features(self, waveform: Floats) -> Array:
-        import librosa
+    def _feature_params(self) -> dict[str, float]:
+        return {
+            "num_mels": self._params.num_mels,
+            "noise_floor_db": self._params.noise_floor_db,
+            "sample_rate_hz": self._rate_hz,
+        }
 
+    def _features(self, waveform: Floats) -> Array:
         rate, hop = self._rate_hz, round(_HOP_S * self._rate_hz)
         window = round(_WINDOW_S * rate)
         clip = neutral_clip(waveform, self._params.noise_floor_db, window)
-        magnitudes = np.abs(librosa.stft(clip, n_fft=window, hop_length=hop))  # [bins, T]
-        power = magnitudes**2
-        bands = librosa.power_to_db(
-            librosa.feature.melspectrogram(S=power, sr=rate, n_mels=self._params.num_mels)
-        )  # [C, T]
-        energies = librosa.power_to_db(power.mean(axis=0))  # [T]
+        power = power_spectrum(clip, window, hop)  # [T, bins]
+        magnitudes = np.sqrt(power)
+        # Of a window of odd length as of the even one below it.
+        fft_size = 2 * (power.shape[1] - 1)
+        hertz: Array = np.fft.rfftfreq(fft_size, 1 / rate)
+        bands = decibels(mel_power(power, self._params.num_mels, fft_size, rate))  # [C, T]
+        energies = decibels(power.mean(axis=1))  # [T]
         pitches, is_voiced = self._pitches(clip, energies, hop)
         energies = energies - energies.max()
-        contours = [
-            bands,
-            pitches[None],
-            energies[None],
-            np.sqrt((np.diff(bands, axis=1) ** 2).mean(axis=0, keepdims=True)),
-            librosa.feature.spectral_centroid(S=magnitudes, sr=rate),
-            librosa.feature.spectral_rolloff(S=magnitudes, sr=rate),
-            np.log(librosa.feature.spectral_flatness(S=magnitudes) + _TINY),
+        flux = np.sqrt((np.diff(bands, axis=1) ** 2).mean(axis=0))
+        shapes = [
+            centroid(magnitudes, hertz),
+            rolloff(magnitudes, hertz),
+            np.log(flatness(power) + _TINY),
         ]
-        parts = [*map(_functionals, contours), _course(pitches), _course(energies)]
+        # All contours of T frames at once: the calls would cost more than their work.
+        of_frames = _functionals(np.vstack([bands, energies, *shapes]))  # [10, C + 4]
+        num_mels = len(bands)
+        parts = [
+            of_frames[:, :num_mels].ravel(),
+            _functionals(pitches[None]).ravel(),
+            of_frames[:, num_mels],
+            _functionals(flux[None]).ravel(),
+            *of_frames[:, num_mels + 1 :].T,
+            _course(pitches),
+            _course(energies),
+        ]
         return np.concatenate([*parts, _rhythm(is_voiced), _modulation(bands)])
 
     def _pitches(self, clip: Array, energies: Array, hop: int) -> tuple[Array, Array]:
@@ -123,32 +146,44 @@ class FunctionalsLda(FeatureClassifier):
 
         In semitones above the clip's median. A clip with hardly any has a constant pitch.
         """
-        import librosa
-
-        found = librosa.yin(
-            clip, fmin=_LOWEST_PITCH_HZ, fmax=_HIGHEST_PITCH_HZ, sr=self._rate_hz,
-            frame_length=2 * round(_PITCH_WINDOW_S * self._rate_hz / 2), hop_length=hop,
-        )  # fmt: skip
-        hertz, energies = found[: len(energies)], energies[: len(found)]
+        energies = energies[: len(clip) // hop + 1]
+        is_voiced = energies > energies.max() - _VOICED_RANGE_DB
+        loud = np.flatnonzero(is_voiced)
+        window = 2 * round(_PITCH_WINDOW_S * self._rate_hz / 2)
+        bounds = (_LOWEST_PITCH_HZ, _HIGHEST_PITCH_HZ)
+        hertz = yin(clip, loud, hop, window, bounds, self._rate_hz)
         above, below = _PITCH_MARGIN_HZ
-        is_voiced = (
-            (energies > energies.max() - _VOICED_RANGE_DB)
-            & (hertz > _LOWEST_PITCH_HZ + above)
-            & (hertz < _HIGHEST_PITCH_HZ - below)
-        )
-        if is_voiced.sum() < _FEWEST_VOICED:
+        has_pitch = (hertz > _LOWEST_PITCH_HZ + above) & (hertz < _HIGHEST_PITCH_HZ - below)
+        is_voiced[loud] = has_pitch
+        if has_pitch.sum() < _FEWEST_VOICED:
             return np.zeros(_FEWEST_VOICED), is_voiced
-        semitones = 12 * np.log2(hertz[is_voiced])
+        semitones = 12 * np.log2(hertz[has_pitch])
         return semitones - np.median(semitones), is_voiced
 
 
 def _functionals(contours: Array) -> Array:
-    """Summarise contours over time. [C, T], T >= 1 -> [10 C]."""
-    quantiles = np.quantile(contours, _QUANTILES, axis=1)
+    """Summarise contours over time. [C, T], T >= 1 -> [10, C]."""
+    quantiles = _quantiles(contours)
     steps = np.diff(contours, axis=1, append=contours[:, -1:])
     moments = (contours.mean(axis=1), contours.std(axis=1))
     changes = (np.abs(steps).mean(axis=1), steps.std(axis=1))
-    return np.concatenate([*moments, *quantiles, quantiles[-1] - quantiles[0], *changes])
+    return np.stack([*moments, *quantiles, quantiles[-1] - quantiles[0], *changes])
+
+
+def _quantiles(contours: Array) -> Array:
+    """Compute `np.quantile` of all `_QUANTILES`, which takes three times as long. [C, T] -> [5, C].
+
+    Example:
+        >>> _quantiles(np.array([[5.0, 1.0, 3.0, 2.0, 4.0]])).ravel().round(3).tolist()
+        [1.2, 2.0, 3.0, 4.0, 4.8]
+    """
+    places = np.array(_QUANTILES) * (contours.shape[1] - 1)
+    below = places.astype(int)
+    above = np.minimum(below + 1, contours.shape[1] - 1)
+    ordered = np.sort(contours, axis=1)
+    low, high = ordered[:, below], ordered[:, above]
+    found: Array = low + (high - low) * (places - below)
+    return found.T
 
 
 def _course(contour: Array) -> Array:

@@ -6,6 +6,7 @@ Shapes: M samples, T frames, F features.
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
+import scipy.fft
 from pydantic import Field, model_validator
 
 from serct.config.params import TrainParams
@@ -13,6 +14,7 @@ from serct.config.section import Positive, PositiveInt
 from serct.models.classical.estimator import Array, ClassicalModel
 from serct.models.classical.feature_classifier import FeatureClassifier
 from serct.models.classical.neutral import neutral_clip
+from serct.models.classical.spectra import decibels, mel_power, power_spectrum
 from serct.models.interface import ClassicalParams
 from serct.runtime.arrays import Floats
 
@@ -63,24 +65,29 @@ class MfccSvm(FeatureClassifier):
 
         return SVC(C=self._params.regularisation, gamma="scale", class_weight="balanced")
 
-    def _features(self, waveform: Floats) -> Array:
-        import librosa
+    def _feature_params(self) -> dict[str, float]:
+        return {
+            "num_coefficients": self._params.num_coefficients,
+            "num_mels": self._params.num_mels,
+            "noise_floor_db": self._params.noise_floor_db,
+            "sample_rate_hz": self._rate_hz,
+        }
 
-        window = round(_WINDOW_S * self._rate_hz)
-        coefficients = librosa.feature.mfcc(
-            y=neutral_clip(waveform, self._params.noise_floor_db, window),
-            sr=self._rate_hz,
-            n_mfcc=self._params.num_coefficients,
-            n_mels=self._params.num_mels,
-            n_fft=window,
-            hop_length=round(_HOP_S * self._rate_hz),
-        )  # [coefficients, T]
+    def _features(self, waveform: Floats) -> Array:
+        from scipy.signal import savgol_filter
+
+        rate, window = self._rate_hz, round(_WINDOW_S * self._rate_hz)
+        clip = neutral_clip(waveform, self._params.noise_floor_db, window)
+        power = power_spectrum(clip, window, round(_HOP_S * rate))
+        bands = decibels(mel_power(power, self._params.num_mels, window, rate))
+        coefficients = scipy.fft.dct(bands, axis=0, norm="ortho")
+        coefficients = coefficients[: self._params.num_coefficients]  # [coefficients, T]
         changes = [
-            librosa.feature.delta(coefficients, width=_DELTA_FRAMES, order=order, mode="nearest")
+            savgol_filter(coefficients, _DELTA_FRAMES, order, deriv=order, mode="nearest")
             for order in (1, 2)
         ]
         moments = [
             each for part in (coefficients, *changes) for each in (part.mean(1), part.std(1))
         ]
-        quantiles = [np.quantile(coefficients, q, axis=1) for q in _QUANTILES]
+        quantiles = np.quantile(coefficients, _QUANTILES, axis=1)
         return np.concatenate([*moments, *quantiles])

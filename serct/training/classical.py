@@ -15,7 +15,9 @@ from serct.data.dataset import ShardDataset
 from serct.evaluation.classifiers import as_classifier
 from serct.evaluation.evaluate import predict
 from serct.evaluation.metrics import score
+from serct.evaluation.windows import Windows
 from serct.models.classical.estimator import Array, LabelledRows, Progress, fill_up
+from serct.models.classical.feature_classifier import FeatureClassifier
 from serct.models.interface import ClassicalParams
 from serct.models.records import EpochRow
 from serct.runtime import devices, log
@@ -64,8 +66,14 @@ def fit_classical(
         with _progress(f"reading clips for {model.architecture}") as show:
             return classical.extract_features(waveforms, show)
 
+    def extract_unchanged(dataset: ShardDataset) -> Array:
+        if not isinstance(classical, FeatureClassifier):
+            return extract(_as_they_are(dataset))
+        with log.progress(len(dataset), f"reading clips for {model.architecture}") as advance:
+            return Windows.of_first_rows(dataset).features(classical, _BATCH_SIZE, advance)
+
     # First the clips as they are, then changed: [version][set] -> [n, F].
-    versions = [[extract(_as_they_are(each)) for each in sets]]
+    versions = [[extract_unchanged(each) for each in sets]]
     if train.augment is not None:
         versions.append([extract(_changed(each, train.augment)) for each in sets])
 

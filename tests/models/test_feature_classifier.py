@@ -175,6 +175,9 @@ def test_an_unheard_voice_is_the_average_one_and_more_recordings_count_for_more(
 class Plain(FeatureClassifier):
     """What it is given are the features."""
 
+    def _feature_params(self) -> dict[str, float]:
+        return {}
+
     def _features(self, waveform: np.ndarray) -> np.ndarray:
         return waveform.astype(np.float64)
 

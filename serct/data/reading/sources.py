@@ -5,13 +5,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-import platformdirs
 from filelock import FileLock
 
 from serct.data.archives import SUFFIXES, extract
 from serct.data.download import Progress
 from serct.data.reading.tree import is_audio, list_files, place
 from serct.errors import DownloadError
+from serct.runtime.cache import cache_folder
 
 _FALSE = ("", "0", "false", "no", "off")
 
@@ -42,10 +42,9 @@ class Sources:
         mirror = environment.get("SERCT_MIRROR", "")
         if mirror and not Path(mirror).expanduser().is_dir():
             raise DownloadError(f"SERCT_MIRROR is {mirror!r}, expected an existing folder")
-        cache = environment.get("SERCT_CACHE", "") or platformdirs.user_cache_dir("serct")
         return cls(
             mirror=Path(mirror).expanduser() if mirror else None,
-            cache=Path(cache).expanduser(),
+            cache=cache_folder(environment),
             offline=environment.get("SERCT_OFFLINE", "").strip().lower() not in _FALSE,
         )
 

@@ -3,8 +3,11 @@
 Shapes: n rows, M samples, F features, k recordings of a speaker, K emotions.
 """
 
+import hashlib
+import json
 from abc import abstractmethod
 from collections.abc import Sequence
+from importlib.metadata import version
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,8 +22,11 @@ from serct.models.classical.estimator import (
 )
 from serct.models.classical.speaker_normalization import SpeakerNormalization, rows_by_speaker
 from serct.runtime.arrays import Floats, Probabilities
+from serct.runtime.source_digest import source_digest
 
 _TEMPERATURE = "temperature"
+# Their versions decide the last digits of features.
+_LIBRARIES = ("numpy", "scipy")
 
 
 class FeatureClassifier(ClassicalModel):
@@ -46,6 +52,10 @@ class FeatureClassifier(ClassicalModel):
         """Compute the features of one clip, finite for any. float32 [M] -> float64 [F]."""
 
     @abstractmethod
+    def _feature_params(self) -> dict[str, float]:
+        """Return all params that decide the features of a clip, its rate among them."""
+
+    @abstractmethod
     def _machine(self, num_emotions: int) -> Any:
         """Return an estimator for standardised features, not yet fitted."""
 
@@ -53,6 +63,16 @@ class FeatureClassifier(ClassicalModel):
     def adapts_to_speaker(self) -> bool:
         """Whether `predict` uses other recordings of the speaker."""
         return self._normalization is not None
+
+    def feature_key(self) -> str:
+        """Return a digest of all that decides features, but the clip: params and code.
+
+        Models with equal keys have equal features, whatever else they do with them.
+        """
+        libraries = {name: version(name) for name in _LIBRARIES}
+        code = source_digest(type(self).__module__, "serct.models")
+        content = [type(self).__qualname__, self._feature_params(), libraries, code]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def extract_features(self, waveforms: Floats, on_progress: Progress | None = None) -> Array:
         """See `ClassicalModel.extract_features`; zeros at the end change nothing."""

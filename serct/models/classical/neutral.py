@@ -1,5 +1,7 @@
 """A clip of one level, one mean and one noise floor, in NumPy: classical models need no torch."""
 
+from functools import lru_cache
+
 import numpy as np
 
 from serct.runtime.arrays import Features, Floats
@@ -27,6 +29,16 @@ def neutral_clip(waveform: Floats, noise_floor_db: float, num_after: int) -> Fea
     loudness = np.sqrt((clip**2).mean())
     clip = np.pad(clip * (LEVEL / loudness if loudness > 0 else 0.0), (0, num_after))
     floor = LEVEL * 10 ** (noise_floor_db / 20)
-    # The same noise for every clip, so that a clip always has the same features.
-    noisy: Features = clip + floor * np.random.default_rng(0).standard_normal(len(clip))
-    return noisy
+    clip += floor * _noise(1 << (len(clip) - 1).bit_length())[: len(clip)]
+    return clip
+
+
+@lru_cache(maxsize=4)
+def _noise(num_samples: int) -> Features:
+    """Draw the same noise for every clip, so that a clip always has the same features. [N].
+
+    Shorter noise is the beginning of longer noise.
+    """
+    drawn = np.random.default_rng(0).standard_normal(num_samples)
+    drawn.flags.writeable = False
+    return drawn

@@ -113,16 +113,28 @@ def mel_bands(num_bands: int, fft_size: int, sample_rate_hz: int) -> Tensor:
         >>> tuple(bands.shape), [round(area, 2) for area in (bands.sum(dim=1) * 31.25).tolist()]
         ((4, 257), [1.0, 1.0, 1.0, 1.0])
     """
+    triangles, widths = mel_triangles(num_bands, fft_size, sample_rate_hz, _LOWEST_HZ)
+    return (triangles * 2 / widths).float()
+
+
+def mel_triangles(
+    num_bands: int, fft_size: int, sample_rate_hz: int, lowest_hz: float
+) -> tuple[Tensor, Tensor]:
+    """Return triangles of height 1 from ``lowest_hz`` to half the rate, and their widths in Hz.
+
+    Returns:
+        float64 [C, F], float64 [C, 1]
+    """
     highest = sample_rate_hz / 2
-    mels = torch.linspace(_mel(_LOWEST_HZ), _mel(highest), num_bands + 2, dtype=torch.float64)
+    mels = torch.linspace(_mel(lowest_hz), _mel(highest), num_bands + 2, dtype=torch.float64)
     corners = torch.where(
         mels < _BREAK_MEL, mels * _HERTZ_A_MEL, _BREAK_HZ * (_LOG_STEP * (mels - _BREAK_MEL)).exp()
     )
-    hertz = torch.linspace(0, highest, fft_size // 2 + 1, dtype=torch.float64)
+    hertz = torch.arange(fft_size // 2 + 1, dtype=torch.float64) * (sample_rate_hz / fft_size)
     rising = (hertz - corners[:-2, None]) / (corners[1:-1] - corners[:-2])[:, None]
     falling = (corners[2:, None] - hertz) / (corners[2:] - corners[1:-1])[:, None]
     triangles = torch.minimum(rising, falling).clamp(min=0)
-    return (triangles * 2 / (corners[2:] - corners[:-2])[:, None]).float()
+    return triangles, (corners[2:] - corners[:-2])[:, None]
 
 
 def _mel(hertz: float) -> float:

@@ -1,0 +1,85 @@
+"""Spectra of a clip in NumPy, and what describes them frame by frame, as librosa defines it.
+
+librosa builds its filters and windows anew for each clip, and importing it takes two seconds.
+
+Shapes: N samples, T frames, F frequencies, C mel bands.
+"""
+
+from functools import cache
+
+import numpy as np
+import scipy.fft
+
+from serct.models.layers.log_mel import mel_triangles
+from serct.runtime.arrays import Features
+
+# Below it power is silence; so much below the loudest it is cut.
+_SILENCE = 1e-10
+_RANGE_DB = 80.0
+_ROLLOFF = 0.85
+
+
+def power_spectrum(samples: Features, window: int, hop: int) -> Features:
+    """Compute the power of each frame, under Hann windows centred on multiples of ``hop``.
+
+    Args:
+        samples: float64 [N]; zeros are assumed around them.
+        window: Samples of a frame.
+        hop: Samples from one frame to the next.
+
+    Returns:
+        float64 [T, F], T = N // hop + 1 for an even window, F = window // 2 + 1
+    """
+    padded = np.pad(samples, window // 2)
+    frames = np.lib.stride_tricks.sliding_window_view(padded, window)[::hop]
+    spectra = scipy.fft.rfft(frames * _hann(window))
+    power: Features = spectra.real**2 + spectra.imag**2
+    return power
+
+
+def mel_power(power: Features, num_mels: int, fft_size: int, sample_rate_hz: int) -> Features:
+    """Sum power in mel bands. [T, F] -> [C, T]."""
+    bands: Features = _mel_filters(num_mels, fft_size, sample_rate_hz) @ power.T
+    return bands
+
+
+def decibels(power: Features) -> Features:
+    """Convert power to decibels, at most 80 dB below the loudest; any shape."""
+    found = 10 * np.log10(np.maximum(power, _SILENCE))
+    cut: Features = np.maximum(found, found.max() - _RANGE_DB)
+    return cut
+
+
+def centroid(magnitudes: Features, hertz: Features) -> Features:
+    """Compute the mean frequency of each frame, in Hz. [T, F], [F] -> [T]."""
+    totals = magnitudes.sum(axis=1)
+    silent = totals < np.finfo(np.float64).tiny
+    found: Features = magnitudes @ hertz / np.where(silent, 1.0, totals)
+    return found
+
+
+def rolloff(magnitudes: Features, hertz: Features) -> Features:
+    """Compute the frequency below which 85 % of each frame lie, in Hz. [T, F], [F] -> [T]."""
+    sums = np.cumsum(magnitudes, axis=1)
+    found: Features = hertz[(sums >= _ROLLOFF * sums[:, -1:]).argmax(axis=1)]
+    return found
+
+
+def flatness(power: Features) -> Features:
+    """Compute the ratio of each frame's geometric and arithmetic mean power. [T, F] -> [T]."""
+    power = np.maximum(power, _SILENCE)
+    found: Features = np.exp(np.log(power).mean(axis=1)) / power.mean(axis=1)
+    return found
+
+
+@cache
+def _hann(size: int) -> Features:
+    return np.hanning(size + 1)[:-1]
+
+
+@cache
+def _mel_filters(num_mels: int, fft_size: int, sample_rate_hz: int) -> Features:
+    triangles, widths = mel_triangles(num_mels, fft_size, sample_rate_hz, lowest_hz=0.0)
+    # Rounded twice, as librosa's, from which models learned.
+    filters = (triangles.float() * (2 / widths)).float()
+    return filters.double().numpy()
