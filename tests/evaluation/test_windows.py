@@ -17,7 +17,7 @@ from serct.models import read_model_params
 from serct.models.classical.feature_classifier import FeatureClassifier
 from serct.models.interface import ClassicalParams
 from serct.training.classical import fit_classical
-from serct.training.state import Fitted
+from serct.training.fitted import Fitted
 
 ALL = ["train", "validation", "test"]
 CPU = torch.device("cpu")

@@ -1,58 +1,11 @@
-"""Recipes and leftovers: what is recorded is what params.yaml asks for."""
+"""Leftovers: what is recorded is what params.yaml asks for."""
 
-import textwrap
 from pathlib import Path
 
 import yaml
-from hypothesis import given
-from hypothesis import strategies as st
 
 from serct.config.params import PipelineParams
 from serct.experiments.recipes import set_leftovers_aside
-from serct.experiments.recipes.source import plain_source
-
-_PROGRAM = b'''#!/usr/bin/env python
-"""A module."""
-
-import os  # needed
-
-
-class Tess:
-    """A class."""
-
-    title, year = "TESS", 2020
-    licence = "CC BY"
-    citation = (
-        "Somebody. "
-        "Somewhere."
-    )
-
-    def speak(self) -> str:
-        """Say it."""
-        text = """not a
-        # docstring"""
-        return text + "# no comment"
-'''
-
-
-def test_only_statements_are_left_of_a_program() -> None:
-    assert plain_source(_PROGRAM) == textwrap.dedent(
-        '''\
-        import os
-        class Tess:
-            title, year = "TESS", 2020
-            def speak(self) -> str:
-                text = """not a
-                # docstring"""
-                return text + "# no comment"'''
-    )
-
-
-@given(st.text(st.characters(exclude_categories=("C", "Z")), max_size=20))
-def test_no_comment_and_no_docstring_changes_anything(words: str) -> None:
-    quoted = repr("Ü" + words).encode()
-    program = b"def f():\n    " + quoted + b"\n    x = " + quoted + b"  # " + words.encode()
-    assert plain_source(program) == f"def f():\n    x = {quoted.decode()}"
 
 
 def pipeline(models: list[str]) -> PipelineParams:

@@ -11,8 +11,8 @@ import yaml
 from serct.config.params import Params
 from serct.config.reader import read_params
 from serct.experiments.recipes import write_corpus_recipes, write_model_recipes
-from serct.experiments.recipes.source import file_of_module, find_imported, is_within, source_digest
 from serct.experiments.recipes.stages import SPARED
+from serct.runtime.source import file_of_module, find_imported, is_within, source_digest
 from tests.conftest import ROOT
 
 STAGES: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]

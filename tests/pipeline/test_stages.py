@@ -17,9 +17,9 @@ import yaml
 
 from serct.config.reader import read_yaml
 from serct.config.section import merge
-from serct.experiments.recipes.source import is_within, source_digest
 from serct.experiments.recipes.stages import SPARED
 from serct.experiments.workspace import prepare_workspace, stage_environment
+from serct.runtime.source import is_within, source_digest
 from tests.conftest import TINY, write_tones
 
 pytestmark = pytest.mark.slow

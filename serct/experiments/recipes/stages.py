@@ -7,11 +7,11 @@ from typing import Any
 
 from serct.config.params import Params, TrainParams
 from serct.data.corpora import CorpusParams, build_corpus, read_corpus_params
-from serct.experiments.recipes.source import code_digests
 from serct.models import read_model_params
 from serct.models.interface import ModelParams, TorchParams
 from serct.runtime import atomic
 from serct.runtime.digests import file_digest
+from serct.runtime.source import code_digests
 
 _PROJECT = Path(__file__).resolve().parents[3]
 _CHECKSUMS, _TEMPLATES = Path("serct/data/corpora/checksums"), Path("serct/reports")
@@ -23,10 +23,11 @@ _NEVER = frozenset(
         "pipeline.stage", "serct.errors", "serct.tracking",
         "serct.config.files", "serct.config.params", "serct.config.reader", "serct.config.record",
         "serct.config.search", "serct.config.section", "serct.config.serving",
-        "serct.runtime.arrays", "serct.runtime.atomic", "serct.runtime.devices",
+        "serct.runtime.arrays", "serct.runtime.atomic", "serct.runtime.cache",
+        "serct.runtime.devices",
         "serct.runtime.digests", "serct.runtime.disk", "serct.runtime.executors",
         "serct.runtime.log", "serct.runtime.loopback", "serct.runtime.machine",
-        "serct.runtime.ray_cluster",
+        "serct.runtime.ray_cluster", "serct.runtime.source",
     }
 )  # fmt: skip
 # They bring the bytes that the authors publish, or fail.

@@ -22,10 +22,12 @@ from serct.models.classical.estimator import (
 )
 from serct.models.classical.speaker_normalization import SpeakerNormalization, rows_by_speaker
 from serct.runtime.arrays import Floats, Probabilities
-from serct.runtime.source_digest import source_digest
+from serct.runtime.source import code_digests
 
 _TEMPERATURE = "temperature"
 # Their versions decide the last digits of features.
+# Of what a model imports: reading params and files decides no feature.
+_NOT_COMPUTING = ("serct.config", "serct.errors", "serct.runtime")
 _LIBRARIES = ("numpy", "scipy")
 
 
@@ -70,7 +72,7 @@ class FeatureClassifier(ClassicalModel):
         Models with equal keys have equal features, whatever else they do with them.
         """
         libraries = {name: version(name) for name in _LIBRARIES}
-        code = source_digest(type(self).__module__, "serct.models")
+        code = code_digests([type(self).__module__], _NOT_COMPUTING)
         content = [type(self).__qualname__, self._feature_params(), libraries, code]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

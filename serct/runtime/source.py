@@ -1,8 +1,8 @@
-"""The code that a stage runs, found by its imports, and digests of it that comments do not change.
+"""The code that computes something, found by its imports, and digests that comments do not change.
 
-Imports are read, not executed: those inside functions count too. What a program finds by a name
-from params.yaml, such as a corpus' reader, is no import; `serct.experiments.recipes.stages` adds
-it.
+What was computed is kept as long as they stay the same. Imports are read, not executed: those
+inside functions count too. What a program finds by a name from params.yaml, such as a corpus'
+reader, is no import; `serct.experiments.recipes.stages` adds it.
 """
 
 import ast
@@ -11,9 +11,10 @@ import io
 import tokenize
 from collections.abc import Collection, Iterable, Iterator
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
-_ROOT = Path(__file__).resolve().parents[3]
+_ROOT = Path(__file__).resolve().parents[2]
 _PACKAGES = ("serct", "pipeline")
 # What a corpus' file says about the corpus and no stage computes with.
 _DESCRIPTIONS = {"title", "licence", "citation", "homepage", "how_to_get"}
@@ -141,5 +142,8 @@ def _imports(module: str) -> frozenset[str]:
 def _file(module: str) -> Path:
     found = file_of_module(module)
     if found is None:
-        raise ModuleNotFoundError(f"{module}: no such module in {_ROOT}")
+        spec = find_spec(module)  # a model of somebody else
+        if spec is None or spec.origin is None:
+            raise ModuleNotFoundError(f"{module}: no such module")
+        found = Path(spec.origin)
     return found
