@@ -39,7 +39,7 @@ class Transcript:
     """What a script printed, by command."""
 
     def __init__(self, text: str) -> None:
-        parts = re.split(r"^\+ (.*)$", text, flags=re.MULTILINE)[1:]
+        parts = re.split(r"^\+ (\S.*)$", text, flags=re.MULTILINE)[1:]
         self.outputs = list(zip(parts[::2], parts[1::2], strict=True))
 
     def of(self, command: str) -> str:
@@ -58,7 +58,7 @@ def test_the_commands_do_what_the_page_says(tmp_path: Path) -> None:
     result = subprocess.run(
         ["bash", "docs/start/versions.sh", str(tmp_path / "versions")],
         cwd=checkout,
-        env=os.environ | {"PATH": path},
+        env=os.environ | {"PATH": path, "COLUMNS": "300"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
