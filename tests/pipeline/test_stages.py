@@ -36,7 +36,7 @@ _LOADED_ONLY = {
     "serct.evaluation.significance", "serct.reports",
 }  # fmt: skip
 # The report takes only the licence from a reader, which loads its room; MLflow loads the models.
-_WITH_OTHERS = {"report": {"serct.data", "serct.models"}}
+_WITH_OTHERS = {"report": {"serct.data", "serct.models", "serct.runtime.distributed"}}
 
 
 def write_params(workspace: Path, **sections: Any) -> None:
