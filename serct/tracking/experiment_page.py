@@ -36,7 +36,8 @@ Recalls, baselines, confusion matrices and predictions are in each run's artifac
 
 def table_address(experiment_id: str) -> str:
     """Return where MLflow's pages show the runs with their scores, from the server's address on."""
-    return f"#/experiments/{experiment_id}/runs?viewStateShareKey={_VIEW}"
+    query = f"viewStateShareKey={_VIEW}&workflowType=machine_learning"
+    return f"#/experiments/{experiment_id}/runs?{query}"
 
 
 def introduce(client: "MlflowClient", experiment_id: str, pipeline: PipelineParams) -> bool:
@@ -64,12 +65,7 @@ def introduce(client: "MlflowClient", experiment_id: str, pipeline: PipelinePara
 def _table_view(pipeline: PipelineParams) -> str:
     """Return the state of MLflow's table of runs with the UA on every test as columns."""
     tests = ["test", *(f"zero_shot_{name}" for name in pipeline.zero_shot_corpora), "validation"]
-    columns = [
-        "attributes.`Created`",
-        *(f"metrics.`{test}_ua`" for test in tests),
-        "metrics.`training_seconds`",
-        "attributes.`Source`",
-    ]
+    columns = ["attributes.`Created`", *(f"metrics.`{test}_ua`" for test in tests)]
     return json.dumps({"selectedColumns": columns})
 
 
