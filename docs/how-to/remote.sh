@@ -28,13 +28,8 @@ export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=commit.gpgsign GIT_CONFIG_VALUE_0=fal
 export PYTHONPATH=. DVC_NO_ANALYTICS=1 MLFLOW_DISABLE_TELEMETRY=true SERCT_OFFLINE=1
 
 say() { printf '\n# %s\n' "$*"; }
-edit() { # SECTION KEY VALUE: one line of params.yaml
-  cp params.yaml "$folder/before.yaml"
-  sed -i "/^ *$1:/,/^\$/ s/^\( *$2:\) [^#]*/\1 $3  /" params.yaml
-  if cmp --silent params.yaml "$folder/before.yaml"; then
-    echo "error: params.yaml: no $2 in $1, or it is $3 already" >&2
-    exit 1
-  fi
+edit() { # KEY=VALUE...: in params.yaml, as `dvc exp run -S` sets them
+  python -c 'import sys; from dvc.utils.hydra import apply_overrides as edit; edit("params.yaml", sys.argv[1:])' "$@"
 }
 champion() { # FOLDER: the fingerprint of the champion there
   (cd "$1" && serct models --json 2>/dev/null) | python -c \
@@ -51,16 +46,9 @@ git clone --quiet "$folder/origin.git" "$folder/first"
 cd "$folder/first"
 
 say "Small values in params.yaml: synthetic speech, two models"
-edit pipeline corpora '[demo_en]'
-edit pipeline train_corpora '[demo_en]'
-edit pipeline zero_shot_corpora '[]'
-edit pipeline models '[mfcc_svm, functionals_lda]'
-edit demo_en num_texts 6
-edit audio num_samples 24000
-edit mfcc_svm num_coefficients 20
-edit promotion min_test_ua 0.3
-edit promotion margin 0.9
-edit promotion max_changed 0.5
+edit pipeline.corpora='[demo_en]' pipeline.train_corpora='[demo_en]' pipeline.zero_shot_corpora='[]' \
+  pipeline.models='[mfcc_svm,functionals_lda]' corpora.demo_en.num_texts=6 audio.num_samples=24000 \
+  promotion.min_test_ua=0.3 promotion.margin=0.9 promotion.max_changed=0.5
 
 say "The remote; its address goes into git"
 if [ -z "$bucket" ]; then
@@ -94,7 +82,7 @@ serct sync
 
 # -- 5. change a value
 say "Change one value there, compare, promote the new model"
-edit mfcc_svm num_coefficients 40
+edit models.mfcc_svm.num_coefficients=40
 dvc repro --quiet
 dvc params diff
 dvc metrics diff
