@@ -6,7 +6,6 @@ Shapes: M samples, T frames, F features.
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
-import scipy.fft
 from pydantic import Field, model_validator
 
 from serct.config.params import TrainParams
@@ -74,13 +73,14 @@ class MfccSvm(FeatureClassifier):
         }
 
     def _features(self, waveform: Floats) -> Array:
+        from scipy.fft import dct
         from scipy.signal import savgol_filter
 
         rate, window = self._rate_hz, round(_WINDOW_S * self._rate_hz)
         clip = neutral_clip(waveform, self._params.noise_floor_db, window)
         power = power_spectrum(clip, window, round(_HOP_S * rate))
         bands = decibels(mel_power(power, self._params.num_mels, window, rate))
-        coefficients = scipy.fft.dct(bands, axis=0, norm="ortho")
+        coefficients = dct(bands, axis=0, norm="ortho")
         coefficients = coefficients[: self._params.num_coefficients]  # [coefficients, T]
         changes = [
             savgol_filter(coefficients, _DELTA_FRAMES, order, deriv=order, mode="nearest")

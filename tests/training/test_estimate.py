@@ -12,7 +12,7 @@ from serct.models.records import EpochRow
 from serct.runtime import devices
 from serct.training import estimate
 from serct.training.estimate import Estimate
-from serct.training.loop import fit
+from serct.training.fitting import fit
 
 CPU = torch.device("cpu")
 

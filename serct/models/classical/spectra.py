@@ -5,18 +5,22 @@ librosa builds its filters and windows anew for each clip, and importing it take
 Shapes: N samples, T frames, F frequencies, C mel bands.
 """
 
+import math
 from functools import cache
 
 import numpy as np
-import scipy.fft
 
-from serct.models.layers.log_mel import mel_triangles
 from serct.runtime.arrays import Features
 
 # Below it power is silence; so much below the loudest it is cut.
 _SILENCE = 1e-10
 _RANGE_DB = 80.0
 _ROLLOFF = 0.85
+# Slaney's mel scale.
+_HERTZ_A_MEL = 200 / 3
+_BREAK_HZ = 1000.0
+_BREAK_MEL = _BREAK_HZ / _HERTZ_A_MEL
+_LOG_STEP = math.log(6.4) / 27
 
 
 def power_spectrum(samples: Features, window: int, hop: int) -> Features:
@@ -30,6 +34,8 @@ def power_spectrum(samples: Features, window: int, hop: int) -> Features:
     Returns:
         float64 [T, F], T = N // hop + 1 for an even window, F = window // 2 + 1
     """
+    import scipy.fft  # half a second, of which reading a model needs nothing
+
     padded = np.pad(samples, window // 2)
     frames = np.lib.stride_tricks.sliding_window_view(padded, window)[::hop]
     spectra = scipy.fft.rfft(frames * _hann(window))
@@ -81,5 +87,30 @@ def _hann(size: int) -> Features:
 def _mel_filters(num_mels: int, fft_size: int, sample_rate_hz: int) -> Features:
     triangles, widths = mel_triangles(num_mels, fft_size, sample_rate_hz, lowest_hz=0.0)
     # Rounded twice, as librosa's, from which models learned.
-    filters = (triangles.float() * (2 / widths)).float()
-    return filters.double().numpy()
+    filters = (triangles.astype(np.float32) * (2 / widths)).astype(np.float32)
+    return filters.astype(np.float64)
+
+
+def mel_triangles(
+    num_bands: int, fft_size: int, sample_rate_hz: int, lowest_hz: float
+) -> tuple[Features, Features]:
+    """Return triangles of height 1 from ``lowest_hz`` to half the rate, and their widths in Hz.
+
+    Returns:
+        float64 [C, F], float64 [C, 1]
+    """
+    mels = np.linspace(_mel(lowest_hz), _mel(sample_rate_hz / 2), num_bands + 2)
+    corners = np.where(
+        mels < _BREAK_MEL, mels * _HERTZ_A_MEL, _BREAK_HZ * np.exp(_LOG_STEP * (mels - _BREAK_MEL))
+    )
+    hertz = np.arange(fft_size // 2 + 1) * (sample_rate_hz / fft_size)
+    rising = (hertz - corners[:-2, None]) / (corners[1:-1] - corners[:-2])[:, None]
+    falling = (corners[2:, None] - hertz) / (corners[2:] - corners[1:-1])[:, None]
+    triangles = np.minimum(rising, falling).clip(min=0)
+    return triangles, (corners[2:] - corners[:-2])[:, None]
+
+
+def _mel(hertz: float) -> float:
+    if hertz < _BREAK_HZ:
+        return hertz / _HERTZ_A_MEL
+    return _BREAK_MEL + math.log(hertz / _BREAK_HZ) / _LOG_STEP

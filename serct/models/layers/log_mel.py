@@ -9,14 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from serct.models.classical.spectra import mel_triangles
+
 # Below speech: hum and DC stay out.
 _LOWEST_HZ = 60.0
 _SILENCE = 1e-12
-# Slaney's mel scale.
-_HERTZ_A_MEL = 200 / 3
-_BREAK_HZ = 1000.0
-_BREAK_MEL = _BREAK_HZ / _HERTZ_A_MEL
-_LOG_STEP = math.log(6.4) / 27
 
 
 class LogMel(nn.Module):
@@ -114,30 +111,4 @@ def mel_bands(num_bands: int, fft_size: int, sample_rate_hz: int) -> Tensor:
         ((4, 257), [1.0, 1.0, 1.0, 1.0])
     """
     triangles, widths = mel_triangles(num_bands, fft_size, sample_rate_hz, _LOWEST_HZ)
-    return (triangles * 2 / widths).float()
-
-
-def mel_triangles(
-    num_bands: int, fft_size: int, sample_rate_hz: int, lowest_hz: float
-) -> tuple[Tensor, Tensor]:
-    """Return triangles of height 1 from ``lowest_hz`` to half the rate, and their widths in Hz.
-
-    Returns:
-        float64 [C, F], float64 [C, 1]
-    """
-    highest = sample_rate_hz / 2
-    mels = torch.linspace(_mel(lowest_hz), _mel(highest), num_bands + 2, dtype=torch.float64)
-    corners = torch.where(
-        mels < _BREAK_MEL, mels * _HERTZ_A_MEL, _BREAK_HZ * (_LOG_STEP * (mels - _BREAK_MEL)).exp()
-    )
-    hertz = torch.arange(fft_size // 2 + 1, dtype=torch.float64) * (sample_rate_hz / fft_size)
-    rising = (hertz - corners[:-2, None]) / (corners[1:-1] - corners[:-2])[:, None]
-    falling = (corners[2:, None] - hertz) / (corners[2:] - corners[1:-1])[:, None]
-    triangles = torch.minimum(rising, falling).clamp(min=0)
-    return triangles, (corners[2:] - corners[:-2])[:, None]
-
-
-def _mel(hertz: float) -> float:
-    if hertz < _BREAK_HZ:
-        return hertz / _HERTZ_A_MEL
-    return _BREAK_MEL + math.log(hertz / _BREAK_HZ) / _LOG_STEP
+    return torch.from_numpy(triangles * 2 / widths).float()
