@@ -38,7 +38,7 @@ class Promoted(RecordPart):
 
     def __str__(self) -> str:
         """Return its name for a message, without the number, which is of one registry."""
-        return f"{self.name} on {self.corpus}, {self.fingerprint[:SHOWN]}"
+        return f"{self.name} on {self.corpus} ({self.fingerprint[:SHOWN]})"
 
 
 class Entry(Record):
