@@ -105,6 +105,55 @@ def test_two_processes_train_what_one_trains(
     assert json.loads((two / "run.json").read_text())["processes"] == 2
 
 
+FEATURES = """
+import sys
+from pathlib import Path
+import numpy as np
+import torch
+from serct.config.reader import read_params
+from serct.data.dataset import ShardDataset
+from serct.evaluation.windows import Windows
+from serct.models import read_model_params
+from serct.runtime import distributed
+
+params, shards, out = map(Path, sys.argv[1:])
+params = read_params(params)
+model = read_model_params(params, "mfcc_svm").build(params.train, 3, 16_000)
+with distributed.joined(torch.device("cpu")):
+    for splits in (["train"], ["train", "test"]):
+        windows = Windows.of_recordings(ShardDataset(shards, splits))
+        begun = []
+        found = windows.features(model, 1, begun.append)
+        np.save(out / f"{'-'.join(splits)}-{distributed.rank()}.npy", found)
+        (out / f"{'-'.join(splits)}-{distributed.rank()}.txt").write_text(str(sum(begun)))
+"""
+
+
+def test_two_processes_divide_the_features_that_the_cache_lacks(
+    params: Path, tone_shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "features.py"
+    script.write_text(FEATURES)
+    for count in (1, 2):
+        monkeypatch.setenv("SERCT_CACHE", str(tmp_path / f"cache{count}"))
+        (tmp_path / str(count)).mkdir()
+        starter = command(params, tone_shards, "", tmp_path, count)
+        starter = starter[: starter.index("pipeline.train") - 1]
+        train(
+            [*starter, str(script), str(params), str(tone_shards), str(tmp_path / str(count))],
+            tmp_path,
+        )
+    for splits in ("train", "train-test"):
+        expected = np.load(tmp_path / "1" / f"{splits}-0.npy")
+        for rank in (0, 1):
+            np.testing.assert_array_equal(
+                np.load(tmp_path / "2" / f"{splits}-{rank}.npy"), expected
+            )
+        begun = [int((tmp_path / "2" / f"{splits}-{rank}.txt").read_text()) for rank in (0, 1)]
+        assert min(begun) > 0
+        assert sum(begun) == len(expected), "one window each"
+
+
 def test_a_lost_process_changes_nothing(params: Path, tone_shards: Path, tmp_path: Path) -> None:
     data = merge(read_yaml(params), {"train": {"epochs": 12}})
     params.write_text(yaml.safe_dump(data))
