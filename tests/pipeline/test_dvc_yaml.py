@@ -7,15 +7,18 @@ from typing import Any
 
 import pytest
 import yaml
+from dvc.repo import Repo
 
 from serct.config.params import Params
 from serct.config.reader import read_params
 from serct.experiments.recipes import write_corpus_recipes, write_model_recipes
 from serct.experiments.recipes.stages import SPARED
+from serct.runtime.digests import file_digest
 from serct.runtime.source import file_of_module, find_imported, is_within, source_digest
 from tests.conftest import ROOT
 
 STAGES: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+DATA_STAGES = ("download", "manifest", "preprocess")
 RECIPES = {"corpora": "corpus_recipes", "models": "model_recipes"}
 
 
@@ -165,3 +168,27 @@ def test_every_section_of_params_belongs_to_a_recipe() -> None:
     # Names in MLflow, gates, limits of the service, searches and executors change no output.
     without = {"tracking", "promotion", "serving", "search", "executor"}
     assert used == set(Params.sections()) - without
+
+
+def test_the_committed_lock_is_of_this_code() -> None:
+    """Whoever repeats the data stages of TESS and EMO-DB gets this file, byte by byte."""
+    refresh = "run `dvc repro preprocess@tess preprocess@emodb` and commit dvc.lock"
+    locked = yaml.load((ROOT / "dvc.lock").read_bytes(), yaml.CSafeLoader)["stages"]
+    expected = {f"{kind}@{name}" for kind in DATA_STAGES for name in ("tess", "emodb")}
+    assert locked.keys() == {"corpus_recipes", *expected}
+    with Repo(str(ROOT)) as repo:
+        [stage] = repo.stage.collect("corpus_recipes")
+        changed = {str(dep): status for dep in stage.deps if (status := dep.status())}
+    assert not changed, f"{changed}: {refresh}; without the recordings `dvc repro corpus_recipes`"
+
+
+def test_the_committed_lock_is_of_these_recipes(tmp_path: Path) -> None:
+    locked = yaml.load((ROOT / "dvc.lock").read_bytes(), yaml.CSafeLoader)["stages"]
+    write_corpus_recipes(read_params(ROOT / "params.yaml"), tmp_path / "corpora")
+    for kind in DATA_STAGES:
+        for name in ("tess", "emodb"):
+            recipe = f"data/recipes/corpora/{name}/{kind}.json"
+            [digest] = [
+                dep["md5"] for dep in locked[f"{kind}@{name}"]["deps"] if dep["path"] == recipe
+            ]
+            assert digest == file_digest(tmp_path / recipe.removeprefix("data/recipes/"), "md5")
