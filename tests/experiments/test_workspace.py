@@ -30,8 +30,8 @@ def test_a_profile_and_settings_make_the_params(tmp_path: Path) -> None:
     assert params.pipeline.models == ("svm",)
     assert params.split.protocol == "text"
     assert params.pipeline.corpora == ("demo_en", "demo_de", "demo_zh")
-    assert params.train.batch_size == 8
-    for name in ("serct", "pipeline"):
+    assert params.train.weight_decay == 0.005
+    for name in ("dvc.yaml", "serct", "pipeline"):
         assert (folder / name).resolve() == ROOT / name
     assert (folder / "dvc.yaml").read_bytes() == (ROOT / "dvc.yaml").read_bytes()
     local = ROOT / ".dvc" / "config.local"
@@ -277,7 +277,7 @@ def test_a_space_and_an_augment_replace_the_old_one_and_other_mappings_merge(
     assert list(params.search.space) == ["train.learning_rate"]
     assert params.train_params("serct_plus").augment == {"gain_db": 6.0}
     assert params.train.epochs == 2
-    assert params.train.batch_size == 8
+    assert params.train.weight_decay == 0.005
     _, params = prepare_workspace(tmp_path / "ws", "demo", ["search.space.dropout.high=0.2"])
     assert len(params.search.space) == 4
     _, params = prepare_workspace(tmp_path / "ws", "demo", ["models.serct_plus.train.augment=null"])
