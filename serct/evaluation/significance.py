@@ -82,7 +82,7 @@ def mcnemar(is_right: npt.NDArray[np.bool_], was_right: npt.NDArray[np.bool_]) -
     # Of fair draws, as few on one side or fewer, and as often on the other; in whole numbers.
     num_draws = gained + lost
     ways = sum(math.comb(num_draws, count) for count in range(min(gained, lost) + 1))
-    return min(1.0, 2 * ways / 2**num_draws)
+    return min(1.0, 2 * ways / (1 << num_draws))
 
 
 @dataclass(frozen=True)

@@ -162,7 +162,8 @@ def _import_skops() -> Any:
     that cannot be imported: for that while, the adapter for torch.
     """
     if _TORCH_ADAPTER not in sys.modules and "torch" not in sys.modules:
-        sys.modules[_TORCH_ADAPTER] = None  # type: ignore[assignment]  how Python marks it missing
+        # None is how Python marks a module that must not be found.
+        sys.modules[_TORCH_ADAPTER] = None  # type: ignore[assignment]
     try:
         import skops.io
     finally:
