@@ -31,7 +31,7 @@ def test_a_profile_and_settings_make_the_params(tmp_path: Path) -> None:
     assert params.split.protocol == "text"
     assert params.pipeline.corpora == ("demo_en", "demo_de", "demo_zh")
     assert params.train.weight_decay == 0.005
-    for name in ("dvc.yaml", "serct", "pipeline"):
+    for name in ("serct", "pipeline"):
         assert (folder / name).resolve() == ROOT / name
     assert (folder / "dvc.yaml").read_bytes() == (ROOT / "dvc.yaml").read_bytes()
     local = ROOT / ".dvc" / "config.local"
