@@ -42,8 +42,8 @@ def yin(
 
     Example:
         >>> wave = np.sin(2 * np.pi * 200 * np.arange(4000) / 16000)
-        >>> yin(wave, np.array([10, 12]), 160, 1024, (65.0, 600.0), 16000).round(1).tolist()
-        [200.4, 200.4]
+        >>> yin(wave, np.array([10, 12]), 160, 1024, (65.0, 600.0), 16000).round().tolist()
+        [200.0, 200.0]
     """
     lowest, highest = bounds_hz
     shortest = int(sample_rate_hz / highest)
