@@ -64,7 +64,8 @@ def test_both_clones_have_the_same_data_and_champion(shown: tuple[Path, str]) ->
     )  # status and repro of the second clone, status of the first
     assert "\n$ git status --short\n$ serct sync\n" in printed
     assert "num_coefficients  20  40" in re.sub(" +", "  ", printed).replace("mfcc_svm.", "")
-    entries = [json.loads(line) for line in (first / "data/promotions.jsonl").open()]
+    record = (first / "data/promotions.jsonl").read_text()
+    entries = [json.loads(line) for line in record.splitlines()]
     assert [entry["why"] for entry in entries] == ["the first one", "more coefficients"]
     names = [f"(mfcc_svm on demo_en, {e['champion']['fingerprint'][:7]})" for e in entries]
     moves = re.findall(r"^built champion: version \d+ (\(.*\))$", printed, re.M)
@@ -91,8 +92,8 @@ def test_a_dropped_model_and_killed_stages_are_nothing_in_another_clone(
     apply_overrides(params, ["pipeline.models=[mfcc_svm]"])
     (tmp_path / "sitecustomize.py").write_text(KILLER)
     for stage, name, left in (
-        ("pipeline.preprocess", "preprocess@demo_en", "data/shards/.demo_en.partial"),
         ("pipeline.train", "train@mfcc_svm-demo_en", "data/models/.demo_en-mfcc_svm.partial"),
+        ("pipeline.preprocess", "preprocess@demo_en", "data/shards/.demo_en.partial"),
     ):
         killer = {
             "KILLED_STAGE": stage,
