@@ -5,12 +5,14 @@ set -euo pipefail
 checkout=$PWD
 mkdir -p "${1:-build/versions}"
 cd "${1:-build/versions}"
-export SERCT_OFFLINE=1 EMAIL=you@example.com
+export SERCT_OFFLINE=1
 set -x
 
 # -- 1. build
 git clone --quiet "$checkout" mine
 cd mine
+git config user.email || git config user.email you@example.com
+git config user.name || git config user.name you
 git switch --quiet --create small
 python -m serct.experiments.plot_page
 dvc exp run --name small \

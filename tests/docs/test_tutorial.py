@@ -39,7 +39,7 @@ def test_the_tutorial_trains_compares_promotes_and_predicts(tmp_path: Path) -> N
 
     assert "mfcc_svm: promoted\n" in result.stdout
     assert "cnn: not promoted\n" in result.stdout
-    assert re.search(r"^refused: version \d+ \(cnn on demo_en\)", result.stderr, re.M)
+    assert re.search(r"^refused: version \d+ \(cnn on demo_en, \w+\)", result.stderr, re.M)
     [line] = (workspace / "data" / "promotions.jsonl").read_text().splitlines()
     entry = json.loads(line)
     assert (entry["action"], entry["champion"]["name"]) == ("promote", "mfcc_svm")

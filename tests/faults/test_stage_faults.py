@@ -46,7 +46,7 @@ STAGES = {
         "--targets data/zero_shot_targets.json --out {out}/first-serct",
         "data/reports/zero_shot",
     ),
-    "report": ("--data data --out {out}", "data/reports"),
+    "report": ("--data data --out {out} --metrics {out}/metrics.json", "data/reports"),
 }  # fmt: skip
 OUTPUTS = {
     "download": ["data/raw/first"],

@@ -119,7 +119,7 @@ from serct.runtime import distributed
 params, shards, out = map(Path, sys.argv[1:])
 params = read_params(params)
 model = read_model_params(params, "mfcc_svm").build(params.train, 3, 16_000)
-with distributed.joined(torch.device("cpu")):
+with distributed.joined("cpu"):
     for splits in (["train"], ["train", "test"]):
         windows = Windows.of_recordings(ShardDataset(shards, splits))
         begun = []
