@@ -58,7 +58,7 @@ def test_the_commands_do_what_the_page_says(tmp_path: Path) -> None:
     result = subprocess.run(
         ["bash", "docs/start/versions.sh", str(tmp_path / "versions")],
         cwd=checkout,
-        env=os.environ | {"PATH": path, "COLUMNS": "300"},
+        env=os.environ | {"PATH": path, "COLUMNS": "600"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
