@@ -51,8 +51,9 @@ TINY = {
 
 # The files that take longest, in this order.
 _LONGEST = (
-    "test_team.py", "test_ray.py", "test_stages.py", "test_stage_faults.py", "test_tutorial.py",
-    "test_distributed.py", "test_service.py", "test_exporting.py", "test_dvc_faults.py",
+    "test_team.py", "test_ray.py", "test_remote.py", "test_versions.py", "test_stages.py",
+    "test_reruns.py", "test_stage_faults.py", "test_tutorial.py", "test_distributed.py",
+    "test_service.py", "test_exporting.py", "test_dvc_faults.py",
 )  # fmt: skip
 
 
