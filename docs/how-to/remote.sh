@@ -36,7 +36,7 @@ edit() { # SECTION KEY VALUE: one line of params.yaml
     exit 1
   fi
 }
-champion() { # FOLDER: the fingerprint of the champion there
+champion() { # FOLDER: the fingerprint of the champion there, which is the same in every registry
   (cd "$1" && serct models --json 2>/dev/null) | python -c \
     'import json, sys; print(*[v["fingerprint"] for v in json.load(sys.stdin) if "champion" in v["aliases"]])'
 }
@@ -98,7 +98,6 @@ edit mfcc_svm num_coefficients 40
 dvc repro --quiet
 dvc params diff
 dvc metrics diff
-serct models
 fingerprint=$(sed -n 's/^ *"fingerprint": "\(.......\).*/\1/p' data/models/demo_en-mfcc_svm/card.json)
 serct promote "$fingerprint" --why "more coefficients"
 git add .
@@ -112,11 +111,11 @@ cd "$folder/first"
 git pull --quiet
 dvc pull
 serct sync
-serct models
 dvc status
 
 # -- 7.
 say "Both clones have the same champion"
 first=$(champion "$folder/first") second=$(champion "$folder/second")
+echo "first: $first; second: $second"
 test -n "$first" -a "$first" = "$second"
 git -C "$folder/first" log --format='%an: %s' -2 -- data/promotions.jsonl
