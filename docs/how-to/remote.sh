@@ -31,7 +31,7 @@ say() { printf '\n# %s\n' "$*"; }
 edit() { # KEY=VALUE...: in params.yaml, as `dvc exp run -S` sets them
   python -c 'import sys; from dvc.utils.hydra import apply_overrides as edit; edit("params.yaml", sys.argv[1:])' "$@"
 }
-champion() { # FOLDER: the fingerprint of the champion there
+champion() { # FOLDER: the fingerprint of the champion there, which is the same in every registry
   (cd "$1" && serct models --json 2>/dev/null) | python -c \
     'import json, sys; print(*[v["fingerprint"] for v in json.load(sys.stdin) if "champion" in v["aliases"]])'
 }
@@ -86,7 +86,6 @@ edit models.mfcc_svm.num_coefficients=40
 dvc repro --quiet
 dvc params diff
 dvc metrics diff
-serct models
 fingerprint=$(sed -n 's/^ *"fingerprint": "\(.......\).*/\1/p' data/models/demo_en-mfcc_svm/card.json)
 serct promote "$fingerprint" --why "more coefficients"
 git add .
@@ -100,11 +99,11 @@ cd "$folder/first"
 git pull --quiet
 dvc pull
 serct sync
-serct models
 dvc status
 
 # -- 7.
 say "Both clones have the same champion"
 first=$(champion "$folder/first") second=$(champion "$folder/second")
+echo "first: $first; second: $second"
 test -n "$first" -a "$first" = "$second"
 git -C "$folder/first" log --format='%an: %s' -2 -- data/promotions.jsonl
