@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -138,6 +139,12 @@ def total_with_gradient(values: "Tensor") -> "Tensor":
     """Sum a tensor over all processes, with gradients for the tensor of each."""
     if size() == 1:
         return values
+    summed: Tensor = _total_function().apply(values)
+    return summed
+
+
+@cache
+def _total_function() -> Any:
     from torch.autograd import Function
 
     class Total(Function):
@@ -153,8 +160,7 @@ def total_with_gradient(values: "Tensor") -> "Tensor":
             """Sum the gradients."""
             return total(gradient.contiguous())
 
-    summed: Tensor = Total.apply(values)  # type: ignore[no-untyped-call]
-    return summed
+    return Total
 
 
 def share_buffers(module: "nn.Module") -> None:
