@@ -15,6 +15,9 @@ from serct.errors import TrainingError
 if TYPE_CHECKING:
     import torch
 
+# In /dev: NVIDIA's, also on its small boards, either's within Windows, and AMD's.
+_GPU_DRIVERS = ("nvidia*", "nvhost*", "dxg", "kfd")
+
 
 def seed_everything(seed: int, deterministic: bool) -> None:
     """Seed Python, NumPy and torch; with ``deterministic`` allow only kernels that repeat."""
@@ -67,9 +70,9 @@ def check_device(wanted: "torch.device | str") -> None:
 
 def may_have_gpu() -> bool:
     """Check in a millisecond, without torch, whether this machine may have a GPU that it uses."""
-    nodes = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # NVIDIA, AMD, either in WSL
-    is_apple = platform.system() == "Darwin" and platform.machine() == "arm64"
-    return is_apple or any(Path(node).exists() for node in nodes)
+    if platform.system() == "Darwin":
+        return platform.machine() == "arm64"
+    return any(next(Path("/dev").glob(pattern), None) for pattern in _GPU_DRIVERS)
 
 
 def pick_precision(wanted: str, device: "torch.device") -> "torch.dtype":

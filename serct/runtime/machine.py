@@ -5,12 +5,10 @@ import getpass
 import os
 import platform
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-# Of the drivers of NVIDIA, also of its small boards and within Windows, and of AMD.
-_GPU_DEVICES = ("nvidia*", "nvhost*", "dxg", "kfd")
+from serct.runtime.devices import may_have_gpu
 
 
 @dataclass(frozen=True)
@@ -28,8 +26,7 @@ def machine() -> Machine:
 
 
 def _gpu_name() -> str | None:
-    devices = (path for pattern in _GPU_DEVICES for path in Path("/dev").glob(pattern))
-    if sys.platform == "linux" and next(devices, None) is None:
+    if not may_have_gpu():
         return None  # without importing torch, which takes over a second
     import torch
 
