@@ -7,6 +7,7 @@ corpus of its reader is used.
 import importlib
 import json
 import pkgutil
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Annotated, TypeVar
 
@@ -84,6 +85,15 @@ def read_corpus_params(params: Params, name: str) -> CorpusParams:
 def build_corpus(name: str, params: CorpusParams) -> Corpus:
     """Build a corpus from its name and its entry in params.yaml."""
     return _class_in_file(params.reader, Corpus)(name, params)
+
+
+def read_licences(params: Params, names: Iterable[str]) -> dict[str, str]:
+    """Return the licence of each named corpus, by its name.
+
+    Raises:
+        ParamsError: As `read_corpus_params`.
+    """
+    return {name: build_corpus(name, read_corpus_params(params, name)).licence for name in names}
 
 
 def obtain_corpus(

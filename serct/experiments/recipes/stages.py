@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from serct.config.params import Params, TrainParams
-from serct.data.corpora import CorpusParams, build_corpus, read_corpus_params
+from serct.data.corpora import CorpusParams, build_corpus, read_corpus_params, read_licences
 from serct.models import read_model_params
 from serct.models.interface import ModelParams, TorchParams
 from serct.runtime import atomic
@@ -101,10 +101,7 @@ def write_model_recipes(params: Params, out: Path) -> None:
         for stage, recipe in _recipes_of_model(params, name)
     }
     pipeline = params.pipeline.model_dump(mode="json")
-    licences = {
-        name: build_corpus(name, read_corpus_params(params, name)).licence
-        for name in params.pipeline.train_corpora
-    }
+    licences = read_licences(params, params.pipeline.train_corpora)
     targets = {"zero_shot_corpora": pipeline["zero_shot_corpora"]}
     templates = sorted((_PROJECT / _TEMPLATES).glob("*.j2"))
     recipes["zero_shot_targets"] = Recipe(_code("zero_shot_targets"), targets)
