@@ -9,9 +9,9 @@ from serct.runtime.executors import open_executor
 from serct.training.experiment import train_and_track
 
 
-def train(params: Params, model: str, shards: Path, state: Path, out: Path) -> None:
+def train(params: Params, model: str, shards: Path, encoders: Path, state: Path, out: Path) -> None:
     """Write the trained model to ``--out``."""
-    work = partial(train_and_track, params, model, shards, state, out)
+    work = partial(train_and_track, params, model, shards, state, out, encoders)
     with open_executor(params.executor) as executor:
         executor.train(work, state.stem, state.parent)
 

@@ -32,6 +32,7 @@ class PipelineParams(Section):
     corpora: tuple[Name, ...]
     train_corpora: tuple[Name, ...]
     zero_shot_corpora: tuple[Name, ...]
+    encoders: tuple[Name, ...] = ()
     models: tuple[Name, ...]
 
 
@@ -198,6 +199,7 @@ class Params:
     Attributes:
         data: The content as the file has it.
         where: What errors call the file.
+        encoders: Entries by name; `serct.models.read_model_params` types the one of a model.
         models: Entries by name; `serct.models.read_model_params` types one.
         corpora: Entries by name; `serct.data.corpora.read_corpus_params` types one.
     """
@@ -210,6 +212,7 @@ class Params:
     audio = _Checked[AudioParams](AudioParams)
     preprocess = _Checked[PreprocessParams](PreprocessParams)
     train = _Checked[TrainParams](TrainParams)
+    encoders = _Checked[Entries](Entries)
     models = _Checked[Entries](Entries)
     evaluate = _Checked[EvaluateParams](EvaluateParams)
     tracking = _Checked[TrackingParams](TrackingParams)

@@ -6,7 +6,7 @@ from typing import Any
 from serct.config.params import Params
 from serct.data.corpora import read_corpus_params
 from serct.errors import ParamsError
-from serct.models import read_model_params
+from serct.models import read_encoder_params, read_model_params
 from serct.training.augmentation import read_augment
 from serct.training.fitting import check_select_by
 
@@ -31,6 +31,8 @@ def check_params(data: Mapping[str, Any], where: str) -> Params:
         getattr(params, name)
     for name in params.corpora:
         read_corpus_params(params, name)
+    for name in params.encoders:
+        read_encoder_params(params, name)
     read_augment(params.train.augment or {}, where, "train.augment")
     for name in params.models:
         read_model_params(params, name)
@@ -42,7 +44,9 @@ def check_params(data: Mapping[str, Any], where: str) -> Params:
         ("corpora", name, params.corpora)
         for key in ("corpora", "train_corpora", "zero_shot_corpora")
         for name in getattr(pipeline, key)
-    ] + [("models", name, params.models) for name in pipeline.models]
+    ]
+    named += [("encoders", name, params.encoders) for name in pipeline.encoders]
+    named += [("models", name, params.models) for name in pipeline.models]
     for section, name, entries in named:
         if name not in entries:
             raise ParamsError(

@@ -9,6 +9,7 @@ import yaml
 from serct.config.reader import explain_yaml, parse_yaml, read_yaml
 from serct.config.section import merge
 from serct.errors import ParamsError
+from serct.models.records import as_encoder_network
 from serct.runtime.log import logger
 
 
@@ -102,7 +103,7 @@ _RENAMED = {"voice_lda": "functionals_lda_speaker"}
 
 
 def _renamed(data: dict[str, Any]) -> dict[str, Any]:
-    """Replace names of models of version 0.1 that have no entry, with a notice."""
+    """Replace names of models of version 0.1 that have no entry, with a notice, and `ssl`."""
     pipeline, models = _entries(data, "pipeline"), _entries(data, "models")
     names = pipeline.get("models")
     for old, new in _RENAMED.items():
@@ -110,7 +111,13 @@ def _renamed(data: dict[str, Any]) -> dict[str, Any]:
             logger.warning("pipeline.models: %s is now called %s", old, new)
             names = [new if name == old else name for name in names]
             data = {**data, "pipeline": {**pipeline, "models": names}}
-    return data
+    # What version 0.2 called `ssl`.
+    old_entries = {
+        name: as_encoder_network(entry)
+        for name, entry in models.items()
+        if isinstance(entry, Mapping) and entry.get("architecture") == "ssl"
+    }
+    return {**data, "models": {**models, **old_entries}} if old_entries else data
 
 
 def _entries(data: Mapping[str, Any], section: str) -> Mapping[str, Any]:

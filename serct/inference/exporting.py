@@ -26,6 +26,7 @@ from serct.inference.onnx_model import (
 )
 from serct.models import restore_model_params
 from serct.models.checkpoint import load_model
+from serct.models.classical.estimator import ClassicalModel
 from serct.models.records import CARD, Card
 from serct.runtime import atomic
 from serct.runtime.digests import file_digests
@@ -35,7 +36,7 @@ _LARGEST_BATCH = 4096
 _LARGEST_WEIGHT = 2**28  # bytes
 # Narrower layers, such as the one that places windows, save little and lose much: they stay exact.
 _NARROWEST_INT8 = 64
-# Largest difference of a logit that rounding may cause in float32.
+# Largest difference of a logit that rounding may cause in float32, see `_difference`.
 _TOLERANCE = 1e-3
 _EXPORTERS = ("torch", "onnx", "onnxruntime")
 _CHECKED = ((1, 1), (2, 1000), (1, 16_000), (3, 40_000))  # clips, samples
@@ -68,18 +69,19 @@ def export_onnx(
     model, card = load_model(source)
     num_samples = card.audio.num_samples
     params = restore_model_params(card.architecture, str(source))
-    if not isinstance(model, torch.nn.Module) or not params.can_be_exported:
+    if not params.can_be_exported:
         raise CheckpointError(
             f"{source}: a model of architecture {params.architecture} cannot be exported"
         )
+    module = model.as_module() if isinstance(model, ClassicalModel) else model
     with (
         atomic.replacing_folder(destination) as folder,
         # There and not in /tmp: an error of the disk then names the disk that it is about.
         tempfile.TemporaryDirectory(dir=folder) as scratch,
     ):
         plain = Path(scratch) / MODEL_FILE
-        trace(model, num_samples, plain)
-        difference = _difference(model, num_samples, OnnxClassifier(plain))
+        trace(module, num_samples, plain)
+        difference = _difference(module, num_samples, OnnxClassifier(plain))
         if not difference <= _TOLERANCE:
             raise CheckpointError(
                 f"{source}: logits of the export differ by {difference:.2g}, "
@@ -88,12 +90,12 @@ def export_onnx(
         kept = folder / MODEL_FILE
         if int8:
             quantise(plain, kept)
-            difference = _difference(model, num_samples, OnnxClassifier(kept))
+            difference = _difference(module, num_samples, OnnxClassifier(kept))
         else:
             kept.write_bytes(plain.read_bytes())
         comparison = None
         if shards is not None:
-            comparison = _compare(model, OnnxClassifier(kept), card, shards)
+            comparison = _compare(module, OnnxClassifier(kept), card, shards)
             lost = 100 * (comparison.accuracy_before - comparison.accuracy_after)
             if lost > max_loss_points:
                 raise CheckpointError(
@@ -169,7 +171,10 @@ def quantise(plain: Path, path: Path) -> None:
 
 
 def _difference(model: torch.nn.Module, num_samples: int, exported: OnnxClassifier) -> float:
-    """Compute the largest difference of logits, on noise of several lengths."""
+    """Compute the largest difference of logits, on noise of several lengths.
+
+    It is relative to the largest logit where that is above 1: rounding is.
+    """
     generator = torch.Generator().manual_seed(0)
     largest = 0.0
     for num_clips, longest in _CHECKED:
@@ -181,7 +186,8 @@ def _difference(model: torch.nn.Module, num_samples: int, exported: OnnxClassifi
         with torch.inference_mode():
             expected = model(waveforms, num_valid).numpy()
         found = exported.logits(waveforms.numpy(), num_valid.numpy())
-        largest = max(largest, float(np.abs(found - expected).max()))
+        scale = max(1.0, float(np.abs(expected).max()))
+        largest = max(largest, float(np.abs(found - expected).max()) / scale)
     return largest
 
 

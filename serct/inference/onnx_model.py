@@ -42,7 +42,8 @@ class ExportNote(Record):
     Attributes:
         precision: Of the weights in matrix products; all else is float32.
         opset: Version of ONNX' operators.
-        difference: Largest difference of a logit from the float32 model, on noise.
+        difference: Largest difference of a logit from the float32 model, on noise; relative to the
+            largest logit where that is above 1.
         comparison: On a corpus, if one was given.
         files: SHA-256 of `model.onnx` and `card.json`, by name.
     """

@@ -4,6 +4,7 @@ import pkgutil
 import re
 from collections.abc import Mapping
 from importlib import import_module
+from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import ValidationError
@@ -13,9 +14,10 @@ from serct.config.params import Params
 from serct.config.record import only_keys_differ, restore_section
 from serct.config.section import validate
 from serct.errors import CheckpointError, ParamsError
+from serct.models.encoders.params import EncoderParams
 from serct.models.interface import ClassicalParams, ModelParams, TorchParams
 
-__all__ = ["architectures", "read_model_params", "restore_model_params"]
+__all__ = ["architectures", "read_encoder_params", "read_model_params", "restore_model_params"]
 
 _NO_MODELS = {"calibration", "checkpoint", "interface", "records"}
 
@@ -36,8 +38,36 @@ def read_model_params(params: Params, name: str) -> ModelParams:
         raise ParamsError(
             f"{params.where}: no model {name!r}, expected one of: {', '.join(params.models)}"
         )
-    entry, key = params.models[name], f"models.{name}"
+    key = f"models.{name}"
+    entry = _with_encoder(params, params.models[name])
     return validate(_params_class(entry, f"{params.where}: {key}"), entry, params.where, key)
+
+
+def read_encoder_params(params: Params, name: str) -> EncoderParams:
+    """Return an entry under ``encoders`` in params.yaml, checked.
+
+    Raises:
+        ParamsError: If there is none of this name, or naming the key that is wrong.
+    """
+    known = params.encoders if "encoders" in params.data else {}
+    if name not in known:
+        raise ParamsError(
+            f"{params.where}: no encoder {name!r}, expected one of the entries under encoders: "
+            f"{', '.join(known)}"
+        )
+    entry, key = {"name": name, **known[name]}, f"encoders.{name}"
+    found: EncoderParams = validate(EncoderParams, entry, params.where, key)
+    return found
+
+
+def _with_encoder(params: Params, entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an entry under ``models`` with the encoder that it names: an entry, or a folder."""
+    name = entry.get("encoder")
+    if not isinstance(name, str):
+        return dict(entry)
+    if "/" in name or Path(name).is_dir():
+        return {**entry, "encoder": EncoderParams.in_folder(name)}
+    return {**entry, "encoder": read_encoder_params(params, name).model_dump(mode="json")}
 
 
 def restore_model_params(

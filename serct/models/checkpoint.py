@@ -11,8 +11,9 @@ from safetensors.numpy import load_file, save_file
 from serct.errors import CheckpointError
 from serct.models import restore_model_params
 from serct.models.classical.estimator import ClassicalModel
+from serct.models.encoders.params import UsesEncoder
 from serct.models.interface import ClassicalParams, Model
-from serct.models.records import CARD, ESTIMATOR, WEIGHTS, Card
+from serct.models.records import CARD, ENCODER, ESTIMATOR, WEIGHTS, Card
 from serct.runtime.atomic import write_json
 from serct.runtime.digests import check_files, file_digests
 
@@ -25,11 +26,13 @@ def save_model(folder: Path, model: Model, card: Card) -> None:
         weights = model.save(folder)
     else:
         weights = {name: tensor.cpu().numpy() for name, tensor in model.state_dict().items()}
+        if encoder := getattr(model, "encoder_config", None):
+            write_json(folder / ENCODER, encoder)
     if weights:
         # safetensors writes an array's memory as it lies, strides unseen.
         in_order = {name: np.array(array, order="C") for name, array in weights.items()}
         save_file(in_order, folder / WEIGHTS)
-    files = file_digests(folder, (WEIGHTS, ESTIMATOR))
+    files = file_digests(folder, (WEIGHTS, ESTIMATOR, ENCODER))
     write_json(folder / CARD, card.model_copy(update={"files": files}).as_json())
 
 
@@ -53,6 +56,9 @@ def load_model(folder: Path) -> tuple[Model, Card]:
     check_files(folder, card.files, CARD, CheckpointError)
     where = str(folder / CARD)
     params = restore_model_params(card.architecture, where, card.versions.get("serct", ""))
+    # A model of an older version has its encoder elsewhere.
+    if isinstance(params, UsesEncoder) and (folder / ENCODER).exists():
+        params = params.with_encoder(folder)
     weights = folder / WEIGHTS
     try:
         tensors: dict[str, np.ndarray[Any, Any]] = load_file(weights) if weights.exists() else {}

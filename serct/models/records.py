@@ -12,6 +12,7 @@ from serct.config.params import AudioParams, TrainParams
 from serct.config.record import Migration, Record, RecordPart, restore_section, restored
 from serct.errors import CheckpointError, SerctError
 from serct.models.calibration import Calibration
+from serct.models.encoders.params import EncoderParams
 from serct.runtime.digests import check_files
 
 
@@ -59,6 +60,21 @@ def _card_3(card: dict[str, Any]) -> dict[str, Any]:
     return {**card, "architecture": {**architecture, **missing}}
 
 
+def _card_5(card: dict[str, Any]) -> dict[str, Any]:
+    """Return a card of version 4 with today's name and keys of what was `ssl`."""
+    old = card.get("architecture")
+    if not isinstance(old, dict) or old.get("architecture") != "ssl":
+        return card
+    encoder = EncoderParams.in_folder(str(old.get("encoder")))
+    return {**card, "architecture": {**as_encoder_network(old), "encoder": encoder}}
+
+
+def as_encoder_network(ssl: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the params of version 0.2's architecture `ssl` as those of `encoder_network`."""
+    added = {"layers": None, "speech_range_db": None, "pooling": "mean"}
+    return {**ssl, **added, "architecture": "encoder_network"}
+
+
 class Card(Record):
     """Everything needed to use a model, and its origin (`card.json`).
 
@@ -75,9 +91,9 @@ class Card(Record):
             has the card of the model that it was made from.
     """
 
-    FORMAT: ClassVar[int] = 4
+    FORMAT: ClassVar[int] = 5
     SEALED_FROM: ClassVar[int] = 4
-    MIGRATIONS: ClassVar[Mapping[int, Migration]] = {1: _card_2, 2: _card_3}
+    MIGRATIONS: ClassVar[Mapping[int, Migration]] = {1: _card_2, 2: _card_3, 4: _card_5}
     ERROR: ClassVar[type[SerctError]] = CheckpointError
     SAYS_WRITER: ClassVar[bool] = False  # `versions` does
 
@@ -210,8 +226,9 @@ class EpochRow:
 # Below the data folder: folders of models and corpora that params.yaml names no more.
 UNUSED = "unused"
 CARD, RUN, HISTORY = "card.json", "run.json", "history.csv"
-# What `serct.models.checkpoint` writes besides the card: either or both.
-WEIGHTS, ESTIMATOR = "weights.safetensors", "model.skops"
+# What `serct.models.checkpoint` writes besides the card: weights, an estimator or both, and the
+# configuration of an encoder whose weights are among them.
+WEIGHTS, ESTIMATOR, ENCODER = "weights.safetensors", "model.skops", "encoder.json"
 
 
 def write_history(folder: Path, rows: Iterable[EpochRow]) -> None:

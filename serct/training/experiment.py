@@ -24,7 +24,9 @@ from serct.training.fitted import Fitted
 from serct.training.fitting import fingerprint, fit
 
 
-def train_and_track(params: Params, name: str, shards: Path, state: Path, out: Path) -> None:
+def train_and_track(
+    params: Params, name: str, shards: Path, state: Path, out: Path, encoders: Path | None = None
+) -> None:
     """Train one entry of ``models`` on one corpus, and write its folder.
 
     MLflow shows a training that lasts while it goes on; the report stage shows every other one.
@@ -37,6 +39,7 @@ def train_and_track(params: Params, name: str, shards: Path, state: Path, out: P
         shards: The corpus.
         state: Where the unfinished training is kept; removed at the end.
         out: Folder to make; whole or not at all.
+        encoders: See `serct.training.fitting.fit`.
 
     Raises:
         TrainingError: If training cannot go on.
@@ -44,10 +47,12 @@ def train_and_track(params: Params, name: str, shards: Path, state: Path, out: P
     """
     train = params.train_params(name)
     with distributed.joined(train.device):
-        _train_and_track(params, name, shards, state, out)
+        _train_and_track(params, name, shards, state, out, encoders)
 
 
-def _train_and_track(params: Params, name: str, shards: Path, state: Path, out: Path) -> None:
+def _train_and_track(
+    params: Params, name: str, shards: Path, state: Path, out: Path, encoders: Path | None
+) -> None:
     model, train = read_model_params(params, name), params.train_params(name)
     train_set = ShardDataset(shards, ["train"])
     validation_set = ShardDataset(shards, ["validation"], train_set.emotions)
@@ -66,7 +71,7 @@ def _train_and_track(params: Params, name: str, shards: Path, state: Path, out: 
     with tracked(params.tracking, known) as run:
         fitted = fit(
             model, train, params.seed, train_set, validation_set, state,
-            on_epoch=lambda row: run.log_epoch(row.columns()),
+            on_epoch=lambda row: run.log_epoch(row.columns()), encoders=encoders,
         )  # fmt: skip
         calibration = calibrate(fitted.validation, validation_set.labels, train.max_error)
         if distributed.rank() > 0:

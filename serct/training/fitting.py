@@ -14,6 +14,7 @@ from serct.config.params import TrainParams
 from serct.data.dataset import ShardDataset
 from serct.errors import ParamsError, TrainingError
 from serct.evaluation.metrics import METRICS
+from serct.models.encoders.params import EncoderParams, UsesEncoder
 from serct.models.interface import ClassicalParams, ModelParams
 from serct.models.records import EpochRow
 from serct.runtime import devices, distributed
@@ -28,6 +29,7 @@ def fit(
     validation_set: ShardDataset,
     state_path: Path,
     on_epoch: Callable[[EpochRow], object] = lambda row: None,
+    encoders: Path | None = None,
 ) -> Fitted:
     """Train a model and keep the epoch that validates best.
 
@@ -43,10 +45,12 @@ def fit(
         state_path: Where the state is kept between epochs; a state of the same training found
             there is continued, any other ignored. The caller removes it once all is saved.
         on_epoch: Called after each epoch, resumed ones included.
+        encoders: A folder in which the encoder of a model is looked for first, by its name.
 
     Raises:
         TrainingError: If there is but one emotion, the loss is no longer finite, or the device is
             not there.
+        DownloadError: If the model's encoder cannot be had.
     """
     check_select_by(train.select_by)
     if len(train_set.emotions) < 2:
@@ -54,6 +58,8 @@ def fit(
             f"the corpus {train_set.meta.corpus} has only the emotion "
             f"{', '.join(train_set.emotions)}, expected at least two to train on"
         )
+    if isinstance(model, UsesEncoder):
+        model = model.with_encoder(_find_encoder(model.encoder, encoders))
     if isinstance(model, ClassicalParams):
         from serct.training.classical import fit_classical
 
@@ -63,6 +69,12 @@ def fit(
 
     mark = fingerprint(model, train, seed, train_set.meta.digest)
     return run_epochs(model, train, seed, mark, (train_set, validation_set), state_path, on_epoch)
+
+
+def _find_encoder(encoder: EncoderParams, folder: Path | None) -> Path:
+    from serct.training.encoders import find_encoder
+
+    return find_encoder(encoder, folder / encoder.name if folder else None)
 
 
 def fingerprint(model: ModelParams, train: TrainParams, seed: int, shards_digest: str) -> str:

@@ -40,7 +40,8 @@ def test_traits_of_an_entry(tiny_params, name, traits):
         ("svm", ("sklearn", "torch", "serct.models.serct")),
         ("functionals_lda", ("sklearn", "librosa", "serct.models.serct", "serct.models.cnn")),
         ("serct", ("sklearn", "serct.models.svm", "serct.models.cnn")),
-        ("ssl", ("sklearn", "transformers", "serct.models.serct")),
+        ("wavlm_network", ("sklearn", "transformers", "serct.models.serct")),
+        ("whisper_lda", ("sklearn", "torch", "transformers", "serct.models.serct")),
     ],
 )
 def test_reading_an_entry_imports_its_file_alone(name, absent):
@@ -67,7 +68,9 @@ def test_an_unknown_architecture_is_refused_with_the_known_ones(tiny_params):
         expected = rf"models\.mine\.architecture is {wrong!r}, expected one of: {known}$"
         with pytest.raises(ParamsError, match=expected):
             read_model_params(params, "mine")
-    assert {"cnn", "functionals_lda", "mel_conformer", "serct", "ssl"} < set(architectures())
+    assert {"cnn", "functionals_lda", "mel_conformer", "serct", "encoder_lda"} < set(
+        architectures()
+    )
 
 
 def test_a_model_file_without_its_class_is_refused(tiny_params, monkeypatch):

@@ -24,12 +24,14 @@ FORMS = {
     "serct_plain_masked": {"attention": "full", "mask_padding": True},
     "serct_no_layers": {"num_layers": 0},
 }
-# ssl needs a folder and 16 kHz: tests/test_ssl.py.
+# A pretrained encoder needs a folder and 16 kHz: tests/models/test_encoder_network.py.
 PARAMS = read_params(ROOT / "params.yaml")
 TORCH_MODELS = [
-    name for name in architectures() if isinstance(read_model_params(PARAMS, name), TorchParams)
+    name
+    for name in architectures()
+    if name in PARAMS.models and isinstance(read_model_params(PARAMS, name), TorchParams)
 ]
-VARIANTS = [*(name for name in TORCH_MODELS if name != "ssl"), *FORMS]
+VARIANTS = [*TORCH_MODELS, *FORMS]
 
 
 @pytest.fixture(scope="module")

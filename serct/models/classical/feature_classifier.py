@@ -25,10 +25,8 @@ from serct.runtime.arrays import Floats, Probabilities
 from serct.runtime.source import code_digests
 
 _TEMPERATURE = "temperature"
-# Their versions decide the last digits of features.
 # Of what a model imports: reading params and files decides no feature.
-_NOT_COMPUTING = ("serct.config", "serct.errors", "serct.runtime")
-_LIBRARIES = ("numpy", "scipy")
+_NOT_COMPUTING = ("serct.config", "serct.errors", "serct.models.records", "serct.runtime")
 
 
 class FeatureClassifier(ClassicalModel):
@@ -36,6 +34,8 @@ class FeatureClassifier(ClassicalModel):
 
     # Names of the fitted estimator's arrays that its decisions are computed from.
     _decides_by: ClassVar[tuple[str, ...]]
+    # Packages whose versions decide the last digits of features.
+    _libraries: ClassVar[tuple[str, ...]] = ("numpy", "scipy")
 
     def __init__(self, seed: int, normalization: SpeakerNormalization | None = None) -> None:
         """Build the model, not yet fitted.
@@ -54,7 +54,7 @@ class FeatureClassifier(ClassicalModel):
         """Compute the features of one clip, finite for any. float32 [M] -> float64 [F]."""
 
     @abstractmethod
-    def _feature_params(self) -> dict[str, float]:
+    def _feature_params(self) -> dict[str, Any]:
         """Return all params that decide the features of a clip, its rate among them."""
 
     @abstractmethod
@@ -71,7 +71,7 @@ class FeatureClassifier(ClassicalModel):
 
         Models with equal keys have equal features, whatever else they do with them.
         """
-        libraries = {name: version(name) for name in _LIBRARIES}
+        libraries = {name: version(name) for name in self._libraries}
         code = code_digests([type(self).__module__], _NOT_COMPUTING)
         content = [type(self).__qualname__, self._feature_params(), libraries, code]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
@@ -130,7 +130,7 @@ class FeatureClassifier(ClassicalModel):
     def num_parameters(self) -> int:
         """What the estimator decides by, and the means and scales of the features."""
         scaler, machine = self._estimator
-        arrays = [getattr(machine, name) for name in self._decides_by]
+        arrays = [getattr(last_step(machine), name) for name in self._decides_by]
         arrays += [scaler.mean_, scaler.scale_, *self.state().tensors.values()]
         return sum(int(array.size) for array in arrays)
 
@@ -147,3 +147,8 @@ class FeatureClassifier(ClassicalModel):
         self._temperature = float(state.tensors[_TEMPERATURE])
         if self._normalization is not None:
             self._normalization.load_state(state.tensors)
+
+
+def last_step(machine: Any) -> Any:
+    """Return what classifies: the last step of a pipeline, or the machine itself."""
+    return machine.steps[-1][1] if hasattr(machine, "steps") else machine

@@ -74,6 +74,11 @@ class SpeakerNormalization:
         relative: Array = features - mean
         return relative
 
+    @property
+    def average(self) -> Array:
+        """The mean of the training set's average speaker, float64 [F]."""
+        return self._mean
+
     def state(self) -> dict[str, Array]:
         """Return what `fit` computed."""
         return {_MEAN: self._mean}

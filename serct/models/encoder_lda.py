@@ -1,0 +1,182 @@
+"""`encoder_lda`: linear discriminants of a pretrained encoder's hidden states, pooled over a clip.
+
+Shapes: B batch, M samples of a cut row, S hidden states in use, T frames, D width, F = 2 S D
+features, K emotions.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from serct.config.params import TrainParams
+from serct.config.section import Positive
+from serct.errors import ParamsError
+from serct.models.classical.estimator import Array, ClassicalModel
+from serct.models.classical.feature_classifier import FeatureClassifier, last_step
+from serct.models.classical.speaker_normalization import SpeakerNormalization
+from serct.models.encoders.params import UsesEncoder
+from serct.models.encoders.weights import read_config, read_weights
+from serct.models.interface import ClassicalParams
+from serct.models.records import ENCODER
+from serct.runtime import atomic
+from serct.runtime.arrays import Floats
+
+# Imported late: what only reads a card, or finds all features in the cache, runs without torch.
+if TYPE_CHECKING:
+    from serct.models.encoders.pooled import EncoderHead, PooledEncoder
+
+_RATE_HZ = 16_000
+# The names of its arrays in saved models.
+_PREFIX = "encoder."
+
+
+class EncoderLdaParams(ClassicalParams, UsesEncoder):
+    """Linear discriminant analysis of a frozen encoder's hidden states, pooled over a clip."""
+
+    architecture: Literal["encoder_lda"]
+    shrinkage: Annotated[float, Field(ge=0, le=1)]
+    normalize_length: bool
+    relevance_factor: Positive | None
+
+    masks_padding: ClassVar[bool] = True
+    can_be_exported: ClassVar[bool] = True
+
+    @property
+    def adapts_to_speaker(self) -> bool:
+        """See `ClassicalParams`."""
+        return self.relevance_factor is not None
+
+    def build(self, train: TrainParams, seed: int, sample_rate_hz: int) -> ClassicalModel:
+        """See `ClassicalParams.build`; the encoder is read when it is first needed."""
+        if sample_rate_hz != _RATE_HZ:
+            raise ParamsError(
+                f"{self.architecture} needs audio.sample_rate {_RATE_HZ}, found {sample_rate_hz}"
+            )
+        return EncoderLda(self, seed)
+
+
+class EncoderLda(FeatureClassifier):
+    """Mean and deviation over time of hidden states, and linear discriminant analysis.
+
+    An encoder that learned to recognise speech in thousands of recordings describes it in a way
+    that depends little on speaker, language and microphone. The mean of its hidden states over a
+    clip says what the clip sounds like, the deviation how much that changes. Linear discriminants
+    take from both what tells emotions apart in every speaker of the training part.
+
+    Their covariance is drawn towards a multiple of the identity far more than the number of clips
+    asks for: clips of few speakers say little about how speakers differ. With ``normalize_length``
+    standardised features are scaled to length 1, so that a recording unlike those of training is
+    not beyond all of them.
+
+    Source:
+        Garcia-Romero & Espy-Wilson, Analysis of i-vector length normalization, 2011;
+        Gong et al., Whisper-AT, Interspeech 2023 (Whisper's layers as features of other sounds);
+        Snyder et al., X-vectors, 2018 (pooling by mean and deviation).
+    """
+
+    _decides_by = ("coef_", "intercept_")
+    _libraries = ("numpy", "torch", "transformers")
+
+    def __init__(self, params: EncoderLdaParams, seed: int) -> None:
+        """Build the model, not yet fitted."""
+        factor = params.relevance_factor
+        super().__init__(seed, SpeakerNormalization(factor) if factor is not None else None)
+        self._params = params
+        # Of a saved model: the folder's encoder otherwise.
+        self._weights: Mapping[str, Array] | None = None
+        self._pooled: PooledEncoder | None = None
+
+    def _machine(self, num_emotions: int) -> Any:
+        from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import Normalizer
+
+        # Every emotion counts alike, as in UA.
+        priors = np.full(num_emotions, 1 / num_emotions)
+        shrinkage = self._params.shrinkage
+        lda = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage, priors=priors)
+        return make_pipeline(Normalizer(), lda) if self._params.normalize_length else lda
+
+    def _feature_params(self) -> dict[str, Any]:
+        content = self._params.model_dump(mode="json", include={"layers", "speech_range_db"})
+        encoder = self._params.encoder
+        # A folder's files may change, and nothing else says which they are.
+        is_known = encoder.sha256 or encoder.revision
+        return {**content, "encoder": is_known or self._content_digest()}
+
+    def _content_digest(self) -> str:
+        from serct.models.encoders.weights import weights_digest
+
+        weights = self._weights or read_weights(self._params.encoder_folder)
+        return weights_digest(weights)
+
+    def pooled_encoder(self) -> "PooledEncoder":
+        """Return the frozen encoder and its pooling, read at the first call.
+
+        Raises:
+            ParamsError: If the encoder's files are missing or damaged.
+            BackendUnavailableError: If the package transformers is not installed.
+        """
+        if self._pooled is None:
+            from serct.models.encoders.pooled import PooledEncoder
+
+            folder = self._params.encoder_folder
+            weights = self._weights or read_weights(folder)
+            params = self._params
+            self._pooled = PooledEncoder(read_config(folder), params.layers, params.speech_range_db)
+            self._pooled.load_encoder(weights)
+            self._pooled.requires_grad_(False).eval()
+        return self._pooled
+
+    def _features(self, waveform: Floats) -> Array:
+        import torch
+
+        spoken = np.flatnonzero(waveform)
+        clip = waveform[: spoken[-1] + 1 if len(spoken) else 1]
+        with torch.inference_mode():
+            features = self.pooled_encoder()(
+                torch.from_numpy(np.ascontiguousarray(clip))[None], torch.tensor([len(clip)])
+            )
+        return np.asarray(features[0].double().numpy())
+
+    def as_module(self) -> "EncoderHead":
+        """Return the fitted model as one torch module, from waveforms to logits.
+
+        For a model that adapts to speakers, as it predicts for one without recordings.
+        """
+        from serct.models.encoders.pooled import EncoderHead
+
+        scaler, machine = self._estimator
+        lda = last_step(machine)
+        centre = scaler.mean_
+        if self._normalization is not None:
+            centre = centre + self._normalization.average
+        weight, bias = (each / self._temperature for each in (lda.coef_, lda.intercept_))
+        if len(weight) == 1:
+            # Of two emotions scikit-learn keeps the second's values alone.
+            weight, bias = (np.concatenate((-each, each)) / 2 for each in (weight, bias))
+        return EncoderHead(
+            self.pooled_encoder(), centre, scaler.scale_, (weight, bias), machine is not lda
+        )
+
+    def save(self, folder: Path) -> dict[str, Array]:
+        """See `ClassicalModel.save`; the encoder's files too."""
+        source = self._params.encoder_folder
+        atomic.write_json(folder / ENCODER, read_config(source))
+        weights = self._weights or read_weights(source)
+        return {
+            **super().save(folder),
+            **{f"{_PREFIX}{name}": array for name, array in weights.items()},
+        }
+
+    def load(self, folder: Path, tensors: Mapping[str, Array]) -> None:
+        """See `ClassicalModel.load`."""
+        self._weights = {
+            name.removeprefix(_PREFIX): array
+            for name, array in tensors.items()
+            if name.startswith(_PREFIX)
+        }
+        super().load(folder, tensors)

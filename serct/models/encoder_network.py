@@ -1,0 +1,97 @@
+"""`encoder_network`: a pretrained encoder, frozen or learning too, and a small network behind it.
+
+Shapes: B batch, M samples of a cut row, S hidden states in use, T frames, D width, K emotions.
+"""
+
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from serct.config.section import PositiveInt, Probability
+from serct.errors import ParamsError
+from serct.models.encoders.params import UsesEncoder
+from serct.models.encoders.pooled import EncoderFrames
+from serct.models.encoders.pooling import mean_and_deviation
+from serct.models.encoders.weights import read_config, read_weights
+from serct.models.interface import TorchParams
+from serct.models.records import ENCODER
+
+_RATE_HZ = 16_000
+
+
+class EncoderNetworkParams(TorchParams, UsesEncoder):
+    """A pretrained encoder with learned weights of its layers, and a small network."""
+
+    architecture: Literal["encoder_network"]
+    freeze: bool
+    pooling: Literal["mean", "mean_deviation"]
+    hidden: PositiveInt
+    dropout: Probability
+
+    can_be_exported: ClassVar[bool] = True
+
+    @property
+    def masks_padding(self) -> bool:
+        """Whether the encoder takes a mask; False as well where its folder cannot be read."""
+        try:
+            config = read_config(self.encoder_folder)
+        except ParamsError:
+            return False
+        return config["model_type"] == "whisper" or config.get("feat_extract_norm") == "layer"
+
+    def build(self, num_samples: int, sample_rate_hz: int, num_emotions: int) -> nn.Module:
+        """See `TorchParams.build`."""
+        if sample_rate_hz != _RATE_HZ:
+            raise ParamsError(
+                f"{self.architecture} needs audio.sample_rate {_RATE_HZ}, found {sample_rate_hz}"
+            )
+        network = EncoderNetwork(self, num_emotions)
+        # A saved model has the encoder's weights among its own.
+        if not (self.encoder_folder / ENCODER).exists():
+            network.load_encoder(read_weights(self.encoder_folder))
+        return network
+
+
+class EncoderNetwork(EncoderFrames):
+    """Hidden states added with learned weights, pooled over speech, and classified.
+
+    A frozen encoder stays in evaluation mode.
+
+    Source:
+        Yang et al., SUPERB, Interspeech 2021, section 3 (weighted sum, frozen encoder, mean).
+    """
+
+    def __init__(self, params: EncoderNetworkParams, num_emotions: int) -> None:
+        """Build it with random weights, the encoder's among them."""
+        super().__init__(read_config(params.encoder_folder), params.layers, params.speech_range_db)
+        self.is_frozen, self.pooling = params.freeze, params.pooling
+        self.encoder.requires_grad_(not params.freeze)
+        self.layer_scores = nn.Parameter(torch.zeros(len(self.layers)))
+        width = self.hidden_states.width * (2 if params.pooling == "mean_deviation" else 1)
+        self.head = nn.Sequential(
+            nn.Linear(width, params.hidden),
+            nn.ReLU(),
+            nn.Dropout(params.dropout),
+            nn.Linear(params.hidden, num_emotions),
+        )
+
+    def train(self, mode: bool = True) -> "EncoderNetwork":
+        """Switch the mode; a frozen encoder stays in evaluation."""
+        super().train(mode)
+        self.encoder.train(mode and not self.is_frozen)
+        return self
+
+    def forward(self, waveforms: Tensor, num_valid: Tensor) -> Tensor:  # type: ignore[override]
+        """Score waveforms, see `TorchParams.build`."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.is_frozen):
+            states, weights = super().forward(waveforms, num_valid)
+        layer_weights = self.layer_scores.softmax(dim=0)
+        frames = (states * layer_weights[:, None, None, None]).sum(dim=0)  # [B, T, D]
+        pooled = (
+            mean_and_deviation(frames[None], weights)
+            if self.pooling == "mean_deviation"
+            else (frames * weights[..., None]).sum(dim=1)
+        )
+        logits: Tensor = self.head(pooled)
+        return logits

@@ -1,0 +1,143 @@
+"""An encoder and what is made of its hidden states, as modules of torch.
+
+Shapes: B batch, M samples of a cut row, S hidden states in use, T frames, D width, F = 2 S D
+features, K emotions.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from serct.errors import CheckpointError, ParamsError
+from serct.models.encoders.pooling import mean_and_deviation, speech_frames
+from serct.models.encoders.states import build_encoder
+
+Floats64 = npt.NDArray[np.float64]
+
+
+class EncoderFrames(nn.Module):
+    """Some hidden states of an encoder, and which of their frames are speech.
+
+    Attributes:
+        encoder_config: Its configuration, which a saved model keeps.
+        layers: The hidden states in use, S of them.
+    """
+
+    def __init__(
+        self, config: dict[str, Any], layers: Sequence[int] | None, speech_range_db: float | None
+    ) -> None:
+        """Build the encoder with random weights.
+
+        Args:
+            config: Of the encoder, see `serct.models.encoders.weights.read_config`.
+            layers: See `UsesEncoder`.
+            speech_range_db: See `UsesEncoder`.
+
+        Raises:
+            ParamsError: If the encoder has no such layers, or is of no known kind.
+            BackendUnavailableError: If the package transformers is not installed.
+        """
+        super().__init__()
+        self.encoder_config = config
+        self.encoder, self.hidden_states = build_encoder(config)
+        num_states = self.hidden_states.num_states
+        self.layers = list(range(num_states)) if layers is None else list(layers)
+        if max(self.layers) >= num_states:
+            raise ParamsError(
+                f"layers holds {max(self.layers)}, expected 0 to {num_states - 1}: the encoder has "
+                f"{num_states - 1} layers"
+            )
+        self.speech_range_db = speech_range_db
+
+    def load_encoder(self, weights: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Load the encoder's weights, by their names in it.
+
+        Raises:
+            CheckpointError: If they are not those of such an encoder.
+        """
+        # The hub's files have the older names of torch's weight normalisation.
+        renamed = {
+            name.replace(".weight_g", ".parametrizations.weight.original0").replace(
+                ".weight_v", ".parametrizations.weight.original1"
+            ): torch.from_numpy(array.astype(np.float32))
+            for name, array in weights.items()
+        }
+        # Of masks in pretraining, which only some configurations make.
+        needed = self.encoder.state_dict()
+        renamed = {k: v for k, v in renamed.items() if k in needed or k != "masked_spec_embed"}
+        try:
+            self.encoder.load_state_dict(renamed)
+        except RuntimeError as error:
+            raise CheckpointError(f"weights of another encoder: {error}") from error
+
+    def forward(self, waveforms: Tensor, num_valid: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute hidden states.
+
+        Args:
+            waveforms: In [-1, 1], zero behind each clip. float32 [B, M]
+            num_valid: Samples of each that are not padding. int64 [B]
+
+        Returns:
+            [S, B, T, D], and the weight of each frame, see `speech_frames`, [B, T].
+        """
+        states, num_frames = self.hidden_states(
+            self.encoder, waveforms, num_valid, max(self.layers)
+        )
+        weights = speech_frames(
+            waveforms, num_frames, states.shape[2], self.hidden_states.hop_samples,
+            self.speech_range_db,
+        )  # fmt: skip
+        return states[self.layers], weights
+
+
+class PooledEncoder(EncoderFrames):
+    """Mean and deviation over a clip's frames of some hidden states: its features."""
+
+    def forward(self, waveforms: Tensor, num_valid: Tensor) -> Tensor:  # type: ignore[override]
+        """Compute features, see `EncoderFrames.forward`. [B, M], [B] -> [B, F]."""
+        return mean_and_deviation(*super().forward(waveforms, num_valid))
+
+
+class EncoderHead(nn.Module):
+    """Logits of features that scikit-learn standardised, and perhaps scaled to length 1."""
+
+    def __init__(
+        self,
+        pooled: PooledEncoder,
+        centre: Floats64,
+        scale: Floats64,
+        head: tuple[Floats64, Floats64],
+        normalize_length: bool,
+    ) -> None:
+        """Take over what scikit-learn fitted.
+
+        Args:
+            pooled: Computes features.
+            centre: Is subtracted from them. float64 [F]
+            scale: What is left is divided by it. float64 [F]
+            head: Weights and bias of the logits. float64 [K, F], float64 [K]
+            normalize_length: Whether each clip's features are scaled to length 1 before the head.
+        """
+        super().__init__()
+        self.pooled, self.normalize_length = pooled, normalize_length
+        weight, bias = head
+        self.head = nn.Linear(weight.shape[1], len(weight))
+        with torch.no_grad():
+            self.head.weight.copy_(torch.from_numpy(weight))
+            self.head.bias.copy_(torch.from_numpy(bias))
+        self.register_buffer("centre", torch.from_numpy(centre).float())
+        self.register_buffer("scale", torch.from_numpy(scale).float())
+
+    def forward(self, waveforms: Tensor, num_valid: Tensor) -> Tensor:
+        """Score waveforms, see `serct.models.interface.TorchParams.build`."""
+        features = self.pooled(waveforms, num_valid) - self.get_buffer("centre")
+        features = features / self.get_buffer("scale")
+        if self.normalize_length:
+            features = functional.normalize(features, dim=1)
+        logits: Tensor = self.head(features)
+        return logits

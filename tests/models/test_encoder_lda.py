@@ -1,0 +1,106 @@
+"""`encoder_lda`: discriminants of a frozen encoder's features, saved with the encoder."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from serct import Predictor
+from serct.config.params import Params
+from serct.data.dataset import ShardDataset
+from serct.errors import CheckpointError
+from serct.evaluation.classifiers import as_classifier
+from serct.models import read_model_params
+from serct.models.encoder_lda import EncoderLda
+from serct.models.records import Card
+from serct.training.experiment import train_and_track
+from serct.training.fitting import fit
+from tests.conftest import ROOT
+from tests.models.encoders import write_encoder
+
+NAMES = ("whisper_lda", "whisper_lda_speaker")
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_encoder(tmp_path_factory.mktemp("encoders") / "whisper")
+
+
+@pytest.fixture
+def params(tiny_params: Params, encoder: Path) -> Params:
+    """Small params, with a tiny encoder in place of the real one."""
+    entry = {"path": str(encoder), "licence": "CC0", "trained_on": "noise"}
+    return tiny_params.replace(encoders={**tiny_params.encoders, "whisper_tiny_en": entry})
+
+
+@pytest.fixture
+def saved(params: Params, tone_shards: Path, tmp_path: Path) -> Path:
+    """A folder with both models."""
+    for name in NAMES:
+        train_and_track(params, name, tone_shards, tmp_path / "state", tmp_path / name)
+    return tmp_path
+
+
+def test_a_saved_model_needs_no_other_folder(
+    saved: Path, tone_shards: Path, encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    test = ShardDataset(tone_shards, ["test"]).batch(np.arange(2))
+    hidden = encoder.with_name("hidden")
+    encoder.rename(hidden)
+    try:
+        for name in NAMES:
+            predictor = Predictor.load(saved / name)
+            found = predictor.classify(test.waveforms, test.num_valid)
+            assert found.sum(axis=1) == pytest.approx(np.ones(2))
+            assert predictor.card.architecture["encoder"]["licence"] == "CC0"
+    finally:
+        hidden.rename(encoder)
+    shutil.copyfile(saved / NAMES[0] / "card.json", saved / "card.json")
+    (saved / NAMES[0] / "encoder.json").unlink()
+    with pytest.raises(CheckpointError, match=r"encoder\.json: no such file"):
+        Predictor.load(saved / NAMES[0])
+
+
+def test_the_module_predicts_as_the_model(params: Params, tone_shards: Path) -> None:
+    sets = [ShardDataset(tone_shards, [split]) for split in ("train", "validation")]
+    test = ShardDataset(tone_shards, ["test"]).batch(np.arange(2))
+    for name in NAMES:
+        model = fit(read_model_params(params, name), params.train, 3, *sets, Path("state")).model
+        assert isinstance(model, EncoderLda)
+        expected = as_classifier(model, "cpu")(test.waveforms, test.num_valid)
+        with torch.inference_mode():
+            waveforms, num_valid = map(torch.from_numpy, (test.waveforms, test.num_valid))
+            found = model.as_module()(waveforms, num_valid).softmax(dim=1)
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_an_export_needs_neither_torch_nor_transformers(saved: Path) -> None:
+    from serct.inference.exporting import export_onnx
+
+    waveform = 0.1 * np.random.default_rng(0).standard_normal(5000)
+    np.save(saved / "waveform.npy", waveform)
+    for name in NAMES:
+        export_onnx(saved / name, saved / "onnx" / name)
+        code = f"""
+import sys
+sys.modules.update(torch=None, transformers=None)
+import numpy as np
+from serct import Predictor
+predictor = Predictor.load({str(saved / "onnx" / name)!r})
+print(*predictor.predict(np.load({str(saved / "waveform.npy")!r}), 16000).values())
+"""
+        result = subprocess.run(
+            [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        assert result.returncode == 0, result.stderr
+        expected = Predictor.load(saved / name).predict(waveform, 16_000)
+        assert [float(x) for x in result.stdout.split()] == pytest.approx(
+            list(expected.values()), abs=1e-4
+        )
+        card = Card.read(saved / "onnx" / name / "card.json", "")
+        assert card.architecture["architecture"] == "encoder_lda"
