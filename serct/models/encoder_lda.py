@@ -5,6 +5,7 @@ features, K emotions.
 """
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -14,7 +15,7 @@ from pydantic import Field
 from serct.config.params import TrainParams
 from serct.config.section import Positive
 from serct.errors import ParamsError
-from serct.models.classical.estimator import Array, ClassicalModel
+from serct.models.classical.estimator import Array, ClassicalModel, Progress
 from serct.models.classical.feature_classifier import FeatureClassifier, last_step
 from serct.models.classical.speaker_normalization import SpeakerNormalization
 from serct.models.encoders.params import UsesEncoder
@@ -130,6 +131,30 @@ class EncoderLda(FeatureClassifier):
             self._pooled.load_encoder(weights)
             self._pooled.requires_grad_(False).eval()
         return self._pooled
+
+    def extract_features(self, waveforms: Floats, on_progress: Progress | None = None) -> Array:
+        """See `ClassicalModel.extract_features`.
+
+        Clips are shared between threads that compute one each: an encoder of this size gains little
+        from several threads in one clip, and loses much where other programs use the cores too.
+        """
+        import torch
+
+        num_threads = torch.get_num_threads()
+        if len(waveforms) == 1 or num_threads == 1:
+            return super().extract_features(waveforms, on_progress)
+        self.pooled_encoder()
+        torch.set_num_threads(1)
+        try:
+            with ThreadPoolExecutor(num_threads) as pool:
+                rows = []
+                for row in pool.map(self._features, waveforms):
+                    rows.append(row)
+                    if on_progress:
+                        on_progress(len(rows), len(waveforms))
+        finally:
+            torch.set_num_threads(num_threads)
+        return np.stack(rows)
 
     def _features(self, waveform: Floats) -> Array:
         import torch

@@ -54,6 +54,11 @@ class _ModelSection(Section):
         """Return the settings of training that decide this model, as plain data: here all."""
         return train.model_dump(mode="json")
 
+    def decisive(self) -> dict[str, Any]:
+        """Return, as plain data, what decides the model besides `train`: all but descriptions."""
+        spared = {"train": True, "encoder": {"licence": True, "trained_on": True}}
+        return self.model_dump(mode="json", exclude=spared)
+
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:

@@ -3,6 +3,7 @@
 Shapes: n clips, N samples of a row, F columns of what a model is fitted to, K emotions.
 """
 
+import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from serct.models.interface import ClassicalParams
 from serct.models.records import EpochRow
 from serct.runtime import devices, log
 from serct.runtime.arrays import Floats
+from serct.runtime.cache import FeatureCache
 from serct.training.fitted import Fitted, now
 
 _BATCH_SIZE = 256
@@ -72,10 +74,25 @@ def fit_classical(
         with log.progress(len(dataset), f"reading clips for {model.architecture}") as advance:
             return Windows.of_first_rows(dataset).features(classical, _BATCH_SIZE, advance)
 
+    def extract_changed(dataset: ShardDataset, waveforms: Floats) -> Array:
+        if not isinstance(classical, FeatureClassifier):
+            return extract(waveforms)
+        # Models with the same features, changes and seed learn from the same clips.
+        cache = FeatureCache(f"{dataset.meta.corpus}-changed-{classical.feature_key()[:16]}")
+        digests = [hashlib.sha256(waveform.data).digest() for waveform in waveforms]
+        known = cache.read()
+        missing = [index for index, digest in enumerate(digests) if digest not in known]
+        if missing:
+            computed = extract(waveforms[missing])
+            known |= zip((digests[index] for index in missing), computed, strict=True)
+            cache.add([digests[index] for index in missing], computed)
+        return np.stack([known[digest] for digest in digests])
+
     # First the clips as they are, then changed: [version][set] -> [n, F].
     versions = [[extract_unchanged(each) for each in sets]]
     if train.augment is not None:
-        versions.append([extract(_changed(each, train.augment)) for each in sets])
+        changed = [_changed(each, train.augment) for each in sets]
+        versions.append([extract_changed(*pair) for pair in zip(sets, changed, strict=True)])
 
     def fit(num_sets: int, show: Progress) -> None:
         parts = [part for version in versions for part in version[:num_sets]]

@@ -84,7 +84,7 @@ def fingerprint(model: ModelParams, train: TrainParams, seed: int, shards_digest
         ParamsError: If ``train.augment`` is not valid.
     """
     content: dict[str, Any] = {
-        "model": model.model_dump(mode="json", exclude={"train"}),
+        "model": model.decisive(),
         "train": model.used_settings(train), "seed": seed, "shards": shards_digest,
         "serct": __version__,
     }  # fmt: skip

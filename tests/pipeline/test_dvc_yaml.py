@@ -41,6 +41,7 @@ def recipes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, dic
         pipeline={
             **params.data["pipeline"],
             "corpora": list(params.corpora),
+            "encoders": list(params.encoders),
             "models": list(params.models),
         }
     )

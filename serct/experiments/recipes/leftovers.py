@@ -18,6 +18,7 @@ _FOLDERS_OF_CORPORA = ("shards",)
 _FOLDERS_OF_MODELS = ("models", "reports/evaluate", "reports/zero_shot")
 _STAGES_OF_CORPORA = ("download", "manifest", "preprocess")
 _STAGES_OF_MODELS = ("train", "evaluate", "zero_shot")
+_STAGE_OF_ENCODERS = "download_encoder"
 
 
 def set_leftovers_aside(data: Path, pipeline: PipelineParams, lock: Path) -> None:
@@ -47,6 +48,7 @@ def set_leftovers_aside(data: Path, pipeline: PipelineParams, lock: Path) -> Non
     stages |= {
         f"{stage}@{model}-{corpus}" for stage in _STAGES_OF_MODELS for corpus, model in trained
     }
+    stages |= {f"{_STAGE_OF_ENCODERS}@{name}" for name in pipeline.encoders}
     if lock.exists():
         _forget_stages(lock, stages)
 
@@ -72,8 +74,8 @@ def _forget_stages(lock: Path, wanted: Collection[str]) -> None:
 
     def is_other(name: str) -> bool:
         kind = name.partition("@")[0]
-        is_ours = "@" in name and kind in {*_STAGES_OF_CORPORA, *_STAGES_OF_MODELS}
-        return is_ours and name not in wanted
+        ours = {*_STAGES_OF_CORPORA, *_STAGES_OF_MODELS, _STAGE_OF_ENCODERS}
+        return "@" in name and kind in ours and name not in wanted
 
     lines = lock.read_text(encoding="utf-8").splitlines()
     if not any(is_other(line.strip(" :")) for line in lines if line.endswith(":")):

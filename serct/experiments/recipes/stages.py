@@ -7,7 +7,7 @@ from typing import Any
 
 from serct.config.params import Params, TrainParams
 from serct.data.corpora import CorpusParams, build_corpus, read_corpus_params, read_licences
-from serct.models import read_model_params
+from serct.models import read_encoder_params, read_model_params
 from serct.models.interface import ModelParams, TorchParams
 from serct.runtime import atomic
 from serct.runtime.digests import file_digest
@@ -90,7 +90,9 @@ def write_corpus_recipes(params: Params, out: Path) -> None:
 
 
 def write_model_recipes(params: Params, out: Path) -> None:
-    """Write a folder with the recipes of the later stages: MODEL/STAGE.json and STAGE.json.
+    """Write a folder with the recipes of the later stages.
+
+    They are MODEL/STAGE.json, encoders/ENCODER/STAGE.json and STAGE.json.
 
     Raises:
         ParamsError: If a model has no entry, or naming the key that is wrong.
@@ -100,6 +102,10 @@ def write_model_recipes(params: Params, out: Path) -> None:
         for name in params.pipeline.models
         for stage, recipe in _recipes_of_model(params, name)
     }
+    for name in params.pipeline.encoders:
+        # A commit and a digest say which encoder it is, whatever the code that brings it.
+        entry = read_encoder_params(params, name).model_dump(mode="json")
+        recipes[f"encoders/{name}/download_encoder"] = Recipe({}, {"encoder": entry})
     pipeline = params.pipeline.model_dump(mode="json")
     licences = read_licences(params, params.pipeline.train_corpora)
     targets = {"zero_shot_corpora": pipeline["zero_shot_corpora"]}
@@ -146,7 +152,7 @@ def _recipes_of_model(params: Params, name: str) -> Iterator[tuple[str, Recipe]]
     roots = [module, *(f"serct.training.effects.{effect}" for effect in sorted(effects))]
     used = {
         **_sections(params, "seed"),
-        "model": model.model_dump(mode="json", exclude={"train"}),
+        "model": model.decisive(),
         "train": _used(model, train, effects),
     }
     not_trained_by = also_spared if effects else also_spared | _AUGMENTATION
