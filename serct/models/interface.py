@@ -56,8 +56,11 @@ class _ModelSection(Section):
 
     def decisive(self) -> dict[str, Any]:
         """Return, as plain data, what decides the model besides `train`: all but descriptions."""
-        spared = {"train": True, "encoder": {"licence": True, "trained_on": True}}
-        return self.model_dump(mode="json", exclude=spared)
+        content = self.model_dump(mode="json", exclude={"train"})
+        if isinstance(encoder := content.get("encoder"), dict):
+            words = ("licence", "trained_on")
+            content["encoder"] = {k: v for k, v in encoder.items() if k not in words}
+        return content
 
     if not TYPE_CHECKING:
 
