@@ -215,6 +215,19 @@ def _group(utterance: Utterance, kind: str) -> str:
     }[kind]  # fmt: skip
 
 
+def describe_members(utterances: Sequence[Utterance]) -> list[str]:
+    """Return a line for each member of a joint corpus: its utterances and speakers by split."""
+    lines = []
+    for member in dict.fromkeys(u.corpus for u in utterances):
+        parts = []
+        for split in SPLITS:
+            own = [u for u in utterances if (u.corpus, u.split) == (member, split)]
+            num_speakers = len({u.speaker for u in own} - {""})
+            parts.append(f"{split} {len(own)} of {num_speakers} speakers")
+        lines.append(f"{member}: {', '.join(parts)}")
+    return lines if len(lines) > 1 else []
+
+
 def check_splits(utterances: Sequence[Utterance], protocol: str) -> None:
     """Check that splits have no leak and that each can be used.
 

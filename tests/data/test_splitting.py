@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from serct.config.params import SplitParams
 from serct.data.manifest import Utterance
-from serct.data.splitting import check_splits, split_utterances
+from serct.data.splitting import check_splits, describe_members, split_utterances
 from serct.errors import ManifestError
 
 
@@ -171,6 +171,11 @@ def test_pairs_alone_are_divided_as_one_corpus() -> None:
     divided = split_utterances(rows, params("speaker"), seed=3)
     sizes = Counter(u.split for u in divided)
     assert sizes == {"train": 54, "validation": 27, "test": 27}
+    assert describe_members(divided) == [
+        "one: train 27 of 1 speakers, validation 27 of 1 speakers, test 0 of 0 speakers",
+        "other: train 27 of 1 speakers, validation 0 of 0 speakers, test 27 of 1 speakers",
+    ]
+    assert describe_members([u for u in divided if u.corpus == "one"]) == []
 
 
 def test_the_seed_decides() -> None:
