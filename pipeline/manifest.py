@@ -7,7 +7,7 @@ from serct.config.params import Params
 from serct.data.corpora import build_corpus, read_corpus_params, scan_corpus
 from serct.data.manifest import check_rejections, inspect_recordings, write_manifest
 from serct.data.names import describe_names
-from serct.data.splitting import split_utterances
+from serct.data.splitting import describe_members, split_utterances
 from serct.runtime.log import logger, progress
 
 
@@ -25,7 +25,10 @@ def manifest(params: Params, corpus: str, raw: Path, out: Path) -> None:
         logger.warning("left out: %s: %s", rejection.path, rejection.reason)
     for warning in describe_names(utterances):
         logger.warning("%s: %s", corpus, warning)
-    write_manifest(out, split_utterances(utterances, params.split, params.seed))
+    divided = split_utterances(utterances, params.split, params.seed)
+    for line in describe_members(divided):
+        logger.info("%s: %s", corpus, line)
+    write_manifest(out, divided)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Generic, Literal, Self, TypeVar, overload
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import Field, JsonValue, field_validator, model_validator
 
 from serct.config.search import SearchParams
 from serct.config.section import Name, Positive, PositiveInt, Probability, Section, merge, validate
@@ -23,6 +23,7 @@ UPGRADE_HINT = "; `serct repro` adds the keys that an older file lacks"
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Protocol = Literal["random", "speaker", "text", "speaker_text", "corpus"]
+BalanceKey = Literal["corpus", "speaker", "emotion"]
 SampleRate = Annotated[int, Field(ge=4000, le=192_000)] | Literal["native"]
 
 
@@ -94,7 +95,10 @@ class CosineSchedule(Section):
 
 
 class TrainParams(Section):
-    """How a model is trained; `serct.training.augmentation` checks what ``augment`` holds."""
+    """How a model is trained; `serct.training.augmentation` checks what ``augment`` holds.
+
+    Files of version 0.2 and older have no ``balance``.
+    """
 
     epochs: PositiveInt
     batch_size: PositiveInt
@@ -106,11 +110,20 @@ class TrainParams(Section):
     label_smoothing: Probability
     weight_average: Fraction | None
     augment: dict[str, JsonValue] | None
+    balance: tuple[BalanceKey, ...] | None = None
     max_error: Probability
     select_by: Name
     device: Literal["auto", "cpu", "cuda", "mps"]
     precision: Literal["auto", "float32", "tf32", "bfloat16"]
     deterministic: bool
+
+    @field_validator("balance")
+    @classmethod
+    def _each_once(cls, keys: tuple[BalanceKey, ...] | None) -> tuple[BalanceKey, ...] | None:
+        """Check that no key is named twice; none at all is the same as null."""
+        if keys is not None and len(set(keys)) < len(keys):
+            raise ValueError("expected each of corpus, speaker, emotion at most once")
+        return keys or None
 
 
 class EvaluateParams(Section):

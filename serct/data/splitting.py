@@ -6,7 +6,7 @@ machine and every version makes the same splits.
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 
@@ -35,7 +35,8 @@ def split_utterances(
 
     - random: stratified by emotion, ``test_fraction`` of each.
     - speaker, text, corpus: whole speakers (texts, members of a joint corpus) go to test until
-      ``test_fraction`` is reached.
+      ``test_fraction`` is reached. Of a joint corpus, each member gives its share of speakers
+      (texts) to test and validation; one that has fewer than three stays in training whole.
     - speaker_text: test shares neither speaker nor text with training; an utterance that shares
       only one of them is left out.
 
@@ -65,11 +66,15 @@ def split_utterances(
             divided = _cut_stratified(ordered, params.test_fraction, "test")
     else:
         ungrouped = [replace(u, split="") for u in ordered]
-        divided = _cut_groups(ungrouped, params.protocol, params.test_fraction, "test", seed)
+        members = _dividable_members(ungrouped, params.protocol)
+        divided = _cut_groups(
+            ungrouped, params.protocol, params.test_fraction, "test", seed, members
+        )
     rest = [u for u in divided if not u.split]
     for kind in _DISJOINT[params.protocol]:
         if len({_group(u, kind) for u in rest}) > 1:
-            rest = _cut_groups(rest, kind, params.validation_fraction, "validation", seed)
+            members = _dividable_members(ordered, kind)
+            rest = _cut_groups(rest, kind, params.validation_fraction, "validation", seed, members)
             break
     else:
         rest = _cut_stratified(rest, params.validation_fraction, "validation")
@@ -144,17 +149,47 @@ def _cut_stratified(ordered: Sequence[Utterance], fraction: float, split: Split)
 
 
 def _cut_groups(
-    ordered: Sequence[Utterance], protocol: str, fraction: float, split: Split, seed: int
+    ordered: Sequence[Utterance],
+    kind: str,
+    fraction: float,
+    split: Split,
+    seed: int,
+    members: Collection[str],
 ) -> list[Utterance]:
-    """Mark whole speakers or texts as ``split`` until ``fraction`` of all rows is reached."""
-    sizes = _sizes(ordered, protocol)
-    names = sorted(sizes, key=lambda name: (_hash(seed, name), name))
+    """Mark whole speakers or texts as ``split`` until ``fraction`` of all rows is reached.
+
+    Args:
+        ordered: The rows.
+        kind: What is marked as a whole.
+        fraction: Of the rows.
+        split: How they are marked.
+        seed: Of the order in which groups are taken.
+        members: Of a joint corpus, of each of which the fraction is taken; none: of all together.
+    """
+    _sizes(ordered, kind)
     marked: set[str] = set()
-    for name in names[:-1]:
-        if marked and sum(sizes[m] for m in marked) >= fraction * len(ordered):
-            break
-        marked.add(name)
-    return [replace(u, split=split) if _group(u, protocol) in marked else u for u in ordered]
+    for pool in [{member} for member in members] or [{u.corpus for u in ordered}]:
+        sizes = Counter(_group(u, kind) for u in ordered if u.corpus in pool)
+        names = sorted(sizes, key=lambda name: (_hash(seed, name), name))
+        # What is left must give a group to each part that follows.
+        num_kept = 2 if members and split == "test" else 1
+        num_marked = 0
+        for name in names[:-num_kept]:
+            if num_marked and num_marked >= fraction * sizes.total():
+                break
+            marked.add(name)
+            num_marked += sizes[name]
+    return [replace(u, split=split) if _group(u, kind) in marked else u for u in ordered]
+
+
+def _dividable_members(utterances: Sequence[Utterance], kind: str) -> list[str]:
+    """Return the members of a joint corpus of which each part can have a speaker (text)."""
+    groups: dict[str, set[str]] = defaultdict(set)
+    for utterance in utterances:
+        groups[utterance.corpus].add(_group(utterance, kind))
+    if len(groups) < 2:
+        return []
+    return sorted(name for name, found in groups.items() if len(found) >= len(SPLITS))
 
 
 def _sizes(ordered: Sequence[Utterance], kind: str) -> Counter[str]:
@@ -178,6 +213,19 @@ def _group(utterance: Utterance, kind: str) -> str:
     return {
         "speaker": utterance.speaker, "text": utterance.text_id, "corpus": utterance.corpus,
     }[kind]  # fmt: skip
+
+
+def describe_members(utterances: Sequence[Utterance]) -> list[str]:
+    """Return a line for each member of a joint corpus: its utterances and speakers by split."""
+    lines = []
+    for member in dict.fromkeys(u.corpus for u in utterances):
+        parts = []
+        for split in SPLITS:
+            own = [u for u in utterances if (u.corpus, u.split) == (member, split)]
+            num_speakers = len({u.speaker for u in own} - {""})
+            parts.append(f"{split} {len(own)} of {num_speakers} speakers")
+        lines.append(f"{member}: {', '.join(parts)}")
+    return lines if len(lines) > 1 else []
 
 
 def check_splits(utterances: Sequence[Utterance], protocol: str) -> None:

@@ -52,7 +52,7 @@ class _ModelSection(Section):
 
     def used_settings(self, train: TrainParams) -> dict[str, Any]:
         """Return the settings of training that decide this model, as plain data: here all."""
-        return train.model_dump(mode="json")
+        return _dump(train)
 
     def decisive(self) -> dict[str, Any]:
         """Return, as plain data, what decides the model besides `train`: all but descriptions."""
@@ -103,11 +103,11 @@ class ClassicalParams(_ModelSection):
             anew.
     """
 
-    settings: ClassVar[tuple[str, ...]] = ("augment", "max_error")
+    settings: ClassVar[tuple[str, ...]] = ("augment", "balance", "max_error")
 
     def used_settings(self, train: TrainParams) -> dict[str, Any]:
         """Return the settings of training that decide this model, as plain data."""
-        return train.model_dump(mode="json", include=set(self.settings))
+        return _dump(train, set(self.settings))
 
     @abstractmethod
     def build(self, train: TrainParams, seed: int, sample_rate_hz: int) -> ClassicalModel:
@@ -118,6 +118,12 @@ class ClassicalParams(_ModelSection):
             seed: Of weights, shuffling and folds.
             sample_rate_hz: Of the rows.
         """
+
+
+def _dump(train: TrainParams, names: set[str] | None = None) -> dict[str, Any]:
+    """Return settings as plain data; without balance there is none, as before there was the key."""
+    found: dict[str, Any] = train.model_dump(mode="json", include=names)
+    return {k: v for k, v in found.items() if k != "balance" or v is not None}
 
 
 ModelParams: TypeAlias = TorchParams | ClassicalParams

@@ -38,6 +38,19 @@ class Digests(RecordPart):
     shards: str
 
 
+class TrainedOn(RecordPart):
+    """One corpus in a training part.
+
+    Attributes:
+        utterances: Of it.
+        speakers: That these are of; 0 if none is known.
+    """
+
+    language: str
+    utterances: int
+    speakers: int
+
+
 def _card_2(card: dict[str, Any]) -> dict[str, Any]:
     """Return a card of version 1 as one of a model that is not calibrated and never uncertain."""
     return {"calibration": {"temperature": 1.0, "uncertain_below": 0.0}, **card}
@@ -81,6 +94,8 @@ class Card(Record):
     Attributes:
         name: Its entry under ``models`` in params.yaml.
         architecture: That entry, from which `serct.models.restore_model_params` builds the model.
+        corpora: What its training part was of: one corpus, or those that were joined. Empty in a
+            card of version 4 and older.
         audio: The form of rows, see `serct.config.params.AudioParams`.
         sample_rate_hz: Rate of the rows it was trained on.
         emotions: Its classes, in the order of its outputs.
@@ -100,6 +115,7 @@ class Card(Record):
     name: str
     architecture: dict[str, JsonValue]
     corpus: str
+    corpora: dict[str, TrainedOn] = Field(default_factory=dict)
     language: str
     synthetic: bool
     protocol: str

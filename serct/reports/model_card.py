@@ -6,6 +6,7 @@ Source:
 
 import re
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from serct.errors import CheckpointError
@@ -46,6 +47,7 @@ _NOT_TESTED = (
     "evaluation: the report and the model's version in the registry show them."
 )
 _NON_COMMERCIAL = " forbids commercial use of the recordings; treat the model alike."
+_NO_LICENCE = "see `serct corpora list`"
 _PROTOCOL_LIMITS = {
     "random": (
         "The random protocol puts the same speakers and sentences into training and test: "
@@ -70,14 +72,19 @@ _PROTOCOL_LIMITS = {
 }
 
 
-def model_card(card: Card, metrics: EvaluationMetrics | None = None, *, licence: str = "") -> str:
+def model_card(
+    card: Card,
+    metrics: EvaluationMetrics | None = None,
+    *,
+    licences: Mapping[str, str] = MappingProxyType({}),
+) -> str:
     """Write the card of a trained model as Markdown.
 
     Args:
         card: Of the model.
         metrics: On the test part; None before the evaluate stage has run.
-        licence: The name of the corpus' licence, for example "CC BY-NC-ND 4.0"; "" where it is
-            not known, as for recordings of your own.
+        licences: The name of each corpus' licence, such as "CC BY-NC-ND 4.0": of the corpus trained
+            on, or of those that it joins. Those that are not known are left out.
     """
     audio = card.audio
     duration_s = audio.num_samples / card.sample_rate_hz
@@ -101,7 +108,7 @@ def model_card(card: Card, metrics: EvaluationMetrics | None = None, *, licence:
     data = [
         ("corpus", f"{card.corpus}{' (synthetic speech)' if card.synthetic else ''}"),
         ("language", card.language),
-        ("licence of the recordings", licence or "see `serct corpora list`"),
+        ("licence of the recordings", _licence(card, licences)),
         ("split", f"{card.protocol} protocol"),
         *((f"{name} digest", f"`{value}`") for name, value in sorted(card.digests)),
     ]
@@ -112,7 +119,12 @@ def model_card(card: Card, metrics: EvaluationMetrics | None = None, *, licence:
         _table("model", facts),
         "## Data",
         _table("training data", data),
-        *([f"{licence}{_NON_COMMERCIAL}"] if re.search(r"\bNC\b", licence) else []),
+        *([_corpora(card, licences)] if len(card.corpora) > 1 else []),
+        *(
+            f"{each}{_NON_COMMERCIAL}"
+            for each in dict.fromkeys(licences[name] for name in _trained_on(card, licences))
+            if re.search(r"\bNC\b", each)
+        ),
         "## Scores",
         _table("validation part", _scores(card.validation)),
         "The validation part chose the epoch, so these scores are optimistic.",
@@ -131,6 +143,29 @@ def model_card(card: Card, metrics: EvaluationMetrics | None = None, *, licence:
 def bullets(sentences: Iterable[str]) -> str:
     """Return a Markdown list."""
     return "\n".join(f"- {sentence}" for sentence in sentences)
+
+
+def _trained_on(card: Card, known: Mapping[str, str]) -> list[str]:
+    """Return the corpora in training whose licence is known; all of them for an older card."""
+    return [name for name in known if name in card.corpora or not card.corpora]
+
+
+def _licence(card: Card, licences: Mapping[str, str]) -> str:
+    if len(card.corpora) > 1:
+        return "that of each corpus below; the strictest binds"
+    found = _trained_on(card, licences)
+    return licences[found[0]] if found else _NO_LICENCE
+
+
+def _corpora(card: Card, licences: Mapping[str, str]) -> str:
+    """Write the table of the corpora that were joined."""
+    rows = [
+        f"| {name} | {each.language} | {each.utterances:,} | {each.speakers or 'unknown'} "
+        f"| {licences.get(name, _NO_LICENCE)} |"
+        for name, each in card.corpora.items()
+    ]
+    header = "| in training | language | utterances | speakers | licence |"
+    return "\n".join([header, "|---|---|---|---|---|", *rows])
 
 
 def _scores(scores: ValidationScores | ScoreSet) -> list[tuple[str, str]]:

@@ -21,6 +21,7 @@ from serct.reports.page import Table, render
 from serct.reports.results import Result, TrainedModel, label, line_up, read_results
 from serct.reports.tables import (
     in_domain_tables,
+    joined_table,
     origin_table,
     overview,
     time_table,
@@ -59,7 +60,7 @@ def write_report(
     data: Path,
     destination: Path,
     pipeline: PipelineParams,
-    licences: Mapping[str, str] = MappingProxyType({}),
+    licences: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
 ) -> tuple[Result, ...]:
     """Write results.csv, report.md, index.html, and the folders curves, confusion and cards.
 
@@ -72,7 +73,7 @@ def write_report(
         data: The folder that holds ``models`` and ``reports``.
         destination: The report's folder, made if missing.
         pipeline: Which models and corpora; nothing else is read.
-        licences: The name of a corpus' licence, for the cards of the models trained on it.
+        licences: By corpus trained on, the licence of each corpus that it consists of.
 
     Returns:
         The rows of results.csv.
@@ -90,7 +91,7 @@ def write_report(
     folders = {
         "cards": {
             f"{m.corpus}-{m.name}.md": model_card(
-                m.card, m.metrics, licence=licences.get(m.corpus, "")
+                m.card, m.metrics, licences=licences.get(m.corpus, {})
             )
             for m in models
         },
@@ -165,9 +166,10 @@ def _sections(
     models: Sequence[TrainedModel], results: Sequence[Result]
 ) -> list[tuple[str, list[Table]]]:
     zero_shot = zero_shot_tables(results)
+    joined = joined_table(models)
     return [
         ("At a glance", [overview(results)]),
-        ("On the corpus trained on", in_domain_tables(results)),
+        ("On the corpus trained on", [*in_domain_tables(results), *([joined] if joined else [])]),
         *([("Zero-shot: on corpora not trained on", zero_shot)] if zero_shot else []),
         ("Reliability", [trust_table(models)]),
         ("Training", [time_table(models), origin_table(models)]),

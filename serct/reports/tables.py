@@ -94,6 +94,29 @@ def zero_shot_tables(results: Sequence[Result]) -> list[Table]:
     return tables
 
 
+def joined_table(models: Sequence[TrainedModel]) -> Table | None:
+    """Return what joint corpora held in training, and the scores on each; None without one."""
+    rows = []
+    for model in models:
+        tested = model.metrics.groups.get("corpus")
+        scored = tested.groups if tested else {}
+        for name, each in model.card.corpora.items() if len(model.card.corpora) > 1 else ():
+            group = scored.get(name)
+            rows.append(
+                {
+                    "model": model.name,
+                    "trained on": model.trained_on,
+                    "corpus": f"{name} ({each.language})",
+                    "in training": f"{each.utterances:,}",
+                    "speakers": str(each.speakers or DASH),
+                    "in the test part": str(group.n) if group else "none",
+                    "UA": _score(group.ua if group else None),
+                }
+            )
+    caption = "Joint corpora: what was in training, and the test part by corpus"
+    return Table.from_rows(caption, rows, num_names=3) if rows else None
+
+
 def trust_table(models: Sequence[TrainedModel]) -> Table:
     """Return how well each model's confidence agrees with accuracy, and its worst groups."""
     rows = []

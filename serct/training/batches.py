@@ -15,6 +15,7 @@ from torch import Tensor
 from serct.data.dataset import Batch, ShardDataset
 from serct.runtime.arrays import Floats, Integers
 from serct.runtime.log import logger
+from serct.training.balance import Balance
 
 # Of the memory that is free on a GPU, what a corpus may take; the rest is for the model.
 _SHARE_OF_MEMORY = 0.25
@@ -24,7 +25,12 @@ TensorBatch: TypeAlias = Batch[Tensor, Tensor]
 
 
 def epoch_batches(
-    num_valid: Integers, batch_size: int, bucket_batches: int, seed: int, epoch: int
+    num_valid: Integers,
+    batch_size: int,
+    bucket_batches: int,
+    seed: int,
+    epoch: int,
+    balance: Balance | None = None,
 ) -> list[Integers]:
     """Shuffle clips into batches of nearly equal size, at most ``batch_size``.
 
@@ -37,20 +43,22 @@ def epoch_batches(
             again, so that those of a batch are about equally long; 1 keeps the random order.
         seed: Decides the order, together with ``epoch``.
         epoch: Counts from 1.
+        balance: How often each clip is drawn; None: each once.
 
     Returns:
-        Positions of the clips of each batch.
+        Positions of the clips of each batch, as many as there are clips.
     """
     generator = np.random.default_rng([seed, epoch])
-    order = generator.permutation(len(num_valid))
+    clips = np.arange(len(num_valid)) if balance is None else balance.draw(generator)
+    order = generator.permutation(clips)
     batches = np.array_split(order, math.ceil(len(num_valid) / batch_size))
     if bucket_batches == 1:
         return batches
     bucketed: list[Integers] = []
     for first in range(0, len(batches), bucket_batches):
         bucket = batches[first : first + bucket_batches]
-        clips = np.concatenate(bucket)
-        by_length = clips[np.argsort(num_valid[clips], kind="stable")]
+        chosen = np.concatenate(bucket)
+        by_length = chosen[np.argsort(num_valid[chosen], kind="stable")]
         bucketed += np.split(by_length, np.cumsum([len(batch) for batch in bucket])[:-1])
     return [bucketed[place] for place in generator.permutation(len(bucketed))]
 

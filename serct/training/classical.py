@@ -24,6 +24,7 @@ from serct.models.records import EpochRow
 from serct.runtime import devices, log
 from serct.runtime.arrays import Floats
 from serct.runtime.cache import FeatureCache
+from serct.training.balance import Balance
 from serct.training.fitted import Fitted, now
 
 _BATCH_SIZE = 256
@@ -44,6 +45,7 @@ def fit_classical(
 
     With ``train.augment`` it learns from each clip twice: as it is, and changed. So it learns what
     may change while the emotion stays. A speaker's changed clips count as another speaker's.
+    With ``train.balance`` it learns from some clips several times, see `serct.training.balance`.
 
     Args:
         model: What to build.
@@ -96,11 +98,16 @@ def fit_classical(
 
     def fit(num_sets: int, show: Progress) -> None:
         parts = [part for version in versions for part in version[:num_sets]]
+        rows = [row for each in sets[:num_sets] for row in each.rows]
         labels = np.concatenate([each.labels for each in sets[:num_sets]])
-        speakers = [name for each in sets[:num_sets] for name in each.speakers]
+        speakers = [row.speaker for row in rows]
         speakers += [f"{name}, changed" for name in speakers[: len(speakers) * (len(versions) - 1)]]
-        labels = np.tile(labels, len(versions))
-        clips = LabelledRows(_stacked(parts), labels, speakers, len(versions))
+        numbers = np.tile(np.arange(len(rows)), len(versions))
+        clips = LabelledRows(_stacked(parts), np.tile(labels, len(versions)), speakers, numbers)
+        if train.balance:
+            chosen = Balance.of(rows, train.balance).repeat(np.random.default_rng(seed))
+            copies = len(rows) * np.arange(len(versions))[:, None]
+            clips = clips.take((copies + chosen).ravel())
         classical.fit(clips, show)
 
     with _progress(f"fitting {model.architecture}") as show:

@@ -60,6 +60,7 @@ def _train_and_track(
     mark = fingerprint(model, train, params.seed, meta.digest)
     known = {
         "name": name, "architecture": model.model_dump(mode="json"), "corpus": meta.corpus,
+        "corpora": _corpora(train_set),
         "language": meta.language, "synthetic": meta.synthetic, "protocol": meta.protocol,
         "audio": meta.audio, "sample_rate_hz": meta.sample_rate_hz, "emotions": train_set.emotions,
         "majority_emotion": train_set.emotions[int(np.bincount(train_set.labels).argmax())],
@@ -83,6 +84,18 @@ def _train_and_track(
             write_json(folder / RUN, record.as_json())
         state.unlink(missing_ok=True)
         run.finish(out)
+
+
+def _corpora(train_set: ShardDataset) -> dict[str, dict[str, Any]]:
+    """Return what a training part is of, as `serct.models.records.Card.corpora`."""
+    found: dict[str, dict[str, Any]] = {}
+    for name in dict.fromkeys(row.corpus for row in train_set.rows):
+        own = [row for row in train_set.rows if row.corpus == name]
+        found[name] = {
+            "language": own[0].language, "utterances": len(own),
+            "speakers": len({row.speaker for row in own} - {""}),
+        }  # fmt: skip
+    return found
 
 
 def _card(known: dict[str, Any], fitted: Fitted, calibration: Calibration) -> Card:

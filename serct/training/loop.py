@@ -25,6 +25,7 @@ from serct.models.interface import TorchParams
 from serct.models.records import EpochRow
 from serct.runtime import devices, distributed, log
 from serct.training.augmentation import Augmentation
+from serct.training.balance import Balance
 from serct.training.batches import DeviceBatches, TensorBatch, epoch_batches
 from serct.training.estimate import Estimate
 from serct.training.fitted import Fitted, now
@@ -155,7 +156,10 @@ def _train_epoch(
     """Train one epoch; return mean loss, accuracy and the last learning rate."""
     torch.manual_seed(seed * 1_000_003 + epoch + distributed.rank() * 1_000_000_007)
     device, dataset = batches.device, batches.dataset
-    order = epoch_batches(dataset.num_valid, train.batch_size, train.bucket_batches, seed, epoch)
+    balance = Balance.of(dataset.rows, train.balance) if train.balance else None
+    order = epoch_batches(
+        dataset.num_valid, train.batch_size, train.bucket_batches, seed, epoch, balance
+    )
     sizes = [len(batch) for batch in order]
     order = distributed.share(order)
     rates = [

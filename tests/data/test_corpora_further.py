@@ -1,9 +1,10 @@
-"""RAVDESS, CREMA-D, SAVEE, EMOVO, IEMOCAP: official layouts and the oddities of each."""
+"""RAVDESS, nEMO, CREMA-D, SAVEE, EMOVO, IEMOCAP: official layouts and the oddities of each."""
 
 import hashlib
 import io
 import re
 import threading
+import zipfile
 from collections import Counter
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import PurePosixPath
@@ -22,12 +23,14 @@ from serct.data.corpora import (
 )
 from serct.data.corpora.crema_d import CremaD
 from serct.data.corpora.iemocap import Iemocap
+from serct.data.corpora.nemo import Nemo
 from serct.data.download import no_progress
 from serct.data.reading.verification import Original, read_originals
 from serct.errors import CorpusError, DownloadError
 from tests.recordings import write_recording
 
 RAVDESS = CorpusParams(reader="ravdess")
+NEMO = CorpusParams(reader="nemo")
 CREMA_D = CorpusParams(reader="crema_d")
 SAVEE = CorpusParams(reader="savee")
 EMOVO = CorpusParams(reader="emovo")
@@ -39,6 +42,8 @@ IEMOCAP = CorpusParams(reader="iemocap")
     [
         (RAVDESS, "Actor_12/03-01-06-01-02-01-12.wav", "12", "f", "02", "fearful"),
         (RAVDESS, "Actor_01/03-01-02-02-01-02-01.wav", "01", "m", "01", "calm"),
+        (NEMO, "samples/KS0_surprised_10.wav", "KS0", "m", "10", "surprised"),
+        (NEMO, "nEMO-main/samples/EB0_fear_90.flac", "EB0", "f", "90", "fearful"),
         (CREMA_D, "AudioWAV/1001_DFA_ANG_XX.wav", "1001", "m", "DFA", "angry"),
         (CREMA_D, "1002_IEO_NEU_HI.flac", "1002", "f", "IEO", "neutral"),
         (CREMA_D, "AudioWAV/1040_ITH_SAD_X.wav", "1040", "m", "ITH", "sad"),
@@ -61,6 +66,9 @@ def test_name(tmp_path, params, path, speaker, gender, text_id, emotion):
     [
         (RAVDESS, "03-01-06-01-02-01-12", "03-01-06-01-02-01-25"),
         (RAVDESS, "03-01-06-01-02-01-12", "03-01-09-01-02-01-12"),
+        (NEMO, "KS0_anger_1", "KS0_disgust_1"),
+        (NEMO, "KS0_anger_1", "KS1_anger_1"),
+        (NEMO, "KS0_anger_1", "KS0_anger_91"),
         (CREMA_D, "1001_DFA_ANG_XX", "1092_DFA_ANG_XX"),
         (CREMA_D, "1001_DFA_ANG_XX", "1001_DFA_SUR_XX"),
         (SAVEE, "DC_a01", "a01"),
@@ -101,6 +109,38 @@ def test_ravdess_is_balanced_but_for_neutral_and_the_copy():
     everything = read_originals("ravdess").values()
     copies = [file for file in everything if "03-01-03-01-02-0" in file.path.name]
     assert len({file.sha256 for file in copies if file.path.stem.endswith("-07")}) == 1
+
+
+def test_nemo_has_nine_actors_and_90_sentences_each_in_every_emotion():
+    corpus = build_corpus("nemo", NEMO)
+    files = corpus.originals()
+    assert len({file.sha256 for file in files.values()}) == corpus.num_utterances == 4481
+    clips = [corpus.parse(file.path) for file in files.values()]
+    assert Counter(clip.emotion for clip in clips) == {
+        "neutral": 809, "sad": 769, "happy": 749, "angry": 749, "fearful": 736, "surprised": 669,
+    }  # fmt: skip
+    sizes = Counter(clip.speaker for clip in clips)
+    assert (len(sizes), sizes["MP0"], sizes["MK0"], max(sizes.values())) == (9, 256, 450, 540)
+    assert {(clip.text_id, clip.emotion) for clip in clips} == {
+        (str(number), emotion)
+        for number in range(1, 91)
+        for emotion in {clip.emotion for clip in clips}
+    }
+
+
+def test_nemo_is_unpacked_from_an_archive_of_its_repository(tmp_path, monkeypatch):
+    content = write_recording(tmp_path / "made" / "KS0_anger_1.wav").read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    original = Original(PurePosixPath("samples/KS0_anger_1.wav"), len(content), digest, "")
+    monkeypatch.setattr(Nemo, "originals", lambda self: {"KS0_anger_1": original})
+    monkeypatch.setattr(Nemo, "num_utterances", 1)
+    (tmp_path / "mirror").mkdir()
+    with zipfile.ZipFile(tmp_path / "mirror" / "nEMO-main.zip", "w") as archive:
+        archive.writestr("nEMO-main/data.tsv", "file_id")
+        archive.writestr("nEMO-main/samples/KS0_anger_1.wav", content)
+    sources = Sources(mirror=tmp_path / "mirror", cache=tmp_path / "cache", offline=True)
+    obtain_corpus("nemo", NEMO, tmp_path / "raw", sources, no_progress)
+    assert [path.name for path in tmp_path.glob("raw/**/*.*")] == ["KS0_anger_1.wav"]
 
 
 def test_crema_d_has_91_actors_and_12_sentences():

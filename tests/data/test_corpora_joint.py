@@ -18,6 +18,7 @@ from serct.data.corpora import (
 )
 from serct.data.corpora.emodb import Emodb
 from serct.data.corpora.joint import JointParams
+from serct.data.corpora.nemo import Nemo
 from serct.data.corpora.tess import Tess
 from serct.data.download import no_progress
 from serct.data.manifest import inspect_recordings
@@ -116,6 +117,69 @@ def test_what_a_member_lacks_is_named(tmp_path: Path, sources: Sources) -> None:
     with pytest.raises(DownloadError, match="found 30 usable utterances, expected 31"):
         obtain_corpus("both", joint(), tmp_path / "raw", sources, no_progress)
     assert not (tmp_path / "raw").exists()
+
+
+def test_a_missing_file_is_named_though_its_emotion_is_left_out(
+    tmp_path: Path, sources: Sources
+) -> None:
+    (sources.mirror / "emodb" / "03a01La.wav").unlink()  # type: ignore[operator]
+    with pytest.raises(DownloadError, match="found 30 usable utterances, expected 31"):
+        obtain_corpus("both", joint(emotions=["angry"]), tmp_path / "raw", sources, no_progress)
+
+
+WITH_NEMO = {"members": MEMBERS | {"nemo": {"reader": "nemo"}}, "optional": ["nemo"]}
+
+
+def test_an_optional_member_that_cannot_be_had_is_left_out_with_a_warning(
+    tmp_path: Path, sources: Sources, caplog: pytest.LogCaptureFixture
+) -> None:
+    params = joint(**WITH_NEMO)
+    with caplog.at_level("WARNING", logger="serct"):
+        obtain_corpus("three", params, tmp_path / "raw", sources, no_progress)
+    assert "three: left out nemo, which is optional and cannot be had:" in caplog.text
+    assert "SERCT_OFFLINE forbids the network" in caplog.text
+    assert "`dvc repro -f download@three` tries again" in caplog.text
+    assert {folder.name for folder in (tmp_path / "raw").iterdir()} == {"tess", "emodb"}
+    assert verify_corpus("three", params, tmp_path / "raw", no_progress).startswith(
+        "three: 31 utterances"
+    )
+    assert len(scan_corpus(params, tmp_path / "raw").utterances) == 31
+
+
+def test_an_optional_member_that_is_there_is_one_like_the_others(
+    tmp_path: Path, sources: Sources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_recording(tmp_path / "mirror" / "nemo" / "samples" / "KS0_anger_1.wav", 24000)
+    monkeypatch.setattr(Nemo, "originals", lambda self: {})
+    monkeypatch.setattr(Nemo, "num_utterances", 2)
+    # Its files are wrong, not absent: nothing is left out silently.
+    with pytest.raises(DownloadError, match="found 32 usable utterances, expected 33"):
+        obtain_corpus("three", joint(**WITH_NEMO), tmp_path / "raw", sources, no_progress)
+    monkeypatch.setattr(Nemo, "num_utterances", 1)
+    obtain_corpus("three", joint(**WITH_NEMO), tmp_path / "raw", sources, no_progress)
+    found = scan_corpus(joint(**WITH_NEMO), tmp_path / "raw").utterances
+    assert Counter(u.corpus for u in found) == {"tess": 24, "emodb": 7, "nemo": 1}
+
+
+def test_one_member_that_is_left_is_no_joint_corpus(tmp_path: Path, sources: Sources) -> None:
+    params = joint(
+        members={"tess": {"reader": "tess"}, "nemo": {"reader": "nemo"}}, optional=["nemo"]
+    )
+    with pytest.raises(DownloadError, match="tess alone of tess, nemo, expected at least 2") as got:
+        obtain_corpus("two", params, tmp_path / "raw", sources, no_progress)
+    assert "nemo: not found" in str(got.value)
+    assert not (tmp_path / "raw").exists()
+
+
+def test_a_member_that_is_not_optional_must_be_had(tmp_path: Path, sources: Sources) -> None:
+    params = joint(**WITH_NEMO | {"optional": ["emodb"]})
+    with pytest.raises(DownloadError, match="nemo: not found"):
+        obtain_corpus("three", params, tmp_path / "raw", sources, no_progress)
+
+
+def test_optional_names_members() -> None:
+    with pytest.raises(ParamsError, match="optional names esd, expected names of members: tess, e"):
+        joint(optional=["esd"])
 
 
 def test_it_is_described() -> None:

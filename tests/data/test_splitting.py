@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from serct.config.params import SplitParams
 from serct.data.manifest import Utterance
-from serct.data.splitting import check_splits, split_utterances
+from serct.data.splitting import check_splits, describe_members, split_utterances
 from serct.errors import ManifestError
 
 
@@ -126,6 +126,56 @@ def test_two_speakers_leave_validation_to_the_training_one() -> None:
     assert len({u.speaker for u in divided if u.split == "test"}) == 1
     trained = {u.speaker for u in divided if u.split == "train"}
     assert trained == {u.speaker for u in divided if u.split == "validation"}
+
+
+def joined(sizes: dict[str, dict[str, int]]) -> list[Utterance]:
+    """Utterances of a joint corpus: member, speaker, utterances of each emotion."""
+    return [
+        replace(
+            utterance(n, emotion, f"{member}-{speaker}"),
+            path=f"{member}/{speaker}/{emotion}{n}.wav", corpus=member,
+            sha256=f"{member}{speaker}{emotion}{n}",
+        )
+        for member, speakers in sizes.items()
+        for speaker, num_each in speakers.items()
+        for emotion in ("angry", "happy", "sad")
+        for n in range(num_each)
+    ]  # fmt: skip
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 99), st.floats(0.05, 0.6), st.integers(3, 9))
+def test_each_member_gives_speakers_to_each_part_and_a_pair_stays_in_training(
+    seed: int, fraction: float, num_speakers: int
+) -> None:
+    rows = joined(
+        {
+            "pair": {"a": 300, "b": 200},
+            "few": dict.fromkeys("abc", 4),
+            "many": {str(n): 10 + n for n in range(num_speakers)},
+        }
+    )
+    split = params("speaker").model_copy(update={"test_fraction": fraction})
+    divided = split_utterances(rows, split, seed)
+    sides = {
+        member: {u.split for u in divided if u.corpus == member}
+        for member in ("pair", "few", "many")
+    }
+    everywhere = {"train", "validation", "test"}
+    assert sides == {"pair": {"train"}, "few": everywhere, "many": everywhere}
+    assert len({(u.speaker, u.split) for u in divided}) == len({u.speaker for u in divided})
+
+
+def test_pairs_alone_are_divided_as_one_corpus() -> None:
+    rows = joined({"one": {"a": 9, "b": 9}, "other": {"c": 9, "d": 9}})
+    divided = split_utterances(rows, params("speaker"), seed=3)
+    sizes = Counter(u.split for u in divided)
+    assert sizes == {"train": 54, "validation": 27, "test": 27}
+    assert describe_members(divided) == [
+        "one: train 27 of 1 speakers, validation 27 of 1 speakers, test 0 of 0 speakers",
+        "other: train 27 of 1 speakers, validation 0 of 0 speakers, test 27 of 1 speakers",
+    ]
+    assert describe_members([u for u in divided if u.corpus == "one"]) == []
 
 
 def test_the_seed_decides() -> None:

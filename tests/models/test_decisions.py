@@ -62,9 +62,8 @@ def test_copies_of_a_clip_do_not_vouch_for_one_another() -> None:
     both, twice = np.concatenate((rows, rows + 1e-3)), np.tile(labels, 2)
     machine = SVC(C=100.0)
     apart = cross_validated_temperature(machine, both, LabelledRows(both, twice), 3)
-    together = cross_validated_temperature(
-        machine, both, LabelledRows(both, twice, num_copies=2), 3
-    )
+    clips = LabelledRows(both, twice, clips=np.tile(np.arange(200), 2))
+    together = cross_validated_temperature(machine, both, clips, 3)
     machine.fit(both, twice)
     fresh = rng.standard_normal((200, 20))
     assert probabilities(machine, fresh, together).max(axis=1).mean() < 0.6

@@ -54,7 +54,9 @@ def card_with(**changes: Any) -> Card:
 
 
 def test_card_says_what_the_model_is() -> None:
-    text = model_card(card_with(num_parameters=26_459_911, best_epoch=7), licence="CC BY 4.0")
+    text = model_card(
+        card_with(num_parameters=26_459_911, best_epoch=7), licences={"tess": "CC BY 4.0"}
+    )
     assert text.startswith("# serct, trained on tess\n")
     assert "| parameters | 26,459,911 |" in text
     assert "angry, disgusted, fearful, happy, neutral, sad, surprised" in text
@@ -113,8 +115,24 @@ def test_card_after_evaluation_holds_its_scores() -> None:
     [("CC BY-NC-ND 4.0", True), ("CC BY-NC 4.0", True), ("CC BY 4.0", False), ("CC0", False)],
 )
 def test_card_repeats_a_non_commercial_licence(licence: str, forbids: bool) -> None:
-    text = model_card(card_with(), licence=licence)
+    text = model_card(card_with(), licences={"tess": licence})
     assert (f"{licence} forbids commercial use" in text) == forbids
+
+
+def test_card_lists_the_corpora_that_were_joined() -> None:
+    joined = {
+        "tess": {"language": "en", "utterances": 2400, "speakers": 2},
+        "emodb": {"language": "de", "utterances": 310, "speakers": 0},
+    }
+    licences = {"tess": "CC BY-NC-ND 4.0", "emodb": "free", "ravdess": "CC BY-NC-SA 4.0"}
+    text = model_card(card_with(corpus="both", corpora=joined), licences=licences)
+    assert "| tess | en | 2,400 | 2 | CC BY-NC-ND 4.0 |" in text
+    assert "| emodb | de | 310 | unknown | free |" in text
+    assert "| licence of the recordings | that of each corpus below; the strictest binds |" in text
+    assert "CC BY-NC-ND 4.0 forbids commercial use" in text
+    # It may be joined, but was not there.
+    assert "ravdess" not in text
+    assert "CC BY-NC-SA 4.0" not in text
 
 
 @pytest.mark.parametrize(

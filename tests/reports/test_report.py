@@ -308,6 +308,22 @@ def test_names_from_outside_are_escaped(tmp_path: Path) -> None:
     assert "\\|x |" in (tmp_path / "reports" / "report.md").read_text(encoding="utf-8")
 
 
+def test_a_joint_corpus_is_broken_down_by_its_members(tmp_path: Path) -> None:
+    pipeline = make_pipeline(["svm"], zero_shot=[])
+    write_results(tmp_path, pipeline)
+    joined = {
+        "tess": {"language": "en", "utterances": 2800, "speakers": 2},
+        "nemo": {"language": "pl", "utterances": 3402, "speakers": 7},
+    }
+    write_model(tmp_path, "tess", "svm", corpora=joined)
+    groups = {"nemo": {"n": 539, "wa": 0.41, "ua": 0.4321}}
+    write_test(tmp_path, "tess", "svm", groups={"corpus": {"groups": groups, "worst": None}})
+    write_report(tmp_path, tmp_path / "reports", pipeline)
+    report = (tmp_path / "reports" / "report.md").read_text(encoding="utf-8")
+    assert "| svm | tess | tess (en) | 2,800 | 2 | none | – |" in report
+    assert "| svm | tess | nemo (pl) | 3,402 | 7 | 539 | 0.4321 |" in report
+
+
 def test_a_corpus_without_zero_shot_has_no_such_section(tmp_path: Path) -> None:
     pipeline = make_pipeline(["serct_plus"], zero_shot=[])
     write_results(tmp_path, pipeline)

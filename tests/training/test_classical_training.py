@@ -1,5 +1,6 @@
 """What scikit-learn's models are fitted to: clips as they are, changed, and of which part."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ def train(
     build_svm = SvmParams.build
 
     def train_one(
-        augment: dict[str, Any] | None,
+        augment: dict[str, Any] | None, balance: tuple[str, ...] | None = None
     ) -> tuple[Fitted, list[LabelledRows], ClassicalModel]:
         fits: list[LabelledRows] = []
         built: list[ClassicalModel] = []
@@ -53,7 +54,7 @@ def train(
         monkeypatch.setattr(SvmParams, "build", build)
         seed_everything(3, deterministic=False)
         model = read_model_params(tiny_params, "svm").model_copy(update={"pool": 1})
-        how = tiny_params.train.model_copy(update={"augment": augment})
+        how = tiny_params.train.model_copy(update={"augment": augment, "balance": balance})
         fitted = fit_classical(model, how, 3, *sets, lambda row: None)
         return fitted, fits, built[0]
 
@@ -82,7 +83,7 @@ def test_the_validation_part_is_answered_before_it_is_learned(train, sets) -> No
 def test_each_clip_is_learned_as_it_is_and_once_changed(train, sets) -> None:
     _, (plain, plain_whole), _ = train(None)
     _, (changed, changed_whole), _ = train(FASTER_OR_SLOWER)
-    assert (plain.num_copies, changed.num_copies) == (1, 2)
+    np.testing.assert_array_equal(changed.clips, np.tile(np.arange(len(plain.rows)), 2))
     for before, after in ((plain, changed), (plain_whole, changed_whole)):
         count, width = before.rows.shape
         np.testing.assert_array_equal(after.labels, np.tile(before.labels, 2))
@@ -95,6 +96,23 @@ def test_each_clip_is_learned_as_it_is_and_once_changed(train, sets) -> None:
         # At another speed a voice is another voice.
         assert after.speakers[:count] == before.speakers
         assert len(set(after.speakers)) == 2 * len(set(before.speakers))
+
+
+def test_balance_repeats_clips_in_each_version_alike(train, sets) -> None:
+    _, (plain, _), _ = train(FASTER_OR_SLOWER)
+    _, (balanced, whole), _ = train(FASTER_OR_SLOWER, ("speaker",))
+    counts, repeated = Counter(plain.speakers), Counter(balanced.speakers)
+    assert len(set(counts.values())) > 1, "these clips are balanced already"
+    # The clips of the most frequent speaker once, those of others as often, and so when changed.
+    assert set(repeated) == set(counts)
+    assert set(repeated.values()) == {max(counts.values())}
+    first, second = np.split(balanced.clips, 2)
+    np.testing.assert_array_equal(first, second)
+    places = np.concatenate((first, first + len(plain.rows) // 2))
+    for name in ("rows", "labels", "speakers"):
+        expected = np.asarray(getattr(plain, name))[places]
+        np.testing.assert_array_equal(getattr(balanced, name), expected)
+    assert set(whole.clips) == set(range(sum(map(len, sets))))
 
 
 def test_changes_are_those_of_the_seed(train) -> None:

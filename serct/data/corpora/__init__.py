@@ -87,13 +87,13 @@ def build_corpus(name: str, params: CorpusParams) -> Corpus:
     return _class_in_file(params.reader, Corpus)(name, params)
 
 
-def read_licences(params: Params, names: Iterable[str]) -> dict[str, str]:
-    """Return the licence of each named corpus, by its name.
+def read_licences(params: Params, names: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Return the licences of each named corpus: its own, or those of the corpora that it joins.
 
     Raises:
         ParamsError: As `read_corpus_params`.
     """
-    return {name: build_corpus(name, read_corpus_params(params, name)).licence for name in names}
+    return {name: build_corpus(name, read_corpus_params(params, name)).licences() for name in names}
 
 
 def obtain_corpus(
@@ -141,7 +141,7 @@ def verify_corpus(
         DownloadError: Listing every file that is missing, unexpected or not as published.
         CorpusError: If the folder is missing or not laid out as its reader expects.
     """
-    corpus = build_corpus(name, params)
+    corpus = build_corpus(name, params).as_published(root)
     scan, originals = corpus.scan(root), corpus.originals()
     with progress(len(scan.utterances), f"verifying {name}", "files") as advance:
         verify(name, root, scan, corpus.num_utterances, originals, advance)

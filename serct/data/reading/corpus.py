@@ -64,6 +64,14 @@ class Corpus:
         """Number of utterances, None if any number above 0 is right."""
         return None
 
+    def licences(self) -> dict[str, str]:
+        """Return the licence of each corpus that this one consists of: of itself, by its name."""
+        return {self.name: self.licence}
+
+    def as_published(self, root: Path) -> "Corpus":
+        """Return what a folder must hold to the last file: here the corpus itself."""
+        return self
+
     def originals(self) -> dict[str, Original]:
         """Return what is known of the files as published, by name without folder and suffix."""
         files = read_originals(self.checksums) if self.checksums else {}

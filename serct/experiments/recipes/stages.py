@@ -39,6 +39,7 @@ _EMOTIONS = {"serct.emotions"}
 # Networks take hours to train, and are not trained by what fits scikit-learn's models.
 _CLASSICAL = {"serct.models.classical", "serct.training.classical"}
 _LOOP = {"serct.training.batches", "serct.training.loop", "serct.training.state"}
+_BALANCE = {"serct.training.balance"}
 _AUGMENTATION = {"serct.training.augmentation", "serct.training.effects"}
 
 SPARED: Mapping[str, frozenset[str]] = {
@@ -155,7 +156,9 @@ def _recipes_of_model(params: Params, name: str) -> Iterator[tuple[str, Recipe]]
         "model": model.decisive(),
         "train": _used(model, train, effects),
     }
-    not_trained_by = also_spared if effects else also_spared | _AUGMENTATION
+    not_trained_by = also_spared
+    not_trained_by = not_trained_by if effects else not_trained_by | _AUGMENTATION
+    not_trained_by = not_trained_by if train.balance else not_trained_by | _BALANCE
     yield "train", Recipe(_code("train", *roots, also_spared=not_trained_by), used)
     for stage in ("evaluate", "zero_shot"):
         code = _code(stage, module, also_spared=also_spared)

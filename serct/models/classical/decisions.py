@@ -43,16 +43,17 @@ def cross_validated_temperature(
     Args:
         estimator: Unfitted.
         rows: What it will be fitted to: the rows of ``clips``, as it takes them.
-        clips: Labels and copies; all copies of a clip are in one fold.
+        clips: Labels and clips; all rows of a clip are in one fold.
         seed: Of the folds.
     """
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
-    first, *_ = np.split(clips.labels, clips.num_copies)
-    num_folds = min(_NUM_FOLDS, int(np.bincount(first).min()))
-    divided = StratifiedKFold(num_folds, shuffle=True, random_state=seed).split(first, first)
-    starts = len(first) * np.arange(clips.num_copies)[:, None]
-    folds = [tuple((starts + side).ravel() for side in sides) for sides in divided]
+    numbers = np.arange(len(rows)) if clips.clips is None else clips.clips
+    _, firsts, places = np.unique(numbers, return_index=True, return_inverse=True)
+    labels = clips.labels[firsts]
+    num_folds = min(_NUM_FOLDS, int(np.bincount(labels).min()))
+    divided = StratifiedKFold(num_folds, shuffle=True, random_state=seed).split(labels, labels)
+    folds = [tuple(np.flatnonzero(np.isin(places, side)) for side in sides) for sides in divided]
     values = cross_val_predict(estimator, rows, clips.labels, cv=folds, method="decision_function")
     return choose_temperature(_of_each(values), clips.labels, _TEMPERATURES)
 

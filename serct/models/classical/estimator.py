@@ -38,14 +38,22 @@ class LabelledRows:
         rows: From `ClassicalModel.extract_features`. [n, F]
         labels: 0..K-1. int64 [n]
         speakers: Of each row, "" if unknown, for models that adapt to the speaker.
-        num_copies: How often the rows hold all clips, one version of all after another: versions
-            of one clip must not be divided between folds.
+        clips: Number of the clip that each row is a version of: those of one clip must not be
+            divided between folds. Each row is a clip of its own if None. int64 [n]
     """
 
     rows: Array
     labels: Integers
     speakers: Sequence[str] = ()
-    num_copies: int = 1
+    clips: Integers | None = None
+
+    def take(self, positions: Integers) -> "LabelledRows":
+        """Return the rows at these positions, which may name one several times."""
+        clips = np.arange(len(self.rows)) if self.clips is None else self.clips
+        speakers = [self.speakers[place] for place in positions] if self.speakers else ()
+        return LabelledRows(
+            self.rows[positions], self.labels[positions], speakers, clips[positions]
+        )
 
     def count_emotions(self) -> int:
         """Check that each label 0..K-1 occurs at least twice, and return K.
