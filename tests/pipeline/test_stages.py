@@ -24,9 +24,11 @@ from tests.conftest import TINY, write_tones
 
 pytestmark = pytest.mark.slow
 
-# Imported and not used: augmentation, since these models have none, and for a network what fits
-# scikit-learn's models.
-_AUGMENTATION = {"serct.training.augmentation", "serct.training.effects"}
+# Imported and not used: augmentation and balance, since these models have none, and for a network
+# what fits scikit-learn's models.
+_NOT_ASKED_FOR = {
+    "serct.training.augmentation", "serct.training.balance", "serct.training.effects",
+}  # fmt: skip
 _CLASSICAL = {"serct.models.classical", "serct.training.classical"}
 _LOOP = {"serct.training.batches", "serct.training.loop", "serct.training.state"}
 # Loaded by what is spared: `serct.tracking` shows what others computed, and a corpus' reader, of
@@ -192,7 +194,7 @@ def test_what_a_stage_loads_is_in_its_recipe_or_spared(workspace: Path) -> None:
         loaded = set(_LOADED.findall(result.stderr))
         assert f"pipeline.{stage}" not in loaded  # it is __main__
         known = set(json.loads(recipe.read_text())["code"]) | {"pipeline", "serct"}
-        spared = SPARED[stage] | _AUGMENTATION | (_CLASSICAL if name == "serct" else _LOOP)
+        spared = SPARED[stage] | _NOT_ASKED_FOR | (_CLASSICAL if name == "serct" else _LOOP)
         spared |= _LOADED_ONLY | _WITH_OTHERS.get(stage, set())
         surprises = {
             module
