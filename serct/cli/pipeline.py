@@ -116,11 +116,20 @@ def study(
     folder: Annotated[
         Path | None, typer.Option(help="Folder of its workspaces; if left out, build/studies/NAME.")
     ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Replace a value of the study's file (leave_out.corpora=[tess, emodb]) or of "
+            "params.yaml (train.epochs=2); may be repeated.",
+        ),
+    ] = None,
     jobs: Jobs = 1,
     as_json: AsJson = False,
 ) -> None:
     """Run a study: its folds, seeds and models, pooled into one table."""
-    from serct.experiments.studies.page import scores_table
+    from serct.experiments.studies.page import corpora_tables, scores_table
     from serct.experiments.studies.run import list_studies, run_study
     from serct.runtime.log import setup_logging
 
@@ -131,13 +140,13 @@ def study(
     setup_logging()
     with json_alone(as_json):
         found, result = run_study(
-            name, folder, jobs, lambda cell: typer.echo(f"--- {cell}", err=True)
+            name, folder, jobs, lambda cell: typer.echo(f"--- {cell}", err=True), changes or ()
         )
     if as_json:
         print_json({"folder": found, **result.as_json()})
         return
-    for test in result.tests:
-        table = scores_table(result, test)
+    tables = [scores_table(result, test) for test in result.tests]
+    for table in [*tables, *corpora_tables(result)]:
         rows = [
             {name: cell.text for name, cell in zip(table.header, row, strict=True)}
             for row in table.rows

@@ -43,7 +43,7 @@ def compose_params(
     if profile is not None:
         data = merge(data, read_yaml(_profile_path(root, profile)))
     for setting in settings:
-        data = _with_setting(data, setting)
+        data = with_setting(data, setting)
     data = _with_bases(_renamed(merge(data, overlay)))
     for corpus in _entries(data, "corpora").values():
         if isinstance(corpus, dict) and corpus.get("reader") == "folder":
@@ -153,8 +153,12 @@ def _profile_path(root: Path, profile: str) -> Path:
 _WHOLE = ("space", "augment")
 
 
-def _with_setting(data: dict[str, Any], setting: str) -> dict[str, Any]:
-    """Lay a value of the command line, KEY=VALUE, over params."""
+def with_setting(data: dict[str, Any], setting: str) -> dict[str, Any]:
+    """Lay a value of the command line, KEY=VALUE, over params.
+
+    Raises:
+        ParamsError: If it is no KEY=VALUE, or the value is not valid YAML.
+    """
     key, is_assigned, text = setting.partition("=")
     parts = key.split(".")
     if not is_assigned or not all(parts):

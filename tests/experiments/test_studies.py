@@ -70,7 +70,7 @@ def test_a_study_is_run_pooled_and_shown(tmp_path: Path, monkeypatch: pytest.Mon
         write_cell(cell, "mfcc_svm", answers)
         return 0
 
-    monkeypatch.setattr(studies, "_read", lambda name: study)
+    monkeypatch.setattr(studies, "_read", lambda name, changes: study)
     monkeypatch.setattr(studies, "list_studies", lambda: {"made_up": "What <is> it?"})
     monkeypatch.setattr(studies, "rebuild", pretend)
     folder, result = run_study("made_up", tmp_path / "made_up")
@@ -88,3 +88,23 @@ def test_a_cell_that_fails_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(SerctError, match=r"seed-3-fold-0: the pipeline failed"):
         run_study("tess_text", tmp_path / "tess_text")
     assert not (tmp_path / "index.html").exists()
+
+
+def test_each_corpus_is_left_out_and_the_others_added_one_by_one() -> None:
+    chosen = 'leave_out.corpora=["emodb", "nemo", "ravdess"]'
+    settings = studies._read("unseen_corpus", [chosen, "train.epochs=2"]).settings
+    assert settings["train"] == {"epochs": 2}
+    pipeline = settings["pipeline"]
+    assert isinstance(pipeline, dict)
+    assert pipeline["train_corpora"] == [
+        "nemo", "nemo_and_ravdess", "emodb", "emodb_and_ravdess", "emodb_and_nemo",
+    ]  # fmt: skip
+    assert pipeline["zero_shot_corpora"] == ["emodb", "nemo", "ravdess"]
+    joint = settings["corpora"]
+    assert isinstance(joint, dict)
+    assert set(joint) == {name for name in pipeline["train_corpora"] if "_and_" in name}
+    assert joint["emodb_and_nemo"]["members"] == {
+        "emodb": {"reader": "emodb"}, "nemo": {"reader": "nemo"},
+    }  # fmt: skip
+    with pytest.raises(ParamsError, match=r"leave_out\.corpora names nowhere, expected entries"):
+        studies._read("unseen_corpus", ["leave_out.corpora=[tess, nowhere]"])

@@ -1,7 +1,9 @@
 """The page of studies shows what was found, readable in grey, and where it comes from."""
 
+import pytest
+
 from serct.evaluation.significance import Interval
-from serct.experiments.studies.page import overview, scores_table, studies_page
+from serct.experiments.studies.page import corpora_tables, overview, scores_table, studies_page
 from serct.experiments.studies.results import CellRun, Comparison, Row, StudyResult
 
 EPOCHS = tuple(
@@ -84,3 +86,20 @@ def test_the_page_holds_figures_and_origins() -> None:
     assert "ffffffffffff" in page
     fitted = row("mfcc_svm", (0.9,), history=EPOCHS[:1])
     assert studies_page([study("first", "random", (fitted,))]).count("<svg ") == 1
+
+
+def test_what_further_corpora_give_is_a_mean_over_the_corpora_tested() -> None:
+    tests = []
+    for corpus, num_corpora, tested_on, ua in (
+        ("b", 1, "a", 0.2), ("b_and_c", 2, "a", 0.4), ("a", 1, "b", 0.4), ("a_and_c", 2, "b", 0.6),
+        ("a", 1, "a", 0.9),
+    ):  # fmt: skip
+        [test] = study("unseen", "random", (row("lda", (ua, ua + 0.2)),), tested_on).tests
+        changes = {"corpus": corpus, "num_corpora": num_corpora}
+        tests.append(test.model_copy(update=changes))
+    found = study("unseen", "random", ()).model_copy(update={"tests": tuple(tests)})
+    assert found.by_num_corpora() == {"lda": {1: pytest.approx(0.4), 2: pytest.approx(0.6)}}
+    [table] = corpora_tables(found)
+    assert table.header == ("model", "1 corpus", "2 corpora")
+    assert [cell.text for cell in table.rows[0]] == ["lda", "0.400", "0.600"]
+    assert corpora_tables(study("first", "random", (row("lda", (0.5,)),))) == []

@@ -14,7 +14,7 @@ from serct.config.reader import read_params, read_yaml
 from serct.data.corpora import read_corpus_params
 from serct.data.corpora.folder import FolderParams
 from serct.errors import ParamsError, SerctError
-from serct.experiments.settings import _with_setting, list_profiles
+from serct.experiments.settings import list_profiles, with_setting
 from serct.experiments.workspace import prepare_workspace, stage_environment
 from tests.conftest import ROOT
 
@@ -230,7 +230,7 @@ def test_stages_get_this_interpreter_and_absolute_folders(
     ],
 )
 def test_a_setting_is_yaml(text: str, value: object) -> None:
-    assert _with_setting({"x": {"kept": 1}}, f"x.y={text}") == {"x": {"kept": 1, "y": value}}
+    assert with_setting({"x": {"kept": 1}}, f"x.y={text}") == {"x": {"kept": 1, "y": value}}
 
 
 @pytest.mark.parametrize(
@@ -256,7 +256,7 @@ def test_a_setting_is_yaml(text: str, value: object) -> None:
 )
 def test_a_setting_that_is_no_yaml_is_one_sentence(setting: str, message: str) -> None:
     with pytest.raises(ParamsError) as caught:
-        _with_setting({}, setting)
+        with_setting({}, setting)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 

@@ -21,7 +21,10 @@ def studies_page(studies: Sequence[StudyResult]) -> str:
             {
                 "name": study.name,
                 "asks": study.asks,
-                "tables": [scores_table(study, test) for test in study.tests],
+                "tables": [
+                    *corpora_tables(study),
+                    *(scores_table(study, test) for test in study.tests),
+                ],
                 "figures": _figures(study),
                 "origin": origin_table(study),
             }
@@ -76,6 +79,34 @@ def scores_table(study: StudyResult, test: Comparison) -> Table:
         ),
         rows=tuple(rows),
     )
+
+
+def corpora_tables(study: StudyResult) -> list[Table]:
+    """Return the table of what each further training corpus gives, if the study asks that."""
+    found = study.by_num_corpora()
+    counts = sorted({count for scores in found.values() for count in scores})
+    if len(counts) < 2:
+        return []
+    tested = dict.fromkeys(test.tested_on for test in study.tests if test.is_zero_shot)
+    adapting = {row.model for test in study.tests for row in test.rows if row.adapts_to_speaker}
+    rows = [
+        (
+            Cell(f"{model}, with speaker enrolment" if model in adapting else model),
+            *(bar(scores[count]) if count in scores else Cell(DASH) for count in counts),
+        )
+        for model, scores in found.items()
+    ]
+    return [
+        Table(
+            caption="UA on corpora never seen, by how many others training saw: mean over "
+            + ", ".join(tested),
+            header=(
+                "model",
+                *(f"{count} corpora" if count > 1 else "1 corpus" for count in counts),
+            ),
+            rows=tuple(rows),
+        )
+    ]
 
 
 def origin_table(study: StudyResult) -> Table:

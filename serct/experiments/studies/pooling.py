@@ -12,9 +12,13 @@ import pandas as pd
 
 from serct.config.files import read_rows
 from serct.config.params import Params
+from serct.data.corpora import read_corpus_params
+from serct.data.dataset import ShardDataset
+from serct.data.shards import read_meta
 from serct.emotions import in_table_order
 from serct.errors import ReportError
 from serct.evaluation.metrics import Scores, score_names
+from serct.evaluation.probes import probe_corpus
 from serct.evaluation.records import METRICS_FILE, EvaluationMetrics, ZeroShotMetrics
 from serct.evaluation.significance import ua_difference, ua_interval
 from serct.experiments.studies.results import CURVES, CellRun, Comparison, Row, StudyResult
@@ -23,7 +27,9 @@ from serct.models.records import Card, RunRecord, read_history
 from serct.runtime.digests import check_files
 
 
-def pool(name: str, asks: str, params: Params, cells: list[tuple[int, Path]]) -> StudyResult:
+def pool(
+    name: str, asks: str, params: Params, cells: list[tuple[int, Path]], unseen_only: bool = False
+) -> StudyResult:
     """Read what the pipeline wrote in each cell, and put folds together.
 
     Args:
@@ -31,11 +37,15 @@ def pool(name: str, asks: str, params: Params, cells: list[tuple[int, Path]]) ->
         asks: Its question.
         params: Of any cell.
         cells: Seed and workspace of each, the folds of a seed one after another.
+        unseen_only: Whether only tests on corpora that training never saw count.
     """
     pipeline = params.pipeline
     tests = []
     for corpus in pipeline.train_corpora:
-        for tested_on in dict.fromkeys((corpus, *pipeline.zero_shot_corpora)):
+        entry = read_corpus_params(params, corpus)
+        trained_on = {corpus, *getattr(entry, "members", ())}
+        targets = [each for each in pipeline.zero_shot_corpora if each not in trained_on]
+        for tested_on in targets if unseen_only else [corpus, *targets]:
             tested = {
                 model: [_Cell.read(*cell, f"{corpus}-{model}", tested_on) for cell in cells]
                 for model in pipeline.models
@@ -43,11 +53,14 @@ def pool(name: str, asks: str, params: Params, cells: list[tuple[int, Path]]) ->
             first = tested[pipeline.models[0]]
             counts = Counter(_pooled(first)[first[0].seed]["emotion"])
             probes = [cell.metrics.probes for cell in first] if tested_on == corpus else [{}]
+            if unseen_only:
+                probes = [_probe_unseen(cells[0][1] / "data" / "shards", corpus, tested_on)]
             models = cells[0][1] / "data" / "models"
             tests.append(
                 Comparison(
                     corpus=corpus,
                     tested_on=tested_on,
+                    num_corpora=max(1, len(trained_on) - 1),
                     n=counts.total(),
                     majority_wa=max(counts.values()) / counts.total(),
                     majority_ua=1 / len(counts),
@@ -69,6 +82,13 @@ def pool(name: str, asks: str, params: Params, cells: list[tuple[int, Path]]) ->
         seeds=tuple(dict.fromkeys(seed for seed, _ in cells)),
         tests=tuple(tests),
     )
+
+
+def _probe_unseen(shards: Path, corpus: str, tested_on: str) -> dict[str, float]:
+    """Compute the UA of each probe that learns from one corpus, on another one."""
+    train = ShardDataset(shards / corpus, ["train", "validation"])
+    splits = tuple(read_meta(shards / tested_on, tested_on).counts)
+    return probe_corpus(train, ShardDataset(shards / tested_on, splits, train.emotions))
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,7 @@
 """The results of a study: the schema of `study.json`."""
 
 import json
+import statistics
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -67,16 +68,18 @@ class Comparison(RecordPart):
         corpus: What they were trained on.
         tested_on: The same, or a corpus that they were not trained on: then with the emotions that
             both have, the other probabilities masked.
+        num_corpora: How many corpora ``corpus`` joins; 1 in files before there was this key.
         n: Utterances tested with one seed: all folds together, or each fold's model on all.
         majority_wa: Of always predicting the most frequent emotion.
         majority_ua: The same.
-        probes: UA of the probes, see `serct.evaluation.probes`, the mean over cells; empty if
-            zero-shot.
+        probes: UA of the probes, see `serct.evaluation.probes`, the mean over cells; of a zero-shot
+            test only in a study that leaves corpora out.
         rows: In the order of the study.
     """
 
     corpus: str
     tested_on: str
+    num_corpora: int = 1
     n: int
     majority_wa: float
     majority_ua: float
@@ -118,6 +121,22 @@ class StudyResult(Record):
     num_folds: int
     seeds: tuple[int, ...]
     tests: tuple[Comparison, ...]
+
+    def by_num_corpora(self) -> dict[str, dict[int, float]]:
+        """Return each model's zero-shot UA by how many corpora it learned from.
+
+        It is the mean over the corpora tested, of the mean over seeds.
+        """
+        found: dict[str, dict[int, list[float]]] = {}
+        for test in self.tests:
+            if test.is_zero_shot:
+                for row in test.rows:
+                    scores = found.setdefault(row.model, {}).setdefault(test.num_corpora, [])
+                    scores.append(statistics.mean(row.ua))
+        return {
+            model: {count: statistics.mean(scores) for count, scores in sorted(counts.items())}
+            for model, counts in found.items()
+        }
 
 
 def read_studies(folder: Path) -> tuple[StudyResult, ...]:

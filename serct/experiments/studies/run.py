@@ -4,21 +4,36 @@ A study is a file in `studies/`. Each of its cells, a seed and a fold, is a work
 pipeline runs; the cells share DVC's cache, so that nothing is computed twice.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Annotated, Any
 
 from pydantic import Field, JsonValue
 
 from serct.config.params import Params
 from serct.config.reader import read_yaml
-from serct.config.section import Section, validate
+from serct.config.section import Name, Section, merge, validate
 from serct.errors import ParamsError, SerctError
 from serct.experiments.parallel import rebuild
+from serct.experiments.settings import with_setting
 from serct.experiments.studies.page import studies_page
 from serct.experiments.studies.pooling import pool
 from serct.experiments.studies.results import STUDY_FILE, StudyResult, read_studies
 from serct.experiments.workspace import prepare_workspace, project_root
 from serct.runtime import atomic
+
+
+class LeaveOut(Section):
+    """Corpora of which each is left out in turn, and tested on without having been seen.
+
+    Attributes:
+        corpora: Entries of params.yaml, in the order in which training takes them in: the first of
+            the others alone, then the first two, up to all of them.
+        emotions: Of which training learns; a test is over those that its corpus has too.
+    """
+
+    corpora: Annotated[tuple[Name, ...], Field(min_length=2)]
+    emotions: Annotated[tuple[str, ...], Field(min_length=2)]
 
 
 class Study(Section):
@@ -28,11 +43,13 @@ class Study(Section):
         profile: Overlay on params.yaml; ``settings`` go on top.
         settings: ``set`` in the file.
         seeds: Each is a repetition of all folds.
+        leave_out: Gives ``pipeline`` its corpora.
     """
 
     profile: str | None
     seeds: tuple[int, ...]
     settings: dict[str, JsonValue] = Field(alias="set")
+    leave_out: LeaveOut | None = None
 
 
 def list_studies() -> dict[str, str]:
@@ -46,6 +63,7 @@ def run_study(
     folder: Path | None,
     jobs: int = 1,
     on_cell: Callable[[str], object] = lambda cell: None,
+    changes: Sequence[str] = (),
 ) -> tuple[Path, StudyResult]:
     """Run the missing cells of a study and pool all.
 
@@ -54,6 +72,8 @@ def run_study(
         folder: Of its workspaces; ``build/studies/<name>`` in the checkout if None.
         jobs: Stages of a cell that run at the same time.
         on_cell: Called with the name of each cell before it runs.
+        changes: Values of the study's file to replace, as "seeds=[3]"; keys of params.yaml too, as
+            "train.epochs=2".
 
     Returns:
         The folder, where study.json was written, and its content. The page of all studies,
@@ -63,7 +83,7 @@ def run_study(
         ParamsError: If there is no such study, or its file is not valid.
         SerctError: If a cell fails.
     """
-    study = _read(name)
+    study = _read(name, changes)
     folder = (folder or project_root() / "build" / "studies" / name).resolve()
     cells: list[tuple[int, Path]] = []
     params: Params | None = None
@@ -79,18 +99,55 @@ def run_study(
             cells.append((seed, cell))
     if params is None:
         raise ParamsError(f"studies/{name}.yaml: seeds is empty, expected at least one")
-    result = pool(name, list_studies()[name], params, cells)
+    result = pool(name, list_studies()[name], params, cells, study.leave_out is not None)
     atomic.write_json(folder / STUDY_FILE, result.as_json())
     atomic.write_text(folder.parent / "index.html", studies_page(read_studies(folder.parent)))
     return folder, result
 
 
-def _read(name: str) -> Study:
+def _read(name: str, changes: Sequence[str] = ()) -> Study:
     known = list_studies()
     if name not in known:
         raise ParamsError(f"no study {name!r}, expected one of: {', '.join(known)}")
     path = project_root() / "studies" / f"{name}.yaml"
-    return validate(Study, read_yaml(path), f"studies/{path.name}")
+    content = read_yaml(path)
+    for change in changes:
+        own = change.partition("=")[0].partition(".")[0] in Study.model_fields
+        content = with_setting(content, change if own else f"set.{change}")
+    study: Study = validate(Study, content, f"studies/{path.name}")
+    if study.leave_out is None:
+        return study
+    settings = merge(
+        _leave_out(study.leave_out, read_yaml(project_root() / "params.yaml")), study.settings
+    )
+    return study.model_copy(update={"settings": settings})
+
+
+def _leave_out(chosen: LeaveOut, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the corpora of a pipeline that trains on all needed combinations of the others."""
+    entries: Mapping[str, Any] = params["corpora"]
+    if unknown := [name for name in chosen.corpora if name not in entries]:
+        raise ParamsError(
+            f"leave_out.corpora names {', '.join(unknown)}, expected entries of corpora in "
+            f"params.yaml: {', '.join(entries)}"
+        )
+    joint: dict[str, Any] = {}
+    trained_on: dict[str, None] = {}
+    for left_out in chosen.corpora:
+        others = [name for name in chosen.corpora if name != left_out]
+        for count in range(1, len(others) + 1):
+            name = "_and_".join(others[:count])
+            trained_on[name] = None
+            if count > 1:
+                members = {member: entries[member] for member in others[:count]}
+                emotions = list(chosen.emotions)
+                joint[name] = {"reader": "joint", "emotions": emotions, "members": members}
+    corpora = list(chosen.corpora)
+    pipeline = {
+        "corpora": [*corpora, *joint], "train_corpora": list(trained_on),
+        "zero_shot_corpora": corpora,
+    }  # fmt: skip
+    return {"corpora": joint, "pipeline": pipeline}
 
 
 def _folds(study: Study) -> Iterator[tuple[int, dict[str, JsonValue]]]:
