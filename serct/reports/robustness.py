@@ -37,7 +37,7 @@ def _table(tested: Sequence[tuple[TrainedModel, RobustnessMetrics]]) -> Table:
     caption = (
         f"Trained on {first_model.trained_on}: UA on {first.n} of the {first.of} utterances of its "
         f"test part, clean (95 % interval over {first.ua_interval.over}) and under each "
-        "condition (change in parentheses), the best of each row bold; * where the change's 95 % "
+        "condition (change in parentheses), the best of each row bold; † where the change's 95 % "
         "interval, paired over utterances, excludes 0"
     )
     return Table(caption, ("condition", *(model.name for model, _ in tested)), tuple(rows))
@@ -47,6 +47,6 @@ def _cell(scores: ConditionScores | None, best: float) -> Cell:
     if scores is None:
         return Cell(DASH)
     low, high = scores.change_interval
-    mark = "*" if low > 0 or high < 0 else ""
+    mark = " †" if low > 0 or high < 0 else ""
     text = f"{scores.ua:.3f} ({scores.change:+.3f}){mark}"
     return Cell(text, share=scores.ua, is_best=scores.ua == best)

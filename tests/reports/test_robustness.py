@@ -36,7 +36,7 @@ def test_a_row_a_condition_and_a_column_a_model(data: Path) -> None:
         clean, telephone, opus = (row[column] for row in table.rows)
         interval = robustness.ua_interval
         assert clean.text == f"{robustness.ua:.3f} ({interval.low:.3f} to {interval.high:.3f})"
-        assert telephone.text == f"{robustness.ua - 0.2:.3f} (-0.200)*"
+        assert telephone.text == f"{robustness.ua - 0.2:.3f} (-0.200) †"
         assert opus.text == f"{robustness.ua - 0.01:.3f} (-0.010)"
         assert telephone.is_best == (robustness.ua == max(r.ua for r in found if r))
         assert opus.share == robustness.conditions[1].ua

@@ -144,6 +144,11 @@ def add_noise(waveform: Floats, noise: Floats, snr_db: float) -> Floats:
     return waveform + np.float32(gain) * noise
 
 
+def fast_size(num_samples: int) -> int:
+    """Return the next power of two, for which Fourier transforms are fast."""
+    return 1 << max(0, num_samples - 1).bit_length()
+
+
 def fit_length(waveform: Floats, num_samples: int) -> Floats:
     """Cut a waveform, or fill it up with zeros. [any length] -> [num_samples]."""
     cut = waveform[:num_samples]

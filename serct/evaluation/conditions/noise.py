@@ -5,7 +5,7 @@ from typing import Literal
 import numpy as np
 
 from serct.config.section import Section
-from serct.evaluation.conditions import Scene, add_noise
+from serct.evaluation.conditions import Scene, add_noise, fast_size
 from serct.runtime.arrays import Floats
 
 # Power falls with frequency to this power.
@@ -29,8 +29,9 @@ def describe(params: NoiseParams) -> str:
 
 def apply(waveform: Floats, params: NoiseParams, sample_rate_hz: int, scene: Scene) -> Floats:
     """See `Condition`."""
-    spectrum = np.fft.rfft(scene.random.standard_normal(len(waveform)))
+    size = fast_size(len(waveform))
+    spectrum = np.fft.rfft(scene.random.standard_normal(size))
     numbers = np.maximum(np.arange(len(spectrum)), 1)
     shaped = spectrum * numbers ** (-_SLOPES[params.colour] / 2)
-    noise = np.fft.irfft(shaped, len(waveform)).astype(np.float32)
+    noise = np.fft.irfft(shaped, size)[: len(waveform)].astype(np.float32)
     return add_noise(waveform, noise, params.snr_db)

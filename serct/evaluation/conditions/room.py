@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from serct.config.section import Positive, Section
-from serct.evaluation.conditions import Scene
+from serct.evaluation.conditions import Scene, fast_size
 from serct.runtime.arrays import Floats
 
 
@@ -35,6 +35,6 @@ def apply(waveform: Floats, params: RoomParams, sample_rate_hz: int, scene: Scen
     room = scene.random.standard_normal(num_taps) * 10 ** (-3 * seconds / params.decay_s)
     room *= 10 ** (-params.direct_db / 20) / np.linalg.norm(room)
     response = np.concatenate(([1.0], room))
-    size = 1 << (len(waveform) + num_taps).bit_length()
+    size = fast_size(len(waveform) + num_taps + 1)
     echoed = np.fft.irfft(np.fft.rfft(waveform, size) * np.fft.rfft(response, size), size)
     return echoed[: len(waveform)].astype(np.float32)
