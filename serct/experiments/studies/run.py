@@ -20,6 +20,9 @@ from serct.experiments.studies.results import STUDY_FILE, StudyResult, read_stud
 from serct.experiments.workspace import prepare_workspace, project_root
 from serct.runtime import atomic
 
+# What takes time in each cell and stands in no study's table.
+_NOT_POOLED = ("robustness.conditions={}",)
+
 
 class Study(Section):
     """The content of a study's file.
@@ -72,7 +75,11 @@ def run_study(
             cell = folder / f"seed-{seed}-fold-{fold}"
             on_cell(cell.name)
             cell, params = prepare_workspace(
-                cell, study.profile, overlay={**settings, "seed": seed}, cache=folder / "cache"
+                cell,
+                study.profile,
+                _NOT_POOLED,
+                overlay={**settings, "seed": seed},
+                cache=folder / "cache",
             )
             if rebuild(cell, jobs):
                 raise SerctError(f"{cell}: the pipeline failed; its messages are above")
