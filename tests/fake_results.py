@@ -10,7 +10,10 @@ from typing import Any
 import numpy as np
 
 from serct.config.params import PipelineParams
+from serct.evaluation.records import RobustnessMetrics
+from serct.runtime.digests import file_digest
 
+_KBIT = {"kbit/s": 11.6}
 EMOTIONS = ("angry", "disgusted", "fearful", "happy", "neutral", "sad", "surprised")
 
 
@@ -142,6 +145,41 @@ def write_test(data: Path, corpus: str, model: str, **changes: Any) -> None:
         for i in range(counts[k, j])
     ]
     write_csv(folder / "predictions.csv", rows)
+
+
+def write_robustness(data: Path, corpus: str, model: str, **changes: Any) -> None:
+    """Write UA under two conditions beside the test part's metrics, which then list the file."""
+    folder = data / "reports" / "evaluate" / f"{corpus}-{model}"
+    clean = round(float(_chance(corpus, model, "clean").uniform(0.6, 0.9)), 4)
+    interval = {"low": clean - 0.08, "high": clean + 0.07, "over": "utterances"}
+    lost = {"telephone": (-0.2, -0.3, -0.1, {}), "Opus, 12 kbit/s": (-0.01, -0.04, 0.02, _KBIT)}
+    content = {
+        "model": model,
+        "corpus": corpus,
+        "fingerprint": digest(corpus, model),
+        "n": 140,
+        "of": 280,
+        "ua": clean,
+        "ua_interval": interval,
+        "conditions": [
+            {
+                "label": label,
+                "entry": {"condition": "telephone"},
+                "ua": clean + change,
+                "ua_interval": interval,
+                "change": change,
+                "change_interval": [low, high],
+                "changed": 0.25,
+                "measured": measured,
+            }
+            for label, (change, low, high, measured) in lost.items()
+        ],
+    }
+    record = RobustnessMetrics.model_validate_json(json.dumps({**content, **changes}))
+    write_json(folder / "robustness.json", record.as_json())
+    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    metrics["files"] = {"robustness.json": file_digest(folder / "robustness.json")}
+    write_json(folder / "metrics.json", metrics)
 
 
 def write_zero_shot(data: Path, corpus: str, model: str, targets: Sequence[str]) -> None:

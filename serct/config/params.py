@@ -132,6 +132,13 @@ class EvaluateParams(Section):
     batch_size: PositiveInt
 
 
+class RobustnessParams(Section):
+    """Under which conditions a model is tested; `serct.evaluation.conditions` checks them."""
+
+    max_utterances: PositiveInt
+    conditions: dict[Name, dict[str, JsonValue] | None]
+
+
 # Why a version may have nothing to be compared with.
 SkippableGate = Literal["no_champion", "other_data"]
 
@@ -228,6 +235,7 @@ class Params:
     encoders = _Checked[Entries](Entries)
     models = _Checked[Entries](Entries)
     evaluate = _Checked[EvaluateParams](EvaluateParams)
+    robustness = _Checked[RobustnessParams](RobustnessParams)
     tracking = _Checked[TrackingParams](TrackingParams)
     promotion = _Checked[PromotionParams](PromotionParams)
     search = _Checked[SearchParams](SearchParams)

@@ -25,8 +25,8 @@ class Section(BaseModel):
 def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:
     """Lay a profile over params: mappings merge key by key, anything else is replaced.
 
-    A mapping that names another kind (``name``, ``architecture`` or ``reader`` differs) replaces
-    the old one whole, since their keys do not belong together.
+    A mapping that names another kind (``name``, ``architecture``, ``reader`` or ``condition``
+    differs) replaces the old one whole, since their keys do not belong together.
 
     Example:
         >>> merge({"train": {"epochs": 20, "batch_size": 16}}, {"train": {"epochs": 2}})
@@ -45,7 +45,7 @@ def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]
 def _same_kind(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     return all(
         new[key] == old[key]
-        for key in ("name", "architecture", "reader")
+        for key in ("name", "architecture", "reader", "condition")
         if key in new and key in old
     )
 

@@ -1,5 +1,7 @@
 """The files that evaluation writes: `metrics.json` of the test part and of zero-shot tests.
 
+`robustness.json` beside the test part's has UA under conditions.
+
 Scores stand in both by the names of `serct.evaluation.metrics`; a file may hold metrics that this
 version does not compute.
 """
@@ -8,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, JsonValue
 
 from serct.config.record import Record, RecordPart
 from serct.errors import ReportError, SerctError
@@ -17,7 +19,7 @@ from serct.evaluation.significance import Interval
 from serct.runtime.atomic import write_json
 from serct.runtime.digests import file_digests
 
-METRICS_FILE = "metrics.json"
+METRICS_FILE, ROBUSTNESS_FILE = "metrics.json", "robustness.json"
 # Predictions, confusion matrices, and the card for people, which describes the registered version.
 _LISTED = (".csv", ".json", ".md")
 
@@ -138,6 +140,51 @@ class ZeroShotMetrics(Record):
     fingerprint: str
     targets: dict[str, Target]
     files: dict[str, str] = Field(default_factory=dict)
+
+
+class ConditionScores(RecordPart):
+    """Scores under one condition.
+
+    Attributes:
+        label: Name and strength in words.
+        entry: As in params.yaml.
+        ua: Unweighted accuracy, 0..1.
+        change: UA minus that of the same utterances without the condition.
+        change_interval: Its 95 % interval, paired, over utterances.
+        changed: Share of the utterances whose predicted emotion changed.
+        measured: Means of what the condition measured, by unit: a bit rate, for example.
+    """
+
+    label: str
+    entry: dict[str, JsonValue]
+    ua: float
+    ua_interval: Interval
+    change: float
+    change_interval: tuple[float, float]
+    changed: float
+    measured: dict[str, float]
+
+
+class RobustnessMetrics(Record):
+    """`robustness.json` of the evaluate stage: UA under conditions, beside the clean one.
+
+    Attributes:
+        n: Utterances, the same under each condition.
+        of: Utterances of the test part, from which they were chosen.
+        ua: Without any condition, 0..1.
+    """
+
+    FORMAT: ClassVar[int] = 1
+    ERROR: ClassVar[type[SerctError]] = ReportError
+
+    model: str
+    corpus: str
+    fingerprint: str
+    n: int
+    of: int
+    ua: float
+    ua_interval: Interval
+    conditions: tuple[ConditionScores, ...]
 
 
 class Confusion(Record):

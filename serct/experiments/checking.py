@@ -6,6 +6,7 @@ from typing import Any
 from serct.config.params import Params
 from serct.data.corpora import read_corpus_params
 from serct.errors import ParamsError
+from serct.evaluation.conditions import read_conditions
 from serct.models import read_encoder_params, read_model_params
 from serct.training.augmentation import read_augment
 from serct.training.fitting import check_select_by
@@ -33,6 +34,7 @@ def check_params(data: Mapping[str, Any], where: str) -> Params:
         read_corpus_params(params, name)
     for name in params.encoders:
         read_encoder_params(params, name)
+    read_conditions(params.robustness.conditions, where)
     read_augment(params.train.augment or {}, where, "train.augment")
     for name in params.models:
         read_model_params(params, name)

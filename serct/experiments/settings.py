@@ -76,7 +76,8 @@ def _with_missing_keys(own: Mapping[str, Any], defaults: Mapping[str, Any]) -> d
     An entry under ``models`` gets them from the default entry of its name, or else from the first
     one of its architecture.
     """
-    as_own = {name: own[name] for name in ("corpora", "search") if name in own}
+    whole = ("corpora", "robustness", "search")
+    as_own = {name: own[name] for name in whole if name in own}
     merged = {**merge(defaults, own), **as_own}
     if "models" not in own or not isinstance(own["models"], Mapping):
         return merged
@@ -150,7 +151,7 @@ def _profile_path(root: Path, profile: str) -> Path:
 
 
 # Mappings in which every key counts: one that is given to --set replaces the old one.
-_WHOLE = ("space", "augment")
+_WHOLE = ("space", "augment", "conditions")
 
 
 def with_setting(data: dict[str, Any], setting: str) -> dict[str, Any]:

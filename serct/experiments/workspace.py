@@ -72,7 +72,8 @@ def prepare_workspace(
             params, else ``build/<profile>`` in it.
         profile: A name in `profiles/` or a path to such a file.
         settings: Single values on top, as "train.epochs=3". The value is YAML. A mapping is merged
-            into the old one, as in a profile; `search.space` and an ``augment`` replace it.
+            into the old one, as in a profile; `search.space`, `robustness.conditions` and an
+            ``augment`` replace it.
         overlay: More values on top, nested as in params.yaml. A model's entry may name another
             one as its ``base`` and hold only what differs.
         cache: DVC's cache, for workspaces that share one; its own if None.

@@ -11,7 +11,7 @@ from typing import Any
 
 from serct.errors import CheckpointError
 from serct.evaluation.metrics import METRICS
-from serct.evaluation.records import EvaluationMetrics, ScoreSet
+from serct.evaluation.records import ConditionScores, EvaluationMetrics, RobustnessMetrics, ScoreSet
 from serct.models import restore_model_params
 from serct.models.records import Card, ValidationScores
 
@@ -36,6 +36,8 @@ PROBES: Mapping[str, str] = {
     "duration": "the duration alone",
     "recording": "level, noise floor, DC and edges alone",
 }
+# The row without any condition.
+CLEAN = "clean"
 # Metrics that have a second name in the field; others are shown by their own.
 _NAMES: Mapping[str, str] = {"wa": "WA (accuracy)", "ua": "UA (mean recall)"}
 _SYNTHETIC = (
@@ -75,6 +77,7 @@ _PROTOCOL_LIMITS = {
 def model_card(
     card: Card,
     metrics: EvaluationMetrics | None = None,
+    robustness: RobustnessMetrics | None = None,
     *,
     licences: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
@@ -83,6 +86,7 @@ def model_card(
     Args:
         card: Of the model.
         metrics: On the test part; None before the evaluate stage has run.
+        robustness: UA under conditions; None if none was tested.
         licences: The name of each corpus' licence, such as "CC BY-NC-ND 4.0": of the corpus trained
             on, or of those that it joins. Those that are not known are left out.
     """
@@ -129,6 +133,7 @@ def model_card(
         _table("validation part", _scores(card.validation)),
         "The validation part chose the epoch, so these scores are optimistic.",
         *([_NOT_TESTED] if metrics is None else _test_scores(metrics)),
+        *([] if robustness is None else _robustness(robustness)),
         "## Intended use",
         "Research and teaching: comparing models, repeating the thesis, studying how far acted "
         "emotions carry over to other speakers and languages.",
@@ -208,6 +213,28 @@ def _test_scores(metrics: EvaluationMetrics) -> list[str]:
         _table("UA from duration or level alone", probes),
         *([_table("reliability", reliability)] if reliability else []),
     ]
+
+
+def _robustness(robustness: RobustnessMetrics) -> list[str]:
+    interval = robustness.ua_interval
+    clean = f"{robustness.ua:.4f} ({interval.low:.4f} to {interval.high:.4f})"
+    rows = [(CLEAN, f"{clean}, drawn over {interval.over}")]
+    for each in robustness.conditions:
+        low, high = each.change_interval
+        change = f"change {each.change:+.4f} ({low:+.4f} to {high:+.4f})"
+        rows.append((condition_name(each), f"{each.ua:.4f}, {change}"))
+    title = f"UA on {robustness.n} of the {robustness.of} utterances of the test part"
+    return [
+        "Changed before the prediction, as by a telephone or a room: UA and its change, with 95 % "
+        "intervals.",
+        _table(title, rows),
+    ]
+
+
+def condition_name(scores: ConditionScores) -> str:
+    """Return a condition in words, with what was measured of it."""
+    measured = ", ".join(f"{value:.1f} {unit}" for unit, value in scores.measured.items())
+    return f"{scores.label} (measured {measured})" if measured else scores.label
 
 
 def _limits(card: Card) -> list[str]:

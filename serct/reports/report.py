@@ -19,6 +19,7 @@ from serct.reports import plots
 from serct.reports.model_card import CONDUCT, bullets, model_card
 from serct.reports.page import Table, render
 from serct.reports.results import Result, TrainedModel, label, line_up, read_results
+from serct.reports.robustness import robustness_tables
 from serct.reports.tables import (
     in_domain_tables,
     joined_table,
@@ -46,6 +47,8 @@ _LEGEND = (
     "Models without epochs are trained on the validation part too, after it was scored.",
     "Zero-shot: the model was not trained on the corpus. Only utterances of emotions that both "
     "have are scored; masked: only these emotions may be predicted; unmasked: any may.",
+    "Under stated conditions: utterances of the test part, changed before they are predicted; all "
+    "models get the same ones (docs/concepts/robustness.md).",
     "The thesis' scores are as published; the difference in parentheses is ours minus the thesis'. "
     "It does not say whether its zero-shot scores are masked; the tables show them beside the "
     "masked ones.",
@@ -91,7 +94,7 @@ def write_report(
     folders = {
         "cards": {
             f"{m.corpus}-{m.name}.md": model_card(
-                m.card, m.metrics, licences=licences.get(m.corpus, {})
+                m.card, m.metrics, m.robustness, licences=licences.get(m.corpus, {})
             )
             for m in models
         },
@@ -167,10 +170,12 @@ def _sections(
 ) -> list[tuple[str, list[Table]]]:
     zero_shot = zero_shot_tables(results)
     joined = joined_table(models)
+    robustness = robustness_tables(models)
     return [
         ("At a glance", [overview(results)]),
         ("On the corpus trained on", [*in_domain_tables(results), *([joined] if joined else [])]),
         *([("Zero-shot: on corpora not trained on", zero_shot)] if zero_shot else []),
+        *([("Under stated conditions", robustness)] if robustness else []),
         ("Reliability", [trust_table(models)]),
         ("Training", [time_table(models), origin_table(models)]),
     ]

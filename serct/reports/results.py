@@ -18,9 +18,11 @@ from serct.config.params import PipelineParams
 from serct.errors import ReportError
 from serct.evaluation.records import (
     METRICS_FILE,
+    ROBUSTNESS_FILE,
     Baseline,
     Confusion,
     EvaluationMetrics,
+    RobustnessMetrics,
     ScoreSet,
     Target,
     ZeroShotMetrics,
@@ -51,6 +53,7 @@ class TrainedModel:
 
     Attributes:
         history: Rows of history.csv, without empty cells.
+        robustness: UA under conditions; None if none was tested.
         predictions: (actual, predicted) of each utterance of the test part.
         targets: By zero-shot corpus.
         zero_shot_confusions: By zero-shot corpus, over the shared emotions.
@@ -62,6 +65,7 @@ class TrainedModel:
     run: RunRecord
     history: tuple[Mapping[str, float], ...]
     metrics: EvaluationMetrics
+    robustness: RobustnessMetrics | None
     confusion: Confusion
     predictions: tuple[tuple[str, str], ...]
     targets: Mapping[str, Target]
@@ -214,6 +218,7 @@ def _read_model(data: Path, corpus: str, model: str, targets: Sequence[str]) -> 
         run=run,
         history=read_history(trained, by_train, ReportError),
         metrics=metrics,
+        robustness=_read_robustness(tested, metrics, by_evaluate),
         confusion=Confusion.read(tested / "confusion.json", by_evaluate),
         predictions=tuple((row["emotion"], row["predicted"]) for row in rows),
         targets=found,
@@ -222,6 +227,15 @@ def _read_model(data: Path, corpus: str, model: str, targets: Sequence[str]) -> 
             for target in targets
         },
     )
+
+
+def _read_robustness(
+    folder: Path, metrics: EvaluationMetrics, hint: str
+) -> RobustnessMetrics | None:
+    if ROBUSTNESS_FILE not in metrics.files:  # written before conditions were tested
+        return None
+    found = RobustnessMetrics.read(folder / ROBUSTNESS_FILE, hint)
+    return found if found.conditions else None
 
 
 def tabulate_scores(results: Iterable[Result]) -> dict[str, dict[str, dict[str, Any]]]:

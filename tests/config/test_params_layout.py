@@ -49,7 +49,7 @@ def test_every_key_is_explained() -> None:
             same = ("models", base, *path[2:])
             assert value_of(params, path) == value_of(params, same), ".".join(path)
         else:
-            assert path[-1] == "num_layers" or path[-2:-1] == ("augment",), line
+            assert path[-1] == "num_layers" or path[-2] in ("augment", "conditions"), line
     assert bases == {"serct", "serct_plus", "functionals_lda", "whisper_lda"}
 
 

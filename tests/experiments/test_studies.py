@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from serct.config.reader import read_params
 from serct.errors import ParamsError, SerctError
 from serct.experiments.studies import run as studies
 from serct.experiments.studies.run import list_studies, run_study
@@ -63,6 +64,7 @@ def test_a_study_is_run_pooled_and_shown(tmp_path: Path, monkeypatch: pytest.Mon
 
     def pretend(cell: Path, jobs: int) -> int:
         rebuilt.append(cell.name)
+        assert read_params(cell / "params.yaml").robustness.conditions == {}
         answers = [
             {"utterance": f"u{n}", "speaker": "s", "emotion": emotion, "predicted": "sad"}
             for n, emotion in enumerate(("sad", "angry"))

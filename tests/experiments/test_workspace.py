@@ -301,3 +301,12 @@ def test_stages_print_what_their_encoding_lacks() -> None:
         )
         assert found.returncode == 0, found.stderr
         assert rb"\udce9" in found.stdout
+
+
+def test_conditions_are_replaced_and_stay_replaced(tmp_path: Path) -> None:
+    only = 'robustness.conditions={"phone": {"condition": "telephone"}}'
+    for setting, expected in ((only, {"phone"}), ("robustness.conditions={}", set())):
+        folder, params = prepare_workspace(tmp_path / "ws", "demo", [setting])
+        assert params.robustness.conditions.keys() == expected
+        _, params = prepare_workspace(folder, None)
+        assert params.robustness.conditions.keys() == expected

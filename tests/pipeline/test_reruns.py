@@ -114,6 +114,8 @@ CHANGES: dict[str, Callable[[Path], None]] = {
     "`models.cnn.channels`": value("models.cnn.channels", [8, 8]),
     "`evaluate.batch_size`": value("evaluate.batch_size", 5),
     "the probes of shortcuts": code("serct/evaluation/probes.py"),
+    "the code of a condition, a room": code("serct/evaluation/conditions/room.py"),
+    "the strength of a condition": value("robustness.conditions.softer.gain_db", -30.0),
     "the tables of the report": code("serct/reports/tables.py"),
     "one more model in `pipeline.models`": value("pipeline.models", [*_MODELS, "lstm"]),
     "one model fewer": value("pipeline.models", _MODELS[:-1]),

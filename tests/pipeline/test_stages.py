@@ -17,6 +17,7 @@ import yaml
 
 from serct.config.reader import read_yaml
 from serct.config.section import merge
+from serct.evaluation.records import RobustnessMetrics
 from serct.experiments.recipes.stages import SPARED
 from serct.experiments.workspace import prepare_workspace, stage_environment
 from serct.runtime.source import is_within, source_digest
@@ -100,6 +101,10 @@ def test_results_are_there_and_add_up(workspace: Path) -> None:
     for model in ("serct", "svm"):
         found = metrics(workspace, "evaluate", model)
         assert found["n"] == 3
+        tested = workspace / "data/reports/evaluate" / f"first-{model}" / "robustness.json"
+        robustness = RobustnessMetrics.read(tested)
+        assert (robustness.n, robustness.ua) == (3, found["ua"])
+        assert [each.label[:9] for each in robustness.conditions] == ["telephone", "level -20"]
         target = metrics(workspace, "zero_shot", model)["targets"]["second"]
         assert target["n"] == 15
         assert target["dropped"] == {"bored": 5}
@@ -110,6 +115,7 @@ def test_results_are_there_and_add_up(workspace: Path) -> None:
         f"{metrics(workspace, 'zero_shot', 'serct')['targets']['second']['masked']['ua']:.4f}"
         in page
     )
+    assert "telephone, 300 to 3,400 Hz, mu-law" in page
     assert {p.name for p in reports.iterdir()} >= {"report.md", "results.csv", "curves"}
 
 

@@ -29,6 +29,11 @@ ALL = {
     "reverb": {"probability": 0.5, "decay_s": [0.05, 0.4], "direct_db": [0.0, 20.0]},
     "telephone": {"probability": 0.5},
 }
+# Later ones, which would change what a seed draws for the others.
+LATER = {
+    "babble": {"probability": 0.5, "num_clips": 2, "snr_db": [5.0, 30.0]},
+    "codec": {"probability": 0.5, "kbit_s": [12.0, 32.0]},
+}
 
 
 def augmentation(**switches):
@@ -52,7 +57,7 @@ def test_all_off_changes_nothing():
 
 def test_everything_on_repeats_by_seed_and_keeps_padding_empty():
     waveforms, num_valid = batch(tone(400.0, 0.5), tone(250.0, 0.3), torch.zeros(1))
-    augment = augmentation(**ALL)
+    augment = augmentation(**ALL, **LATER)
     results = []
     for seed in (0, 0, 1):
         torch.manual_seed(seed)
@@ -125,7 +130,7 @@ def test_effects_follow_the_way_from_the_speaker_to_the_recording():
     [
         (
             {"train": {"augment": {"echo": 1.0}}},
-            r"^x: train\.augment\.echo is not a known key, expected one of: gain_db, noise, ",
+            r"^x: train\.augment\.echo is not a known key, expected one of: babble, codec, ",
         ),
         (
             {"models": {"lstm": {"train": {"augment": {"speed": 1.5}}}}},

@@ -5,6 +5,8 @@ import math
 import pytest
 import torch
 
+from serct.training.effects import babble, codec
+from serct.training.effects.babble import BabbleParams, draw_babble
 from serct.training.effects.noise import add_noise
 from serct.training.effects.pitch import shift_pitch
 from serct.training.effects.reverb import reverberate
@@ -119,3 +121,42 @@ def test_delay_puts_zeros_in_front():
     assert not moved[1, :30].any()
     assert torch.equal(moved[1, 30:830], waveforms[1, :800])
     assert torch.equal(moved[0, :1600], waveforms[0])
+
+
+def test_babble_is_of_the_others_at_one_level():
+    hertz = (400.0, 1000.0, 3000.0)
+    clips = [tone(f, amplitude=a) for f, a in zip(hertz, (0.5, 0.01, 0.1), strict=True)]
+    waveforms, num_valid = batch(*clips)
+    torch.manual_seed(0)
+    found = draw_babble(waveforms, num_valid, 5)
+    for row, clip in enumerate(found):
+        spectrum = torch.fft.rfft(clip * torch.hann_window(len(clip))).abs()
+        sizes = [spectrum[round(2 * f)].item() for f in hertz]
+        own = sizes.pop(row)
+        assert own < 0.01 * min(sizes)
+        assert sizes[0] == pytest.approx(sizes[1], rel=0.1)
+
+
+def test_babble_has_its_ratio_and_ends_with_the_clip():
+    waveforms, num_valid = batch(tone(400.0), tone(1000.0, 1.0), tone(3000.0, 0.5))
+    params = BabbleParams(probability=1.0, num_clips=1, snr_db=(10.0, 10.0))
+    noisy, lengths = babble.apply(waveforms, num_valid, params, RATE)
+    assert torch.equal(lengths, num_valid)
+    added = noisy - waveforms
+    ratios = 10 * (waveforms.square().sum(1) / added.square().sum(1)).log10()
+    assert ratios.tolist() == pytest.approx([10.0] * 3, abs=0.01)
+    assert not noisy[1, 16_000:].any()
+    alone, _ = babble.apply(waveforms[:1], num_valid[:1], params, RATE)
+    assert torch.equal(alone, waveforms[:1])
+
+
+def test_a_codec_changes_a_clip_and_keeps_its_time():
+    waveforms, num_valid = batch(tone(400.0, 0.5), tone(1000.0, 0.3))
+    params = codec.CodecParams(probability=1.0, kbit_s=(16.0, 16.0))
+    changed, lengths = codec.apply(waveforms, num_valid, params, RATE)
+    assert torch.equal(lengths, num_valid)
+    assert not changed[1, 4800:].any()
+    for row, length in enumerate(num_valid.tolist()):
+        before, after = waveforms[row, :length], changed[row, :length]
+        assert not torch.allclose(before, after, atol=1e-3)
+        assert torch.nn.functional.cosine_similarity(before, after, dim=0) > 0.97

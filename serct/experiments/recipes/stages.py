@@ -7,6 +7,7 @@ from typing import Any
 
 from serct.config.params import Params, TrainParams
 from serct.data.corpora import CorpusParams, build_corpus, read_corpus_params, read_licences
+from serct.evaluation.conditions import read_conditions
 from serct.models import read_encoder_params, read_model_params
 from serct.models.interface import ModelParams, TorchParams
 from serct.runtime import atomic
@@ -160,9 +161,15 @@ def _recipes_of_model(params: Params, name: str) -> Iterator[tuple[str, Recipe]]
     not_trained_by = not_trained_by if effects else not_trained_by | _AUGMENTATION
     not_trained_by = not_trained_by if train.balance else not_trained_by | _BALANCE
     yield "train", Recipe(_code("train", *roots, also_spared=not_trained_by), used)
-    for stage in ("evaluate", "zero_shot"):
-        code = _code(stage, module, also_spared=also_spared)
-        yield stage, Recipe(code, _sections(params, "evaluate"))
+    used_conditions = read_conditions(params.robustness.conditions, params.where)
+    names = sorted({str(condition.entry["condition"]) for condition in used_conditions})
+    conditions = [f"serct.evaluation.conditions.{name}" for name in names]
+    for stage, others, sections in (
+        ("evaluate", conditions, ("evaluate", "robustness")),
+        ("zero_shot", [], ("evaluate",)),
+    ):
+        code = _code(stage, module, *others, also_spared=also_spared)
+        yield stage, Recipe(code, _sections(params, *sections))
 
 
 def _used(model: ModelParams, train: TrainParams, effects: Mapping[str, Any]) -> dict[str, Any]:

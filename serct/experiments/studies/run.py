@@ -22,6 +22,9 @@ from serct.experiments.studies.results import STUDY_FILE, StudyResult, read_stud
 from serct.experiments.workspace import prepare_workspace, project_root
 from serct.runtime import atomic
 
+# What takes time in each cell and stands in no study's table.
+_NOT_POOLED = ("robustness.conditions={}",)
+
 
 class LeaveOut(Section):
     """Corpora of which each is left out in turn, and tested on without having been seen.
@@ -92,7 +95,11 @@ def run_study(
             cell = folder / f"seed-{seed}-fold-{fold}"
             on_cell(cell.name)
             cell, params = prepare_workspace(
-                cell, study.profile, overlay={**settings, "seed": seed}, cache=folder / "cache"
+                cell,
+                study.profile,
+                _NOT_POOLED,
+                overlay={**settings, "seed": seed},
+                cache=folder / "cache",
             )
             if rebuild(cell, jobs):
                 raise SerctError(f"{cell}: the pipeline failed; its messages are above")

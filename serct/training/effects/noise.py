@@ -42,11 +42,22 @@ def add_noise(waveforms: Tensor, num_valid: Tensor, snr_db: Tensor) -> Tensor:
     frequencies = torch.arange(1, spectrum.shape[1] + 1, device=waveforms.device)
     colour = torch.rand(len(waveforms), 1, device=waveforms.device)
     noise = torch.fft.irfft(spectrum * frequencies**-colour)[:, : waveforms.shape[1]]
-    noise = cut(noise, num_valid)
-    wanted = _level(waveforms, num_valid) * 10 ** (-snr_db / 20)
-    return waveforms + noise * (wanted / (_level(noise, num_valid) + EPSILON))[:, None]
+    return mix_at_snr(waveforms, cut(noise, num_valid), num_valid, snr_db)
 
 
-def _level(waveforms: Tensor, num_valid: Tensor) -> Tensor:
+def mix_at_snr(waveforms: Tensor, noise: Tensor, num_valid: Tensor, snr_db: Tensor) -> Tensor:
+    """Add noise at the level that gives a signal-to-noise ratio. [B, M] twice, [B] twice -> [B, M].
+
+    Args:
+        waveforms: Clips, zero behind each.
+        noise: At any level, zero behind each clip.
+        num_valid: Samples of each clip.
+        snr_db: Energy of the clip over that of the noise that is added.
+    """
+    wanted = level(waveforms, num_valid) * 10 ** (-snr_db / 20)
+    return waveforms + noise * (wanted / (level(noise, num_valid) + EPSILON))[:, None]
+
+
+def level(waveforms: Tensor, num_valid: Tensor) -> Tensor:
     """Compute the root mean square of each clip. [B, M], [B] -> [B]."""
     return (waveforms.square().sum(dim=1) / num_valid).sqrt()
