@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import Field
 
 from serct.config.params import TrainParams
-from serct.config.section import Positive
+from serct.config.section import Positive, PositiveInt
 from serct.errors import ParamsError
 from serct.models.classical.estimator import Array, ClassicalModel, Progress
 from serct.models.classical.feature_classifier import FeatureClassifier, last_step
@@ -38,12 +38,18 @@ class EncoderLdaParams(ClassicalParams, UsesEncoder):
     """Linear discriminant analysis of a frozen encoder's hidden states, pooled over a clip."""
 
     architecture: Literal["encoder_lda"]
+    changed_copies: PositiveInt
     shrinkage: Annotated[float, Field(ge=0, le=1)]
     normalize_length: bool
     relevance_factor: Positive | None
 
     masks_padding: ClassVar[bool] = True
     can_be_exported: ClassVar[bool] = True
+
+    @property
+    def num_changed(self) -> int:
+        """See `ClassicalParams`."""
+        return self.changed_copies
 
     @property
     def adapts_to_speaker(self) -> bool:
@@ -102,7 +108,9 @@ class EncoderLda(FeatureClassifier):
         return make_pipeline(Normalizer(), lda) if self._params.normalize_length else lda
 
     def _feature_params(self) -> dict[str, Any]:
-        content = self._params.model_dump(mode="json", include={"layers", "speech_range_db"})
+        content = self._params.model_dump(
+            mode="json", include={"layers", "noise_floor_db", "speech_range_db"}
+        )
         encoder = self._params.encoder
         # A folder's files may change, and nothing else says which they are.
         is_known = encoder.sha256 or encoder.revision
@@ -127,7 +135,7 @@ class EncoderLda(FeatureClassifier):
             folder = self._params.encoder_folder
             weights = self._weights or read_weights(folder)
             params = self._params
-            self._pooled = PooledEncoder(read_config(folder), params.layers, params.speech_range_db)
+            self._pooled = PooledEncoder(read_config(folder), params)
             self._pooled.load_encoder(weights)
             self._pooled.requires_grad_(False).eval()
         return self._pooled

@@ -64,7 +64,7 @@ class EncoderNetwork(EncoderFrames):
 
     def __init__(self, params: EncoderNetworkParams, num_emotions: int) -> None:
         """Build it with random weights, the encoder's among them."""
-        super().__init__(read_config(params.encoder_folder), params.layers, params.speech_range_db)
+        super().__init__(read_config(params.encoder_folder), params)
         self.is_frozen, self.pooling = params.freeze, params.pooling
         self.encoder.requires_grad_(not params.freeze)
         self.layer_scores = nn.Parameter(torch.zeros(len(self.layers)))

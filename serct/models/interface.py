@@ -103,6 +103,11 @@ class ClassicalParams(_ModelSection):
             anew.
     """
 
+    @property
+    def num_changed(self) -> int:
+        """How often each clip is learned from changed, if there is `train.augment`."""
+        return 1
+
     settings: ClassVar[tuple[str, ...]] = ("augment", "balance", "max_error")
 
     def used_settings(self, train: TrainParams) -> dict[str, Any]:

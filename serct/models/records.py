@@ -84,8 +84,8 @@ def _card_5(card: dict[str, Any]) -> dict[str, Any]:
 
 def as_encoder_network(ssl: Mapping[str, Any]) -> dict[str, Any]:
     """Return the params of version 0.2's architecture `ssl` as those of `encoder_network`."""
-    added = {"layers": None, "speech_range_db": None, "pooling": "mean"}
-    return {**ssl, **added, "architecture": "encoder_network"}
+    frames = {"layers": None, "noise_floor_db": None, "speech_range_db": None}
+    return {**ssl, **frames, "architecture": "encoder_network", "pooling": "mean"}
 
 
 class Card(Record):

@@ -43,8 +43,9 @@ def fit_classical(
     There is no epoch to choose: the model first predicts the validation part, for its scores and
     for calibration, and is then fitted anew to the training and the validation part together.
 
-    With ``train.augment`` it learns from each clip twice: as it is, and changed. So it learns what
-    may change while the emotion stays. A speaker's changed clips count as another speaker's.
+    With ``train.augment`` it learns from each clip as it is, and changed once or more often. So it
+    learns what may change while the emotion stays. A speaker's changed clips count as another
+    speaker's.
     With ``train.balance`` it learns from some clips several times, see `serct.training.balance`.
 
     Args:
@@ -93,15 +94,16 @@ def fit_classical(
     # First the clips as they are, then changed: [version][set] -> [n, F].
     versions = [[extract_unchanged(each) for each in sets]]
     if train.augment is not None:
-        changed = [_changed(each, train.augment) for each in sets]
-        versions.append([extract_changed(*pair) for pair in zip(sets, changed, strict=True)])
+        for _ in range(model.num_changed):
+            changed = [_changed(each, train.augment) for each in sets]
+            versions.append([extract_changed(*pair) for pair in zip(sets, changed, strict=True)])
 
     def fit(num_sets: int, show: Progress) -> None:
         parts = [part for version in versions for part in version[:num_sets]]
         rows = [row for each in sets[:num_sets] for row in each.rows]
         labels = np.concatenate([each.labels for each in sets[:num_sets]])
-        speakers = [row.speaker for row in rows]
-        speakers += [f"{name}, changed" for name in speakers[: len(speakers) * (len(versions) - 1)]]
+        changes = ["", *(f", changed {number}" for number in range(1, len(versions)))]
+        speakers = [f"{row.speaker}{change}" for change in changes for row in rows]
         numbers = np.tile(np.arange(len(rows)), len(versions))
         clips = LabelledRows(_stacked(parts), np.tile(labels, len(versions)), speakers, numbers)
         if train.balance:
@@ -156,12 +158,14 @@ def _changed(dataset: ShardDataset, augment: Mapping[str, JsonValue]) -> Floats:
     from serct.training.augmentation import Augmentation
 
     change = Augmentation(augment, dataset.meta.sample_rate_hz)
+    # Neighbours are often of one speaker and one emotion, and babble is of the batch.
+    order = torch.randperm(len(dataset)).numpy()
     parts: list[Array] = []
     for start in range(0, len(dataset), _BATCH_SIZE):
-        batch = dataset.batch(np.arange(start, min(start + _BATCH_SIZE, len(dataset))))
+        batch = dataset.batch(order[start : start + _BATCH_SIZE])
         waveforms, _ = change(torch.from_numpy(batch.waveforms), torch.from_numpy(batch.num_valid))
         parts.append(waveforms.numpy())
-    return _stacked(parts)
+    return _stacked(parts)[np.argsort(order)]
 
 
 def _stacked(parts: Sequence[Array]) -> Array:

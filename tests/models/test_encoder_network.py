@@ -19,8 +19,8 @@ from tests.models.encoders import KINDS, write_encoder
 def params_of(folder: Path, **changes: Any) -> EncoderNetworkParams:
     given = {
         "architecture": "encoder_network", "encoder": EncoderParams.in_folder(str(folder)),
-        "layers": None, "speech_range_db": 30.0, "freeze": True, "pooling": "mean_deviation",
-        "hidden": 8, "dropout": 0.0,
+        "layers": None, "noise_floor_db": None, "speech_range_db": 30.0,
+        "freeze": True, "pooling": "mean_deviation", "hidden": 8, "dropout": 0.0,
     }  # fmt: skip
     return EncoderNetworkParams.model_validate(given | changes)
 

@@ -13,7 +13,7 @@ from transformers import BertConfig, BertModel, WhisperFeatureExtractor, Whisper
 
 from serct.data.reading.sources import Sources
 from serct.errors import CheckpointError, DownloadError, ParamsError
-from serct.models.encoders.params import EncoderParams
+from serct.models.encoders.params import EncoderParams, FramesParams
 from serct.models.encoders.pooled import EncoderFrames, PooledEncoder
 from serct.models.encoders.pooling import mean_and_deviation, speech_frames
 from serct.models.encoders.weights import read_config, read_weights, weights_digest
@@ -24,8 +24,12 @@ from tests.models.encoders import KINDS, write_encoder
 ORIGIN = {"licence": "MIT", "trained_on": "noise"}
 
 
-def pooled(folder: Path, layers: Any = None, range_db: float | None = None) -> PooledEncoder:
-    model = PooledEncoder(read_config(folder), layers, range_db)
+def frames_of(layers: Any = None, floor_db: Any = None, range_db: Any = None) -> FramesParams:
+    return FramesParams(layers=layers, noise_floor_db=floor_db, speech_range_db=range_db)
+
+
+def pooled(folder: Path, *chosen: Any) -> PooledEncoder:
+    model = PooledEncoder(read_config(folder), frames_of(*chosen))
     model.load_encoder(read_weights(folder))
     return model.eval()
 
@@ -40,7 +44,7 @@ def clips() -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.filterwarnings("ignore:Support for mismatched key_padding_mask")
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_clip_has_the_same_features_alone_and_in_a_batch(tmp_path: Path, kind: str) -> None:
-    model = pooled(write_encoder(tmp_path / kind, kind), range_db=30.0)
+    model = pooled(write_encoder(tmp_path / kind, kind), None, -40.0, 30.0)
     waveforms, num_valid = clips()
     with torch.inference_mode():
         together = model(torch.nn.functional.pad(waveforms, (0, 1500)), num_valid)
@@ -58,7 +62,7 @@ def test_whisper_has_the_hidden_states_of_its_authors_library(tmp_path: Path) ->
     mel = WhisperFeatureExtractor(feature_size=80)(
         samples, sampling_rate=16_000, return_tensors="pt"
     )
-    frames = EncoderFrames(read_config(folder), None, None)
+    frames = EncoderFrames(read_config(folder), frames_of())
     frames.load_encoder(read_weights(folder))
     whole = WhisperModel.from_pretrained(folder).encoder.eval()
     with torch.inference_mode():
@@ -74,12 +78,12 @@ def test_layers_are_those_of_all_and_no_more_are_computed(tmp_path: Path) -> Non
     waveforms, num_valid = clips()
     with torch.inference_mode():
         every = pooled(folder)(waveforms, num_valid).unflatten(1, (2, 4, 16))
-        chosen = pooled(folder, [2, 0])
+        chosen = pooled(folder, (2, 0))
         chosen.encoder.layers[2] = None  # type: ignore[index]
         found = chosen(waveforms, num_valid).unflatten(1, (2, 2, 16))
     torch.testing.assert_close(found, every[:, :, [2, 0]])
     with pytest.raises(ParamsError, match="layers holds 4, expected 0 to 3"):
-        EncoderFrames(read_config(folder), [1, 4], None)
+        EncoderFrames(read_config(folder), frames_of((1, 4)))
 
 
 def test_silence_between_words_is_left_out() -> None:
@@ -103,6 +107,16 @@ def test_pooling_is_numpys_mean_and_deviation() -> None:
     expected = np.concatenate([kept.mean(axis=1).ravel(), kept.std(axis=1).ravel()])
     found = mean_and_deviation(states, weights)[0].numpy()
     np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_neither_level_nor_mean_of_a_clip_changes_its_features(tmp_path: Path) -> None:
+    model = pooled(write_encoder(tmp_path / "whisper"), None, -40.0, 30.0)
+    waveforms, num_valid = clips()
+    is_valid = torch.arange(4000) < num_valid[:, None]
+    with torch.inference_mode():
+        before = model(waveforms, num_valid)
+        after = model((0.1 * waveforms + 0.05) * is_valid, num_valid)
+    torch.testing.assert_close(after, before, rtol=1e-3, atol=1e-3)
 
 
 def test_rows_beyond_whispers_thirty_seconds_are_refused(tmp_path: Path) -> None:
@@ -150,7 +164,7 @@ def test_what_is_no_encoder_is_refused(
 
 def test_weights_of_another_encoder_are_refused(tmp_path: Path) -> None:
     folder = write_encoder(tmp_path / "wavlm", "wavlm")
-    model = PooledEncoder(read_config(write_encoder(tmp_path / "hubert", "hubert")), None, None)
+    model = PooledEncoder(read_config(write_encoder(tmp_path / "hubert", "hubert")), frames_of())
     with pytest.raises(CheckpointError, match="weights of another encoder"):
         model.load_encoder(read_weights(folder))
 

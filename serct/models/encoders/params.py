@@ -54,20 +54,31 @@ class EncoderParams(Section):
         return Path(self.repository or self.path or "").name
 
 
-class UsesEncoder(Section):
-    """What the params of every model on an encoder have.
+class FramesParams(Section):
+    """Which of an encoder's frames are used.
 
     Attributes:
-        encoder: In params.yaml the name of an entry under ``encoders``; in a card that entry.
         layers: Hidden states that are used: 0 is the input of the first layer, 1 the output of the
             first, and so on; None for all.
+        noise_floor_db: Clips are freed of their mean and brought to one level, and get noise that
+            is softer by so much; None leaves them as they are.
         speech_range_db: Frames that are softer than the clip's loudest by more are left out; None
             uses all.
     """
 
-    encoder: EncoderParams
     layers: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] | None
+    noise_floor_db: Annotated[float, Field(lt=0)] | None
     speech_range_db: Annotated[float, Field(gt=0)] | None
+
+
+class UsesEncoder(FramesParams):
+    """What the params of every model on an encoder have.
+
+    Attributes:
+        encoder: In params.yaml the name of an entry under ``encoders``; in a card that entry.
+    """
+
+    encoder: EncoderParams
 
     _encoder_folder: Path | None = PrivateAttr(None)
 

@@ -4,7 +4,7 @@ Shapes: B batch, M samples of a cut row, S hidden states in use, T frames, D wid
 features, K emotions.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from serct.errors import CheckpointError, ParamsError
+from serct.models.encoders.params import FramesParams
 from serct.models.encoders.pooling import mean_and_deviation, speech_frames
-from serct.models.encoders.states import build_encoder
+from serct.models.encoders.states import RATE_HZ, build_encoder
+from serct.models.layers.neutral import NeutralInput
 
 Floats64 = npt.NDArray[np.float64]
+# Of the noise floor, which repeats in longer clips.
+_NOISE_SAMPLES = 10 * RATE_HZ
 
 
 class EncoderFrames(nn.Module):
@@ -28,15 +32,12 @@ class EncoderFrames(nn.Module):
         layers: The hidden states in use, S of them.
     """
 
-    def __init__(
-        self, config: dict[str, Any], layers: Sequence[int] | None, speech_range_db: float | None
-    ) -> None:
+    def __init__(self, config: dict[str, Any], params: FramesParams) -> None:
         """Build the encoder with random weights.
 
         Args:
             config: Of the encoder, see `serct.models.encoders.weights.read_config`.
-            layers: See `UsesEncoder`.
-            speech_range_db: See `UsesEncoder`.
+            params: Which frames are used.
 
         Raises:
             ParamsError: If the encoder has no such layers, or is of no known kind.
@@ -46,13 +47,15 @@ class EncoderFrames(nn.Module):
         self.encoder_config = config
         self.encoder, self.hidden_states = build_encoder(config)
         num_states = self.hidden_states.num_states
-        self.layers = list(range(num_states)) if layers is None else list(layers)
+        self.layers = list(range(num_states)) if params.layers is None else list(params.layers)
         if max(self.layers) >= num_states:
             raise ParamsError(
                 f"layers holds {max(self.layers)}, expected 0 to {num_states - 1}: the encoder has "
                 f"{num_states - 1} layers"
             )
-        self.speech_range_db = speech_range_db
+        floor = params.noise_floor_db
+        self.neutral = NeutralInput(_NOISE_SAMPLES, floor) if floor is not None else None
+        self.speech_range_db = params.speech_range_db
 
     def load_encoder(self, weights: Mapping[str, npt.NDArray[Any]]) -> None:
         """Load the encoder's weights, by their names in it.
@@ -85,6 +88,8 @@ class EncoderFrames(nn.Module):
         Returns:
             [S, B, T, D], and the weight of each frame, see `speech_frames`, [B, T].
         """
+        if self.neutral is not None:
+            waveforms = self.neutral(waveforms, num_valid)
         states, num_frames = self.hidden_states(
             self.encoder, waveforms, num_valid, max(self.layers)
         )
