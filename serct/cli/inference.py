@@ -21,7 +21,17 @@ from serct.cli.shared import (
 from serct.errors import SerctError, list_problems
 
 if TYPE_CHECKING:
+    from serct.inference.predictor import Predictor
     from serct.inference.recording import RecordingPrediction
+
+Enrol = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Folder with other recordings of the one speaker of all files, in several moods and "
+        "without labels, for a model with speaker enrolment.",
+    ),
+]
 
 
 @app.command()
@@ -34,13 +44,7 @@ def predict(
     timeline: Annotated[
         bool, typer.Option("--timeline", help="Print the emotions along each file as well.")
     ] = False,
-    speaker: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder with other recordings of the speaker in several emotions, for a model "
-            "with speaker enrolment."
-        ),
-    ] = None,
+    enrol: Enrol = None,
     voice: Annotated[Path | None, typer.Option(hidden=True)] = None,
     workspace: Workspace = None,
 ) -> None:
@@ -48,15 +52,14 @@ def predict(
 
     The exit code is 1 if a file is not usable.
     """
-    from serct.data.reading.tree import list_files
     from serct.inference.predictor import Predictor
 
     predictor = Predictor.load(model_folder(model, workspace), device, precision)
     if voice is not None:
-        typer.echo("note: --voice is now --speaker; the next version removes --voice", err=True)
-        speaker = speaker or voice
-    if speaker is not None:
-        predictor = predictor.adapt_to_speaker([speaker / path for path in list_files(speaker)])
+        typer.echo("note: --voice is now --enrol; the next version removes --voice", err=True)
+        enrol = enrol or voice
+    if enrol is not None:
+        predictor = _enrolled(predictor, enrol)
     if predictor.card.synthetic and not as_json:
         typer.echo("note: this model was trained on synthetic speech", err=True)
     num_failed = 0
@@ -83,6 +86,19 @@ def predict(
             typer.echo(f"  {times}  {_emotion(segment.emotion, segment.probabilities)}")
     if num_failed:
         raise typer.Exit(1)
+
+
+def _enrolled(predictor: "Predictor", folder: Path) -> "Predictor":
+    from serct.data.reading.tree import list_files
+
+    predictor.check_adapts()
+    predictor = predictor.enrol([folder / path for path in list_files(folder)])
+    adaptation = predictor.adaptation
+    # Not among the predictions, which programs read.
+    typer.echo(f"enrolled with {adaptation}", err=True)
+    if adaptation is not None and adaptation.warning:
+        typer.echo(f"warning: {adaptation.warning}", err=True)
+    return predictor
 
 
 def _in_words(found: "RecordingPrediction") -> str:

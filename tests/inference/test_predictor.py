@@ -36,16 +36,18 @@ def test_a_file_gets_the_prediction_of_its_shard_row(
         dataset = ShardDataset(tone_shards, ["test"], card.emotions)
         raw = predict(as_classifier(model, torch.device("cpu")), dataset, 16)
         expected = card.calibration.apply(raw)
-        recordings = {
-            speaker: [tones / f"{r.utterance}.wav" for r in dataset.rows if r.speaker == speaker]
-            for speaker in dataset.speakers
-        }
         for row, predicted in zip(dataset.rows, expected, strict=True):
-            one = (
-                predictor.adapt_to_speaker(recordings[row.speaker])
-                if name == "functionals_lda_speaker"
-                else predictor
-            )
+            one = predictor
+            if name == "functionals_lda_speaker":
+                own = [
+                    predictor.prepare(*soundfile.read(tones / f"{r.utterance}.wav"))
+                    for r in dataset.rows
+                    if r.speaker == row.speaker
+                ]
+                # Tones are no speech, so each is enrolled as a window.
+                one = predictor.for_speaker(
+                    predictor.as_speaker(predictor.enrol_windows(own), len(own), 0.0)
+                )
             found = one.predict_file(tones / f"{row.utterance}.wav")
             assert list(found) == list(card.emotions)
             np.testing.assert_allclose(list(found.values()), predicted, atol=1e-5, err_msg=name)
@@ -131,24 +133,63 @@ def test_unusable_models(tmp_path: Path) -> None:
         Predictor.load(tmp_path)
 
 
-def test_only_an_adaptive_model_uses_recordings_of_a_speaker(
-    trained: dict[str, Path], tones: Path, tmp_path: Path
+def test_only_an_adaptive_model_enrols_a_speaker(
+    trained: dict[str, Path], spoken: Path, tmp_path: Path
 ) -> None:
-    recordings = sorted(tones.rglob("s1_*.wav"))
     adaptive = Predictor.load(trained["functionals_lda_speaker"])
-    clip = stack_clips([adaptive.prepare(*soundfile.read(recordings[0]))])
-    plain = adaptive.classify(*clip)
-    adapted = adaptive.adapt_to_speaker(recordings).classify(*clip)
-    assert adapted.sum() == pytest.approx(1)
-    assert not np.array_equal(adapted, plain)
-    np.testing.assert_array_equal(adaptive.classify(*clip), plain)
+    samples, rate = soundfile.read(spoken)
+    anna = adaptive.enrol([spoken, str(spoken)])
+    assert anna.predict(samples, rate) != adaptive.predict(samples, rate)
+    assert adaptive.speaker is adaptive.adaptation is None
+    assert sum(anna.predict(samples, rate).values()) == pytest.approx(1)
+    found = anna.adaptation
+    assert found is not None
+    assert found.num_recordings == 2
+    assert found.num_windows == 2 * len(adaptive.plan_speech(
+        adaptive.prepare(samples, rate), rate, "a"
+    ).windows)  # fmt: skip
+    assert found.speech_s == pytest.approx(2 * adaptive.analyse(samples, rate).speech_s)
+    # One after another, or as arrays, it is the same speaker.
+    for same in (
+        adaptive.enrol([spoken]).enrol([spoken]),
+        adaptive.enrol_waveforms([samples] * 2, rate),
+    ):
+        expected = pytest.approx(list(anna.predict(samples, rate).values()), abs=1e-6)
+        assert list(same.predict(samples, rate).values()) == expected
     with pytest.raises(SpeakerError, match="does not adapt to a speaker; one that does"):
-        Predictor.load(trained["functionals_lda"]).adapt_to_speaker(recordings)
+        Predictor.load(trained["functionals_lda"]).enrol([spoken])
     with pytest.raises(SpeakerError, match="expected at least one"):
-        adaptive.adapt_to_speaker([])
-    (tmp_path / "broken.wav").write_bytes(b"no audio")
-    with pytest.raises(AudioError, match=r"broken\.wav"):
-        adaptive.adapt_to_speaker([tmp_path / "broken.wav"])
+        adaptive.enrol([])
+
+
+@pytest.mark.parametrize(
+    ("samples", "message"),
+    [
+        (None, r"r\.wav: not readable as audio"),
+        (np.zeros(8000), r"r\.wav: .*silent"),
+        (0.1 * np.random.default_rng(0).standard_normal(8000), r"r\.wav: no speech in its 0\.5 s"),
+    ],
+)
+def test_what_no_speaker_is_enrolled_with(
+    trained: dict[str, Path], tmp_path: Path, samples: np.ndarray | None, message: str
+) -> None:
+    path = tmp_path / "r.wav"
+    path.write_bytes(b"no audio")
+    if samples is not None:
+        soundfile.write(path, samples, 16_000)
+    with pytest.raises(AudioError, match=message):
+        Predictor.load(trained["functionals_lda_speaker"]).enrol([path])
+
+
+def test_a_speaker_is_of_one_model(trained: dict[str, Path], spoken: Path, tmp_path: Path) -> None:
+    one = Predictor.load(trained["functionals_lda_speaker"])
+    speaker = one.enrol([spoken]).speaker
+    assert speaker is not None
+    other = Predictor(one.classify, one.card.model_copy(update={"fingerprint": "f" * 64}))
+    with pytest.raises(
+        SpeakerError, match=r"expected functionals_lda_speaker \(fffffff\), .*again"
+    ):
+        other.for_speaker(speaker)
 
 
 def test_without_enrolment_a_dataset_is_predicted_clip_by_clip(
