@@ -16,7 +16,7 @@ from serct.data.preparing import prepare
 from serct.data.voice_activity import find_speech
 from serct.data.windows import Frames, Plan, Timing, plan_recording
 from serct.errors import AudioError
-from serct.evaluation.classifiers import Classifier
+from serct.evaluation.classifiers import AdaptiveClassifier, Classifier, EnrolledClassifier
 from serct.evaluation.probabilities import checked_probabilities
 from serct.inference.enrolment import Adaptation, Speaker, adaptation, adaptive, check_speaker
 from serct.inference.recording import NO_SPEECH, UNCERTAIN, EmotionProbabilities
@@ -59,6 +59,11 @@ class WindowModel:
         if self.speaker is None:
             return None
         return adaptation(adaptive(self.classify, self.card), self.speaker, self.card)
+
+    @property
+    def adapts_to_speaker(self) -> bool:
+        """Whether speakers can be enrolled."""
+        return isinstance(self.classify, AdaptiveClassifier | EnrolledClassifier)
 
     def check_adapts(self) -> None:
         """Check that the model adapts to speakers.
