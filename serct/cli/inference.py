@@ -18,7 +18,7 @@ from serct.cli.shared import (
     model_folder,
     workspace_root,
 )
-from serct.errors import SerctError, list_problems
+from serct.errors import SerctError, SpeakerError, list_problems
 
 if TYPE_CHECKING:
     from serct.inference.predictor import Predictor
@@ -124,6 +124,15 @@ def score(
     device: Device = "cpu",
     precision: Precision = "float32",
     part_size: Annotated[int, typer.Option(min=1, help="Recordings in one part.")] = 256,
+    enrol: Enrol = None,
+    speakers: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="CSV",
+            help="Table with the columns file, a path below the folder, and speaker, for a model "
+            "with speaker enrolment: it adapts to all recordings of each speaker.",
+        ),
+    ] = None,
     as_json: AsJson = False,
     workspace: Workspace = None,
 ) -> None:
@@ -132,11 +141,15 @@ def score(
     The work runs on the executor that params.yaml names.
     """
     from serct.config.reader import read_params
+    from serct.inference.score_speakers import ScoreEnrolment
     from serct.inference.scoring import score_folder
     from serct.runtime.executors import open_executor
     from serct.runtime.log import progress, setup_logging
     from serct.tracking import find_model
 
+    if enrol is not None and speakers is not None:
+        raise SpeakerError("--enrol and --speakers: expected one of both")
+    enrolment = ScoreEnrolment(enrol, speakers) if enrol or speakers else None
     setup_logging()
     root = workspace_root(workspace)
     section = read_params(root / "params.yaml").executor
@@ -144,7 +157,8 @@ def score(
     with open_executor(section) as executor:
         found = score_folder(
             recordings, out, folder, executor,
-            device=device, precision=precision, part_size=part_size, progress=progress,
+            device=device, precision=precision, part_size=part_size, enrolment=enrolment,
+            progress=progress,
         )  # fmt: skip
     if as_json:
         print_json(
