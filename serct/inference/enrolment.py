@@ -16,7 +16,7 @@ _FEW_WINDOWS = 4
 # Below this share of enough variety people are asked for more moods. Of mixed sets of eight
 # recordings it asks for more in none of EMO-DB's and a tenth of nEMO's, of sets of one emotion in
 # most: benchmarks/enrolment.py.
-_NARROW = 0.5
+NARROW = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +119,7 @@ def _warning(
     advice = "record yourself in at least 3 moods"
     if sums.count < _FEW_WINDOWS:
         return f"{these} with {speaker.speech_s:.1f} s of speech: little to adapt to; {advice}"
-    if classifier.model.variety(sums) >= _NARROW:
+    if classifier.model.variety(sums) >= NARROW:
         return None
     mood = emotions[int(sums.probabilities.argmax())]
     return f"these {these} sound like one mood ({mood}), so they count for little: {advice}"
