@@ -45,7 +45,7 @@ def predict(
         bool, typer.Option("--timeline", help="Print the emotions along each file as well.")
     ] = False,
     enrol: Enrol = None,
-    voice: Annotated[Path | None, typer.Option(hidden=True)] = None,
+    speaker: Annotated[Path | None, typer.Option("--speaker", "--voice", hidden=True)] = None,
     workspace: Workspace = None,
 ) -> None:
     """Predict the emotion of audio files, each as a whole.
@@ -55,9 +55,10 @@ def predict(
     from serct.inference.predictor import Predictor
 
     predictor = Predictor.load(model_folder(model, workspace), device, precision)
-    if voice is not None:
-        typer.echo("note: --voice is now --enrol; the next version removes --voice", err=True)
-        enrol = enrol or voice
+    if speaker is not None:
+        note = "note: --speaker and --voice are now --enrol; the next version removes them"
+        typer.echo(note, err=True)
+        enrol = enrol or speaker
     if enrol is not None:
         predictor = _enrolled(predictor, enrol)
     if predictor.card.synthetic and not as_json:

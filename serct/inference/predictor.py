@@ -173,6 +173,10 @@ class Predictor(WindowModel):
         """
         return self._enrol(recordings, self._enrol_file)
 
+    def adapt_to_speaker(self, recordings: Sequence[str | Path]) -> "Predictor":
+        """Do what `enrol` does, whose name this was in version 0.2; the next version removes it."""
+        return self.enrol(recordings)
+
     def enrol_waveforms(self, waveforms: Sequence[npt.ArrayLike], sample_rate: int) -> "Predictor":
         """Return a predictor for the speaker of some waveforms; see `enrol` and `predict`."""
         return self._enrol(waveforms, lambda each: self._enrol_waveform(each, sample_rate))

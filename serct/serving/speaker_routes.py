@@ -24,12 +24,10 @@ from serct.serving.state import ServiceState
 
 def speaker_routes(state: ServiceState) -> APIRouter:
     """Return the routes that enrol a speaker, and forget it."""
-    router = APIRouter(tags=["speakers"])
+    router = APIRouter(tags=["speakers"], responses=PROBLEMS)
     limits = state.settings.limits
 
-    @router.post(
-        "/speakers", status_code=201, responses={**PROBLEMS, **SPEAKER_PROBLEMS, **UNPROCESSABLE}
-    )
+    @router.post("/speakers", status_code=201, responses={**SPEAKER_PROBLEMS, **UNPROCESSABLE})
     async def enrol(
         files: Annotated[
             list[UploadFile],
@@ -75,7 +73,11 @@ def speaker_routes(state: ServiceState) -> APIRouter:
         audio = await state.decode(file, is_long=False)
         return await predicting.enrol(model, state.batcher, audio, file_name(file))
 
-    @router.delete("/speakers/{speaker}", status_code=204, responses=SPEAKER_PROBLEMS)
+    @router.delete(
+        "/speakers/{speaker}",
+        status_code=204,
+        responses={501: SPEAKER_PROBLEMS[501], 422: {"description": "No id of a speaker."}},
+    )
     async def forget(
         speaker: Annotated[str, Path(description="Id of the speaker.", **ID_LENGTH)],
     ) -> None:

@@ -11,8 +11,8 @@ import numpy as np
 from serct.models.classical.estimator import Array
 from serct.runtime.arrays import Integers, Probabilities
 
-# From this share of the usual variety on, recordings count in full. Chosen on nEMO and TESS:
-# benchmarks/enrolment.py.
+# From this share of the usual variety on, recordings count in full. Of 20 to 50 % none was clearly
+# better (docs/how-to/enrolment.md).
 FULL_VARIETY = 0.3
 
 
