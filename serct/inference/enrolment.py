@@ -122,7 +122,10 @@ def _warning(
     if classifier.model.variety(sums) >= NARROW:
         return None
     mood = emotions[int(sums.probabilities.argmax())]
-    return f"these {these} sound like one mood ({mood}), so they count for little: {advice}"
+    return (
+        f"to the model these {these} sound like one mood (most of all {mood}), so they count for "
+        f"little: {advice}"
+    )
 
 
 def _recordings(number: int) -> str:

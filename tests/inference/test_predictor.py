@@ -15,7 +15,7 @@ from serct.config.params import Params
 from serct.data.dataset import ShardDataset, stack_clips
 from serct.data.preparing import resample
 from serct.data.windows import geometric_mean
-from serct.errors import AudioError, CheckpointError, SpeakerError
+from serct.errors import AudioError, CheckpointError
 from serct.evaluation.classifiers import as_classifier, without_enrolment
 from serct.evaluation.evaluate import predict
 from serct.models.checkpoint import load_model
@@ -131,65 +131,6 @@ def test_windows_that_leave_gaps_or_exceed_a_row_are_refused(
 def test_unusable_models(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no such file; expected the folder of a model"):
         Predictor.load(tmp_path)
-
-
-def test_only_an_adaptive_model_enrols_a_speaker(
-    trained: dict[str, Path], spoken: Path, tmp_path: Path
-) -> None:
-    adaptive = Predictor.load(trained["functionals_lda_speaker"])
-    samples, rate = soundfile.read(spoken)
-    anna = adaptive.enrol([spoken, str(spoken)])
-    assert anna.predict(samples, rate) != adaptive.predict(samples, rate)
-    assert adaptive.speaker is adaptive.adaptation is None
-    assert sum(anna.predict(samples, rate).values()) == pytest.approx(1)
-    found = anna.adaptation
-    assert found is not None
-    assert found.num_recordings == 2
-    assert found.num_windows == 2 * len(adaptive.plan_speech(
-        adaptive.prepare(samples, rate), rate, "a"
-    ).windows)  # fmt: skip
-    assert found.speech_s == pytest.approx(2 * adaptive.analyse(samples, rate).speech_s)
-    # One after another, or as arrays, it is the same speaker.
-    for same in (
-        adaptive.enrol([spoken]).enrol([spoken]),
-        adaptive.enrol_waveforms([samples] * 2, rate),
-    ):
-        expected = pytest.approx(list(anna.predict(samples, rate).values()), abs=1e-6)
-        assert list(same.predict(samples, rate).values()) == expected
-    with pytest.raises(SpeakerError, match="does not adapt to a speaker; one that does"):
-        Predictor.load(trained["functionals_lda"]).enrol([spoken])
-    with pytest.raises(SpeakerError, match="expected at least one"):
-        adaptive.enrol([])
-
-
-@pytest.mark.parametrize(
-    ("samples", "message"),
-    [
-        (None, r"r\.wav: not readable as audio"),
-        (np.zeros(8000), r"r\.wav: .*silent"),
-        (0.1 * np.random.default_rng(0).standard_normal(8000), r"r\.wav: no speech in its 0\.5 s"),
-    ],
-)
-def test_what_no_speaker_is_enrolled_with(
-    trained: dict[str, Path], tmp_path: Path, samples: np.ndarray | None, message: str
-) -> None:
-    path = tmp_path / "r.wav"
-    path.write_bytes(b"no audio")
-    if samples is not None:
-        soundfile.write(path, samples, 16_000)
-    with pytest.raises(AudioError, match=message):
-        Predictor.load(trained["functionals_lda_speaker"]).enrol([path])
-
-
-def test_a_speaker_is_of_one_model(trained: dict[str, Path], spoken: Path, tmp_path: Path) -> None:
-    one = Predictor.load(trained["functionals_lda_speaker"])
-    speaker = one.enrol([spoken]).speaker
-    assert speaker is not None
-    other = Predictor(one.classify, one.card.model_copy(update={"fingerprint": "f" * 64}))
-    with pytest.raises(
-        SpeakerError, match=r"expected functionals_lda_speaker \(fffffff\), .*again"
-    ):
-        other.for_speaker(speaker)
 
 
 def test_without_enrolment_a_dataset_is_predicted_clip_by_clip(
