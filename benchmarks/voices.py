@@ -95,7 +95,8 @@ def answer_cell(
                 ]
             answers = {}
             for count in COUNTS:
-                answer = classifier.model.predict(features[[row]], features[others[:count]])
+                enrolled = classifier.model.enrol(features[others[:count]])
+                answer = classifier.model.predict(features[[row]], enrolled)
                 answers[count] = asked[int(answer[0, columns].argmax())]
             yield dataset.rows[row].label, answers
 

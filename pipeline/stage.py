@@ -14,10 +14,15 @@ from serct.runtime.loopback import avoid_proxies
 from serct.runtime.machine import keep_freed_memory
 
 _HELP = {
-    str: {"corpus": "an entry of corpora", "model": "an entry of models"},
+    str: {
+        "corpus": "an entry of corpora",
+        "encoder": "an entry of encoders",
+        "model": "an entry of models",
+    },
     Path: {
         "raw": "folder of the corpus as its authors lay it out",
         "manifest": "manifest of the corpus",
+        "encoders": "folder of pretrained encoders; one that is not there is obtained",
         "shards": "folder of one corpus' shards, or of all corpora's",
         "targets": "list of the zero-shot corpora",
         "state": "where an unfinished training is kept",

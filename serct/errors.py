@@ -48,7 +48,11 @@ class PredictionError(SerctError):
 
 
 class SpeakerError(SerctError):
-    """A model that does not adapt got recordings of a speaker, or one that does got none."""
+    """A speaker cannot be enrolled, or was enrolled with another model."""
+
+
+class UnknownSpeakerError(SpeakerError):
+    """A service holds no such speaker."""
 
 
 class RecordError(SerctError):

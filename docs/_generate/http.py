@@ -39,7 +39,8 @@ def _route(title: str, operation: Schema) -> Iterator[str]:
         for media, content in operation["requestBody"]["content"].items():
             yield f"Body: `{media}`, {_kind(content['schema'])}.\n"
     if operation.get("parameters"):
-        yield "| query | type | default | meaning |\n|---|---|---|---|"
+        where = " or ".join(dict.fromkeys(each["in"] for each in operation["parameters"]))
+        yield f"| {where} | type | default | meaning |\n|---|---|---|---|"
         for parameter in operation["parameters"]:
             schema = parameter["schema"]
             default = f"`{schema['default']}`" if "default" in schema else ""

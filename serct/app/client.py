@@ -1,10 +1,11 @@
 """The demonstrator's HTTP client of the service."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import requests
 
-from serct.errors import SerctError
+from serct.errors import SerctError, UnknownSpeakerError
 from serct.runtime.loopback import is_loopback
 
 _TIMEOUT_S = 120.0
@@ -13,7 +14,8 @@ _TIMEOUT_S = 120.0
 class Client:
     """A client of one service.
 
-    Every method raises `SerctError`, with the message of the service, if a request fails.
+    Every method raises `SerctError`, with the message of the service, if a request fails, and
+    `UnknownSpeakerError` if that is because its speaker must be enrolled again.
     """
 
     def __init__(self, url: str, api_key: str | None = None) -> None:
@@ -31,13 +33,27 @@ class Client:
         found: list[dict[str, Any]] = response.json() if response.status_code == 200 else []
         return found
 
-    def segments(self, name: str, content: bytes, version: str | None = None) -> dict[str, Any]:
-        """Predict the emotion of a recording and along it."""
+    def segments(
+        self, name: str, content: bytes, version: str | None = None, speaker: str | None = None
+    ) -> dict[str, Any]:
+        """Predict the emotion of a recording and along it, for an enrolled speaker if named."""
         found: dict[str, Any] = self._request(
             "POST", "/v1/segments", files={"file": (name, content)},
-            params={"version": version} if version else {},
+            params=_given(version=version, speaker=speaker),
         ).json()  # fmt: skip
         return found
+
+    def enrol(self, files: Sequence[tuple[str, bytes]], speaker: str | None) -> dict[str, Any]:
+        """Enrol a speaker with files, or add them to one that is enrolled."""
+        found: dict[str, Any] = self._request(
+            "POST", "/v1/speakers", allowed=(201,), files=[("files", file) for file in files],
+            params=_given(speaker=speaker),
+        ).json()  # fmt: skip
+        return found
+
+    def forget(self, speaker: str) -> None:
+        """Forget a speaker, or do nothing if that has happened already."""
+        self._request("DELETE", f"/v1/speakers/{speaker}", allowed=(204, 404))
 
     def _request(
         self, method: str, path: str, allowed: tuple[int, ...] = (200,), **more: Any
@@ -56,5 +72,12 @@ class Client:
                 detail = response.json()["detail"]
             except (ValueError, KeyError, TypeError):
                 detail = response.text[:200]
-            raise SerctError(f"the service responded with {response.status_code}: {detail}")
+            message = f"the service responded with {response.status_code}: {detail}"
+            if response.status_code in (404, 409) and "speaker" in more.get("params", {}):
+                raise UnknownSpeakerError(message)
+            raise SerctError(message)
         return response
+
+
+def _given(**params: str | None) -> dict[str, str]:
+    return {name: value for name, value in params.items() if value is not None}

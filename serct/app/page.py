@@ -11,8 +11,9 @@ import streamlit as st
 
 from serct.app.client import Client
 from serct.app.pictures import decode, timeline_figure
+from serct.app.yours import enrolled_speaker, forget
 from serct.data.audio import SUFFIXES
-from serct.errors import SerctError
+from serct.errors import SerctError, UnknownSpeakerError
 
 SERVICE, API_KEY = "SERCT_SERVICE", "SERCT_API_KEY"
 
@@ -52,6 +53,7 @@ def main() -> None:
     other = _sidebar(client, ready, versions)
     with st.expander("How it works"):
         st.graphviz_chart(_WORKFLOW)
+    speaker = enrolled_speaker(client, ready["model"])
     chosen = _choose(ready["model"]["language"])
     if chosen is None:
         return
@@ -59,7 +61,9 @@ def main() -> None:
     st.audio(content)
     if st.button("Predict the emotion", type="primary"):
         try:
-            _show(client, name, content, other)
+            _show(client, name, content, other, speaker)
+        except UnknownSpeakerError as error:
+            forget(error)
         except SerctError as error:
             st.error(str(error))
 
@@ -110,9 +114,14 @@ def _samples(language: str) -> dict[str, bytes]:
         return {emotion: path.read_bytes() for emotion, path in files.items()}
 
 
-def _show(client: Client, name: str, content: bytes, other: str | None) -> None:
+def _show(
+    client: Client, name: str, content: bytes, other: str | None, speaker: str | None
+) -> None:
     with st.spinner("Predicting..."):
         found = [client.segments(name, content)]
+        if speaker:
+            # The first, whose timeline is shown.
+            found.insert(0, client.segments(name, content, speaker=speaker))
         if other:
             found.append(client.segments(name, content, other))
     timeline, emotions = found[0], list(found[0]["probabilities"] or ())
@@ -146,6 +155,9 @@ def _show_prediction(found: dict[str, Any]) -> None:
         f"Predicted by {_title(found['model'])}. The model used {found['analysed_s']:.1f} of "
         f"{found['duration_s']:.1f} s; the recording has {found['speech_s']:.1f} s of speech."
     )
+    if found["adaptation"]:
+        adaptation = found["adaptation"]
+        st.caption(f"Adapted to you, with {adaptation['recordings']} recordings.")
     for note in found["notes"]:
         st.info(note)
     if heading == "uncertain":

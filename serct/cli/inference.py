@@ -18,10 +18,20 @@ from serct.cli.shared import (
     model_folder,
     workspace_root,
 )
-from serct.errors import SerctError, list_problems
+from serct.errors import SerctError, SpeakerError, list_problems
 
 if TYPE_CHECKING:
+    from serct.inference.predictor import Predictor
     from serct.inference.recording import RecordingPrediction
+
+Enrol = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Folder with other recordings of the one speaker of all files, in several moods and "
+        "without labels, for a model with speaker enrolment.",
+    ),
+]
 
 
 @app.command()
@@ -34,29 +44,23 @@ def predict(
     timeline: Annotated[
         bool, typer.Option("--timeline", help="Print the emotions along each file as well.")
     ] = False,
-    speaker: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder with other recordings of the speaker in several emotions, for a model "
-            "with speaker enrolment."
-        ),
-    ] = None,
-    voice: Annotated[Path | None, typer.Option(hidden=True)] = None,
+    enrol: Enrol = None,
+    speaker: Annotated[Path | None, typer.Option("--speaker", "--voice", hidden=True)] = None,
     workspace: Workspace = None,
 ) -> None:
     """Predict the emotion of audio files, each as a whole.
 
     The exit code is 1 if a file is not usable.
     """
-    from serct.data.reading.tree import list_files
     from serct.inference.predictor import Predictor
 
     predictor = Predictor.load(model_folder(model, workspace), device, precision)
-    if voice is not None:
-        typer.echo("note: --voice is now --speaker; the next version removes --voice", err=True)
-        speaker = speaker or voice
     if speaker is not None:
-        predictor = predictor.adapt_to_speaker([speaker / path for path in list_files(speaker)])
+        note = "note: --speaker and --voice are now --enrol; the next version removes them"
+        typer.echo(note, err=True)
+        enrol = enrol or speaker
+    if enrol is not None:
+        predictor = _enrolled(predictor, enrol)
     if predictor.card.synthetic and not as_json:
         typer.echo("note: this model was trained on synthetic speech", err=True)
     num_failed = 0
@@ -85,6 +89,19 @@ def predict(
         raise typer.Exit(1)
 
 
+def _enrolled(predictor: "Predictor", folder: Path) -> "Predictor":
+    from serct.data.reading.tree import list_files
+
+    predictor.check_adapts()
+    predictor = predictor.enrol([folder / path for path in list_files(folder)])
+    adaptation = predictor.adaptation
+    # Not among the predictions, which programs read.
+    typer.echo(f"enrolled with {adaptation}", err=True)
+    if adaptation is not None and adaptation.warning:
+        typer.echo(f"warning: {adaptation.warning}", err=True)
+    return predictor
+
+
 def _in_words(found: "RecordingPrediction") -> str:
     emotion = _emotion(found.emotion, found.probabilities)
     if found.probabilities is None:
@@ -108,6 +125,15 @@ def score(
     device: Device = "cpu",
     precision: Precision = "float32",
     part_size: Annotated[int, typer.Option(min=1, help="Recordings in one part.")] = 256,
+    enrol: Enrol = None,
+    speakers: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="CSV",
+            help="Table with the columns file, a path below the folder, and speaker, for a model "
+            "with speaker enrolment: it adapts to all recordings of each speaker.",
+        ),
+    ] = None,
     as_json: AsJson = False,
     workspace: Workspace = None,
 ) -> None:
@@ -116,11 +142,15 @@ def score(
     The work runs on the executor that params.yaml names.
     """
     from serct.config.reader import read_params
+    from serct.inference.score_speakers import ScoreEnrolment
     from serct.inference.scoring import score_folder
     from serct.runtime.executors import open_executor
     from serct.runtime.log import progress, setup_logging
     from serct.tracking import find_model
 
+    if enrol is not None and speakers is not None:
+        raise SpeakerError("--enrol and --speakers: expected one of both")
+    enrolment = ScoreEnrolment(enrol, speakers) if enrol or speakers else None
     setup_logging()
     root = workspace_root(workspace)
     section = read_params(root / "params.yaml").executor
@@ -128,7 +158,8 @@ def score(
     with open_executor(section) as executor:
         found = score_folder(
             recordings, out, folder, executor,
-            device=device, precision=precision, part_size=part_size, progress=progress,
+            device=device, precision=precision, part_size=part_size, enrolment=enrolment,
+            progress=progress,
         )  # fmt: skip
     if as_json:
         print_json(

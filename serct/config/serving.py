@@ -21,6 +21,10 @@ class ServingParams(Section):
     max_uploads: PositiveInt = Field(256, description="Requests whose body is still arriving.")
     max_streams: PositiveInt = Field(16, description="Live streams at the same time.")
     max_batch: PositiveInt = Field(16, description="Clips that the model predicts at once.")
+    max_speakers: PositiveInt = Field(1000, description="Enrolled speakers held at the same time.")
+    speaker_ttl_s: Positive = Field(
+        3600.0, description="Time without use after which a speaker is forgotten, in s."
+    )
     body_timeout_s: Positive = Field(10.0, description="Longest wait for a part of a body, in s.")
     min_body_rate_kb: Positive = Field(
         20.0, description="Least rate of a body after the first body_timeout_s, in kB/s."

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from serct.models.classical.enrolment import Enrolment
 from serct.models.classical.estimator import ClassicalModel
 from serct.models.classical.feature_classifier import FeatureClassifier
 from serct.models.interface import Model
@@ -93,12 +94,31 @@ class AdaptiveClassifier(FeatureBased):
         """See `FeatureBased`; the features of a speaker are adapted to one another."""
         return self.model.predict_by_speaker(features, speakers)
 
-    def adapt_to_speaker(self, waveforms: Floats, num_valid: Integers) -> Classifier:
-        """Return a classifier for the speaker of these recordings. [k, M], [k]."""
-        model, enrolled = self.model, self.model.extract_features(waveforms)
-        return lambda waveforms, num_valid: model.predict(
-            model.extract_features(waveforms), enrolled
-        )
+    def enrol(self, waveforms: Floats, num_valid: Integers) -> list[Enrolment]:
+        """Compute the enrolment of each window of a speaker's speech. [k, M], [k] -> k of them."""
+        features = self.model.extract_features(waveforms)
+        return [self.model.enrol(row) for row in features[:, None]]
+
+    def for_speaker(self, enrolled: Enrolment) -> "EnrolledClassifier":
+        """Return a classifier for the speaker of an enrolment by this model."""
+        return EnrolledClassifier(self, enrolled)
+
+
+class EnrolledClassifier:
+    """A model that was enrolled with one speaker, and predicts for that speaker alone.
+
+    Attributes:
+        adaptive: The model for all speakers.
+    """
+
+    def __init__(self, adaptive: AdaptiveClassifier, enrolled: Enrolment) -> None:
+        self.adaptive = adaptive
+        self._enrolled = enrolled
+
+    def __call__(self, waveforms: Floats, num_valid: Integers) -> Probabilities:
+        """See `Classifier`."""
+        model = self.adaptive.model
+        return model.predict(model.extract_features(waveforms), self._enrolled)
 
 
 def without_enrolment(classifier: Classifier) -> Classifier:

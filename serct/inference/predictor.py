@@ -2,17 +2,17 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from serct.data.audio import Limits, open_recording, usable_waveform
-from serct.data.dataset import stack_clips
 from serct.data.preparing import prepare, prepare_blocks
 from serct.data.windows import cut_windows
 from serct.errors import SpeakerError
-from serct.evaluation.classifiers import AdaptiveClassifier, Classifier, as_classifier
+from serct.evaluation.classifiers import Classifier, as_classifier
+from serct.inference.enrolment import Speaker
 from serct.inference.onnx_model import MODEL_FILE, OnnxClassifier
 from serct.inference.recording import EmotionProbabilities, RecordingPrediction, conclude
 from serct.inference.window_model import ARRAYS, WindowModel
@@ -21,6 +21,8 @@ from serct.models.records import Card
 from serct.runtime.arrays import Pcm
 from serct.runtime.devices import pick_device, pick_precision
 from serct.tracking import find_model
+
+T = TypeVar("T")
 
 # What a user's file may be; silence is refused since it holds no emotion.
 CHECKS = Limits(silence_peak=1e-4, max_duration_s=86_400.0)
@@ -154,33 +156,60 @@ class Predictor(WindowModel):
         """
         return self._analyse_file(source, name, timing_s, needs_speech=True)
 
-    def adapt_to_speaker(self, recordings: Sequence[str | Path]) -> "Predictor":
+    def enrol(self, recordings: Sequence[str | Path | BinaryIO]) -> "Predictor":
         """Return a predictor for one speaker, adapted to recordings of that speaker.
+
+        What it adapted to already stays: it may be enrolled with more and more recordings. All
+        windows of speech count. Look at its `adaptation` for how many that are, and for a warning
+        if they sound like one mood.
 
         Args:
             recordings: Audio files of the speaker, without labels. Ten or more in several emotions
-                help most; those of one emotion alone may do harm (docs/results/studies.md).
+                help most (docs/how-to/enrolment.md).
 
         Raises:
             SpeakerError: If the model makes no use of them, or there are none.
-            AudioError: If one is not usable audio.
+            AudioError: If one is not usable audio, or has no speech.
         """
-        if not isinstance(self.classify, AdaptiveClassifier):
-            raise SpeakerError(
-                f"model {self.card.name} does not adapt to a speaker; one that does is a "
-                "functionals_lda with a relevance_factor, such as functionals_lda_speaker"
-            )
+        return self._enrol(recordings, self._enrol_file)
+
+    def adapt_to_speaker(self, recordings: Sequence[str | Path]) -> "Predictor":
+        """Do what `enrol` does, whose name this was in version 0.2; the next version removes it."""
+        return self.enrol(recordings)
+
+    def enrol_waveforms(self, waveforms: Sequence[npt.ArrayLike], sample_rate: int) -> "Predictor":
+        """Return a predictor for the speaker of some waveforms; see `enrol` and `predict`."""
+        return self._enrol(waveforms, lambda each: self._enrol_waveform(each, sample_rate))
+
+    def _enrol(self, recordings: Sequence[T], enrol_one: Callable[[T], Speaker]) -> "Predictor":
+        self.check_adapts()
         if not recordings:
             raise SpeakerError("found no recording of the speaker, expected at least one")
-        windows: list[Pcm] = []
-        for path in recordings:
-            with open_recording(Path(path), CHECKS) as recording:
-                rate = recording.sample_rate
-                pcm = np.concatenate(
-                    list(prepare_blocks(recording.blocks(), rate, self.card.audio))
-                )
-            windows += [pcm[start:end] for start, end in self.plan_all(pcm, rate).windows]
-        return Predictor(self.classify.adapt_to_speaker(*stack_clips(windows)), self.card)
+        speaker = self.speaker
+        for recording in recordings:
+            found = enrol_one(recording)
+            speaker = found if speaker is None else speaker + found
+        assert speaker is not None  # noqa: S101  since there is a recording
+        return self.for_speaker(speaker)
+
+    def _enrol_file(self, source: str | Path | BinaryIO) -> Speaker:
+        source = Path(source) if isinstance(source, str) else source
+        with open_recording(source, CHECKS) as recording:
+            rate = recording.sample_rate
+            pieces = prepare_blocks(recording.blocks(), rate, self.card.audio)
+            pcm = np.concatenate(list(pieces))
+        return self._enrol_pcm(pcm, rate, str(getattr(source, "name", source)))
+
+    def _enrol_waveform(self, waveform: npt.ArrayLike, sample_rate: int) -> Speaker:
+        checked, _ = usable_waveform(waveform, sample_rate, CHECKS)
+        return self._enrol_pcm(
+            prepare(checked, sample_rate, self.card.audio), sample_rate, "waveform"
+        )
+
+    def _enrol_pcm(self, pcm: Pcm, sample_rate: int, name: str) -> Speaker:
+        plan = self.plan_speech(pcm, sample_rate, name)
+        windows = [pcm[start:end] for start, end in plan.windows]
+        return self.as_speaker(self.enrol_windows(windows), 1, plan.speech_s)
 
     def _analyse_file(
         self,

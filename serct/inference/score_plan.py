@@ -57,15 +57,18 @@ class ScorePlan(Record):
         emotions: That the model predicts.
         precision: See `serct.Predictor.load`.
         part_size: Files of a part.
+        enrolment: Digest of the recordings that speakers were enrolled with; "" without any.
     """
 
-    FORMAT: ClassVar[int] = 2
+    # 2 had no speakers.
+    FORMAT: ClassVar[int] = 3
     ERROR: ClassVar[type[SerctError]] = ReportError
 
     model: str
     emotions: tuple[str, ...]
     precision: str
     part_size: int
+    enrolment: str = ""
 
 
 def part_path(out: Path, number: int) -> Path:

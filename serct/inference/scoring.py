@@ -33,6 +33,7 @@ from serct.inference.score_plan import (
     read_kept,
     read_plan,
 )
+from serct.inference.score_speakers import ScoreEnrolment, enrol_speakers, read_predictors
 from serct.runtime import atomic
 from serct.runtime.disk import disk_errors
 from serct.runtime.executors import Executor
@@ -66,6 +67,7 @@ def score_folder(
     device: str = "cpu",
     precision: str = "float32",
     part_size: int = 256,
+    enrolment: ScoreEnrolment | None = None,
     progress: Progress = no_progress,
 ) -> Scored:
     """Predict every recording below a folder.
@@ -82,6 +84,8 @@ def score_folder(
         device: "auto", "cpu", "cuda" or "mps".
         precision: See `serct.Predictor.load`.
         part_size: Recordings of a part.
+        enrolment: What speakers are enrolled with before, on this machine; None for no enrolment.
+            The sums that are kept of them stand in ``speakers.json``.
         progress: Shows the progress.
 
     Raises:
@@ -90,17 +94,25 @@ def score_folder(
             of an older format, or for another folder, or files of somebody else, or if another
             call writes there.
         CheckpointError: If the folder holds no usable model.
+        SpeakerError: If speakers are to be enrolled, and the model does not adapt to them.
+        AudioError: If a recording to enrol the one speaker with is unusable.
     """
     states, problems = list_states(recordings, out)
     if not states:
         raise ReportError(f"{recordings}: no recordings in it")
-    card = Predictor.load(source).card
+    predictor = Predictor.load(source, device, precision)
+    if enrolment is not None:
+        predictor.check_adapts()
+    digest = enrolment.digest(recordings) if enrolment is not None else ""
     plan = ScorePlan(
-        model=model_digest(source), emotions=card.emotions, precision=precision, part_size=part_size
-    )
+        model=model_digest(source), emotions=predictor.card.emotions, precision=precision,
+        part_size=part_size, enrolment=digest,
+    )  # fmt: skip
     check_is_ours(out)
     with _locked(out):
         _prepare(out, plan, source)
+        if enrolment is not None:
+            enrol_speakers(enrolment, digest, recordings, out, predictor, progress)
         parts = plan_parts(out, states, problems, part_size)
         missing = [part for part in parts if not is_complete(out, part)]
         work = partial(_score_part, recordings.resolve(), out.resolve(), device, precision)
@@ -171,12 +183,13 @@ def _score_part(recordings: Path, out: Path, device: str, precision: str, part: 
     kept = read_kept(out, part)
     todo = [name for name in part.names if name not in kept]
     predictor = _load(out / MODEL, device, precision)
+    of_file, of_others = read_predictors(out, predictor)
 
     def predict(name: str) -> dict[str, str]:
         if name in part.problems:
             return {"file": name, "problem": part.problems[name]}
         try:
-            found = predictor.analyse_file(recordings / name, name)
+            found = of_file.get(name, of_others).analyse_file(recordings / name, name)
         except AudioError as error:
             return {"file": name, "problem": str(error).removeprefix(f"{name}: ")}
         shares = found.probabilities or {}

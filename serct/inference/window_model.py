@@ -3,8 +3,9 @@
 `serct.Predictor` does, and so does the service, whose requests share batches.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +15,12 @@ from serct.data.dataset import stack_clips
 from serct.data.preparing import prepare
 from serct.data.voice_activity import find_speech
 from serct.data.windows import Frames, Plan, Timing, plan_recording
-from serct.evaluation.classifiers import Classifier
+from serct.errors import AudioError
+from serct.evaluation.classifiers import AdaptiveClassifier, Classifier, EnrolledClassifier
 from serct.evaluation.probabilities import checked_probabilities
+from serct.inference.enrolment import Adaptation, Speaker, adaptation, adaptive, check_speaker
 from serct.inference.recording import NO_SPEECH, UNCERTAIN, EmotionProbabilities
+from serct.models.classical.enrolment import Enrolment
 from serct.models.records import Card
 from serct.runtime.arrays import Pcm, Probabilities
 
@@ -31,11 +35,43 @@ class WindowModel:
     Attributes:
         classify: The model, before calibration.
         card: What it is and expects.
+        speaker: Who it adapts to; None for a speaker without recordings.
     """
 
-    def __init__(self, classify: Classifier, card: Card) -> None:
+    def __init__(self, classify: Classifier, card: Card, speaker: Speaker | None = None) -> None:
         self.card = card
         self.classify = classify
+        self.speaker = speaker
+
+    def for_speaker(self, speaker: Speaker) -> Self:
+        """Return the same model for one speaker; it changes nothing here.
+
+        Raises:
+            SpeakerError: If the speaker was enrolled with another model.
+        """
+        check_speaker(speaker, self.card)
+        model = adaptive(self.classify, self.card)
+        return type(self)(model.for_speaker(speaker.sums), self.card, speaker)
+
+    @property
+    def adaptation(self) -> Adaptation | None:
+        """How much it adapts to `speaker`; None without one."""
+        if self.speaker is None:
+            return None
+        return adaptation(adaptive(self.classify, self.card), self.speaker, self.card)
+
+    @property
+    def adapts_to_speaker(self) -> bool:
+        """Whether speakers can be enrolled."""
+        return isinstance(self.classify, AdaptiveClassifier | EnrolledClassifier)
+
+    def check_adapts(self) -> None:
+        """Check that the model adapts to speakers.
+
+        Raises:
+            SpeakerError: If it does not.
+        """
+        adaptive(self.classify, self.card)
 
     def decide(self, probabilities: EmotionProbabilities | None) -> str:
         """Return the most probable emotion, or `UNCERTAIN` if it is not probable enough.
@@ -123,10 +159,41 @@ class WindowModel:
 
     def predict_windows(self, windows: Iterable[Pcm]) -> Probabilities:
         """Compute the same for any number of windows, a few at once. float64 [W, K]."""
-        remaining = iter(windows)
-        batches = iter(lambda: list(islice(remaining, _BATCH_SIZE)), [])
-        found = [self.predict_prepared(batch) for batch in batches]
+        found = [self.predict_prepared(batch) for batch in _batches(windows)]
         return np.concatenate(found) if found else np.empty((0, len(self.card.emotions)))
+
+    def enrol_prepared(self, clips: Sequence[Pcm]) -> list[Enrolment]:
+        """Compute the enrolment of each of one or more windows of a speaker's speech.
+
+        Raises:
+            SpeakerError: If the model does not adapt to a speaker.
+        """
+        return adaptive(self.classify, self.card).enrol(*stack_clips(clips))
+
+    def enrol_windows(self, windows: Iterable[Pcm]) -> list[Enrolment]:
+        """Compute the same for any number of windows, a few at once."""
+        return [each for batch in _batches(windows) for each in self.enrol_prepared(batch)]
+
+    def as_speaker(
+        self, windows: Sequence[Enrolment], num_recordings: int, speech_s: float
+    ) -> Speaker:
+        """Return the speaker of windows from `enrol_prepared`, at least one."""
+        sums = sum(windows[1:], windows[0])
+        return Speaker(sums, num_recordings, speech_s, self.card.fingerprint)
+
+    def plan_speech(self, pcm: Pcm, sample_rate: int, name: str) -> Plan:
+        """Plan the windows of speech of a prepared recording of a speaker.
+
+        Raises:
+            AudioError: If nobody speaks in it.
+        """
+        plan = self.plan(len(pcm), sample_rate, self.find_speech([pcm], sample_rate))
+        if not plan.windows:
+            raise AudioError(
+                f"{name}: no speech in its {plan.duration_s:.1f} s, expected a recording of the "
+                "speaker"
+            )
+        return plan
 
     def plan_all(self, pcm: Pcm, sample_rate: int) -> Plan:
         """Plan windows with speech; where nobody speaks, or in a single window, all counts."""
@@ -140,3 +207,8 @@ class WindowModel:
     def _model_rate(self, sample_rate: int) -> int:
         expected = self.card.audio.sample_rate
         return sample_rate if expected == "native" else expected
+
+
+def _batches(windows: Iterable[Pcm]) -> Iterator[list[Pcm]]:
+    remaining = iter(windows)
+    return iter(lambda: list(islice(remaining, _BATCH_SIZE)), [])

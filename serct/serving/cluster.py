@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from dataclasses import replace
 
 from serct.config.params import RayExecutor
 from serct.runtime.log import logger
@@ -17,7 +18,7 @@ def serve_on_cluster(
     """Serve until SIGTERM or SIGINT; Ray replaces a copy that is lost.
 
     Each copy follows the registry by itself and has its own limits, batches and metrics. A live
-    stream stays with one copy.
+    stream stays with one copy. Several copies enrol no speakers, since a request may reach any.
 
     Args:
         settings: The model and the limits of each copy.
@@ -34,6 +35,7 @@ def serve_on_cluster(
     with connected(section):
         from ray import serve
 
+        settings = replace(settings, num_copies=replicas)
         limits = settings.limits
         build = remote(create_service)
         deployment = serve.deployment(

@@ -48,7 +48,7 @@ class RequestLimits:
             else:
                 await self._pass_on(scope, receive, send_and_note)
         finally:
-            route = scope["path"] if "route" in scope else "other"  # no path has parameters
+            route = _pattern(scope) if "route" in scope else "other"
             self._metrics.requests.labels(route, str(status)).inc()
             self._metrics.seconds.labels(route).observe(time.perf_counter() - started)
 
@@ -94,6 +94,15 @@ class RequestLimits:
             return _busy(f"{len(self._uploads)} uploads")
         min(waiting, key=lambda upload: upload.rate).evict()
         return None
+
+
+def _pattern(scope: Scope) -> str:
+    """Return the path without the values of its parameters, such as a speaker's secret name."""
+    path = str(scope["path"])
+    for name, value in scope.get("path_params", {}).items():
+        before, _, behind = path.rpartition(str(value))
+        path = f"{before}{{{name}}}{behind}"
+    return path
 
 
 def _busy(reason: str) -> HTTPException:

@@ -4,6 +4,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from serct.serving.batching import Batcher
 from serct.serving.models import ModelManager
+from serct.serving.speakers import SpeakerStore
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _CLIPS = (1, 2, 4, 8, 16, 32, 64)
@@ -31,6 +32,7 @@ class ServiceMetrics:
         self.in_flight = Gauge("serct_requests_in_flight", "Open requests.", registry=own)
         self.uploads = Gauge("serct_uploads", "Bodies still arriving.", registry=own)
         self.streams = Gauge("serct_streams", "Live streams.", registry=own)
+        self._speakers = Gauge("serct_speakers", "Enrolled speakers.", registry=own)
         self._waiting = Gauge("serct_clips_waiting", "Clips waiting for the model.", registry=own)
         self._model = Gauge(
             "serct_model_info", "The model in use.", ("name", "version"), registry=own
@@ -40,8 +42,9 @@ class ServiceMetrics:
             "serct_model_problem", "1 if the registry's version cannot be used.", registry=own
         )
 
-    def text(self, models: ModelManager, batcher: Batcher) -> bytes:
+    def text(self, models: ModelManager, batcher: Batcher, speakers: SpeakerStore) -> bytes:
         """Return all metrics as they are now."""
+        self._speakers.set(len(speakers))
         self._waiting.set(batcher.num_waiting)
         self._is_ready.set(models.current is not None)
         self._has_problem.set(models.problem is not None)

@@ -3,9 +3,10 @@
 import logging
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from serct.errors import SerctError, UnknownVersionError
+from serct.inference.enrolment import Speaker
 from serct.inference.predictor import Predictor
 from serct.promotion.gates import smoke_problem
 from serct.serving.settings import Settings
@@ -35,6 +36,14 @@ class LoadedModel:
     def version(self) -> str | None:
         """Its number in the registry; None for a folder."""
         return self.identity.number if self.identity else None
+
+    def for_speaker(self, speaker: Speaker) -> "LoadedModel":
+        """Return the same model for one speaker.
+
+        Raises:
+            SpeakerError: If the speaker was enrolled with another model.
+        """
+        return replace(self, predictor=self.predictor.for_speaker(speaker))
 
 
 class ModelManager:

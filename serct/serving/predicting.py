@@ -1,4 +1,4 @@
-"""Predict decoded recordings and build the responses."""
+"""Predict decoded recordings, enrol speakers with them, and build the responses."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,9 @@ import anyio
 import numpy as np
 
 from serct.data.windows import Plan
+from serct.inference.enrolment import Speaker
 from serct.inference.recording import RecordingPrediction, TimedPrediction, conclude
+from serct.models.classical.enrolment import Enrolment
 from serct.runtime.arrays import Pcm, Probabilities
 from serct.serving import schemas
 from serct.serving.batching import Batcher
@@ -27,7 +29,19 @@ def describe(model: LoadedModel) -> schemas.Model:
         language=card.language,
         synthetic=card.synthetic,
         fingerprint=card.fingerprint,
+        adapts_to_speaker=model.predictor.adapts_to_speaker,
     )
+
+
+def describe_adaptation(model: LoadedModel) -> schemas.Adaptation | None:
+    """Return how much a model adapts to its speaker; None if it is for all speakers."""
+    found = model.predictor.adaptation
+    if found is None:
+        return None
+    return schemas.Adaptation(
+        recordings=found.num_recordings, windows=found.num_windows, speech_s=found.speech_s,
+        counts_as=found.counts_as, warning=found.warning,
+    )  # fmt: skip
 
 
 async def analyse(
@@ -49,8 +63,31 @@ async def analyse(
     found: list[Probabilities] = []
     for first in range(0, len(plan.windows), _WINDOWS_AT_ONCE):
         windows = plan.windows[first : first + _WINDOWS_AT_ONCE]
-        found += await batcher.predict(model, [pcm[start:end] for start, end in windows])
+        clips = [pcm[start:end] for start, end in windows]
+        found += await batcher.compute(predictor.predict_prepared, clips)
     return conclude(plan, np.array(found), predictor.card.emotions, predictor.decide, audio.notes)
+
+
+async def enrol(model: LoadedModel, batcher: Batcher, audio: DecodedAudio, name: str) -> Speaker:
+    """Do what `serct.Predictor.enrol` does with one recording.
+
+    Raises:
+        AudioError: If nobody speaks in it.
+        SpeakerError: If the model does not adapt to a speaker.
+    """
+    predictor, rate = model.predictor, audio.sample_rate
+
+    def plan_windows() -> tuple[Pcm, Plan]:
+        pcm = predictor.prepare(audio.waveform, rate)
+        return pcm, predictor.plan_speech(pcm, rate, name)
+
+    pcm, plan = await anyio.to_thread.run_sync(plan_windows)
+    found: list[Enrolment] = []
+    for first in range(0, len(plan.windows), _WINDOWS_AT_ONCE):
+        windows = plan.windows[first : first + _WINDOWS_AT_ONCE]
+        clips = [pcm[start:end] for start, end in windows]
+        found += await batcher.compute(predictor.enrol_prepared, clips)
+    return predictor.as_speaker(found, 1, plan.speech_s)
 
 
 def prediction(name: str, found: RecordingPrediction) -> schemas.Prediction:
@@ -65,8 +102,9 @@ def prediction(name: str, found: RecordingPrediction) -> schemas.Prediction:
 def timeline(model: LoadedModel, name: str, found: RecordingPrediction) -> schemas.Timeline:
     """Return the response for one file with its timeline."""
     return schemas.Timeline(
-        **prediction(name, found).model_dump(), model=describe(model), window_s=found.window_s,
-        hop_s=found.hop_s, segments=_timed(found.segments), steps=_timed(found.steps),
+        **prediction(name, found).model_dump(), model=describe(model),
+        adaptation=describe_adaptation(model), window_s=found.window_s, hop_s=found.hop_s,
+        segments=_timed(found.segments), steps=_timed(found.steps),
     )  # fmt: skip
 
 

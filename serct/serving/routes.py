@@ -1,7 +1,7 @@
 """The HTTP routes of the service."""
 
 import asyncio
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import anyio
 from fastapi import APIRouter, File, HTTPException, Query, Request, Response, UploadFile
@@ -16,12 +16,12 @@ from serct.serving.models import NO_VERSIONS, LoadedModel
 from serct.serving.state import ServiceState
 from serct.tracking import known_versions
 
-_PROBLEMS: dict[int | str, dict[str, object]] = {
+PROBLEMS: dict[int | str, dict[str, object]] = {
     status: {"model": schemas.Problem, "description": text}
     for status, text in {
         400: "The body does not match its content type.",
         401: "The API key is missing or wrong.",
-        404: "There is no such version.",
+        404: "There is no such version, or no such speaker.",
         408: "The body arrived too slowly.",
         413: "The body is too large, or there are too many files.",
         503: "No model yet, an unusable version, a registry that cannot be read, or too many "
@@ -29,34 +29,55 @@ _PROBLEMS: dict[int | str, dict[str, object]] = {
         504: "The response took too long.",
     }.items()
 }
-_UNPROCESSABLE: dict[int | str, dict[str, object]] = {
+UNPROCESSABLE: dict[int | str, dict[str, object]] = {
     422: {"description": "Not usable audio, or a parameter out of range."}
 }
+# Of the requests that may have a speaker.
+SPEAKER_PROBLEMS: dict[int | str, dict[str, object]] = {
+    status: {"model": schemas.Problem, "description": text}
+    for status, text in {
+        401: "The API key is missing or wrong.",
+        404: "There is no such version, or no such speaker: enrol again.",
+        409: "The model does not adapt to a speaker, or the speaker was enrolled with another "
+        "model: enrol again.",
+        501: "Several copies of the service run, which share no speakers.",
+    }.items()
+}
+ID_LENGTH: dict[str, Any] = {"min_length": 1, "max_length": 64}
 
-
-_FORMATS = (
+FORMATS = (
     "A recording as browsers, phones and recorders make it, such as wav, flac, ogg, mp3, m4a, webm "
     "or aiff; 4 to 192 kHz, any number of channels"
 )
 
 
-def emotion_routes(state: ServiceState) -> APIRouter:
-    """Return the routes that predict emotions."""
-    router = APIRouter(responses=_PROBLEMS)
-    settings, limits = state.settings, state.settings.limits
-    version_query = Query(
+VersionQuery = Annotated[
+    str | None,
+    Query(
         description="Version to use for this request, instead of the one in use: its number, an "
         "alias such as @challenger, a name such as serct-tess, or digits of its fingerprint.",
         min_length=1,
         max_length=60,
-    )
+    ),
+]
+SpeakerQuery = Annotated[
+    str | None,
+    Query(description="Id of the speaker to adapt to, from POST /v1/speakers.", **ID_LENGTH),
+]
 
-    @router.post("/predict", tags=["emotions"], responses=_UNPROCESSABLE)
+
+def emotion_routes(state: ServiceState) -> APIRouter:
+    """Return the routes that predict emotions."""
+    router = APIRouter(responses=PROBLEMS)
+    settings, limits = state.settings, state.settings.limits
+
+    @router.post("/predict", tags=["emotions"], responses={**UNPROCESSABLE, **SPEAKER_PROBLEMS})
     async def predict(
         files: Annotated[
-            list[UploadFile], File(description=f"{_FORMATS}; up to {limits.max_clip_s:g} s.")
+            list[UploadFile], File(description=f"{FORMATS}; up to {limits.max_clip_s:g} s.")
         ],
-        version: Annotated[str | None, version_query] = None,
+        version: VersionQuery = None,
+        speaker: SpeakerQuery = None,
     ) -> schemas.Predictions:
         """Predict the emotion of one or more files, each as a whole.
 
@@ -66,7 +87,7 @@ def emotion_routes(state: ServiceState) -> APIRouter:
             raise HTTPException(
                 413, f"{len(files)} files, expected at most {limits.max_files} in a request"
             )
-        model = await state.model(version)
+        model = state.for_speaker(await state.model(version), speaker)
         async with asyncio.timeout(limits.timeout_s):
             found = await asyncio.gather(*(predict_one(model, file) for file in files))
         errors = [each for each in found if isinstance(each, AudioError)]
@@ -74,6 +95,7 @@ def emotion_routes(state: ServiceState) -> APIRouter:
             raise errors[0]
         return schemas.Predictions(
             model=predicting.describe(model),
+            adaptation=predicting.describe_adaptation(model),
             predictions=[
                 schemas.Unusable(file=file_name(file), error=str(each))
                 if isinstance(each, AudioError)
@@ -95,12 +117,13 @@ def emotion_routes(state: ServiceState) -> APIRouter:
         response_model=schemas.Timeline,
         responses={
             200: {"content": {"text/vtt": {"schema": {"type": "string"}}}},
-            **_UNPROCESSABLE,
+            **UNPROCESSABLE,
+            **SPEAKER_PROBLEMS,
         },
     )
     async def segments(
         file: Annotated[
-            UploadFile, File(description=f"{_FORMATS}; up to {limits.max_recording_s:g} s.")
+            UploadFile, File(description=f"{FORMATS}; up to {limits.max_recording_s:g} s.")
         ],
         window_s: Annotated[
             float | None,
@@ -113,10 +136,11 @@ def emotion_routes(state: ServiceState) -> APIRouter:
         form: Annotated[
             Literal["json", "vtt"], Query(alias="format", description="vtt: subtitles.")
         ] = "json",
-        version: Annotated[str | None, version_query] = None,
+        version: VersionQuery = None,
+        speaker: SpeakerQuery = None,
     ) -> schemas.Timeline | Response:
         """Predict the emotion of a recording, as /v1/predict does, and along it."""
-        model = await state.model(version)
+        model = state.for_speaker(await state.model(version), speaker)
         async with asyncio.timeout(limits.timeout_s):
             audio = await state.decode(file, is_long=True)
             row_s = model.predictor.row_s(audio.sample_rate)
@@ -177,7 +201,7 @@ def state_routes(state: ServiceState) -> APIRouter:
     @router.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> Response:
         """Return counts and times for Prometheus."""
-        text = state.metrics.text(state.models, state.batcher)
+        text = state.metrics.text(state.models, state.batcher, state.speakers)
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     # Many monitors, such as `wget --spider`, ask with HEAD.

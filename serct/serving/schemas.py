@@ -6,8 +6,9 @@ from pydantic.config import JsonDict
 _PROBABILITIES: JsonDict = {"angry": 0.02, "happy": 0.91, "neutral": 0.04, "sad": 0.03}
 _MODEL: JsonDict = {
     "name": "serct", "version": "3", "corpus": "tess", "language": "en", "synthetic": False,
-    "fingerprint": "4f2a91c" + "0" * 57,
+    "fingerprint": "4f2a91c" + "0" * 57, "adapts_to_speaker": False,
 }  # fmt: skip
+_ADAPTATION = "To the speaker of `?speaker=`; null without it."
 _FINGERPRINT = "Of its params, data and seed: the same in every registry, unlike the number."
 
 
@@ -20,6 +21,32 @@ class Model(BaseModel):
     language: str = Field(description="Language of that corpus.")
     synthetic: bool = Field(description="Trained on synthetic speech: not valid for people.")
     fingerprint: str = Field(description=_FINGERPRINT)
+    adapts_to_speaker: bool = Field(description="Whether speakers can be enrolled.")
+
+
+class Adaptation(BaseModel):
+    """How much the model adapted to a speaker."""
+
+    recordings: int = Field(
+        description="That the speaker was enrolled with; windows of 3 s of a stream count as one."
+    )
+    windows: int = Field(description="Windows of the model's length with speech in them.")
+    speech_s: float = Field(description="Length of the speech in them.")
+    counts_as: float = Field(
+        description="For how many windows they count: all if they are varied, one if they sound "
+        "like one mood."
+    )
+    warning: str | None = Field(
+        description="Why the speaker should add recordings; null if they are well."
+    )
+
+
+class EnrolledSpeaker(Adaptation):
+    """A speaker that was enrolled."""
+
+    id: str = Field(description="Secret name of the speaker, for `?speaker=`.")
+    expires_s: float = Field(description="Time without use after which the speaker is forgotten.")
+    model: Model
 
 
 class EmotionPrediction(BaseModel):
@@ -64,6 +91,7 @@ class Predictions(BaseModel):
         json_schema_extra={
             "example": {
                 "model": _MODEL,
+                "adaptation": None,
                 "predictions": [
                     {
                         "file": "hello.wav", "emotion": "happy", "confidence": 0.91,
@@ -76,6 +104,7 @@ class Predictions(BaseModel):
     )  # fmt: skip
 
     model: Model
+    adaptation: Adaptation | None = Field(description=_ADAPTATION)
     predictions: list[Prediction | Unusable]
 
 
@@ -96,6 +125,7 @@ class Timeline(Prediction):
     """
 
     model: Model
+    adaptation: Adaptation | None = Field(description=_ADAPTATION)
     window_s: float = Field(description="Length of each window.")
     hop_s: float = Field(description="Length of a step.")
     segments: list[TimedPrediction]

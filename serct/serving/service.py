@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from serct import __version__
 from serct.config.serving import ServingParams
 from serct.data.voice_activity import load_network
-from serct.errors import AudioError, SerctError
+from serct.errors import AudioError, SerctError, SpeakerError, UnknownSpeakerError
 from serct.runtime.machine import machine
 from serct.serving.batching import Batcher
 from serct.serving.decoder import DecodeFunction, decode
@@ -30,16 +30,19 @@ from serct.serving.metrics import ServiceMetrics
 from serct.serving.models import ModelManager
 from serct.serving.routes import emotion_routes, state_routes
 from serct.serving.settings import Settings
+from serct.serving.speaker_routes import speaker_routes
+from serct.serving.speakers import SpeakerStore
 from serct.serving.state import ServiceState
 from serct.serving.websocket import stream_route
 
 _DESCRIPTION = """
 Predicts the emotion of speech. The model was trained on acted speech: it predicts how speech
 sounds, not what a person feels. Do not use it to make decisions about people. The service keeps
-and logs nothing of what is sent.
+and logs no recordings; of an enrolled speaker it keeps sums of features in memory, for a time.
 """
 _KEEP_ALIVE_S = 15
 _MAX_MESSAGE_BYTES = 1_000_000
+_FORGET_S = 10.0
 
 
 def create_service(
@@ -66,6 +69,7 @@ def create_service(
         Batcher(limits.max_batch, metrics.batches.observe), metrics,
         # Two at least: one file that hangs does not stop the others.
         pool(max(2, num_cores)), pool(1),
+        SpeakerStore(limits.max_speakers, limits.speaker_ttl_s),
     )  # fmt: skip
     app = FastAPI(
         title="SERCT", version=__version__, description=_DESCRIPTION,
@@ -75,13 +79,14 @@ def create_service(
     app.add_exception_handler(RequestValidationError, respond_to_invalid)
     app.add_exception_handler(StarletteHTTPException, respond_to_unreadable)
     app.add_exception_handler(AudioError, _respond_with(422))
+    app.add_exception_handler(SpeakerError, _respond_with(409))
+    app.add_exception_handler(UnknownSpeakerError, _respond_with(404))
     timeout = f"no result within {limits.timeout_s:g} s"
     app.add_exception_handler(TimeoutError, _respond_with(504, timeout))
     busy = {"Retry-After": str(RETRY_AFTER_S)}
     app.add_exception_handler(SerctError, _respond_with(503, headers=busy))
-    app.include_router(
-        emotion_routes(state), prefix="/v1", dependencies=[Depends(_key_check(state))]
-    )
+    for router in (emotion_routes(state), speaker_routes(state)):
+        app.include_router(router, prefix="/v1", dependencies=[Depends(_key_check(state))])
     app.include_router(state_routes(state))
     app.add_api_websocket_route("/v1/stream", stream_route(state))
     return app
@@ -136,18 +141,26 @@ async def _lifespan(state: ServiceState) -> AsyncIterator[None]:
     await anyio.to_thread.run_sync(load_network)
     await state.decoders.start()
     await anyio.to_thread.run_sync(state.models.refresh)
-    predicting_task = asyncio.create_task(state.batcher.run())
+    tasks = [asyncio.create_task(each) for each in (state.batcher.run(), _forget(state))]
     if state.models.is_followed:
         threading.Thread(target=state.models.follow, name="serct-registry", daemon=True).start()
     try:
         yield
     finally:
         state.models.stop()
-        predicting_task.cancel()
-        with suppress(asyncio.CancelledError):
-            await predicting_task
+        for task in tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
         await state.decoders.close()
         await state.long_decoders.close()
+
+
+async def _forget(state: ServiceState) -> None:
+    """Forget speakers soon after their time, also if no request comes."""
+    while True:
+        await asyncio.sleep(min(_FORGET_S, state.settings.limits.speaker_ttl_s))
+        state.speakers.drop_expired()
 
 
 def _key_check(state: ServiceState) -> Callable[..., Awaitable[None]]:

@@ -22,6 +22,7 @@ class Settings:
         precision: See `serct.Predictor.load`.
         api_key: Key that clients must send; None if they need none.
         limits: The ``serving`` section of params.yaml.
+        num_copies: Of the service, which share nothing.
     """
 
     model: str
@@ -30,6 +31,7 @@ class Settings:
     precision: str = "float32"
     api_key: str | None = None
     limits: ServingParams = field(default_factory=ServingParams)
+    num_copies: int = 1
 
 
 def read_limits(workspace: Path, options: Mapping[str, Any]) -> ServingParams:

@@ -13,6 +13,7 @@ from serct.serving.echo import file_name, printable
 from serct.serving.metrics import ServiceMetrics
 from serct.serving.models import LoadedModel, ModelManager
 from serct.serving.settings import Settings
+from serct.serving.speakers import SpeakerStore
 
 _LOADING_RETRY_S = 5
 _MAX_PROBLEM = 1000
@@ -33,6 +34,7 @@ class ServiceState:
     metrics: ServiceMetrics
     decoders: DecoderPool
     long_decoders: DecoderPool
+    speakers: SpeakerStore
 
     async def model(self, version: str | None) -> LoadedModel:
         """Return a version of the model by number or alias, None for the one in use.
@@ -51,6 +53,34 @@ class ServiceState:
             headers = {"Retry-After": str(_LOADING_RETRY_S)}
             raise HTTPException(503, f"no model yet: {reason}", headers)
         return self.models.current
+
+    def check_speakers(self) -> None:
+        """Check that a speaker that is enrolled here is found again.
+
+        Raises:
+            HTTPException: 501 if other copies of the service get some of the requests.
+        """
+        copies = self.settings.num_copies
+        if copies > 1:
+            raise HTTPException(
+                501,
+                f"{copies} copies of this service share no speakers, so one that is enrolled with "
+                "one copy is unknown to the others: enrol with a service of one copy, or use "
+                "adapt=true of /v1/stream",
+            )
+
+    def for_speaker(self, model: LoadedModel, speaker: str | None) -> LoadedModel:
+        """Return a model for an enrolled speaker; itself if that is None.
+
+        Raises:
+            HTTPException: As `check_speakers`.
+            UnknownSpeakerError: If there is no such speaker.
+            SpeakerError: If the speaker was enrolled with another model.
+        """
+        if speaker is None:
+            return model
+        self.check_speakers()
+        return model.for_speaker(self.speakers.get(speaker))
 
     async def decode(self, file: UploadFile, *, is_long: bool) -> DecodedAudio:
         """Decode a file. Silence is accepted: it has no speech.

@@ -2,7 +2,8 @@
 
 The client sends mono 16-bit little-endian samples in binary messages of any size, and
 `{"type": "end"}` at the end. After every half second of audio the service sends a prediction for
-the last three seconds as JSON, and a final one at the end.
+the last three seconds as JSON, and a final one at the end. It may adapt to the speaker: one that
+was enrolled before (`speaker=ID`), and as it goes (`adapt=true`).
 """
 
 import asyncio
@@ -14,7 +15,7 @@ from typing import Literal
 import numpy as np
 from fastapi import HTTPException, WebSocket, WebSocketDisconnect
 
-from serct.errors import SerctError
+from serct.errors import SerctError, SpeakerError
 from serct.runtime.arrays import PCM_SCALE, Floats
 from serct.serving.decoder_pool import DecodedAudio
 from serct.serving.echo import printable
@@ -22,6 +23,7 @@ from serct.serving.limits import RETRY_AFTER_S
 from serct.serving.predicting import analyse, describe
 from serct.serving.state import ServiceState
 from serct.serving.stream_format import StreamFormat
+from serct.serving.stream_speaker import StreamSpeaker
 
 # Every half second, the window of the last three seconds.
 WINDOW_S, HOP_S = 3.0, 0.5
@@ -84,7 +86,7 @@ class _RefusedError(Exception):
 
 
 def stream_route(state: ServiceState) -> Callable[[WebSocket], Awaitable[None]]:
-    """Return the route `WS /v1/stream?sample_rate=48000`."""
+    """Return the route `WS /v1/stream?sample_rate=48000&speaker=ID&adapt=true`."""
     num_streams = 0
 
     async def stream(socket: WebSocket) -> None:
@@ -100,8 +102,12 @@ def stream_route(state: ServiceState) -> Callable[[WebSocket], Awaitable[None]]:
             await _serve_stream(state, socket)
         except _RefusedError as refusal:
             await _close(socket, refusal.code, str(refusal))
-        except HTTPException as error:  # there is no model yet
-            await _close(socket, _TRY_LATER, error.detail)
+        except HTTPException as error:
+            # 503: there is no model yet.
+            code = _TRY_LATER if error.status_code == 503 else _POLICY
+            await _close(socket, code, error.detail)
+        except SpeakerError as error:
+            await _close(socket, _POLICY, str(error))
         except SerctError as error:
             await _close(socket, _FAULT, str(error))
         except WebSocketDisconnect:
@@ -123,6 +129,7 @@ async def _serve_stream(state: ServiceState, socket: WebSocket) -> None:
     if not state.accepts_key(socket.headers.get("x-api-key")):
         raise _RefusedError(_POLICY, "the header X-API-Key is missing or wrong")
     buffer = AudioBuffer(_sample_rate(socket.query_params.get("sample_rate")))
+    speaker = await _speaker(state, socket)
     has_news = asyncio.Event()
     reading = asyncio.create_task(_read(state, socket, buffer, has_news))
     try:
@@ -131,12 +138,12 @@ async def _serve_stream(state: ServiceState, socket: WebSocket) -> None:
             has_news.clear()
             # Samples that arrive during a prediction belong to the next window.
             if buffer.is_due and not reading.done():
-                await _send_prediction(state, socket, buffer, "partial")
+                await _send_prediction(state, socket, buffer, speaker, "partial")
             if reading.done():
                 reading.result()
                 break
         if buffer.num_samples:
-            await _send_prediction(state, socket, buffer, "final")
+            await _send_prediction(state, socket, buffer, speaker, "final")
         await _close(socket, 1000, "")
     finally:
         reading.cancel()
@@ -152,6 +159,23 @@ def _sample_rate(text: str | None) -> int:
             f"sample_rate is {printable(str(text), 20)}, expected {_MIN_RATE_HZ} to {_MAX_RATE_HZ}",
         )
     return rate
+
+
+async def _speaker(state: ServiceState, socket: WebSocket) -> StreamSpeaker:
+    query = socket.query_params
+    adapt = query.get("adapt", "false")
+    if adapt not in ("true", "false"):
+        raise _RefusedError(_POLICY, f"adapt is {printable(adapt, 20)}, expected true or false")
+    name = query.get("speaker")
+    if name is None:
+        speaker = StreamSpeaker(None, adapts=adapt == "true", window_s=WINDOW_S)
+    else:
+        state.check_speakers()
+        enrolled = state.speakers.get(name)
+        speaker = StreamSpeaker(enrolled, adapts=adapt == "true", window_s=WINDOW_S)
+    if name is not None or adapt == "true":
+        speaker.adapt(await state.model(None))  # before any sound comes
+    return speaker
 
 
 async def _read(
@@ -194,16 +218,25 @@ def _is_end(text: str | None) -> bool:
 
 
 async def _send_prediction(
-    state: ServiceState, socket: WebSocket, buffer: AudioBuffer, kind: Literal["partial", "final"]
+    state: ServiceState,
+    socket: WebSocket,
+    buffer: AudioBuffer,
+    speaker: StreamSpeaker,
+    kind: Literal["partial", "final"],
 ) -> None:
-    model = await state.model(None)
+    model = speaker.adapt(await state.model(None))
     start_s, end_s, window = buffer.take()
-    found = await analyse(model, state.batcher, DecodedAudio(window, buffer.sample_rate))
+    audio = DecodedAudio(window, buffer.sample_rate)
+    found = await analyse(model, state.batcher, audio)
+    adaptation = speaker.describe(model)
     await socket.send_json(
         {
             "type": kind, "start_s": round(start_s, 3), "end_s": round(end_s, 3),
             "emotion": found.emotion, "confidence": found.confidence,
             "probabilities": found.probabilities, "analysed_s": found.analysed_s,
             "speech_s": found.speech_s, "model": describe(model).model_dump(),
+            "adaptation": adaptation.model_dump() if adaptation else None,
         }
     )  # fmt: skip
+    if kind == "partial":
+        await speaker.add(model, state.batcher, audio, (start_s, end_s), found)

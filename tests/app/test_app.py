@@ -13,11 +13,14 @@ import pytest
 import requests
 import soundfile
 from streamlit.testing.v1 import AppTest
+from streamlit.testing.v1.element_tree import Button
 
 import serct.app
 from serct import Predictor, tracking
+from serct.app.client import Client
 from serct.app.pictures import timeline_figure
-from tests.service_process import Service
+from serct.errors import UnknownSpeakerError
+from tests.service_process import Service, running
 
 PAGE = Path(serct.app.__file__).with_name("page.py")
 
@@ -62,6 +65,46 @@ class TestPage:
         page = AppTest.from_file(str(PAGE), default_timeout=60).run()
         assert not page.exception
         assert "http://127.0.0.1:9 does not respond" in page.error[0].value
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+def test_people_enrol_themselves_and_are_forgotten(
+    trained: dict[str, Path], spoken: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = spoken.read_bytes()
+    with running("--model", str(trained["functionals_lda_speaker"])) as service:
+        monkeypatch.setenv("SERCT_SERVICE", service.url)
+        page = AppTest.from_file(str(PAGE), default_timeout=120).run()
+        assert "Make it yours" in [each.label for each in page.expander]
+
+        def button(label: str) -> Button:
+            return next(each for each in page.button if each.label == label)
+
+        assert button("Adapt to me").disabled
+        page.file_uploader[0].set_value([("a.wav", content, "audio/wav")] * 2).run()
+        button("Adapt to me").click().run()
+        assert not page.exception
+        assert "The model adapts to you: 2 recordings" in page.success[0].value
+        warning = page.session_state["speaker"]["warning"]
+        assert (warning in [each.value for each in page.warning]) is (warning is not None)
+        assert "serct_speakers 1.0" in service.get("/metrics").text
+        # The same files are not sent again, those of another mood are added.
+        assert button("Adapt to me").disabled
+        page.audio_input[0].set_value(("b.wav", content, "audio/wav")).run()
+        button("Adapt to me").click().run()
+        assert "3 recordings" in page.success[0].value
+
+        button("Predict the emotion").click().run()
+        assert not page.exception
+        assert len([s for s in page.subheader if s.value.startswith("Prediction")]) == 2
+        assert "Adapted to you, with 3 recordings." in [each.value for each in page.caption]
+        name = page.session_state["speaker"]["id"]
+        button("Forget me").click().run()
+        assert not page.success
+        assert "serct_speakers 0.0" in service.get("/metrics").text
+        with pytest.raises(UnknownSpeakerError, match="404: no such speaker"):
+            Client(service.url).segments("a.wav", content, speaker=name)
 
 
 @pytest.mark.slow
@@ -148,8 +191,6 @@ def test_the_figure_of_any_recording() -> None:
 def test_the_client_gets_the_predictors_probabilities(
     served: Path, service: Service, spoken: Path
 ) -> None:
-    from serct.app.client import Client
-
     found = Client(service.url).segments("a.wav", spoken.read_bytes())
     folder = tracking.open_store(served, "serct", "serct").folder("1")
     assert found["probabilities"] == pytest.approx(

@@ -65,15 +65,15 @@ def test_mistakes_are_one_line(arguments: list[str], message: str, tmp_path: Pat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("option", ["--speaker", "--voice"])
-def test_recordings_of_a_speaker_under_both_spellings(
+@pytest.mark.parametrize("option", ["--enrol", "--voice"])
+def test_recordings_of_a_speaker_under_all_spellings(
     option: str, trained: dict[str, Path], tones: Path
 ) -> None:
     file = next(tones.rglob("*.wav"))
     result = serct("predict", "--model", str(trained["cnn"]), option, str(tones), str(file))
     assert result.returncode == 1
     assert "error: model cnn " in result.stderr  # it does not adapt to a speaker
-    assert ("note: --voice is now --speaker" in result.stderr) is (option == "--voice")
+    assert ("--voice are now --enrol" in result.stderr) is (option != "--enrol")
 
 
 def test_an_unusable_file_does_not_silence_the_good_ones(

@@ -17,9 +17,10 @@ from safetensors.numpy import load_file, save_file
 from typer.testing import CliRunner
 
 from serct.cli import app
-from serct.errors import CorpusError, ReportError
+from serct.errors import AudioError, CorpusError, ReportError, SpeakerError
 from serct.inference.predictor import Predictor
 from serct.inference.score_plan import Part
+from serct.inference.score_speakers import ScoreEnrolment
 from serct.inference.scoring import _load, score_folder
 from serct.runtime.digests import file_digests
 from serct.runtime.executors import InProcessExecutor
@@ -244,7 +245,7 @@ def test_other_models_and_recordings_are_not_mixed(
     with pytest.raises(ReportError, match=r"files\.csv: made for other recordings: none of its 8"):
         score_folder(other, out, trained["serct"], InProcessExecutor())
     plan = json.loads((out / "plan.json").read_text())
-    assert (plan["format_version"], plan["part_size"]) == (2, 256)
+    assert (plan["format_version"], plan["part_size"]) == (3, 256)
     (out / "plan.json").write_text(json.dumps({"format_version": 1, "names": "x"}, indent=2))
     with pytest.raises(
         ReportError, match=r"plan\.json: made by serct 0\.2 or older, which did not"
@@ -327,3 +328,62 @@ def test_the_command_names_what_it_left_out(
     listed = json.loads(CliRunner().invoke(app, [*command, "--json"]).stdout)["left_out"]
     assert len(listed) == 2
     assert any(line.startswith("take7: no suffix") for line in listed)
+
+
+@pytest.mark.parametrize("kind", ["folder", "table"])
+def test_speakers_are_enrolled_before_their_recordings_are_scored(
+    kind: str, recordings: Path, trained: dict[str, Path], spoken: Path, tmp_path: Path
+) -> None:
+    others = tmp_path / "others"
+    others.mkdir()
+    for name in ("a.wav", "b.wav"):
+        shutil.copy(spoken, others / name)
+    shutil.copy(spoken, recordings / "day" / "again.wav")
+    table = tmp_path / "speakers.csv"
+    table.write_text(
+        "file,speaker\nday/spoken.wav,anna\nday/again.wav,anna\nempty.wav,anna\nday/s1_01.wav,\n"
+    )
+    enrolment = ScoreEnrolment(others) if kind == "folder" else ScoreEnrolment(None, table)
+    model, out = trained["functionals_lda_speaker"], tmp_path / "out"
+
+    def score(enrolment: ScoreEnrolment | None) -> None:
+        score_folder(recordings, out, model, InProcessExecutor(), enrolment=enrolment)
+
+    (recordings / "day" / "s1_01.wav").write_bytes(spoken.read_bytes())
+    score(enrolment)
+    adapted = Predictor.load(model).enrol([spoken, spoken]).predict_file(spoken)
+    plain = Predictor.load(model).predict_file(spoken)
+    rows = {row["file"]: row for row in rows_of(out)}
+    for name, expected in (
+        ("day/spoken.wav", adapted),
+        ("day/s1_01.wav", adapted if kind == "folder" else plain),
+    ):
+        found = {emotion: float(rows[name][emotion]) for emotion in expected}
+        assert found == pytest.approx(expected, abs=2e-5), name
+    assert adapted != pytest.approx(plain, abs=1e-3)
+    assert rows["empty.wav"]["problem"]
+    before = (out / "part-00000.csv").read_bytes()
+    score(enrolment)
+    assert (out / "part-00000.csv").read_bytes() == before
+    with pytest.raises(ReportError, match="made with another enrolment, expected the same"):
+        score(None)
+
+
+def test_who_cannot_be_enrolled_for_a_scoring(
+    recordings: Path, trained: dict[str, Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    table = tmp_path / "speakers.csv"
+    table.write_text("file,speaker\nday/nothing.wav,anna\n")
+    for model, enrolment, error, message in (
+        (
+            "functionals_lda",
+            ScoreEnrolment(recordings),
+            SpeakerError,
+            "does not adapt to a speaker",
+        ),
+        ("functionals_lda_speaker", ScoreEnrolment(recordings), AudioError, "no speech in its"),
+        ("functionals_lda_speaker", ScoreEnrolment(None, table), ReportError, "nothing.wav and 0 "),
+    ):
+        with pytest.raises(error, match=message):
+            score_folder(recordings, out, trained[model], InProcessExecutor(), enrolment=enrolment)

@@ -5,13 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sklearn.svm import SVC
 
 from serct.config.params import Params
 from serct.models import read_model_params
 from serct.models.classical.estimator import LabelledRows
 from serct.models.classical.feature_classifier import FeatureClassifier
-from serct.models.classical.speaker_normalization import SpeakerNormalization
 
 RATE_HZ = 16_000
 Build = Callable[[str], FeatureClassifier]
@@ -145,72 +143,3 @@ def test_modulation_peaks_at_the_speed_of_swelling() -> None:
         bands = np.tile(10 * np.sin(2 * np.pi * speed * seconds), (40, 1))
         strengths = _modulation(bands).reshape(5, 8)
         assert (strengths.argmax(axis=0) == expected).all(), speed
-
-
-def test_where_a_voice_lies_is_taken_out() -> None:
-    rng = np.random.default_rng(0)
-    features = rng.standard_normal((60, 3))
-    speakers = ["a"] * 20 + ["b"] * 20 + ["c"] * 20
-    norm = SpeakerNormalization(relevance_factor=4.0)
-    norm.fit(features, speakers)
-    heard = rng.standard_normal((5000, 3))
-    plain = norm(heard, heard)
-    moved = norm(heard + 100, heard + 100)
-    # The average voice still counts for 4 of 5,004 recordings.
-    np.testing.assert_allclose(plain, moved, atol=0.1)
-    np.testing.assert_allclose(moved.mean(axis=0), 0, atol=0.1)
-
-
-def test_an_unheard_voice_is_the_average_one_and_more_recordings_count_for_more() -> None:
-    features = np.array([[0.0], [2.0], [4.0], [6.0]])
-    norm = SpeakerNormalization(relevance_factor=1.0)
-    norm.fit(features, ["a", "a", "b", "b"])
-    assert norm(np.array([[3.0]]), features[:0]).tolist() == [[0.0]]
-    clip_of_a_third = np.array([[13.0]])
-    one, three = (norm(clip_of_a_third, np.full((count, 1), 13.0))[0, 0] for count in (1, 3))
-    # Its mean is taken to be 8 and 10.5.
-    assert (one, three) == (5.0, 2.5)
-
-
-class Plain(FeatureClassifier):
-    """What it is given are the features."""
-
-    def _feature_params(self) -> dict[str, float]:
-        return {}
-
-    def _features(self, waveform: np.ndarray) -> np.ndarray:
-        return waveform.astype(np.float64)
-
-    def _machine(self, num_emotions: int) -> SVC:
-        return SVC(class_weight="balanced")
-
-
-def test_a_voice_is_not_mistaken_for_an_emotion() -> None:
-    """A deep voice's high is lower than a high voice's low: only who has heard it can tell."""
-    rng = np.random.default_rng(0)
-    labels = np.tile([0, 1], 40)
-
-    def speak(semitones: float) -> np.ndarray:
-        pitch = semitones + 3 * labels + 0.3 * rng.standard_normal(len(labels))
-        return pitch[:, None].astype(np.float32)
-
-    rows = np.concatenate([speak(0), speak(12)])
-    speakers = ["deep"] * len(labels) + ["high"] * len(labels)
-    features = speak(24).astype(np.float64)
-    model = Plain(3, SpeakerNormalization(relevance_factor=1.0))
-    model.fit(LabelledRows(model.extract_features(rows), np.tile(labels, 2), speakers))
-    heard = model.predict(features, enrolled=features[1::3])
-    assert (heard.argmax(axis=1) == labels).all()
-    mixed = np.concatenate([features, speak(-7).astype(np.float64)])[::-1]
-    names = (["tall"] * len(labels) + ["small"] * len(labels))[::-1]
-    both = model.predict_by_speaker(mixed, names)
-    assert (both.argmax(axis=1) == np.tile(labels, 2)[::-1]).all()
-    nameless = model.predict_by_speaker(mixed, [""] * len(mixed))
-    np.testing.assert_array_equal(nameless, model.predict(mixed))
-    unheard = model.predict(features).argmax(axis=1)
-    assert len(set(unheard)) == 1, "all that stands out is that the voice is another"
-    plain = Plain(3)
-    plain.fit(LabelledRows(plain.extract_features(rows), np.tile(labels, 2), speakers))
-    answers = plain.predict(features, enrolled=features)
-    np.testing.assert_array_equal(answers, plain.predict(features))
-    assert (answers.argmax(axis=1) == labels).mean() < 0.9

@@ -14,7 +14,6 @@ class Echo:
     """Returns a clip's first sample and the model's name; waits while the gate is closed."""
 
     def __init__(self, name: str) -> None:
-        self.predictor = self
         self.name = name
         self.sizes: list[int] = []
         self.gate = threading.Event()
@@ -51,7 +50,7 @@ def test_every_request_gets_its_own_predictions() -> None:
         async def request(number: int) -> None:
             model = one if number % 3 else other
             values = [10 * number, 10 * number + 1]
-            found = await batcher.predict(model, [clip(value) for value in values])
+            found = await batcher.compute(model.predict_prepared, [clip(value) for value in values])
             assert found == [{"model": model.name, "value": value} for value in values]
 
         await asyncio.gather(*(request(number) for number in range(40)))
@@ -66,9 +65,12 @@ def test_batches_gather_while_the_model_is_busy() -> None:
     model.gate.clear()
 
     async def scenario(batcher: Batcher) -> None:
-        first = asyncio.create_task(batcher.predict(model, [clip(0)]))
+        first = asyncio.create_task(batcher.compute(model.predict_prepared, [clip(0)]))
         await asyncio.sleep(0.05)
-        rest = [asyncio.create_task(batcher.predict(model, [clip(n)])) for n in range(1, 9)]
+        rest = [
+            asyncio.create_task(batcher.compute(model.predict_prepared, [clip(n)]))
+            for n in range(1, 9)
+        ]
         await asyncio.sleep(0.05)
         assert batcher.num_waiting == 8
         model.gate.set()
@@ -83,9 +85,9 @@ def test_an_error_reaches_its_request_and_the_next_one_succeeds() -> None:
 
     async def scenario(batcher: Batcher) -> None:
         with pytest.raises(ValueError, match="negative"):
-            await batcher.predict(model, [clip(-1)])
-        assert (await batcher.predict(model, [clip(5)]))[0]["value"] == 5
-        assert await batcher.predict(model, []) == []
+            await batcher.compute(model.predict_prepared, [clip(-1)])
+        assert (await batcher.compute(model.predict_prepared, [clip(5)]))[0]["value"] == 5
+        assert await batcher.compute(model.predict_prepared, []) == []
 
     run(scenario)
 
@@ -95,10 +97,10 @@ def test_a_cancelled_request_is_not_computed() -> None:
     model.gate.clear()
 
     async def scenario(batcher: Batcher) -> None:
-        first = asyncio.create_task(batcher.predict(model, [clip(0)]))
+        first = asyncio.create_task(batcher.compute(model.predict_prepared, [clip(0)]))
         await asyncio.sleep(0.05)
-        second = asyncio.create_task(batcher.predict(model, [clip(1), clip(2)]))
-        third = asyncio.create_task(batcher.predict(model, [clip(3)]))
+        second = asyncio.create_task(batcher.compute(model.predict_prepared, [clip(1), clip(2)]))
+        third = asyncio.create_task(batcher.compute(model.predict_prepared, [clip(3)]))
         await asyncio.sleep(0.05)
         second.cancel()
         await asyncio.sleep(0)

@@ -29,10 +29,13 @@ def probabilities(estimator: Any, rows: Array, temperature: float) -> Probabilit
     # A card is read without SciPy.
     from scipy.special import softmax
 
-    given: Probabilities = softmax(
-        _of_each(estimator.decision_function(rows)) / temperature, axis=1
-    )
+    given: Probabilities = softmax(decision_values(estimator, rows) / temperature, axis=1)
     return given
+
+
+def decision_values(estimator: Any, rows: Array) -> Array:
+    """Compute the decision value of each emotion, for rows as the estimator takes them. [n, K]."""
+    return _of_each(estimator.decision_function(rows))
 
 
 def cross_validated_temperature(

@@ -1,6 +1,6 @@
 """Models that extract features of a clip and classify them with scikit-learn.
 
-Shapes: n rows, M samples, F features, k recordings of a speaker, K emotions.
+Shapes: n rows, M samples, F features, K emotions.
 """
 
 import hashlib
@@ -12,7 +12,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from serct.models.classical.decisions import cross_validated_temperature, probabilities
+from serct.models.classical.decisions import (
+    cross_validated_temperature,
+    decision_values,
+    probabilities,
+)
+from serct.models.classical.enrolment import Enrolment, Variety
 from serct.models.classical.estimator import (
     Array,
     ClassicalModel,
@@ -25,6 +30,8 @@ from serct.runtime.arrays import Floats, Probabilities
 from serct.runtime.source import code_digests
 
 _TEMPERATURE = "temperature"
+# The two numbers of `Variety`; models of older versions have none.
+_VARIETY = "variety"
 # Of what a model imports: reading params and files decides no feature.
 _NOT_COMPUTING = ("serct.config", "serct.errors", "serct.models.records", "serct.runtime")
 
@@ -48,6 +55,7 @@ class FeatureClassifier(ClassicalModel):
         self._normalization = normalization
         self._estimator: Any = None
         self._temperature = 1.0
+        self._variety: Variety | None = None
 
     @abstractmethod
     def _features(self, waveform: Floats) -> Array:
@@ -96,20 +104,68 @@ class FeatureClassifier(ClassicalModel):
         machine = make_pipeline(StandardScaler(), self._machine(num_emotions))
         self._temperature = cross_validated_temperature(machine, rows, clips, self._seed)
         self._estimator = machine.fit(rows, clips.labels)
+        self._variety = None
+        # Only of a linear estimator the spread does not depend on where a speaker's mean lies.
+        if self._normalization is not None and hasattr(last_step(self._estimator[-1]), "coef_"):
+            decisions = decision_values(self._estimator, rows)
+            speakers = clips.speakers or [""] * len(rows)
+            self._variety = Variety.measure(decisions, clips.labels, speakers)
 
-    def predict(self, rows: Array, enrolled: Array | None = None) -> Probabilities:
+    def enrol(self, rows: Array) -> Enrolment:
+        """Sum up what is kept of recordings of one speaker, for `predict`.
+
+        Args:
+            rows: Features of windows of these recordings. float64 [k, F], k >= 0
+
+        Raises:
+            ValueError: If the model does not adapt to a speaker.
+        """
+        if self._normalization is None:
+            raise ValueError(f"{type(self).__name__} does not adapt to a speaker")
+        if not len(rows):
+            nothing = np.zeros((0, len(self._estimator.classes_)))
+            return Enrolment.of(rows, nothing, nothing)
+        relative = self._normalization(rows, rows[0], count=0)
+        return Enrolment.of(
+            rows,
+            decision_values(self._estimator, relative),
+            probabilities(self._estimator, relative, self._temperature),
+        )
+
+    def variety(self, enrolled: Enrolment) -> float:
+        """Return how varied recordings are, from 0 (as of one emotion) to 1 (varied enough).
+
+        Without a measure for it, as in models of older versions, it is 1.
+        """
+        return 1.0 if self._variety is None else self._variety.share(enrolled)
+
+    def num_counted(self, enrolled: Enrolment) -> float:
+        """Return for how many recordings an enrolment counts against the relevance factor.
+
+        For all of its windows if they are varied, and for one if they are as of one emotion: these
+        say as little about the speaker as one of them.
+        """
+        if enrolled.count < 2:
+            return float(enrolled.count)
+        return 1 + (enrolled.count - 1) * self.variety(enrolled)
+
+    def predict(self, rows: Array, enrolled: Enrolment | None = None) -> Probabilities:
         """Compute the probabilities of clips of one speaker.
 
         Args:
             rows: Features of the clips. float64 [n, F]
-            enrolled: Features of recordings of that speaker, ignored unless `adapts_to_speaker`;
-                None without any. float64 [k, F]
+            enrolled: From `enrol`, of recordings of that speaker; None without any. Ignored unless
+                `adapts_to_speaker`.
 
         Returns:
             float64 [n, K]
         """
         if self._normalization is not None:
-            rows = self._normalization(rows, rows[:0] if enrolled is None else enrolled)
+            if enrolled is None or not enrolled.count:
+                rows = self._normalization(rows, np.zeros(rows.shape[1]), count=0)
+            else:
+                mean = enrolled.features / enrolled.count
+                rows = self._normalization(rows, mean, self.num_counted(enrolled))
         return probabilities(self._estimator, rows, self._temperature)
 
     def predict_by_speaker(self, rows: Array, speakers: Sequence[str]) -> Probabilities:
@@ -118,7 +174,8 @@ class FeatureClassifier(ClassicalModel):
             return self.predict(rows)
         predictions = np.empty((len(rows), len(self._estimator.classes_)))
         for speaker, own in rows_by_speaker(speakers).items():
-            predictions[own] = self.predict(rows[own], rows[own] if speaker else None)
+            enrolled = self.enrol(rows[own]) if speaker else None
+            predictions[own] = self.predict(rows[own], enrolled)
         return predictions
 
     @property
@@ -136,10 +193,12 @@ class FeatureClassifier(ClassicalModel):
 
     def state(self) -> ClassicalState:
         """See `ClassicalModel.state`."""
-        of_speakers = self._normalization.state() if self._normalization is not None else {}
-        return ClassicalState(
-            self._estimator, {_TEMPERATURE: np.asarray(self._temperature), **of_speakers}
-        )
+        tensors = {_TEMPERATURE: np.asarray(self._temperature)}
+        if self._normalization is not None:
+            tensors |= self._normalization.state()
+        if self._variety is not None:
+            tensors[_VARIETY] = np.array([self._variety.one_emotion, self._variety.all_emotions])
+        return ClassicalState(self._estimator, tensors)
 
     def load_state(self, state: ClassicalState) -> None:
         """See `ClassicalModel.load_state`."""
@@ -147,6 +206,8 @@ class FeatureClassifier(ClassicalModel):
         self._temperature = float(state.tensors[_TEMPERATURE])
         if self._normalization is not None:
             self._normalization.load_state(state.tensors)
+        if _VARIETY in state.tensors:
+            self._variety = Variety(*state.tensors[_VARIETY].tolist())
 
 
 def last_step(machine: Any) -> Any:

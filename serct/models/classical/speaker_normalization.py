@@ -3,7 +3,7 @@
 A high, bright sound is no sign of joy. How a speaker sounds on average shows in a few recordings
 without labels; an emotion is what departs from it.
 
-Shapes: n clips, F features, k clips of one speaker.
+Shapes: n clips, F features.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,8 +34,10 @@ class SpeakerNormalization:
         >>> features = np.array([[0.0], [2.0], [10.0], [12.0]])
         >>> normalize.fit(features, ["low", "low", "high", "high"]).tolist()
         [[-3.5], [-1.5], [1.5], [3.5]]
-        >>> normalize(np.array([[7.0]]), enrolled=np.zeros((0, 1))).tolist()
+        >>> normalize(np.array([[7.0]]), np.array([7.0]), count=0).tolist()
         [[1.0]]
+        >>> normalize(np.array([[7.0]]), np.array([9.0]), count=2).tolist()
+        [[-0.5]]
     """
 
     def __init__(self, relevance_factor: float) -> None:
@@ -56,22 +58,23 @@ class SpeakerNormalization:
         self._mean = np.mean([features[indices].mean(axis=0) for indices in rows.values()], axis=0)
         relative = np.empty_like(features)
         for indices in rows.values():
-            relative[indices] = self(features[indices], enrolled=features[indices])
+            own = features[indices]
+            relative[indices] = self(own, own.mean(axis=0), len(own))
         return relative
 
-    def __call__(self, features: Array, enrolled: Array) -> Array:
+    def __call__(self, features: Array, mean: Array, count: float) -> Array:
         """Compute features relative to their speaker.
 
         Args:
             features: Of clips of one speaker. float64 [n, F]
-            enrolled: Of recordings of that speaker, with any emotions. float64 [k, F], k >= 0
+            mean: Of the features of recordings of that speaker, used if there are any. float64 [F]
+            count: For how many recordings that mean counts, >= 0.
 
         Returns:
             float64 [n, F]
         """
-        share = len(enrolled) / (len(enrolled) + self._relevance)
-        mean = share * enrolled.mean(axis=0) + (1 - share) * self._mean if share > 0 else self._mean
-        relative: Array = features - mean
+        share = count / (count + self._relevance)
+        relative: Array = features - (share * mean + (1 - share) * self._mean)
         return relative
 
     @property
