@@ -36,7 +36,8 @@ def split_utterances(
     - random: stratified by emotion, ``test_fraction`` of each.
     - speaker, text, corpus: whole speakers (texts, members of a joint corpus) go to test until
       ``test_fraction`` is reached. Of a joint corpus, each member gives its share of speakers
-      (texts) to test and validation; one that has fewer than three stays in training whole.
+      (texts) to test and validation, women and men in turn; one that has fewer than three stays
+      in training whole.
     - speaker_text: test shares neither speaker nor text with training; an utterance that shares
       only one of them is left out.
 
@@ -171,6 +172,8 @@ def _cut_groups(
     for pool in [{member} for member in members] or [{u.corpus for u in ordered}]:
         sizes = Counter(_group(u, kind) for u in ordered if u.corpus in pool)
         names = sorted(sizes, key=lambda name: (_hash(seed, name), name))
+        if members:
+            names = _alternate_genders(names, ordered, kind)
         # What is left must give a group to each part that follows.
         num_kept = 2 if members and split == "test" else 1
         num_marked = 0
@@ -180,6 +183,20 @@ def _cut_groups(
             marked.add(name)
             num_marked += sizes[name]
     return [replace(u, split=split) if _group(u, kind) in marked else u for u in ordered]
+
+
+def _alternate_genders(names: Sequence[str], ordered: Sequence[Utterance], kind: str) -> list[str]:
+    """Take women and men in turn: of two or three speakers, all may else be of one gender."""
+    genders: dict[str, set[str]] = defaultdict(set)
+    for utterance in ordered:
+        genders[_group(utterance, kind)].add(utterance.gender)
+    turns: Counter[str] = Counter()
+    turn_of: dict[str, int] = {}
+    for name in names:
+        gender = "/".join(sorted(genders[name]))
+        turn_of[name] = turns[gender]
+        turns[gender] += 1
+    return sorted(names, key=lambda name: turn_of[name])
 
 
 def _dividable_members(utterances: Sequence[Utterance], kind: str) -> list[str]:

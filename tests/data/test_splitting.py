@@ -166,6 +166,23 @@ def test_each_member_gives_speakers_to_each_part_and_a_pair_stays_in_training(
     assert len({(u.speaker, u.split) for u in divided}) == len({u.speaker for u in divided})
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_members_give_women_and_men_in_turn(seed: int) -> None:
+    names = dict.fromkeys(("f1", "f2", "f3", "m1", "m2", "m3", "m4"), 10)
+    rows = [
+        replace(u, gender=u.speaker.split("-")[1][0])
+        for u in joined({"one": names, "other": names})
+    ]
+    split = params("speaker").model_copy(update={"test_fraction": 0.2, "validation_fraction": 0.3})
+    divided = split_utterances(rows, split, seed)
+    for member in ("one", "other"):
+        for side in ("test", "validation"):
+            speakers = {
+                u.speaker: u.gender for u in divided if (u.corpus, u.split) == (member, side)
+            }
+            assert sorted(speakers.values()) == ["f", "m"]
+
+
 def test_pairs_alone_are_divided_as_one_corpus() -> None:
     rows = joined({"one": {"a": 9, "b": 9}, "other": {"c": 9, "d": 9}})
     divided = split_utterances(rows, params("speaker"), seed=3)
