@@ -6,20 +6,24 @@ Shapes: B batch, M samples of a cut row.
 import logging
 import tempfile
 import warnings
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.numpy import save_file
+from torch import Tensor
 
 from serct.data.dataset import ShardDataset
 from serct.errors import CheckpointError
-from serct.evaluation.classifiers import Classifier, TorchClassifier
+from serct.evaluation.classifiers import Classifier, as_classifier, without_enrolment
 from serct.evaluation.evaluate import check_rows, evaluate
 from serct.inference.onnx_model import (
     INPUTS,
     MODEL_FILE,
     NOTE_FILE,
+    OUTPUTS,
     Comparison,
     ExportNote,
     OnnxClassifier,
@@ -27,7 +31,9 @@ from serct.inference.onnx_model import (
 from serct.models import restore_model_params
 from serct.models.checkpoint import load_model
 from serct.models.classical.estimator import ClassicalModel
-from serct.models.records import CARD, Card
+from serct.models.encoder_lda import EncoderLda
+from serct.models.interface import Model
+from serct.models.records import CARD, ESTIMATOR, WEIGHTS, Card
 from serct.runtime import atomic
 from serct.runtime.digests import file_digests
 
@@ -73,6 +79,7 @@ def export_onnx(
         raise CheckpointError(
             f"{source}: a model of architecture {params.architecture} cannot be exported"
         )
+    is_classical = isinstance(model, ClassicalModel)
     module = model.as_module() if isinstance(model, ClassicalModel) else model
     with (
         atomic.replacing_folder(destination) as folder,
@@ -80,7 +87,7 @@ def export_onnx(
         tempfile.TemporaryDirectory(dir=folder) as scratch,
     ):
         plain = Path(scratch) / MODEL_FILE
-        trace(module, num_samples, plain)
+        trace(module, num_samples, plain, OUTPUTS if is_classical else OUTPUTS[:1])
         difference = _difference(module, num_samples, OnnxClassifier(plain))
         if not difference <= _TOLERANCE:
             raise CheckpointError(
@@ -95,7 +102,7 @@ def export_onnx(
             kept.write_bytes(plain.read_bytes())
         comparison = None
         if shards is not None:
-            comparison = _compare(module, OnnxClassifier(kept), card, shards)
+            comparison = _compare(model, OnnxClassifier(kept), card, shards)
             lost = 100 * (comparison.accuracy_before - comparison.accuracy_after)
             if lost > max_loss_points:
                 raise CheckpointError(
@@ -104,19 +111,23 @@ def export_onnx(
                     f"expected at most {max_loss_points}; nothing was written"
                 )
         atomic.write_json(folder / CARD, card.as_json())
+        if isinstance(model, EncoderLda) and params.adapts_to_speaker:
+            save_file(model.save_head(folder), folder / WEIGHTS)
         note = ExportNote(
             precision="int8" if int8 else "float32",
             opset=OPSET,
             difference=difference,
             comparison=comparison,
             versions={name: import_module(name).__version__ for name in _EXPORTERS},
-            files=file_digests(folder, (MODEL_FILE, CARD)),
+            files=file_digests(folder, (MODEL_FILE, CARD, ESTIMATOR, WEIGHTS)),
         )
         atomic.write_json(folder / NOTE_FILE, note.as_json())
     return note
 
 
-def trace(model: torch.nn.Module, num_samples: int, path: Path) -> None:
+def trace(
+    model: torch.nn.Module, num_samples: int, path: Path, outputs: Sequence[str] = OUTPUTS[:1]
+) -> None:
     """Write a model as ONNX in float32, with open batch size and length."""
     from onnx_ir.passes.common import ClearMetadataAndDocStringPass
     from onnxscript import optimizer
@@ -135,7 +146,7 @@ def trace(model: torch.nn.Module, num_samples: int, path: Path) -> None:
             dynamo=True,
             opset_version=OPSET,
             input_names=INPUTS,
-            output_names=("logits",),
+            output_names=outputs,
             dynamic_shapes={"waveforms": {0: batch, 1: samples}, "num_valid": {0: batch}},
             verbose=False,
         )
@@ -184,17 +195,22 @@ def _difference(model: torch.nn.Module, num_samples: int, exported: OnnxClassifi
         noise = 0.1 * torch.randn(num_clips, length, generator=generator)
         waveforms = noise * (torch.arange(length) < num_valid[:, None])
         with torch.inference_mode():
-            expected = model(waveforms, num_valid).numpy()
+            expected = _logits(model(waveforms, num_valid)).numpy()
         found = exported.logits(waveforms.numpy(), num_valid.numpy())
         scale = max(1.0, float(np.abs(expected).max()))
         largest = max(largest, float(np.abs(found - expected).max()) / scale)
     return largest
 
 
-def _compare(model: torch.nn.Module, exported: Classifier, card: Card, shards: Path) -> Comparison:
+def _logits(found: Tensor | tuple[Tensor, Tensor]) -> Tensor:
+    return found[0] if isinstance(found, tuple) else found
+
+
+def _compare(model: Model, exported: Classifier, card: Card, shards: Path) -> Comparison:
     check_rows(card, shards)
     dataset = ShardDataset(shards, ["test"], card.emotions)
-    before = evaluate(TorchClassifier(model, torch.device("cpu")), dataset, batch_size=16)
+    own = without_enrolment(as_classifier(model, torch.device("cpu")))
+    before = evaluate(own, dataset, batch_size=16)
     after = evaluate(exported, dataset, batch_size=16)
     return Comparison(
         corpus=dataset.meta.corpus,

@@ -1,7 +1,8 @@
 """Models in ONNX, run by ONNX Runtime; importing this module imports neither.
 
 An exported folder holds `model.onnx`, the model's own `card.json`, and `export.json`, which says
-how the model was exported and checked, and lists the digests of the two.
+how the model was exported and checked, and lists the digests of the others. That of a model that
+adapts to speakers holds its estimator too.
 """
 
 from collections.abc import Mapping
@@ -9,15 +10,23 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+from safetensors.numpy import load_file
 
 from serct.config.record import Migration, Record, RecordPart
 from serct.errors import CheckpointError, SerctError
-from serct.runtime.arrays import Floats, Integers, Probabilities
+from serct.evaluation.classifiers import Classifier, as_classifier
+from serct.models import restore_model_params
+from serct.models.checkpoint import load_card
+from serct.models.interface import ClassicalParams
+from serct.models.records import CARD, ESTIMATOR, WEIGHTS
+from serct.runtime.arrays import Features, Floats, Integers, Probabilities
 from serct.runtime.digests import check_files
 
 MODEL_FILE = "model.onnx"
 NOTE_FILE = "export.json"
 INPUTS = ("waveforms", "num_valid")
+# The second one of encoders' models alone.
+OUTPUTS = ("logits", "features")
 
 
 class Comparison(RecordPart):
@@ -45,7 +54,7 @@ class ExportNote(Record):
         difference: Largest difference of a logit from the float32 model, on noise; relative to the
             largest logit where that is above 1.
         comparison: On a corpus, if one was given.
-        files: SHA-256 of `model.onnx` and `card.json`, by name.
+        files: SHA-256 of `model.onnx`, `card.json` and an estimator's files, by name.
     """
 
     FORMAT: ClassVar[int] = 2
@@ -92,17 +101,6 @@ class OnnxClassifier:
             raise CheckpointError(f"{model}: not usable by ONNX Runtime: {error}") from error
         self._inputs = {entry.name for entry in self._session.get_inputs()}
 
-    @classmethod
-    def load(cls, folder: Path) -> "OnnxClassifier":
-        """Load an exported folder, after checking that its files are those that were exported.
-
-        Raises:
-            CheckpointError: If a file is missing, damaged, or not as exported.
-        """
-        note = ExportNote.read(folder / NOTE_FILE, "not a whole export: `serct export` writes it")
-        check_files(folder, note.files, NOTE_FILE, CheckpointError)
-        return cls(folder / MODEL_FILE)
-
     def __call__(self, waveforms: Floats, num_valid: Integers) -> Probabilities:
         """See `serct.evaluation.evaluate.Classifier`."""
         logits = self.logits(waveforms, num_valid).astype(np.float64)
@@ -112,6 +110,41 @@ class OnnxClassifier:
 
     def logits(self, waveforms: Floats, num_valid: Integers) -> Floats:
         """Compute logits. float32 [B, M], int64 [B] -> float32 [B, K]."""
+        return self._run(OUTPUTS[0], waveforms, num_valid)
+
+    def features(self, waveforms: Floats) -> Features:
+        """Compute the features of an export that gives them. float32 [B, M] -> float64 [B, F]."""
+        places = np.arange(1, waveforms.shape[1] + 1)
+        num_valid = np.maximum((places * (waveforms != 0)).max(axis=1), 1)
+        cut = np.ascontiguousarray(waveforms[:, : num_valid.max()])
+        return self._run(OUTPUTS[1], cut, num_valid).astype(np.float64)
+
+    def _run(self, output: str, waveforms: Floats, num_valid: Integers) -> Floats:
         values = dict(zip(INPUTS, (waveforms, num_valid.astype(np.int64)), strict=True))
-        logits: Floats = self._session.run(None, {name: values[name] for name in self._inputs})[0]
-        return logits
+        found: Floats = self._session.run([output], {name: values[name] for name in self._inputs})[
+            0
+        ]
+        return found
+
+
+def load_exported(folder: Path) -> Classifier:
+    """Load an exported folder, after checking that its files are those that were exported.
+
+    Raises:
+        CheckpointError: If a file is missing, damaged, or not as exported.
+    """
+    note = ExportNote.read(folder / NOTE_FILE, "not a whole export: `serct export` writes it")
+    check_files(folder, note.files, NOTE_FILE, CheckpointError)
+    exported = OnnxClassifier(folder / MODEL_FILE)
+    if not (folder / ESTIMATOR).exists():
+        return exported
+    # A model that adapts to speakers: the graph gives features, scikit-learn does the rest.
+    from serct.models.encoder_lda import EncoderLda
+
+    card = load_card(folder)
+    params = restore_model_params(card.architecture, str(folder / CARD))
+    assert isinstance(params, ClassicalParams)  # noqa: S101  no other has an estimator
+    model = params.build(card.train_params, card.seed, card.sample_rate_hz)
+    assert isinstance(model, EncoderLda)  # noqa: S101  no other is exported with one
+    model.load_head(folder, load_file(folder / WEIGHTS), exported.features)
+    return as_classifier(model, "cpu")

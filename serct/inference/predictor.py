@@ -13,7 +13,7 @@ from serct.data.windows import cut_windows
 from serct.errors import SpeakerError
 from serct.evaluation.classifiers import Classifier, as_classifier
 from serct.inference.enrolment import Speaker
-from serct.inference.onnx_model import MODEL_FILE, OnnxClassifier
+from serct.inference.onnx_model import MODEL_FILE, load_exported
 from serct.inference.recording import EmotionProbabilities, RecordingPrediction, conclude
 from serct.inference.window_model import ARRAYS, WindowModel
 from serct.models.checkpoint import load_card, load_model
@@ -264,8 +264,7 @@ def load_classifier(
     """Load a classifier and its card; see `Predictor.load`."""
     folder = find_model(source)
     if (folder / MODEL_FILE).exists():
-        card = load_card(folder)
-        return OnnxClassifier.load(folder), card
+        return load_exported(folder), load_card(folder)
     model, card = load_model(folder)
     chosen = pick_device(device)
     return as_classifier(model, chosen, pick_precision(precision, chosen)), card

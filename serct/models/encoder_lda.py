@@ -4,7 +4,7 @@ Shapes: B batch, M samples of a cut row, S hidden states in use, T frames, D wid
 features, K emotions.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -95,6 +95,7 @@ class EncoderLda(FeatureClassifier):
         # Of a saved model: the folder's encoder otherwise.
         self._weights: Mapping[str, Array] | None = None
         self._pooled: PooledEncoder | None = None
+        self._extract: Callable[[Floats], Array] | None = None
 
     def _machine(self, num_emotions: int) -> Any:
         from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
@@ -146,6 +147,8 @@ class EncoderLda(FeatureClassifier):
         Clips are shared between threads that compute one each: an encoder of this size gains little
         from several threads in one clip, and loses much where other programs use the cores too.
         """
+        if self._extract is not None:
+            return self._extract(waveforms)
         import torch
 
         num_threads = torch.get_num_threads()
@@ -176,10 +179,7 @@ class EncoderLda(FeatureClassifier):
         return np.asarray(features[0].double().numpy())
 
     def as_module(self) -> "EncoderHead":
-        """Return the fitted model as one torch module, from waveforms to logits.
-
-        For a model that adapts to speakers, as it predicts for one without recordings.
-        """
+        """See `ClassicalModel.as_module`."""
         from serct.models.encoders.pooled import EncoderHead
 
         scaler, machine = self._estimator
@@ -201,9 +201,13 @@ class EncoderLda(FeatureClassifier):
         atomic.write_json(folder / ENCODER, read_config(source))
         weights = self._weights or read_weights(source)
         return {
-            **super().save(folder),
+            **self.save_head(folder),
             **{f"{_PREFIX}{name}": array for name, array in weights.items()},
         }
+
+    def save_head(self, folder: Path) -> dict[str, Array]:
+        """See `ClassicalModel.save`, without the encoder."""
+        return super().save(folder)
 
     def load(self, folder: Path, tensors: Mapping[str, Array]) -> None:
         """See `ClassicalModel.load`."""
@@ -212,4 +216,11 @@ class EncoderLda(FeatureClassifier):
             for name, array in tensors.items()
             if name.startswith(_PREFIX)
         }
+        super().load(folder, tensors)
+
+    def load_head(
+        self, folder: Path, tensors: Mapping[str, Array], extract: Callable[[Floats], Array]
+    ) -> None:
+        """Load what `save_head` wrote; ``extract`` computes features in place of the encoder."""
+        self._extract = extract
         super().load(folder, tensors)

@@ -125,8 +125,9 @@ class ClassicalModel(ABC):
     def as_module(self) -> "nn.Module":
         """Return the fitted model as a module of torch, from waveforms to logits, for export.
 
-        It takes and returns what `serct.models.interface.TorchParams.build` says. A model that
-        adapts to speakers predicts as for one without recordings.
+        It takes what `serct.models.interface.TorchParams.build` says, and returns the logits and
+        what `extract_features` does. A model that adapts to speakers predicts as for one without
+        recordings.
 
         Raises:
             NotImplementedError: If `can_be_exported` of the model's params is false.

@@ -138,11 +138,14 @@ class EncoderHead(nn.Module):
         self.register_buffer("centre", torch.from_numpy(centre).float())
         self.register_buffer("scale", torch.from_numpy(scale).float())
 
-    def forward(self, waveforms: Tensor, num_valid: Tensor) -> Tensor:
-        """Score waveforms, see `serct.models.interface.TorchParams.build`."""
-        features = self.pooled(waveforms, num_valid) - self.get_buffer("centre")
-        features = features / self.get_buffer("scale")
+    def forward(self, waveforms: Tensor, num_valid: Tensor) -> tuple[Tensor, Tensor]:
+        """Score waveforms, see `serct.models.interface.TorchParams.build`.
+
+        Returns:
+            Logits, [B, K], and the features that they are computed from, [B, F].
+        """
+        features = self.pooled(waveforms, num_valid)
+        rows = (features - self.get_buffer("centre")) / self.get_buffer("scale")
         if self.normalize_length:
-            features = functional.normalize(features, dim=1)
-        logits: Tensor = self.head(features)
-        return logits
+            rows = functional.normalize(rows, dim=1)
+        return self.head(rows), features
