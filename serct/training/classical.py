@@ -74,10 +74,22 @@ def fit_classical(
         with log.progress(len(dataset), f"reading clips for {model.architecture}") as advance:
             return Windows.of_first_rows(dataset).features(classical, _BATCH_SIZE, advance)
 
+    def extract_changed(dataset: ShardDataset, augment: Mapping[str, JsonValue]) -> Array:
+        blocks = _changed(dataset, augment)
+        if not isinstance(classical, FeatureClassifier):
+            return extract(_stacked(list(blocks)))
+        # Features are small, and the samples of a corpus need not fit into memory.
+        parts: list[Array] = []
+        with log.progress(len(dataset), f"changing clips for {model.architecture}") as advance:
+            for block in blocks:
+                parts.append(classical.extract_features(block))
+                advance(len(block))
+        return np.concatenate(parts)
+
     # First the clips as they are, then changed: [version][set] -> [n, F].
     versions = [[extract_unchanged(each) for each in sets]]
     if train.augment is not None:
-        versions.append([extract(_changed(each, train.augment)) for each in sets])
+        versions.append([extract_changed(each, train.augment) for each in sets])
 
     def fit(num_sets: int, show: Progress) -> None:
         parts = [part for version in versions for part in version[:num_sets]]
@@ -131,20 +143,18 @@ def _as_they_are(dataset: ShardDataset) -> Floats:
     return dataset.batch(np.arange(len(dataset)), dataset.meta.num_samples).waveforms
 
 
-def _changed(dataset: ShardDataset, augment: Mapping[str, JsonValue]) -> Floats:
-    """Change each clip, with values from torch's generator. Returns [n, N']."""
+def _changed(dataset: ShardDataset, augment: Mapping[str, JsonValue]) -> Iterator[Floats]:
+    """Change each clip, with values from torch's generator; yields blocks of them, [<= 256, N']."""
     # Only with changes does a classical model need torch.
     import torch
 
     from serct.training.augmentation import Augmentation
 
     change = Augmentation(augment, dataset.meta.sample_rate_hz)
-    parts: list[Array] = []
     for start in range(0, len(dataset), _BATCH_SIZE):
         batch = dataset.batch(np.arange(start, min(start + _BATCH_SIZE, len(dataset))))
         waveforms, _ = change(torch.from_numpy(batch.waveforms), torch.from_numpy(batch.num_valid))
-        parts.append(waveforms.numpy())
-    return _stacked(parts)
+        yield waveforms.numpy()
 
 
 def _stacked(parts: Sequence[Array]) -> Array:
