@@ -5,10 +5,12 @@ Shapes: n clips, N samples of a row, F columns of what a model is fitted to, K e
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import JsonValue
 
 from serct.config.params import TrainParams
@@ -16,7 +18,7 @@ from serct.data.dataset import ShardDataset
 from serct.evaluation.classifiers import as_classifier
 from serct.evaluation.evaluate import predict
 from serct.evaluation.metrics import score
-from serct.evaluation.windows import Windows
+from serct.evaluation.windows import Advance, Windows
 from serct.models.classical.estimator import Array, LabelledRows, Progress, fill_up
 from serct.models.classical.feature_classifier import FeatureClassifier
 from serct.models.interface import ClassicalParams
@@ -77,26 +79,20 @@ def fit_classical(
         with log.progress(len(dataset), f"reading clips for {model.architecture}") as advance:
             return Windows.of_first_rows(dataset).features(classical, _BATCH_SIZE, advance)
 
-    def extract_changed(dataset: ShardDataset, waveforms: Floats) -> Array:
+    def extract_changed(dataset: ShardDataset, augment: Mapping[str, JsonValue]) -> Array:
+        order, blocks = _changed(dataset, augment)
         if not isinstance(classical, FeatureClassifier):
-            return extract(waveforms)
-        # Models with the same features, changes and seed learn from the same clips.
-        cache = FeatureCache(f"{dataset.meta.corpus}-changed-{classical.feature_key()[:16]}")
-        digests = [hashlib.sha256(waveform.data).digest() for waveform in waveforms]
-        known = cache.read()
-        missing = [index for index, digest in enumerate(digests) if digest not in known]
-        if missing:
-            computed = extract(waveforms[missing])
-            known |= zip((digests[index] for index in missing), computed, strict=True)
-            cache.add([digests[index] for index in missing], computed)
-        return np.stack([known[digest] for digest in digests])
+            return extract(_stacked(list(blocks))[np.argsort(order)])
+        # Features are small, and the samples of a corpus need not fit into memory.
+        with log.progress(len(dataset), f"changing clips for {model.architecture}") as advance:
+            found = _cached_features(classical, dataset.meta.corpus, blocks, advance)
+        return found[np.argsort(order)]
 
     # First the clips as they are, then changed: [version][set] -> [n, F].
     versions = [[extract_unchanged(each) for each in sets]]
     if train.augment is not None:
         for _ in range(model.num_changed):
-            changed = [_changed(each, train.augment) for each in sets]
-            versions.append([extract_changed(*pair) for pair in zip(sets, changed, strict=True)])
+            versions.append([extract_changed(each, train.augment) for each in sets])
 
     def fit(num_sets: int, show: Progress) -> None:
         parts = [part for version in versions for part in version[:num_sets]]
@@ -150,8 +146,15 @@ def _as_they_are(dataset: ShardDataset) -> Floats:
     return dataset.batch(np.arange(len(dataset)), dataset.meta.num_samples).waveforms
 
 
-def _changed(dataset: ShardDataset, augment: Mapping[str, JsonValue]) -> Floats:
-    """Change each clip, with values from torch's generator. Returns [n, N']."""
+def _changed(
+    dataset: ShardDataset, augment: Mapping[str, JsonValue]
+) -> tuple[npt.NDArray[Any], Iterator[Floats]]:
+    """Change each clip, with values from torch's generator.
+
+    Returns:
+        The places of the clips in a drawn order, [n], and the clips in that order, in blocks,
+        [<= 256, N'].
+    """
     # Only with changes does a classical model need torch.
     import torch
 
@@ -160,12 +163,33 @@ def _changed(dataset: ShardDataset, augment: Mapping[str, JsonValue]) -> Floats:
     change = Augmentation(augment, dataset.meta.sample_rate_hz)
     # Neighbours are often of one speaker and one emotion, and babble is of the batch.
     order = torch.randperm(len(dataset)).numpy()
-    parts: list[Array] = []
-    for start in range(0, len(dataset), _BATCH_SIZE):
-        batch = dataset.batch(order[start : start + _BATCH_SIZE])
-        waveforms, _ = change(torch.from_numpy(batch.waveforms), torch.from_numpy(batch.num_valid))
-        parts.append(waveforms.numpy())
-    return _stacked(parts)[np.argsort(order)]
+
+    def blocks() -> Iterator[Floats]:
+        for start in range(0, len(dataset), _BATCH_SIZE):
+            batch = dataset.batch(order[start : start + _BATCH_SIZE])
+            clips = torch.from_numpy(batch.waveforms), torch.from_numpy(batch.num_valid)
+            yield change(*clips)[0].numpy()
+
+    return order, blocks()
+
+
+def _cached_features(
+    model: FeatureClassifier, corpus: str, blocks: Iterable[Floats], on_progress: Advance
+) -> Array:
+    """Compute features, but for clips in the user's cache: same changes, same clips. [n, F]."""
+    cache = FeatureCache(f"{corpus}-changed-{model.feature_key()[:16]}")
+    known, added, rows = cache.read(), dict[bytes, Array](), []
+    for block in blocks:
+        digests = [hashlib.sha256(np.trim_zeros(each, "b").data).digest() for each in block]
+        missing = [place for place, digest in enumerate(digests) if digest not in known]
+        if missing:
+            computed = model.extract_features(block[missing])
+            added |= zip((digests[place] for place in missing), computed, strict=True)
+        rows += [known[each] if each in known else added[each] for each in digests]
+        on_progress(len(block))
+    if added:
+        cache.add(list(added), np.stack(list(added.values())))
+    return np.stack(rows)
 
 
 def _stacked(parts: Sequence[Array]) -> Array:
