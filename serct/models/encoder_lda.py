@@ -45,6 +45,7 @@ class EncoderLdaParams(ClassicalParams, UsesEncoder):
 
     masks_padding: ClassVar[bool] = True
     can_be_exported: ClassVar[bool] = True
+    is_faster_exported: ClassVar[bool] = True
 
     @property
     def num_changed(self) -> int:

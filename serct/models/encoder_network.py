@@ -30,6 +30,7 @@ class EncoderNetworkParams(TorchParams, UsesEncoder):
     dropout: Probability
 
     can_be_exported: ClassVar[bool] = True
+    is_faster_exported: ClassVar[bool] = True
 
     @property
     def masks_padding(self) -> bool:

@@ -97,6 +97,7 @@ def model_card(
     facts = [
         ("architecture", card.architecture["architecture"]),
         ("parameters", f"{card.num_parameters:,}"),
+        *_encoder(card),
         ("emotions", ", ".join(card.emotions)),
         (
             "input",
@@ -143,6 +144,19 @@ def model_card(
         bullets(_limits(card)),
     ]
     return "\n\n".join(blocks) + "\n"
+
+
+def _encoder(card: Card) -> list[tuple[str, str]]:
+    """Return what is known of a pretrained encoder, if the model has one."""
+    encoder = card.architecture.get("encoder")
+    if not isinstance(encoder, dict):
+        return []
+    source = f"{encoder['repository']}, commit {encoder['revision']}"
+    return [
+        ("pretrained encoder", source if encoder.get("repository") else str(encoder["path"])),
+        ("it learned from", str(encoder["trained_on"])),
+        ("licence of its weights", str(encoder["licence"])),
+    ]
 
 
 def bullets(sentences: Iterable[str]) -> str:

@@ -24,7 +24,7 @@ from serct.reports.tables import (
     in_domain_tables,
     joined_table,
     origin_table,
-    overview,
+    overviews,
     time_table,
     trust_table,
     zero_shot_tables,
@@ -172,7 +172,7 @@ def _sections(
     joined = joined_table(models)
     robustness = robustness_tables(models)
     return [
-        ("At a glance", [overview(results)]),
+        ("At a glance", overviews(results)),
         ("On the corpus trained on", [*in_domain_tables(results), *([joined] if joined else [])]),
         *([("Zero-shot: on corpora not trained on", zero_shot)] if zero_shot else []),
         *([("Under stated conditions", robustness)] if robustness else []),

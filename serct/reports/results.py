@@ -76,6 +76,12 @@ class TrainedModel:
         """The corpus, marked if its speech is synthetic."""
         return label(self.corpus, self.card.synthetic)
 
+    @property
+    def kind(self) -> str:
+        """What captions add: "" of a model that saw nothing but the corpus, else its encoder."""
+        encoder = self.card.architecture.get("encoder")
+        return f" on the pretrained encoder {encoder['name']}" if isinstance(encoder, dict) else ""
+
 
 @dataclass(frozen=True)
 class Result:

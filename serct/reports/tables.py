@@ -1,8 +1,7 @@
 """The report's tables."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from itertools import groupby
 
 from serct.evaluation.metrics import METRICS, ByMetric
 from serct.evaluation.significance import mcnemar
@@ -14,8 +13,20 @@ from serct.reports.thesis import TRAINING_HOURS
 _COVERAGES = ("50%", "80%", "100%")
 
 
-def overview(results: Sequence[Result]) -> Table:
-    """Return UA of every model on every test, masked where zero-shot."""
+def overviews(results: Sequence[Result]) -> list[Table]:
+    """Return UA of every model on every test, masked where zero-shot, by `TrainedModel.kind`."""
+    return [_overview(group) for group in _by_kind(results)]
+
+
+def _by_kind(results: Iterable[Result]) -> list[list[Result]]:
+    """Divide results: what learned from far more speech stands in tables of its own."""
+    found: dict[str, list[Result]] = {}
+    for result in results:
+        found.setdefault(result.trained.kind, []).append(result)
+    return [found[kind] for kind in sorted(found)]
+
+
+def _overview(results: Sequence[Result]) -> Table:
     shown = [result for result in results if result.kind != "unmasked"]
     tests = {
         (r.trained.corpus, r.test): f"{r.tested_on}, test part"
@@ -35,19 +46,21 @@ def overview(results: Sequence[Result]) -> Table:
         alone = (Cell(DASH) if ua is None else bar(ua) for ua in found)
         baselines.append((Cell(PROBES.get(probe, probe)), *alone))
     return Table(
-        caption="UA (mean recall) of every model on every test, the best of each column bold; then "
-        "UA from duration or level alone",
+        caption=f"UA (mean recall) of every model{shown[0].trained.kind} on every test, the best "
+        "of each column bold; then UA from duration or level alone",
         header=("model", *tests.values()),
         rows=(*((Cell(name), *row) for name, row in zip(names, cells, strict=True)), *baselines),
     )
 
 
 def in_domain_tables(results: Sequence[Result]) -> list[Table]:
-    """Return one table for each corpus trained on: scores on its test part, and the thesis'."""
+    """Return the tables of each corpus trained on: scores on its test part, and the thesis'."""
     tables = []
-    tested = (result for result in results if result.kind == "test")
-    for _, group in groupby(tested, key=lambda result: result.trained.corpus):
-        rows = list(group)
+    by_corpus: dict[str, list[Result]] = {}
+    for result in results:
+        if result.kind == "test":
+            by_corpus.setdefault(result.trained.corpus, []).append(result)
+    for rows in (group for found in by_corpus.values() for group in _by_kind(found)):
         first = rows[0]
         seeds = ", ".join(str(seed) for seed in sorted({r.trained.card.seed for r in rows}))
         best = max(rows, key=lambda row: row.scores.ua)
@@ -63,7 +76,8 @@ def in_domain_tables(results: Sequence[Result]) -> list[Table]:
             for row in rows
         ]
         caption = (
-            f"Trained on {first.trained.trained_on}, tested on its test part: {first.n} "
+            f"Trained on {first.trained.trained_on}{first.trained.kind}, tested on its test part: "
+            f"{first.n} "
             f"utterances, {first.trained.card.protocol} protocol, seed {seeds}"
         )
         tables.append(_by_model(caption, rows, cells))
@@ -71,20 +85,21 @@ def in_domain_tables(results: Sequence[Result]) -> list[Table]:
 
 
 def zero_shot_tables(results: Sequence[Result]) -> list[Table]:
-    """Return one table for each corpus trained on and each corpus tested on without training."""
+    """Return the tables of each corpus trained on and each corpus tested on without training."""
     by_place: dict[tuple[str, str], list[Result]] = {}
     for result in results:
         if result.kind == "masked":
             by_place.setdefault((result.trained.corpus, result.test), []).append(result)
     tables = []
-    for (_, test), rows in by_place.items():
+    groups = ((t, g) for (_, t), found in by_place.items() for g in _by_kind(found))
+    for test, rows in groups:
         first = rows[0]
         target = first.trained.targets[test]
         dropped = ", ".join(f"{n} {emotion}" for emotion, n in target.dropped.items() if n)
         caption = (
-            f"Trained on {first.trained.trained_on}, tested on {first.tested_on} without training "
-            f"on it: {first.n} utterances of {len(target.shared)} shared emotions "
-            f"({', '.join(target.shared)}); dropped: {dropped or 'none'}"
+            f"Trained on {first.trained.trained_on}{first.trained.kind}, tested on "
+            f"{first.tested_on} without training on it: {first.n} utterances of "
+            f"{len(target.shared)} shared emotions ({', '.join(target.shared)}); dropped: {dropped or 'none'}"
         )
         cells = [
             _scores(row) | _by_metric(row.trained.targets[test].unmasked, ", unmasked")

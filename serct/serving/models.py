@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from serct.errors import SerctError, UnknownVersionError
 from serct.inference.enrolment import Speaker
 from serct.inference.predictor import Predictor
+from serct.inference.serving_form import serving_form
 from serct.promotion.gates import smoke_problem
 from serct.serving.settings import Settings
 from serct.tracking import Identity, find_model, find_version
@@ -140,7 +141,7 @@ class ModelManager:
 
     def _load(self, version: Identity | None) -> LoadedModel:
         settings, source = self._settings, self._source(version)
-        folder = find_model(source, settings.workspace)
+        folder = serving_form(find_model(source, settings.workspace), settings.device)
         predictor = Predictor.load(folder, settings.device, settings.precision)
         if problem := smoke_problem(predictor):
             raise SerctError(f"{source}: {problem}")

@@ -81,14 +81,21 @@ def test_the_module_predicts_as_the_model(params: Params, tone_shards: Path) -> 
 
 
 @pytest.mark.slow
-def test_an_export_needs_neither_torch_nor_transformers(saved: Path) -> None:
-    """Nor does one that adapts to a speaker."""
-    from serct.inference.exporting import export_onnx
+def test_what_is_served_needs_neither_torch_nor_transformers(
+    saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is an export, made once; that of a model that adapts to speakers adapts too."""
+    from serct.inference.serving_form import serving_form
+
+    monkeypatch.setenv("SERCT_CACHE", str(saved / "cache"))
 
     waveforms = 0.1 * np.random.default_rng(0).standard_normal((3, 5000))
     np.save(saved / "waveforms.npy", waveforms)
     for name in NAMES:
-        export_onnx(saved / name, saved / "onnx" / name)
+        exported = serving_form(saved / name, "cpu")
+        written = (exported / "model.onnx").stat().st_mtime_ns
+        assert serving_form(saved / name, "cpu") == serving_form(exported, "cpu") == exported
+        assert (exported / "model.onnx").stat().st_mtime_ns == written
         predictor = Predictor.load(saved / name)
         expected = [*predictor.predict(waveforms[0], 16_000).values()]
         if predictor.adapts_to_speaker:
@@ -107,7 +114,7 @@ import numpy as np
 from serct import Predictor
 from tests.models.enrolled import enrolled
 waveforms = np.load({str(saved / "waveforms.npy")!r})
-predictor = Predictor.load({str(saved / "onnx" / name)!r})
+predictor = Predictor.load({str(exported)!r})
 print(*predictor.predict(waveforms[0], 16000).values())
 if predictor.adapts_to_speaker:
     speaker = predictor.as_speaker(enrolled(predictor, waveforms[1:]), 2, 1.0)

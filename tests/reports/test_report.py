@@ -1,6 +1,7 @@
 """The report: its numbers are the files' numbers, and its page needs nothing but itself."""
 
 import csv
+import json
 import re
 import shutil
 from html.parser import HTMLParser
@@ -18,6 +19,7 @@ from serct.reports.report import write_report
 from serct.reports.results import Result, line_up, read_results
 from serct.reports.terminal_table import result_rows, results_table
 from serct.reports.thesis import FAULTS, THESIS
+from tests.edited import edit_record
 from tests.fake_results import make_pipeline, write_model, write_results, write_test
 
 VOID = {"meta", "link", "br", "hr", "img", "input"}
@@ -322,6 +324,28 @@ def test_a_joint_corpus_is_broken_down_by_its_members(tmp_path: Path) -> None:
     report = (tmp_path / "reports" / "report.md").read_text(encoding="utf-8")
     assert "| svm | tess | tess (en) | 2,800 | 2 | none | – |" in report
     assert "| svm | tess | nemo (pl) | 3,402 | 7 | 539 | 0.4321 |" in report
+
+
+def test_models_on_a_pretrained_encoder_stand_in_tables_of_their_own(tmp_path: Path) -> None:
+    pipeline = make_pipeline(["cnn", "svm", "whisper_lda"])
+    write_results(tmp_path, pipeline)
+    encoder = {
+        "name": "whisper_tiny_en", "repository": "openai/whisper-tiny.en", "revision": "0" * 40,
+        "licence": "MIT", "trained_on": "438,000 h of transcribed English",
+    }  # fmt: skip
+    card = tmp_path / "models" / "tess-whisper_lda" / "card.json"
+    architecture = json.loads(card.read_text())["architecture"]
+    edit_record(card, architecture={**architecture, "encoder": encoder})
+    write_report(tmp_path, tmp_path / "reports", pipeline)
+    text = (tmp_path / "reports" / "report.md").read_text()
+    captions = re.findall(
+        r"^(?:\*\*)?(UA \(mean recall\) of every model.*|Trained on .*)", text, re.M
+    )
+    assert sum(" on the pretrained encoder whisper_tiny_en" in each for each in captions) == 3
+    assert len(captions) == 6
+    written = (tmp_path / "reports" / "cards" / "tess-whisper_lda.md").read_text()
+    assert "438,000 h of transcribed English" in written
+    assert "openai/whisper-tiny.en, commit 000" in written
 
 
 def test_a_corpus_without_zero_shot_has_no_such_section(tmp_path: Path) -> None:
