@@ -27,7 +27,10 @@ def written() -> Iterator[tuple[Path, str]]:
         loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
     )  # fmt: skip
-    functions = (results.measured, results.run, results.study, results.thesis)
+    functions = (
+        results.measured, results.run, results.study, results.thesis,
+        results.unseen, results.further_corpora, results.other_speakers,
+    )  # fmt: skip
     pages.globals |= {f.__name__: f for f in functions}
     pages.filters |= {f.__name__: f for f in (*form.FORMS, mean, median, stdev)}
     macros = pages.get_template("tables.md.j2").module

@@ -90,6 +90,8 @@ def study(names: list[str], tested_on: str) -> list[dict[str, Any]]:
     """
     found: dict[str, dict[str, Any]] = {}
     for name in names:
+        if not (ROOT / f"benchmarks/results/study-{name}.json").exists():
+            continue
         content = measured(f"study-{name}")
         if isinstance(content, Mapping):
             content = [{**row, **test} for test in content["tests"] for row in test["rows"]]
@@ -98,3 +100,56 @@ def study(names: list[str], tested_on: str) -> list[dict[str, Any]]:
                 model = _RENAMED.get(row["model"], row["model"])
                 found.setdefault(model, {**row, "model": model})
     return sorted(found.values(), key=lambda row: -mean(row["ua"]))
+
+
+# Without and with speaker enrolment, learned from the corpora alone and on a pretrained encoder.
+FOR_SPEAKERS = ("functionals_lda", "functionals_lda_speaker", "whisper_lda", "whisper_lda_speaker")
+_LEFT_OUT = {"tess": "TESS", "emodb": "EMO-DB", "nemo": "nEMO"}
+
+
+def unseen() -> list[dict[str, Any]]:
+    """Return a row for each corpus left out, after training on all others, then their mean.
+
+    Returns:
+        ``title``, ``n``, and of each of `FOR_SPEAKERS` its ``ua`` and ``interval``; the mean has
+        no ``n`` and no intervals.
+    """
+    tests = measured("study-unseen_corpus")["tests"]
+    most = max(test["num_corpora"] for test in tests)
+    rows = []
+    for corpus, title in _LEFT_OUT.items():
+        [test] = [t for t in tests if t["tested_on"] == corpus and t["num_corpora"] == most]
+        others = " + ".join(name for key, name in _LEFT_OUT.items() if key != corpus)
+        found = {row["model"]: row for row in test["rows"]}
+        rows.append({"title": f"{others} to {title}", "n": test["n"], **found})
+    average = {
+        model: {"ua": [mean(mean(row[model]["ua"]) for row in rows)]} for model in FOR_SPEAKERS
+    }
+    return [*rows, {"title": "mean over the three", "n": None, **average}]
+
+
+def further_corpora() -> dict[int, dict[str, float]]:
+    """Return by number of training corpora the mean UA of each model on corpora never seen."""
+    found: dict[int, dict[str, list[float]]] = {}
+    for test in measured("study-unseen_corpus")["tests"]:
+        scores = found.setdefault(test["num_corpora"], {})
+        for row in test["rows"]:
+            scores.setdefault(row["model"], []).append(mean(row["ua"]))
+    return {
+        count: {model: mean(values) for model, values in scores.items()}
+        for count, scores in sorted(found.items())
+    }
+
+
+def other_speakers() -> list[dict[str, Any]]:
+    """Return a row, as `unseen` does, for each corpus that leaves its own speakers out."""
+    rows = []
+    for corpus, title in (
+        ("emodb", "EMO-DB leaving one speaker out, 7 emotions"),
+        ("nemo", "nEMO leaving one speaker out, 6 emotions"),
+        ("tess", "TESS, one actress to the other, 7 emotions"),
+    ):
+        files = [f"{corpus}_speaker_pretrained", f"{corpus}_speaker_classical"]
+        found = {row["model"]: row for row in study(files, corpus)}
+        rows.append({"title": title, "n": found[FOR_SPEAKERS[-1]]["n"], **found})
+    return rows

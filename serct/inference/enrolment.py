@@ -80,7 +80,7 @@ def adaptive(classifier: Classifier, card: Card) -> AdaptiveClassifier:
     if not isinstance(classifier, AdaptiveClassifier):
         raise SpeakerError(
             f"model {card.name} does not adapt to a speaker; one that does has a "
-            "relevance_factor in its entry of params.yaml, such as functionals_lda_speaker"
+            "relevance_factor in its entry of params.yaml, such as whisper_lda_speaker"
         )
     return classifier
 

@@ -99,7 +99,8 @@ def zero_shot_tables(results: Sequence[Result]) -> list[Table]:
         caption = (
             f"Trained on {first.trained.trained_on}{first.trained.kind}, tested on "
             f"{first.tested_on} without training on it: {first.n} utterances of "
-            f"{len(target.shared)} shared emotions ({', '.join(target.shared)}); dropped: {dropped or 'none'}"
+            f"{len(target.shared)} shared emotions ({', '.join(target.shared)}); dropped: "
+            f"{dropped or 'none'}"
         )
         cells = [
             _scores(row) | _by_metric(row.trained.targets[test].unmasked, ", unmasked")
