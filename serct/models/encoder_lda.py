@@ -15,7 +15,7 @@ from pydantic import Field
 from serct.config.params import TrainParams
 from serct.config.section import Positive, PositiveInt
 from serct.errors import ParamsError
-from serct.models.classical.estimator import Array, ClassicalModel, Progress
+from serct.models.classical.estimator import Array, ClassicalModel, LabelledRows, Progress
 from serct.models.classical.feature_classifier import FeatureClassifier, last_step
 from serct.models.classical.speaker_normalization import SpeakerNormalization
 from serct.models.encoders.params import UsesEncoder
@@ -87,6 +87,7 @@ class EncoderLda(FeatureClassifier):
 
     _decides_by = ("coef_", "intercept_")
     _libraries = ("numpy", "torch", "transformers")
+    _computed_by = ("serct.models.encoders.pooled",)
 
     def __init__(self, params: EncoderLdaParams, seed: int) -> None:
         """Build the model, not yet fitted."""
@@ -169,15 +170,15 @@ class EncoderLda(FeatureClassifier):
         return np.stack(rows)
 
     def _features(self, waveform: Floats) -> Array:
-        import torch
+        from serct.models.encoders.pooled import clip_features
 
-        spoken = np.flatnonzero(waveform)
-        clip = waveform[: spoken[-1] + 1 if len(spoken) else 1]
-        with torch.inference_mode():
-            features = self.pooled_encoder()(
-                torch.from_numpy(np.ascontiguousarray(clip))[None], torch.tensor([len(clip)])
-            )
-        return np.asarray(features[0].double().numpy())
+        return clip_features(self.pooled_encoder(), waveform)
+
+    def fit(self, clips: LabelledRows, on_progress: Progress | None = None) -> None:
+        """See `ClassicalModel.fit`."""
+        super().fit(clips, on_progress)
+        # No prediction needs it, and it would be most of a saved model.
+        del last_step(self._estimator[-1]).covariance_
 
     def as_module(self) -> "EncoderHead":
         """See `ClassicalModel.as_module`."""

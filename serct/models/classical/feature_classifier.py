@@ -43,6 +43,8 @@ class FeatureClassifier(ClassicalModel):
     _decides_by: ClassVar[tuple[str, ...]]
     # Packages whose versions decide the last digits of features.
     _libraries: ClassVar[tuple[str, ...]] = ("numpy", "scipy")
+    # Modules with the code that decides features; none if it is in the model's own.
+    _computed_by: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, seed: int, normalization: SpeakerNormalization | None = None) -> None:
         """Build the model, not yet fitted.
@@ -80,7 +82,7 @@ class FeatureClassifier(ClassicalModel):
         Models with equal keys have equal features, whatever else they do with them.
         """
         libraries = {name: version(name) for name in self._libraries}
-        code = code_digests([type(self).__module__], _NOT_COMPUTING)
+        code = code_digests(self._computed_by or [type(self).__module__], _NOT_COMPUTING)
         content = [type(self).__qualname__, self._feature_params(), libraries, code]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

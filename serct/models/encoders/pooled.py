@@ -18,6 +18,7 @@ from serct.models.encoders.params import FramesParams
 from serct.models.encoders.pooling import mean_and_deviation, speech_frames
 from serct.models.encoders.states import RATE_HZ, build_encoder
 from serct.models.layers.neutral import NeutralInput
+from serct.runtime.arrays import Floats
 
 Floats64 = npt.NDArray[np.float64]
 # Of the noise floor, which repeats in longer clips.
@@ -106,6 +107,15 @@ class PooledEncoder(EncoderFrames):
     def forward(self, waveforms: Tensor, num_valid: Tensor) -> Tensor:  # type: ignore[override]
         """Compute features, see `EncoderFrames.forward`. [B, M], [B] -> [B, F]."""
         return mean_and_deviation(*super().forward(waveforms, num_valid))
+
+
+def clip_features(pooled: PooledEncoder, waveform: Floats) -> Floats64:
+    """Compute the features of one clip, without the zeros at its end. float32 [M] -> [F]."""
+    spoken = np.flatnonzero(waveform)
+    clip = np.ascontiguousarray(waveform[: spoken[-1] + 1 if len(spoken) else 1])
+    with torch.inference_mode():
+        features = pooled(torch.from_numpy(clip)[None], torch.tensor([len(clip)]))
+    return np.asarray(features[0].double().numpy())
 
 
 class EncoderHead(nn.Module):
