@@ -121,7 +121,8 @@ class WhisperStates(HiddenStates):
             behind = num_frames * _HOP - waveforms.shape[1] + _FFT_SIZE // 2
             padded = functional.pad(waveforms, (_FFT_SIZE // 2, behind))
             spectra = functional.conv1d(padded[:, None], self.get_buffer("waves"), stride=_HOP)
-            power = spectra[..., :num_frames].square().unflatten(1, (2, -1)).sum(dim=1)
+            real, imaginary = spectra[..., :num_frames].chunk(2, dim=1)  # [B, F, T] each
+            power = real.square() + imaginary.square()
             logs = (self.get_buffer("bands") @ power).clamp(min=_SILENCE).log10()
             num_valid = (num_valid + _HOP - 1) // _HOP
             is_valid = _within(num_frames, num_valid)[:, None]
