@@ -40,7 +40,7 @@ def run(description: str | None, work: Callable[..., object]) -> None:
     Args:
         description: Shown by ``--help``.
         work: The stage. It takes the params first; each further parameter, a ``str`` or a ``Path``,
-            becomes a required option of the same name.
+            becomes an option of the same name, a required one unless it has a default.
     """
     accept_every_name()
     avoid_proxies()
@@ -48,7 +48,11 @@ def run(description: str | None, work: Callable[..., object]) -> None:
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     for name, parameter in list(inspect.signature(work).parameters.items())[1:]:
         kind = parameter.annotation
-        parser.add_argument(f"--{name}", type=kind, required=True, help=_HELP[kind][name])
+        is_required = parameter.default is inspect.Parameter.empty
+        default = {} if is_required else {"default": parameter.default}
+        parser.add_argument(
+            f"--{name}", type=kind, required=is_required, help=_HELP[kind][name], **default
+        )
     arguments = vars(parser.parse_args())
     setup_logging()
     keep_freed_memory()

@@ -9,7 +9,14 @@ from serct.runtime.executors import open_executor
 from serct.training.experiment import train_and_track
 
 
-def train(params: Params, model: str, shards: Path, encoders: Path, state: Path, out: Path) -> None:
+def train(
+    params: Params,
+    model: str,
+    shards: Path,
+    state: Path,
+    out: Path,
+    encoders: Path = Path("data/encoders"),
+) -> None:
     """Write the trained model to ``--out``."""
     work = partial(train_and_track, params, model, shards, state, out, encoders)
     with open_executor(params.executor) as executor:

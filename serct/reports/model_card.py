@@ -151,9 +151,10 @@ def _encoder(card: Card) -> list[tuple[str, str]]:
     encoder = card.architecture.get("encoder")
     if not isinstance(encoder, dict):
         return []
-    source = f"{encoder['repository']}, commit {encoder['revision']}"
+    repository, revision = encoder.get("repository"), encoder.get("revision")
+    source = f"{repository}, commit {revision}" if repository else str(encoder.get("path"))
     return [
-        ("pretrained encoder", source if encoder.get("repository") else str(encoder["path"])),
+        ("pretrained encoder", source),
         ("it learned from", str(encoder["trained_on"])),
         ("licence of its weights", str(encoder["licence"])),
     ]

@@ -53,8 +53,8 @@ SPARED: Mapping[str, frozenset[str]] = {
     },
     # Of a corpus' reader it takes only whether the speech is synthetic, which is in the recipe.
     "preprocess": _NEVER | _OBTAINING | _EMOTIONS | _READING | {"serct.data.duplicates"},
-    # An estimate of how long it takes is only told.
-    "train": _NEVER | _EMOTIONS | {"serct.training.estimate"},
+    # An estimate of how long it takes is only told. An encoder's digest is in the recipe.
+    "train": _NEVER | _EMOTIONS | {"serct.training.encoders", "serct.training.estimate"},
     **dict.fromkeys(("evaluate", "zero_shot", "zero_shot_targets"), _NEVER | _EMOTIONS),
     # Of a corpus' reader it takes only the licence, which is in the recipe.
     "report": _NEVER | _EMOTIONS | _READING,

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, PrivateAttr, model_validator
 
+from serct.config.record import restored
 from serct.config.section import Section
 from serct.errors import ParamsError
 
@@ -78,7 +79,7 @@ class UsesEncoder(FramesParams):
         encoder: In params.yaml the name of an entry under ``encoders``; in a card that entry.
     """
 
-    encoder: EncoderParams
+    encoder: restored(EncoderParams)  # type: ignore[valid-type]
 
     _encoder_folder: Path | None = PrivateAttr(None)
 
