@@ -10,7 +10,7 @@ export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo remote-demo repro lint docs tables test test-fast format clean
+.PHONY: help install install-dev demo remote-demo repro lint docs tables test test-long test-fast format clean
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -58,7 +58,10 @@ tables: install-dev  ## Write measured results into the pages; first those of WO
 	$(BIN)/python -m docs._tables $(if $(WORKSPACE),--workspace $(WORKSPACE))
 
 test: lint docs  ## Everything that must hold: lint, documentation and all tests
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile -m 'not long'
+
+test-long: install-dev  ## The tests that `make test` leaves out, since each takes minutes
+	$(BIN)/pytest -n 2 --dist loadfile -m long
 
 test-fast: install-dev  ## The tests that take under two minutes
 	$(BIN)/pytest -n 2 --dist loadfile -m 'not slow'

@@ -52,6 +52,7 @@ def stages_of(output: str) -> set[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_commands_do_what_the_page_says(tmp_path: Path) -> None:
     checkout = copy_of_the_checkout(tmp_path / "checkout")
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
