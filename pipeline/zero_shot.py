@@ -21,8 +21,7 @@ def zero_shot(params: Params, model: Path, shards: Path, targets: Path, out: Pat
     classifier = as_classifier(trained, params.train.device)
     batch_size, emotions = params.evaluate.batch_size, card.emotions
     digests = ZeroShotTargets.read(targets, "the zero_shot_targets stage writes it").digests
-    # A joint corpus is of others, none of which the model has never seen.
-    names = [name for name in digests if name not in {card.corpus, *card.corpora}]
+    names = [name for name in digests if not card.has_seen(name)]
     found = {}
     with atomic.replacing_folder(out) as folder:
         for name in names:

@@ -107,6 +107,15 @@ FOR_SPEAKERS = ("functionals_lda", "functionals_lda_speaker", "whisper_lda", "wh
 _LEFT_OUT = {"tess": "TESS", "emodb": "EMO-DB", "nemo": "nEMO"}
 
 
+def _unseen_tests() -> list[dict[str, Any]]:
+    """Return the tests of the study, which ran in two parts, each with half of the models."""
+    parts = [measured(f"study-unseen_corpus{part}")["tests"] for part in ("_classical", "")]
+    return [
+        {**first, "rows": [*first["rows"], *second["rows"]]}
+        for first, second in zip(*parts, strict=True)
+    ]
+
+
 def unseen() -> list[dict[str, Any]]:
     """Return a row for each corpus left out, after training on all others, then their mean.
 
@@ -114,7 +123,7 @@ def unseen() -> list[dict[str, Any]]:
         ``title``, ``n``, and of each of `FOR_SPEAKERS` its ``ua`` and ``interval``; the mean has
         no ``n`` and no intervals.
     """
-    tests = measured("study-unseen_corpus")["tests"]
+    tests = _unseen_tests()
     most = max(test["num_corpora"] for test in tests)
     rows = []
     for corpus, title in _LEFT_OUT.items():
@@ -133,7 +142,7 @@ def unseen() -> list[dict[str, Any]]:
 def further_corpora() -> dict[int, dict[str, float]]:
     """Return by number of training corpora the mean UA of each model on corpora never seen."""
     found: dict[int, dict[str, list[float]]] = {}
-    for test in measured("study-unseen_corpus")["tests"]:
+    for test in _unseen_tests():
         scores = found.setdefault(test["num_corpora"], {})
         for row in test["rows"]:
             scores.setdefault(row["model"], []).append(mean(row["ua"]))

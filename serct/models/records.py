@@ -141,6 +141,10 @@ class Card(Record):
             raise ValueError(f"{', '.join(emotions) or 'none'}: expected each emotion once")
         return emotions
 
+    def has_seen(self, corpus: str) -> bool:
+        """Return whether the model was trained on a corpus, alone or joined with others."""
+        return corpus == self.corpus or corpus in self.corpora
+
     @property
     def train_params(self) -> TrainParams:
         """The settings of training that this version still has."""

@@ -118,7 +118,7 @@ def examine(
     if found == wanted:
         yield from _tested(params, predictor, test, champion, may_replace_unusable)
     for name in params.pipeline.zero_shot_corpora:
-        if name != predictor.card.corpus:
+        if not predictor.card.has_seen(name):
             yield _zero_shot(params, predictor, name, data / "shards" / name)
 
 

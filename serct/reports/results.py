@@ -159,7 +159,7 @@ def read_results(data: Path, pipeline: PipelineParams) -> tuple[TrainedModel, ..
             "least one entry in each"
         )
     return tuple(
-        _read_model(data, corpus, model, [t for t in pipeline.zero_shot_corpora if t != corpus])
+        _read_model(data, corpus, model, pipeline.zero_shot_corpora)
         for corpus in pipeline.train_corpora
         for model in pipeline.models
     )
@@ -178,7 +178,9 @@ def line_up(models: Sequence[TrainedModel]) -> Iterator[Result]:
             yield Result(model, corpus, "unmasked", *counts, found.unmasked, found.majority, None)
 
 
-def _read_model(data: Path, corpus: str, model: str, targets: Sequence[str]) -> TrainedModel:
+def _read_model(
+    data: Path, corpus: str, model: str, zero_shot_corpora: Sequence[str]
+) -> TrainedModel:
     trained, tested, zero_shot = (
         data / parent / f"{corpus}-{model}"
         for parent in ("models", "reports/evaluate", "reports/zero_shot")
@@ -200,7 +202,7 @@ def _read_model(data: Path, corpus: str, model: str, targets: Sequence[str]) -> 
         tested / "metrics.json": (metrics.fingerprint, by_evaluate),
     }
     found: dict[str, Target] = {}
-    if targets:
+    if targets := [target for target in zero_shot_corpora if not card.has_seen(target)]:
         path = zero_shot / "metrics.json"
         scored = ZeroShotMetrics.read(path, by_zero_shot)
         fingerprints[path] = (scored.fingerprint, by_zero_shot)

@@ -176,3 +176,16 @@ def test_keys_of_a_newer_version_are_refused_with_the_version(tmp_path: Path) ->
     write_json(path, {**newer, "format_version": 99})
     with pytest.raises(ReportError, match=r"format version 99, but .*: install serct 9\.1\.0"):
         read_results(tmp_path, make_pipeline())
+
+
+def test_a_corpus_that_a_joint_one_holds_is_no_zero_shot_test(tmp_path: Path) -> None:
+    pipeline = make_pipeline(["svm"], zero_shot=["emodb"])
+    write_results(tmp_path, pipeline)
+    joined = {
+        "tess": {"language": "en", "utterances": 2800, "speakers": 2},
+        "emodb": {"language": "de", "utterances": 535, "speakers": 10},
+    }
+    write_model(tmp_path, "tess", "svm", corpora=joined)
+    (tmp_path / "reports" / "zero_shot" / "tess-svm" / "metrics.json").unlink()
+    [model] = read_results(tmp_path, pipeline)
+    assert model.targets == {}
