@@ -90,6 +90,7 @@ def test_what_is_served_needs_neither_torch_nor_transformers(
     monkeypatch.setenv("SERCT_CACHE", str(saved / "cache"))
 
     waveforms = 0.1 * np.random.default_rng(0).standard_normal((3, 5000))
+    silence = np.zeros(800)
     np.save(saved / "waveforms.npy", waveforms)
     for name in NAMES:
         exported = serving_form(saved / name, "cpu")
@@ -97,6 +98,10 @@ def test_what_is_served_needs_neither_torch_nor_transformers(
         assert serving_form(saved / name, "cpu") == serving_form(exported, "cpu") == exported
         assert (exported / "model.onnx").stat().st_mtime_ns == written
         predictor = Predictor.load(saved / name)
+        served = Predictor.load(exported).predict(silence, 16_000)
+        assert list(served.values()) == pytest.approx(
+            list(predictor.predict(silence, 16_000).values()), abs=1e-3
+        )
         expected = [*predictor.predict(waveforms[0], 16_000).values()]
         if predictor.adapts_to_speaker:
             speaker = predictor.as_speaker(enrolled(predictor, waveforms[1:]), 2, 1.0)

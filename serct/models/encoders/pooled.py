@@ -17,7 +17,7 @@ from serct.errors import CheckpointError, ParamsError
 from serct.models.encoders.params import FramesParams
 from serct.models.encoders.pooling import mean_and_deviation, speech_frames
 from serct.models.encoders.states import RATE_HZ, build_encoder
-from serct.models.layers.neutral import NeutralInput
+from serct.models.layers.neutral import NeutralInput, without_zeros_behind
 from serct.runtime.arrays import Floats
 
 Floats64 = npt.NDArray[np.float64]
@@ -90,6 +90,7 @@ class EncoderFrames(nn.Module):
             [S, B, T, D], and the weight of each frame, see `speech_frames`, [B, T].
         """
         if self.neutral is not None:
+            num_valid = without_zeros_behind(waveforms, num_valid)
             waveforms = self.neutral(waveforms, num_valid)
         states, num_frames = self.hidden_states(
             self.encoder, waveforms, num_valid, max(self.layers)

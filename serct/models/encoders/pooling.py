@@ -53,5 +53,5 @@ def mean_and_deviation(states: Tensor, weights: Tensor) -> Tensor:
     means = (states * weights).sum(dim=2)  # [S, B, D]
     variances = ((states - means[:, :, None]).square() * weights).sum(dim=2)
     # A clip of one frame has none; the gradient of a root at zero has no bound.
-    deviations = (variances + _SILENCE).sqrt()
+    deviations = variances.clamp(min=_SILENCE).sqrt()
     return torch.cat((means, deviations)).transpose(0, 1).flatten(1)

@@ -91,7 +91,8 @@ class LogMel(nn.Module):
             frames = torch.arange(num_frames, device=waveforms.device)
             is_valid = frames < valid
             level = (energies.mean(dim=1, keepdim=True) * is_valid).sum(2, keepdim=True) / valid
-            logs = (energies / (level + _SILENCE) + self.floor).log()
+            # Not a sum: exporters to ONNX drop such a small term.
+            logs = (energies / level.clamp(min=_SILENCE) + self.floor).log()
             if self.remove_average:
                 logs = logs - (logs * is_valid).sum(dim=2, keepdim=True) / valid
             return logs * is_valid

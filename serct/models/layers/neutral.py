@@ -41,7 +41,8 @@ class NeutralInput(nn.Module):
         level = (waveforms.square().sum(dim=1, keepdim=True) / lengths).sqrt()
         noise = self.get_buffer("noise")
         noise = noise[samples % len(noise)] * is_spoken
-        return waveforms * (LEVEL / (level + _SILENCE)) + noise
+        # Not a sum: exporters to ONNX drop such a small term.
+        return waveforms * (LEVEL / level.clamp(min=_SILENCE)) + noise
 
 
 def without_zeros_behind(waveforms: Tensor, num_valid: Tensor) -> Tensor:
