@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from serct.experiments.studies.results import StudyResult
 from serct.reports.thesis import ABLATION, THESIS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -104,12 +105,14 @@ def study(names: list[str], tested_on: str) -> list[dict[str, Any]]:
 
 # Without and with speaker enrolment, learned from the corpora alone and on a pretrained encoder.
 FOR_SPEAKERS = ("functionals_lda", "functionals_lda_speaker", "whisper_lda", "whisper_lda_speaker")
+# The study ran in two parts, each with half of these models.
+_PARTS = ("_classical", "")
 _LEFT_OUT = {"tess": "TESS", "emodb": "EMO-DB", "nemo": "nEMO"}
 
 
 def _unseen_tests() -> list[dict[str, Any]]:
-    """Return the tests of the study, which ran in two parts, each with half of the models."""
-    parts = [measured(f"study-unseen_corpus{part}")["tests"] for part in ("_classical", "")]
+    """Return the tests of both parts of the study, each with the rows of all models."""
+    parts = [measured(f"study-unseen_corpus{part}")["tests"] for part in _PARTS]
     return [
         {**first, "rows": [*first["rows"], *second["rows"]]}
         for first, second in zip(*parts, strict=True)
@@ -141,15 +144,14 @@ def unseen() -> list[dict[str, Any]]:
 
 def further_corpora() -> dict[int, dict[str, float]]:
     """Return by number of training corpora the mean UA of each model on corpora never seen."""
-    found: dict[int, dict[str, list[float]]] = {}
-    for test in _unseen_tests():
-        scores = found.setdefault(test["num_corpora"], {})
-        for row in test["rows"]:
-            scores.setdefault(row["model"], []).append(mean(row["ua"]))
-    return {
-        count: {model: mean(values) for model, values in scores.items()}
-        for count, scores in sorted(found.items())
+    paths = [ROOT / f"benchmarks/results/study-unseen_corpus{part}.json" for part in _PARTS]
+    models = {
+        model: scores
+        for path in paths
+        for model, scores in StudyResult.read(path).by_num_corpora().items()
     }
+    counts = sorted({count for scores in models.values() for count in scores})
+    return {n: {model: scores[n] for model, scores in models.items()} for n in counts}
 
 
 def other_speakers() -> list[dict[str, Any]]:

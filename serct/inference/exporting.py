@@ -30,7 +30,6 @@ from serct.inference.onnx_model import (
 )
 from serct.models import restore_model_params
 from serct.models.checkpoint import load_model
-from serct.models.classical.estimator import ClassicalModel
 from serct.models.encoder_lda import EncoderLda
 from serct.models.interface import Model
 from serct.models.records import CARD, ESTIMATOR, WEIGHTS, Card
@@ -75,19 +74,23 @@ def export_onnx(
     model, card = load_model(source)
     num_samples = card.audio.num_samples
     params = restore_model_params(card.architecture, str(source))
-    if not params.can_be_exported:
+    module: torch.nn.Module
+    outputs: Sequence[str]
+    if isinstance(model, EncoderLda):
+        module, outputs = model.as_module(), OUTPUTS
+    elif isinstance(model, torch.nn.Module) and params.can_be_exported:
+        module, outputs = model, OUTPUTS[:1]
+    else:
         raise CheckpointError(
             f"{source}: a model of architecture {params.architecture} cannot be exported"
         )
-    is_classical = isinstance(model, ClassicalModel)
-    module = model.as_module() if isinstance(model, ClassicalModel) else model
     with (
         atomic.replacing_folder(destination) as folder,
         # There and not in /tmp: an error of the disk then names the disk that it is about.
         tempfile.TemporaryDirectory(dir=folder) as scratch,
     ):
         plain = Path(scratch) / MODEL_FILE
-        trace(module, num_samples, plain, OUTPUTS if is_classical else OUTPUTS[:1])
+        trace(module, num_samples, plain, outputs)
         difference = _difference(module, num_samples, OnnxClassifier(plain))
         if not difference <= _TOLERANCE:
             raise CheckpointError(

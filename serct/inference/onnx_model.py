@@ -18,7 +18,7 @@ from serct.evaluation.classifiers import Classifier, as_classifier
 from serct.models import restore_model_params
 from serct.models.checkpoint import load_card
 from serct.models.interface import ClassicalParams
-from serct.models.records import CARD, ESTIMATOR, WEIGHTS
+from serct.models.records import CARD, ESTIMATOR, WEIGHTS, Card
 from serct.runtime.arrays import Features, Floats, Integers, Probabilities
 from serct.runtime.digests import check_files
 
@@ -114,37 +114,35 @@ class OnnxClassifier:
 
     def features(self, waveforms: Floats) -> Features:
         """Compute the features of an export that gives them. float32 [B, M] -> float64 [B, F]."""
-        places = np.arange(1, waveforms.shape[1] + 1)
-        num_valid = np.maximum((places * (waveforms != 0)).max(axis=1), 1)
-        cut = np.ascontiguousarray(waveforms[:, : num_valid.max()])
+        # The graph leaves out zeros behind a clip, but computes on what it is given.
+        spoken = np.flatnonzero(waveforms.any(axis=0))
+        cut = np.ascontiguousarray(waveforms[:, : spoken[-1] + 1 if len(spoken) else 1])
+        num_valid = np.full(len(cut), cut.shape[1])
         return self._run(OUTPUTS[1], cut, num_valid).astype(np.float64)
 
     def _run(self, output: str, waveforms: Floats, num_valid: Integers) -> Floats:
         values = dict(zip(INPUTS, (waveforms, num_valid.astype(np.int64)), strict=True))
-        found: Floats = self._session.run([output], {name: values[name] for name in self._inputs})[
-            0
-        ]
-        return found
+        [found] = self._session.run([output], {name: values[name] for name in self._inputs})
+        return np.asarray(found)
 
 
-def load_exported(folder: Path) -> Classifier:
-    """Load an exported folder, after checking that its files are those that were exported.
+def load_exported(folder: Path) -> tuple[Classifier, Card]:
+    """Load an exported folder and its card, once its files are checked to be those exported.
 
     Raises:
         CheckpointError: If a file is missing, damaged, or not as exported.
     """
     note = ExportNote.read(folder / NOTE_FILE, "not a whole export: `serct export` writes it")
     check_files(folder, note.files, NOTE_FILE, CheckpointError)
-    exported = OnnxClassifier(folder / MODEL_FILE)
+    exported, card = OnnxClassifier(folder / MODEL_FILE), load_card(folder)
     if not (folder / ESTIMATOR).exists():
-        return exported
+        return exported, card
     # A model that adapts to speakers: the graph gives features, scikit-learn does the rest.
     from serct.models.encoder_lda import EncoderLda
 
-    card = load_card(folder)
     params = restore_model_params(card.architecture, str(folder / CARD))
     assert isinstance(params, ClassicalParams)  # noqa: S101  no other has an estimator
     model = params.build(card.train_params, card.seed, card.sample_rate_hz)
     assert isinstance(model, EncoderLda)  # noqa: S101  no other is exported with one
     model.load_head(folder, load_file(folder / WEIGHTS), exported.features)
-    return as_classifier(model, "cpu")
+    return as_classifier(model, "cpu"), card

@@ -16,7 +16,7 @@ from serct.inference.enrolment import Speaker
 from serct.inference.onnx_model import MODEL_FILE, load_exported
 from serct.inference.recording import EmotionProbabilities, RecordingPrediction, conclude
 from serct.inference.window_model import ARRAYS, WindowModel
-from serct.models.checkpoint import load_card, load_model
+from serct.models.checkpoint import load_model
 from serct.models.records import Card
 from serct.runtime.arrays import Pcm
 from serct.runtime.devices import pick_device, pick_precision
@@ -264,7 +264,7 @@ def load_classifier(
     """Load a classifier and its card; see `Predictor.load`."""
     folder = find_model(source)
     if (folder / MODEL_FILE).exists():
-        return load_exported(folder), load_card(folder)
+        return load_exported(folder)
     model, card = load_model(folder)
     chosen = pick_device(device)
     return as_classifier(model, chosen, pick_precision(precision, chosen)), card

@@ -14,12 +14,12 @@ from pydantic import Field
 
 from serct.config.params import TrainParams
 from serct.config.section import Positive, PositiveInt
-from serct.errors import ParamsError
+from serct.models.classical.decisions import linear_discriminants
 from serct.models.classical.estimator import Array, ClassicalModel, LabelledRows, Progress
 from serct.models.classical.feature_classifier import FeatureClassifier, last_step
 from serct.models.classical.speaker_normalization import SpeakerNormalization
-from serct.models.encoders.params import UsesEncoder
-from serct.models.encoders.weights import read_config, read_weights
+from serct.models.encoders.params import FramesParams, UsesEncoder
+from serct.models.encoders.weights import read_config, read_weights, weights_digest
 from serct.models.interface import ClassicalParams
 from serct.models.records import ENCODER
 from serct.runtime import atomic
@@ -29,7 +29,6 @@ from serct.runtime.arrays import Floats
 if TYPE_CHECKING:
     from serct.models.encoders.pooled import EncoderHead, PooledEncoder
 
-_RATE_HZ = 16_000
 # The names of its arrays in saved models.
 _PREFIX = "encoder."
 
@@ -59,10 +58,7 @@ class EncoderLdaParams(ClassicalParams, UsesEncoder):
 
     def build(self, train: TrainParams, seed: int, sample_rate_hz: int) -> ClassicalModel:
         """See `ClassicalParams.build`; the encoder is read when it is first needed."""
-        if sample_rate_hz != _RATE_HZ:
-            raise ParamsError(
-                f"{self.architecture} needs audio.sample_rate {_RATE_HZ}, found {sample_rate_hz}"
-            )
+        self.check_rate(sample_rate_hz)
         return EncoderLda(self, seed)
 
 
@@ -94,36 +90,30 @@ class EncoderLda(FeatureClassifier):
         factor = params.relevance_factor
         super().__init__(seed, SpeakerNormalization(factor) if factor is not None else None)
         self._params = params
-        # Of a saved model: the folder's encoder otherwise.
+        # Of a saved model, or of the encoder's folder once they were needed.
         self._weights: Mapping[str, Array] | None = None
         self._pooled: PooledEncoder | None = None
         self._extract: Callable[[Floats], Array] | None = None
 
     def _machine(self, num_emotions: int) -> Any:
-        from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import Normalizer
 
-        # Every emotion counts alike, as in UA.
-        priors = np.full(num_emotions, 1 / num_emotions)
-        shrinkage = self._params.shrinkage
-        lda = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage, priors=priors)
+        lda = linear_discriminants(num_emotions, self._params.shrinkage)
         return make_pipeline(Normalizer(), lda) if self._params.normalize_length else lda
 
     def _feature_params(self) -> dict[str, Any]:
-        content = self._params.model_dump(
-            mode="json", include={"layers", "noise_floor_db", "speech_range_db"}
-        )
+        content = self._params.model_dump(mode="json", include=set(FramesParams.model_fields))
         encoder = self._params.encoder
         # A folder's files may change, and nothing else says which they are.
         is_known = encoder.sha256 or encoder.revision
-        return {**content, "encoder": is_known or self._content_digest()}
+        return {**content, "encoder": is_known or weights_digest(self._encoder_weights())}
 
-    def _content_digest(self) -> str:
-        from serct.models.encoders.weights import weights_digest
-
-        weights = self._weights or read_weights(self._params.encoder_folder)
-        return weights_digest(weights)
+    def _encoder_weights(self) -> Mapping[str, Array]:
+        """Return the encoder's weights, by their names in it."""
+        if self._weights is None:
+            self._weights = read_weights(self._params.encoder_folder)
+        return self._weights
 
     def pooled_encoder(self) -> "PooledEncoder":
         """Return the frozen encoder and its pooling, read at the first call.
@@ -135,11 +125,9 @@ class EncoderLda(FeatureClassifier):
         if self._pooled is None:
             from serct.models.encoders.pooled import PooledEncoder
 
-            folder = self._params.encoder_folder
-            weights = self._weights or read_weights(folder)
-            params = self._params
-            self._pooled = PooledEncoder(read_config(folder), params)
-            self._pooled.load_encoder(weights)
+            config = read_config(self._params.encoder_folder)
+            self._pooled = PooledEncoder(config, self._params)
+            self._pooled.load_encoder(self._encoder_weights())
             self._pooled.requires_grad_(False).eval()
         return self._pooled
 
@@ -181,7 +169,11 @@ class EncoderLda(FeatureClassifier):
         del last_step(self._estimator[-1]).covariance_
 
     def as_module(self) -> "EncoderHead":
-        """See `ClassicalModel.as_module`."""
+        """Return the fitted model as a module of torch, for export.
+
+        It takes what `serct.models.interface.TorchParams.build` says, and returns the logits and
+        the features. A model that adapts to speakers predicts as for one without recordings.
+        """
         from serct.models.encoders.pooled import EncoderHead
 
         scaler, machine = self._estimator
@@ -199,13 +191,9 @@ class EncoderLda(FeatureClassifier):
 
     def save(self, folder: Path) -> dict[str, Array]:
         """See `ClassicalModel.save`; the encoder's files too."""
-        source = self._params.encoder_folder
-        atomic.write_json(folder / ENCODER, read_config(source))
-        weights = self._weights or read_weights(source)
-        return {
-            **self.save_head(folder),
-            **{f"{_PREFIX}{name}": array for name, array in weights.items()},
-        }
+        atomic.write_json(folder / ENCODER, read_config(self._params.encoder_folder))
+        weights = {f"{_PREFIX}{name}": array for name, array in self._encoder_weights().items()}
+        return {**self.save_head(folder), **weights}
 
     def save_head(self, folder: Path) -> dict[str, Array]:
         """See `ClassicalModel.save`, without the encoder."""

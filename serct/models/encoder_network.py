@@ -15,9 +15,8 @@ from serct.models.encoders.pooled import EncoderFrames
 from serct.models.encoders.pooling import mean_and_deviation
 from serct.models.encoders.weights import read_config, read_weights
 from serct.models.interface import TorchParams
+from serct.models.layers.neutral import without_zeros_behind
 from serct.models.records import ENCODER
-
-_RATE_HZ = 16_000
 
 
 class EncoderNetworkParams(TorchParams, UsesEncoder):
@@ -43,10 +42,7 @@ class EncoderNetworkParams(TorchParams, UsesEncoder):
 
     def build(self, num_samples: int, sample_rate_hz: int, num_emotions: int) -> nn.Module:
         """See `TorchParams.build`."""
-        if sample_rate_hz != _RATE_HZ:
-            raise ParamsError(
-                f"{self.architecture} needs audio.sample_rate {_RATE_HZ}, found {sample_rate_hz}"
-            )
+        self.check_rate(sample_rate_hz)
         network = EncoderNetwork(self, num_emotions)
         # A saved model has the encoder's weights among its own.
         if not (self.encoder_folder / ENCODER).exists():
@@ -85,6 +81,8 @@ class EncoderNetwork(EncoderFrames):
 
     def forward(self, waveforms: Tensor, num_valid: Tensor) -> Tensor:  # type: ignore[override]
         """Score waveforms, see `TorchParams.build`."""
+        if self.neutral is not None:
+            num_valid = without_zeros_behind(waveforms, num_valid)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.is_frozen):
             states, weights = super().forward(waveforms, num_valid)
         layer_weights = self.layer_scores.softmax(dim=0)

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from serct.config.params import TrainParams
 from serct.config.section import Positive
+from serct.models.classical.decisions import linear_discriminants
 from serct.models.classical.estimator import Array, ClassicalModel
 from serct.models.classical.feature_classifier import FeatureClassifier
 from serct.models.classical.neutral import neutral_clip
@@ -95,11 +96,7 @@ class FunctionalsLda(FeatureClassifier):
         self._rate_hz = sample_rate_hz
 
     def _machine(self, num_emotions: int) -> Any:
-        from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-
-        # Every emotion counts alike, as in UA.
-        priors = np.full(num_emotions, 1 / num_emotions)
-        return LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto", priors=priors)
+        return linear_discriminants(num_emotions, "auto")
 
     def _feature_params(self) -> dict[str, float]:
         return {

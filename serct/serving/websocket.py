@@ -167,12 +167,11 @@ async def _speaker(state: ServiceState, socket: WebSocket) -> StreamSpeaker:
     if adapt not in ("true", "false"):
         raise _RefusedError(_POLICY, f"adapt is {printable(adapt, 20)}, expected true or false")
     name = query.get("speaker")
-    if name is None:
-        speaker = StreamSpeaker(None, adapts=adapt == "true", window_s=WINDOW_S)
-    else:
+    enrolled = None
+    if name is not None:
         state.check_speakers()
         enrolled = state.speakers.get(name)
-        speaker = StreamSpeaker(enrolled, adapts=adapt == "true", window_s=WINDOW_S)
+    speaker = StreamSpeaker(enrolled, adapts=adapt == "true", window_s=WINDOW_S)
     if name is not None or adapt == "true":
         speaker.adapt(await state.model(None))  # before any sound comes
     return speaker

@@ -3,7 +3,7 @@
 Shapes: n rows, K emotions.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -31,6 +31,20 @@ def probabilities(estimator: Any, rows: Array, temperature: float) -> Probabilit
 
     given: Probabilities = softmax(decision_values(estimator, rows) / temperature, axis=1)
     return given
+
+
+def linear_discriminants(num_emotions: int, shrinkage: float | Literal["auto"]) -> Any:
+    """Return linear discriminant analysis, not yet fitted; every emotion counts alike, as in UA.
+
+    Args:
+        num_emotions: K.
+        shrinkage: How much the covariance is drawn towards a multiple of the identity, 0..1; "auto"
+            follows from the number of rows.
+    """
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+    priors = np.full(num_emotions, 1 / num_emotions)
+    return LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage, priors=priors)
 
 
 def decision_values(estimator: Any, rows: Array) -> Array:

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -18,10 +18,6 @@ import numpy.typing as npt
 from serct.errors import CheckpointError, TrainingError
 from serct.models.records import ESTIMATOR
 from serct.runtime.arrays import Floats, Integers, Probabilities
-
-# Importing torch takes over a second.
-if TYPE_CHECKING:
-    from torch import nn
 
 # A package of scikit-learn that imports torch; it holds no estimator.
 _TORCH_ADAPTER = "sklearn.externals.array_api_compat.torch"
@@ -121,18 +117,6 @@ class ClassicalModel(ABC):
     def predict_proba(self, waveforms: Floats) -> Probabilities:
         """Compute probabilities. float32 [n, M] -> float64 [n, K]."""
         return self.predict(self.extract_features(waveforms))
-
-    def as_module(self) -> "nn.Module":
-        """Return the fitted model as a module of torch, from waveforms to logits, for export.
-
-        It takes what `serct.models.interface.TorchParams.build` says, and returns the logits and
-        what `extract_features` does. A model that adapts to speakers predicts as for one without
-        recordings.
-
-        Raises:
-            NotImplementedError: If `can_be_exported` of the model's params is false.
-        """
-        raise NotImplementedError(f"{type(self).__name__} has no module")
 
     @property
     @abstractmethod

@@ -9,6 +9,8 @@ from serct.config.record import restored
 from serct.config.section import Section
 from serct.errors import ParamsError
 
+# What such encoders are trained on.
+RATE_HZ = 16_000
 _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -82,6 +84,18 @@ class UsesEncoder(FramesParams):
     encoder: restored(EncoderParams)  # type: ignore[valid-type]
 
     _encoder_folder: Path | None = PrivateAttr(None)
+
+    def check_rate(self, sample_rate_hz: int) -> None:
+        """Check that rows have the encoder's rate.
+
+        Raises:
+            ParamsError: If they have another one.
+        """
+        if sample_rate_hz != RATE_HZ:
+            raise ParamsError(
+                f"encoder {self.encoder.name} needs audio.sample_rate {RATE_HZ}, "
+                f"found {sample_rate_hz}"
+            )
 
     def with_encoder(self, folder: Path) -> Self:
         """Return these params, with the folder that holds the encoder's files."""

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from serct.errors import CheckpointError, ParamsError
-from serct.models.encoders.params import FramesParams
+from serct.models.encoders.params import RATE_HZ, FramesParams
 from serct.models.encoders.pooling import mean_and_deviation, speech_frames
-from serct.models.encoders.states import RATE_HZ, build_encoder
+from serct.models.encoders.states import build_encoder
 from serct.models.layers.neutral import NeutralInput, without_zeros_behind
 from serct.runtime.arrays import Floats
 
@@ -90,7 +90,6 @@ class EncoderFrames(nn.Module):
             [S, B, T, D], and the weight of each frame, see `speech_frames`, [B, T].
         """
         if self.neutral is not None:
-            num_valid = without_zeros_behind(waveforms, num_valid)
             waveforms = self.neutral(waveforms, num_valid)
         states, num_frames = self.hidden_states(
             self.encoder, waveforms, num_valid, max(self.layers)
@@ -103,15 +102,20 @@ class EncoderFrames(nn.Module):
 
 
 class PooledEncoder(EncoderFrames):
-    """Mean and deviation over a clip's frames of some hidden states: its features."""
+    """Mean and deviation over a clip's frames of some hidden states: its features.
+
+    Zeros at the end of a clip are no part of it.
+    """
 
     def forward(self, waveforms: Tensor, num_valid: Tensor) -> Tensor:  # type: ignore[override]
         """Compute features, see `EncoderFrames.forward`. [B, M], [B] -> [B, F]."""
+        num_valid = without_zeros_behind(waveforms, num_valid)
         return mean_and_deviation(*super().forward(waveforms, num_valid))
 
 
 def clip_features(pooled: PooledEncoder, waveform: Floats) -> Floats64:
-    """Compute the features of one clip, without the zeros at its end. float32 [M] -> [F]."""
+    """Compute the features of one clip. float32 [M] -> float64 [F]."""
+    # To compute nothing for zeros that count for nothing.
     spoken = np.flatnonzero(waveform)
     clip = np.ascontiguousarray(waveform[: spoken[-1] + 1 if len(spoken) else 1])
     with torch.inference_mode():

@@ -3,6 +3,7 @@
 Shapes: B batch, M samples of a cut row, L hidden states, T frames, D width, C mel bands.
 """
 
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 import torch
@@ -11,8 +12,8 @@ from torch.nn import functional
 
 from serct.errors import BackendUnavailableError, ParamsError
 from serct.models.classical.spectra import mel_triangles
+from serct.models.encoders.params import RATE_HZ
 
-RATE_HZ = 16_000
 _EPSILON = 1e-7
 # Whisper's spectrogram: lengths in samples.
 _FFT_SIZE, _HOP = 400, 160
@@ -20,7 +21,7 @@ _SILENCE = 1e-10
 _RANGE = 8.0  # powers of ten below the clip's loudest
 
 
-class HiddenStates(nn.Module):
+class HiddenStates(nn.Module, ABC):
     """Runs an encoder of one kind; holds no weights itself.
 
     Attributes:
@@ -35,6 +36,7 @@ class HiddenStates(nn.Module):
     hop_samples: int
     is_exact: bool
 
+    @abstractmethod
     def forward(
         self, encoder: nn.Module, waveforms: Tensor, num_valid: Tensor, last: int
     ) -> tuple[Tensor, Tensor]:
@@ -50,7 +52,6 @@ class HiddenStates(nn.Module):
             The states 0..last, float32 [last + 1, B, T, D]; and how many frames of each clip are
             not padding, at least 1, int64 [B].
         """
-        raise NotImplementedError
 
 
 class WhisperStates(HiddenStates):
