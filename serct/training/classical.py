@@ -152,8 +152,8 @@ def _changed(
     """Change each clip, with values from torch's generator.
 
     Returns:
-        The places of the clips in a drawn order, [n], and the clips in that order, in blocks,
-        [<= 256, N'].
+        The places of the clips in the order of their lengths, [n], and the clips in that order, in
+        blocks, [<= 256, N'].
     """
     # Only with changes does a classical model need torch.
     import torch
@@ -161,8 +161,10 @@ def _changed(
     from serct.training.augmentation import Augmentation
 
     change = Augmentation(augment, dataset.meta.sample_rate_hz)
-    # Neighbours are often of one speaker and one emotion, and babble is of the batch.
-    order = torch.randperm(len(dataset)).numpy()
+    # A block is as long as its longest clip, and so is the work on each. Among clips of one length
+    # the order is drawn: neighbours are often of one speaker, and babble is of the block.
+    drawn = torch.randperm(len(dataset)).numpy()
+    order = drawn[np.argsort(dataset.num_valid[drawn], kind="stable")]
 
     def blocks() -> Iterator[Floats]:
         for start in range(0, len(dataset), _BATCH_SIZE):
