@@ -152,6 +152,7 @@ def write_robustness(data: Path, corpus: str, model: str, **changes: Any) -> Non
     folder = data / "reports" / "evaluate" / f"{corpus}-{model}"
     clean = round(float(_chance(corpus, model, "clean").uniform(0.6, 0.9)), 4)
     interval = {"low": clean - 0.08, "high": clean + 0.07, "over": "utterances"}
+    counts = {"angry": [3, 4], "sad": [4, 4]}
     lost = {"telephone": (-0.2, -0.3, -0.1, {}), "Opus, 12 kbit/s": (-0.01, -0.04, 0.02, _KBIT)}
     content = {
         "model": model,
@@ -161,6 +162,7 @@ def write_robustness(data: Path, corpus: str, model: str, **changes: Any) -> Non
         "of": 280,
         "ua": clean,
         "ua_interval": interval,
+        "counts": counts,
         "conditions": [
             {
                 "label": label,
@@ -171,6 +173,7 @@ def write_robustness(data: Path, corpus: str, model: str, **changes: Any) -> Non
                 "change_interval": [low, high],
                 "changed": 0.25,
                 "measured": measured,
+                "counts": counts,
             }
             for label, (change, low, high, measured) in lost.items()
         ],

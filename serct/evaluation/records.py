@@ -153,6 +153,7 @@ class ConditionScores(RecordPart):
         change_interval: Its 95 % interval, paired, over utterances.
         changed: Share of the utterances whose predicted emotion changed.
         measured: Means of what the condition measured, by unit: a bit rate, for example.
+        counts: See `RobustnessMetrics`.
     """
 
     label: str
@@ -163,6 +164,7 @@ class ConditionScores(RecordPart):
     change_interval: tuple[float, float]
     changed: float
     measured: dict[str, float]
+    counts: dict[str, tuple[int, int]] = Field(default_factory=dict)
 
 
 class RobustnessMetrics(Record):
@@ -172,6 +174,8 @@ class RobustnessMetrics(Record):
         n: Utterances, the same under each condition.
         of: Utterances of the test part, from which they were chosen.
         ua: Without any condition, 0..1.
+        counts: How many utterances of each emotion were predicted right, and how many there are;
+            of several test parts their sums give the UA. Files of older versions have none.
     """
 
     FORMAT: ClassVar[int] = 1
@@ -185,6 +189,7 @@ class RobustnessMetrics(Record):
     ua: float
     ua_interval: Interval
     conditions: tuple[ConditionScores, ...]
+    counts: dict[str, tuple[int, int]] = Field(default_factory=dict)
 
 
 class Confusion(Record):

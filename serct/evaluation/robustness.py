@@ -87,6 +87,12 @@ def measure_robustness(
         interval = ua_interval(emotions, predicted == labels, speakers)
         return score(test.emotions, labels, one_hot).ua, interval
 
+    def count(predicted: npt.NDArray[np.int64]) -> dict[str, tuple[int, int]]:
+        return {
+            test.emotions[label]: (int((predicted == label)[own].sum()), int(own.sum()))
+            for label, own in ((each, labels == each) for each in np.unique(labels))
+        }
+
     clean = predict_changed([test.recording(index) for index in chosen])
     clean_ua, clean_interval = ua_of(clean)
     found = []
@@ -107,6 +113,7 @@ def measure_robustness(
                 measured={
                     unit: float(np.mean([each[unit] for each in measured])) for unit in measured[0]
                 },
+                counts=count(predicted),
             )
         )
     return RobustnessMetrics(
@@ -118,6 +125,7 @@ def measure_robustness(
         ua=clean_ua,
         ua_interval=clean_interval,
         conditions=tuple(found),
+        counts=count(clean),
     )
 
 

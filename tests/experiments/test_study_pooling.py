@@ -13,9 +13,10 @@ from serct.config.params import Params
 from serct.errors import ReportError
 from serct.evaluation.metrics import score_names
 from serct.evaluation.significance import ua_interval
+from serct.experiments.studies.page import conditions_tables
 from serct.experiments.studies.pooling import pool
 from serct.experiments.studies.results import STUDY_FILE, read_studies
-from tests.fake_results import make_card, write_model, write_test, write_zero_shot
+from tests.fake_results import make_card, write_model, write_robustness, write_test, write_zero_shot
 
 
 def write_table(path: Path, rows: Sequence[dict[str, Any]]) -> None:
@@ -97,6 +98,7 @@ def test_folds_are_pooled_before_they_are_scored(tmp_path: Path, tiny_params: Pa
         ("run0", "digest0"), ("run1", "digest1"),
     ]  # fmt: skip
     assert [epoch["train_loss"] for epoch in row.history] == [1.0, 0.5]
+    assert row.conditions == {}
 
     # What is written is what is read.
     folder = tmp_path / "made_up"
@@ -106,6 +108,33 @@ def test_folds_are_pooled_before_they_are_scored(tmp_path: Path, tiny_params: Pa
     (folder / STUDY_FILE).write_text("[]")
     with pytest.raises(ReportError, match=r"study\.json: .* expected a mapping; run that study"):
         read_studies(tmp_path)
+
+
+def test_under_conditions_the_counts_of_folds_are_added_up(
+    tmp_path: Path, tiny_params: Params
+) -> None:
+    """Angry is right 3 of 4 and 0 of 4 times, sad 4 of 4, happy 1 of 2."""
+    cells = [(3, tmp_path / f"seed-3-fold-{fold}") for fold in (0, 1)]
+    answer = {"utterance": "u", "speaker": "s", "emotion": "sad", "predicted": "sad"}
+    for _, cell in cells:
+        write_cell(cell, "mfcc_svm", [answer])
+        write_robustness(cell / "data", "tess", "mfcc_svm")
+    path = cells[1][1] / "data" / "reports" / "evaluate" / "tess-mfcc_svm" / "robustness.json"
+    other = json.loads(path.read_text())
+    other["conditions"][0]["counts"] = {"angry": [0, 4], "happy": [1, 2]}
+    write_robustness(cells[1][1] / "data", "tess", "mfcc_svm", conditions=other["conditions"])
+    params = with_pipeline(tiny_params, ["mfcc_svm"], [], protocol="speaker", num_folds=2)
+    result = pool("made_up", "What?", params, cells)
+    assert result.tests[0].rows[0].conditions == {
+        "clean": pytest.approx((6 / 8 + 1) / 2),
+        "telephone": pytest.approx((3 / 8 + 1 + 1 / 2) / 3),
+        "Opus, 12 kbit/s": pytest.approx((6 / 8 + 1) / 2),
+    }
+    [table] = conditions_tables(result)
+    assert table.header == ("model", "clean", "telephone", "Opus, 12 kbit/s")
+    path.write_text("{}")
+    with pytest.raises(ReportError, match=r"robustness\.json"):
+        pool("made_up", "What?", params, cells)
 
 
 def test_a_study_of_the_first_format_is_read(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ def studies_page(studies: Sequence[StudyResult]) -> str:
                 "tables": [
                     *corpora_tables(study),
                     *(scores_table(study, test) for test in study.tests),
+                    *conditions_tables(study),
                 ],
                 "figures": _figures(study),
                 "origin": origin_table(study),
@@ -79,6 +80,19 @@ def scores_table(study: StudyResult, test: Comparison) -> Table:
         ),
         rows=tuple(rows),
     )
+
+
+def conditions_tables(study: StudyResult) -> list[Table]:
+    """Return the table of UA under conditions of each test that states any."""
+    tables = []
+    for test in study.tests:
+        labels = list(dict.fromkeys(label for row in test.rows for label in row.conditions))
+        if labels:
+            rows = [(Cell(_name(row)), *(bar(row.conditions[label]) for label in labels))
+                    for row in test.rows]  # fmt: skip
+            caption = f"UA under conditions, trained on {test.corpus}, first seed: folds pooled"
+            tables.append(Table(caption=caption, header=("model", *labels), rows=tuple(rows)))
+    return tables
 
 
 def corpora_tables(study: StudyResult) -> list[Table]:

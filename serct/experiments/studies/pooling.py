@@ -19,7 +19,13 @@ from serct.emotions import in_table_order
 from serct.errors import ReportError
 from serct.evaluation.metrics import Scores, score_names
 from serct.evaluation.probes import probe_corpus
-from serct.evaluation.records import METRICS_FILE, EvaluationMetrics, ZeroShotMetrics
+from serct.evaluation.records import (
+    METRICS_FILE,
+    ROBUSTNESS_FILE,
+    EvaluationMetrics,
+    RobustnessMetrics,
+    ZeroShotMetrics,
+)
 from serct.evaluation.significance import ua_difference, ua_interval
 from serct.experiments.studies.results import CURVES, CellRun, Comparison, Row, StudyResult
 from serct.models import restore_model_params
@@ -93,11 +99,17 @@ def _probe_unseen(shards: Path, corpus: str, tested_on: str) -> dict[str, float]
 
 @dataclass(frozen=True, eq=False)
 class _Cell:
-    """What the stages wrote about one model in one cell; ``predictions`` has a row an utterance."""
+    """What the stages wrote about one model in one cell.
+
+    Attributes:
+        predictions: A row an utterance.
+        robustness: None of a zero-shot test, and without conditions.
+    """
 
     seed: int
     predictions: pd.DataFrame
     metrics: EvaluationMetrics
+    robustness: RobustnessMetrics | None
     card: Card
     run: RunRecord
     source: CellRun
@@ -108,15 +120,17 @@ class _Cell:
         reports, trained = folder / "data" / "reports", folder / "data" / "models" / name
         metrics = EvaluationMetrics.read(reports / "evaluate" / name / METRICS_FILE)
         card, run = Card.read(trained / "card.json"), RunRecord.read(trained / "run.json")
+        robustness = None
         if tested_on == card.corpus:
             path = reports / "evaluate" / name / "predictions.csv"
             predictions = _read_predictions(path, metrics.files)
+            robustness = _read_robustness(path.with_name(ROBUSTNESS_FILE), metrics.files)
         else:
             path = reports / "zero_shot" / name / f"predictions-{tested_on}.csv"
             files = ZeroShotMetrics.read(path.with_name(METRICS_FILE)).files
             predictions = _masked(_read_predictions(path, files))
         source = CellRun(cell=folder.name, run=run.run_id, manifest=metrics.manifest_digest)
-        return cls(seed, predictions, metrics, card, run, source)
+        return cls(seed, predictions, metrics, robustness, card, run, source)
 
 
 def _read_predictions(path: Path, files: Mapping[str, str]) -> pd.DataFrame:
@@ -125,6 +139,14 @@ def _read_predictions(path: Path, files: Mapping[str, str]) -> pd.DataFrame:
     predictions = pd.DataFrame(read_rows(path, ("emotion", "predicted", "speaker")))
     shares = [column for column in predictions if str(column).startswith("p_")]
     return predictions.astype(dict.fromkeys(shares, float))
+
+
+def _read_robustness(path: Path, files: Mapping[str, str]) -> RobustnessMetrics | None:
+    if path.name not in files:
+        return None
+    check_files(path.parent, {path.name: files[path.name]}, METRICS_FILE, ReportError)
+    found = RobustnessMetrics.read(path)
+    return found if found.conditions else None
 
 
 def _masked(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -149,6 +171,26 @@ def _scores(predictions: pd.DataFrame) -> Scores:
 def _is_right(predictions: pd.DataFrame) -> npt.NDArray[np.bool_]:
     """Return where the prediction is right. bool [n]."""
     return np.asarray(predictions["emotion"] == predictions["predicted"], dtype=np.bool_)
+
+
+def _under_conditions(cells: Sequence[_Cell]) -> dict[str, float]:
+    """Return the UA under each condition, by its label, and without any: "clean"."""
+    counted: dict[str, list[Mapping[str, tuple[int, int]]]] = {}
+    for cell in cells:
+        if cell.robustness is not None:
+            counted.setdefault("clean", []).append(cell.robustness.counts)
+            for condition in cell.robustness.conditions:
+                counted.setdefault(condition.label, []).append(condition.counts)
+    return {label: _ua(counts) for label, counts in counted.items()}
+
+
+def _ua(counts: Sequence[Mapping[str, tuple[int, int]]]) -> float:
+    """Compute the UA over test parts, from how many of each emotion are right and how many all."""
+    sums: dict[str, npt.NDArray[np.int64]] = {}
+    for part in counts:
+        for emotion, pair in part.items():
+            sums[emotion] = sums.get(emotion, np.zeros(2, np.int64)) + np.array(pair)
+    return statistics.mean(float(right / total) for right, total in sums.values())
 
 
 def _as_row(
@@ -180,4 +222,5 @@ def _as_row(
         folds=tuple(_scores(cell.predictions).ua for cell in cells if cell.seed == seed),
         runs=tuple(cell.source for cell in cells),
         history=tuple({key: row[key] for key in ("epoch", *CURVES)} for row in history),
+        conditions=_under_conditions([cell for cell in cells if cell.seed == seed]),
     )

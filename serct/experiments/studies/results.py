@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+from pydantic import Field
+
 from serct.config.record import Migration, Record, RecordPart
 from serct.errors import ReportError, SerctError
 from serct.evaluation.significance import Interval
@@ -45,6 +47,8 @@ class Row(RecordPart):
         folds: UA of each fold of the first seed.
         runs: Of each cell.
         history: Epochs of the first cell, with the keys of `CURVES`.
+        conditions: UA of the first seed under each condition, and under none, by its label: folds
+            pooled, on the same utterances. Empty if the study states no conditions.
     """
 
     model: str
@@ -59,6 +63,7 @@ class Row(RecordPart):
     folds: tuple[float, ...]
     runs: tuple[CellRun, ...]
     history: tuple[Mapping[str, float], ...]
+    conditions: Mapping[str, float] = Field(default_factory=dict)
 
 
 class Comparison(RecordPart):

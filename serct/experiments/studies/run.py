@@ -22,8 +22,8 @@ from serct.experiments.studies.results import STUDY_FILE, StudyResult, read_stud
 from serct.experiments.workspace import prepare_workspace, project_root
 from serct.runtime import atomic
 
-# What takes time in each cell and stands in no study's table.
-_NOT_POOLED = ("robustness.conditions={}",)
+# They take time in each cell; a study states its own.
+_NO_CONDITIONS = ("robustness.conditions={}",)
 
 
 class LeaveOut(Section):
@@ -97,7 +97,7 @@ def run_study(
             cell, params = prepare_workspace(
                 cell,
                 study.profile,
-                _NOT_POOLED,
+                _NO_CONDITIONS,
                 overlay={**settings, "seed": seed},
                 cache=folder / "cache",
             )
