@@ -32,8 +32,10 @@ from serct.inference.enrolment import NARROW
 from serct.models import read_model_params
 from serct.models.classical.estimator import LabelledRows
 from serct.models.classical.feature_classifier import FeatureClassifier
+from serct.models.encoders.params import UsesEncoder
 from serct.runtime.atomic import write_json
 from serct.runtime.machine import git_commit, machine
+from serct.training.encoders import find_encoder
 
 COUNTS = (1, 2, 4, 8, 16)
 KINDS = ("any", "two", "one")
@@ -68,6 +70,8 @@ def main() -> None:
     arguments = parser.parse_args()
     params = read_params(arguments.params)
     entry = read_model_params(params, arguments.model)
+    if isinstance(entry, UsesEncoder):
+        entry = entry.with_encoder(find_encoder(entry.encoder))
 
     def build() -> FeatureClassifier:
         model = entry.build(params.train, arguments.seed, params.audio.sample_rate)

@@ -61,7 +61,10 @@ def compare(arguments: argparse.Namespace) -> dict[str, Any]:
     content = arguments.clip.read_bytes()
     rows = {"dataframe_records": [{"audio": base64.b64encode(content).decode()}]}
     found: dict[str, list[dict[str, float]]] = {"serct serve": [], "mlflow models serve": []}
-    with serct_serve(arguments.workspace) as ours, mlflow_serve(arguments.workspace) as theirs:
+    with (
+        serct_serve("--workspace", str(arguments.workspace)) as ours,
+        mlflow_serve(arguments.workspace) as theirs,
+    ):
         ask: dict[str, Callable[[aiohttp.ClientSession], Any]] = {
             "serct serve": lambda s: s.post(f"{ours}/v1/predict", data=form(content)),
             "mlflow models serve": lambda s: s.post(f"{theirs}/invocations", json=rows),
@@ -80,7 +83,7 @@ def promotions(arguments: argparse.Namespace) -> dict[str, Any]:
     expected: dict[str, dict[str, float]] = {}
     verdicts: list[dict[str, Any]] = []
     champion = champion_of(arguments.workspace)
-    with serct_serve(arguments.workspace) as url:
+    with serct_serve("--workspace", str(arguments.workspace)) as url:
 
         async def run() -> list[tuple[int, dict[str, Any]]]:
             answers: list[tuple[int, dict[str, Any]]] = []
@@ -171,8 +174,9 @@ async def saturate(
 
 
 @contextmanager
-def serct_serve(workspace: Path) -> Iterator[str]:
-    command = [*CLI, "serve", "--workspace", str(workspace), "--port", "0"]
+def serct_serve(*source: str) -> Iterator[str]:
+    """Run the service of a ``--workspace`` or ``--model``; yield its address."""
+    command = [*CLI, "serve", *source, "--port", "0"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
         assert process.stderr is not None
