@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+# Several processes with as many threads each as there are cores are slower by far than with one.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 torch.set_num_threads(1)
 
 _CONDITIONS = read_yaml(ROOT / "params.yaml")["robustness"]["conditions"]
