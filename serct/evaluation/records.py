@@ -192,6 +192,25 @@ class RobustnessMetrics(Record):
     counts: dict[str, tuple[int, int]] = Field(default_factory=dict)
 
 
+def read_robustness(
+    folder: Path, metrics: EvaluationMetrics, hint: str = ""
+) -> RobustnessMetrics | None:
+    """Read the file beside a test part's metrics; None if no condition was tested.
+
+    Args:
+        folder: Of both files.
+        metrics: The metrics there.
+        hint: See `Record.read`.
+
+    Raises:
+        ReportError: If it is missing or not valid.
+    """
+    if ROBUSTNESS_FILE not in metrics.files:  # written before conditions were tested
+        return None
+    found = RobustnessMetrics.read(folder / ROBUSTNESS_FILE, hint)
+    return found if found.conditions else None
+
+
 class Confusion(Record):
     """Counts by actual (rows) and predicted (columns) emotion: `confusion*.json`."""
 

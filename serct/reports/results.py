@@ -18,7 +18,6 @@ from serct.config.params import PipelineParams
 from serct.errors import ReportError
 from serct.evaluation.records import (
     METRICS_FILE,
-    ROBUSTNESS_FILE,
     Baseline,
     Confusion,
     EvaluationMetrics,
@@ -26,6 +25,7 @@ from serct.evaluation.records import (
     ScoreSet,
     Target,
     ZeroShotMetrics,
+    read_robustness,
 )
 from serct.evaluation.significance import Interval
 from serct.models.records import Card, RunRecord, read_history
@@ -226,7 +226,7 @@ def _read_model(
         run=run,
         history=read_history(trained, by_train, ReportError),
         metrics=metrics,
-        robustness=_read_robustness(tested, metrics, by_evaluate),
+        robustness=read_robustness(tested, metrics, by_evaluate),
         confusion=Confusion.read(tested / "confusion.json", by_evaluate),
         predictions=tuple((row["emotion"], row["predicted"]) for row in rows),
         targets=found,
@@ -235,15 +235,6 @@ def _read_model(
             for target in targets
         },
     )
-
-
-def _read_robustness(
-    folder: Path, metrics: EvaluationMetrics, hint: str
-) -> RobustnessMetrics | None:
-    if ROBUSTNESS_FILE not in metrics.files:  # written before conditions were tested
-        return None
-    found = RobustnessMetrics.read(folder / ROBUSTNESS_FILE, hint)
-    return found if found.conditions else None
 
 
 def tabulate_scores(results: Iterable[Result]) -> dict[str, dict[str, dict[str, Any]]]:

@@ -68,7 +68,7 @@ def test_an_oracle_keeps_what_a_condition_leaves_and_loses_what_it_takes(
     assert slower.change_interval == pytest.approx((-2 / 3, -2 / 3))
     assert slower.entry == {"condition": "speed", "factor": 0.5}
     assert set(opus.measured) == {"kbit/s"}
-    # Only the highest tone is still one of them, and it sounds like the middle one.
+    # All sound lower: only the lowest tone is still taken for itself.
     assert {emotion: total for emotion, (_, total) in slower.counts.items()} == dict.fromkeys(
         tones_test.emotions, 10
     )

@@ -25,6 +25,7 @@ from serct.evaluation.records import (
     EvaluationMetrics,
     RobustnessMetrics,
     ZeroShotMetrics,
+    read_robustness,
 )
 from serct.evaluation.significance import ua_difference, ua_interval
 from serct.experiments.studies.results import CURVES, CellRun, Comparison, Row, StudyResult
@@ -124,7 +125,8 @@ class _Cell:
         if tested_on == card.corpus:
             path = reports / "evaluate" / name / "predictions.csv"
             predictions = _read_predictions(path, metrics.files)
-            robustness = _read_robustness(path.with_name(ROBUSTNESS_FILE), metrics.files)
+            _check_listed(path.with_name(ROBUSTNESS_FILE), metrics.files)
+            robustness = read_robustness(path.parent, metrics)
         else:
             path = reports / "zero_shot" / name / f"predictions-{tested_on}.csv"
             files = ZeroShotMetrics.read(path.with_name(METRICS_FILE)).files
@@ -134,19 +136,15 @@ class _Cell:
 
 
 def _read_predictions(path: Path, files: Mapping[str, str]) -> pd.DataFrame:
-    listed = {name: digest for name, digest in files.items() if name == path.name}
-    check_files(path.parent, listed, METRICS_FILE, ReportError)
+    _check_listed(path, files)
     predictions = pd.DataFrame(read_rows(path, ("emotion", "predicted", "speaker")))
     shares = [column for column in predictions if str(column).startswith("p_")]
     return predictions.astype(dict.fromkeys(shares, float))
 
 
-def _read_robustness(path: Path, files: Mapping[str, str]) -> RobustnessMetrics | None:
-    if path.name not in files:
-        return None
-    check_files(path.parent, {path.name: files[path.name]}, METRICS_FILE, ReportError)
-    found = RobustnessMetrics.read(path)
-    return found if found.conditions else None
+def _check_listed(path: Path, files: Mapping[str, str]) -> None:
+    listed = {name: digest for name, digest in files.items() if name == path.name}
+    check_files(path.parent, listed, METRICS_FILE, ReportError)
 
 
 def _masked(predictions: pd.DataFrame) -> pd.DataFrame:
