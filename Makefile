@@ -23,12 +23,12 @@ install-dev: $(DEV_STAMP)  ## Add what tests, checks and documentation need
 $(USER_STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) torch
-	$(PIP) -e '.[app,encoders,onnx,plots,search]'
+	$(PIP) -e '.[app,audformat,encoders,onnx,plots,search]'
 	$(BIN)/python -m serct.experiments.plot_page
 	touch $@
 
 $(DEV_STAMP): $(USER_STAMP)
-	$(PIP) -e '.[app,encoders,onnx,plots,search,dev]'
+	$(PIP) -e '.[app,audformat,encoders,onnx,plots,search,dev]'
 	touch $@
 
 demo: install  ## Run the whole pipeline on synthetic speech in build/demo
