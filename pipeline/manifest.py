@@ -4,28 +4,36 @@ from pathlib import Path
 
 from pipeline.stage import run
 from serct.config.params import Params
-from serct.data.corpora import build_corpus, read_corpus_params, scan_corpus
+from serct.data.corpora import Sources, build_corpus, read_corpus_params, scan_corpus
 from serct.data.manifest import check_rejections, inspect_recordings, write_manifest
 from serct.data.names import describe_names
-from serct.data.splitting import describe_members, split_utterances
+from serct.data.official.reading import take_parts
+from serct.data.split_checks import describe_members
+from serct.data.splitting import split_utterances
 from serct.runtime.log import logger, progress
 
 
 def manifest(params: Params, corpus: str, raw: Path, out: Path) -> None:
     """Write ``--out``: one row an utterance, each in one split."""
     section = read_corpus_params(params, corpus)
-    language = build_corpus(corpus, section).language
+    reader = build_corpus(corpus, section)
     scan = scan_corpus(section, raw)
+    for note in scan.notes:
+        logger.info("%s: %s", corpus, note)
     with progress(len(scan.utterances), f"checking {corpus}", "files") as advance:
         utterances, rejections = inspect_recordings(
-            raw, scan, corpus, language, params.checks, advance
+            raw, scan, corpus, reader.language, params.checks, advance
         )
     check_rejections(corpus, rejections, params.checks.max_rejected)
     for rejection in rejections:
         logger.warning("left out: %s: %s", rejection.path, rejection.reason)
     for warning in describe_names(utterances):
         logger.warning("%s: %s", corpus, warning)
-    divided = split_utterances(utterances, params.split, params.seed)
+    mirror = Sources.from_environment().mirror
+    listed, account = take_parts(utterances, reader, params.split, mirror)
+    for line in account:
+        logger.info("%s: %s", corpus, line)
+    divided = split_utterances(listed, params.split, params.seed)
     for line in describe_members(divided):
         logger.info("%s: %s", corpus, line)
     write_manifest(out, divided)

@@ -41,8 +41,28 @@ _SYNONYMS: dict[str, str] = {
 }
 
 
+def spell(word: str) -> str:
+    """Return what all spellings of a label share.
+
+    Example:
+        >>> spell("Pleasant-Surprise ")
+        'pleasant_surprise'
+    """
+    return re.sub(r"[ _-]+", "_", fold(word))
+
+
+def is_number(word: str) -> bool:
+    """Return whether a label is a number: a place on a dimension such as valence or arousal.
+
+    Example:
+        >>> is_number("3,5"), is_number("-.2"), is_number("sad")
+        (True, True, False)
+    """
+    return re.fullmatch(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)(e[+-]?\d+)?", fold(word)) is not None
+
+
 def canonical_emotion(word: str) -> str:
-    """Translate a corpus' word into the table's; spellings are compared as `fold` does.
+    """Translate a corpus' word into the table's; spellings are compared as `spell` does.
 
     Raises:
         CorpusError: If the word is in neither the table nor the synonyms.
@@ -51,11 +71,20 @@ def canonical_emotion(word: str) -> str:
         >>> canonical_emotion("Fear")
         'fearful'
     """
-    name = re.sub(r"[ _-]+", "_", fold(word))
+    name = spell(word)
     name = _SYNONYMS.get(name, name)
-    if name not in EMOTIONS:
-        raise CorpusError(f"unknown emotion {word!r}, expected one of {', '.join(EMOTIONS)}")
-    return name
+    if name in EMOTIONS:
+        return name
+    expected = f"expected one of {', '.join(EMOTIONS)}"
+    if is_number(word):
+        raise CorpusError(
+            f"emotion is the number {word}: dimensions such as valence and arousal are not read, "
+            f"{expected}"
+        )
+    raise CorpusError(
+        f"unknown emotion {word!r}, {expected}; the key labels of the corpus' entry in params.yaml "
+        "says which of them another word means, or that it is left out"
+    )
 
 
 def in_table_order(emotions: Iterable[str]) -> tuple[str, ...]:

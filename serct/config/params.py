@@ -22,7 +22,7 @@ Entries = dict[Name, dict[str, JsonValue]]
 UPGRADE_HINT = "; `serct repro` adds the keys that an older file lacks"
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
-Protocol = Literal["random", "speaker", "text", "speaker_text", "corpus"]
+Protocol = Literal["random", "speaker", "text", "speaker_text", "corpus", "file", "emobox"]
 BalanceKey = Literal["corpus", "speaker", "emotion"]
 SampleRate = Annotated[int, Field(ge=4000, le=192_000)] | Literal["native"]
 
@@ -38,9 +38,13 @@ class PipelineParams(Section):
 
 
 class SplitParams(Section):
-    """How utterances are divided into train, validation and test."""
+    """How utterances are divided into train, validation and test.
+
+    Files of version 0.2 and older have no ``path``.
+    """
 
     protocol: Protocol
+    path: str | None = None
     test_fraction: Fraction
     validation_fraction: Fraction
     num_folds: Annotated[int, Field(ge=2)] | None
@@ -54,6 +58,12 @@ class SplitParams(Section):
             raise ValueError(f"fold is {self.fold}, but num_folds is null")
         if self.num_folds is None and self.protocol == "speaker_text":
             raise ValueError("the speaker_text protocol needs num_folds")
+        if self.path is not None and self.protocol not in ("file", "emobox"):
+            raise ValueError(f"path is for the protocols file and emobox, not {self.protocol}")
+        if self.path is None and self.protocol == "emobox":
+            raise ValueError("the emobox protocol needs path, the folder of an EmoBox checkout")
+        if self.path is None and self.protocol == "file" and self.num_folds is not None:
+            raise ValueError("num_folds needs path: a corpus' own division has no folds")
         return self
 
 

@@ -74,10 +74,17 @@ class Rejection:
 
 @dataclass(frozen=True)
 class Scan:
-    """What a reader found in a corpus' folder."""
+    """What a reader found in a corpus' folder.
+
+    Attributes:
+        utterances: The usable ones, as far as names and tables tell.
+        rejections: All other files that should have been.
+        notes: What the manifest stage says about them.
+    """
 
     utterances: tuple[Utterance, ...]
     rejections: tuple[Rejection, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 COLUMNS = tuple(field.name for field in fields(Utterance))

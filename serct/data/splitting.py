@@ -11,18 +11,10 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 
 from serct.config.params import SplitParams
-from serct.config.spelling import fold
 from serct.data.manifest import SPLITS, Split, Utterance
 from serct.data.names import unify_names
-from serct.emotions import EMOTIONS, in_table_order
-from serct.errors import ManifestError, list_problems
-
-# What the test part must not share with the rest. Validation is cut by the first of these of which
-# the rest has several.
-_DISJOINT: dict[str, tuple[str, ...]] = {
-    "random": (), "speaker": ("speaker",), "text": ("text",), "speaker_text": ("speaker", "text"),
-    "corpus": ("corpus",),
-}  # fmt: skip
+from serct.data.split_checks import DISJOINT, check_splits, group_of
+from serct.errors import ManifestError
 
 
 def split_utterances(
@@ -41,6 +33,9 @@ def split_utterances(
     - speaker_text: test shares neither speaker nor text with training; an utterance that shares
       only one of them is left out.
 
+    - file, emobox: each utterance has its part already (``split`` is set). Validation is cut at
+      random from training if there is none.
+
     With ``num_folds`` all utterances are dealt into that many parts instead, and ``fold`` is the
     test part. Each utterance is tested in exactly one fold; with speaker_text, only an utterance
     whose speaker and text belong to the same fold is.
@@ -57,7 +52,9 @@ def split_utterances(
     if not utterances:
         raise ManifestError("no utterances to divide")
     ordered = sorted(unify_names(utterances), key=lambda u: _split_order(u, seed))
-    if params.num_folds is not None:
+    if params.protocol in ("file", "emobox"):
+        divided = _keep_parts(ordered)
+    elif params.num_folds is not None:
         ungrouped = [replace(u, split="") for u in ordered]
         divided = _take_fold(ungrouped, params.protocol, params.num_folds, params.fold, seed)
     elif params.protocol == "random":
@@ -72,8 +69,8 @@ def split_utterances(
             ungrouped, params.protocol, params.test_fraction, "test", seed, members
         )
     rest = [u for u in divided if not u.split]
-    for kind in _DISJOINT[params.protocol]:
-        if len({_group(u, kind) for u in rest}) > 1:
+    for kind in DISJOINT[params.protocol]:
+        if len({group_of(u, kind) for u in rest}) > 1:
             members = _dividable_members(ordered, kind)
             rest = _cut_groups(rest, kind, params.validation_fraction, "validation", seed, members)
             break
@@ -85,6 +82,19 @@ def split_utterances(
     return result
 
 
+def _keep_parts(ordered: Sequence[Utterance]) -> list[Utterance]:
+    """Keep the parts that others made; unmark training if validation is still to be cut from it."""
+    if without := [u.path for u in ordered if not u.split]:
+        raise ManifestError(
+            f"split.protocol is file, but {len(without)} of {len(ordered)} utterances are in no "
+            f"part, {without[0]} for example: give them one (a column split, or folders train, "
+            "validation and test), or name a table of parts as split.path"
+        )
+    if any(u.split == "validation" for u in ordered):
+        return list(ordered)
+    return [replace(u, split="") if u.split == "train" else u for u in ordered]
+
+
 def _take_fold(
     ordered: Sequence[Utterance], protocol: str, num_folds: int, fold: int, seed: int
 ) -> list[Utterance]:
@@ -93,12 +103,12 @@ def _take_fold(
         # Each emotion continues where the one before it ended, so that parts are equally large.
         dealt = enumerate(sorted(ordered, key=lambda u: u.emotion))
         return [replace(u, split="test") if n % num_folds == fold else u for n, u in dealt]
-    kinds = _DISJOINT[protocol]
+    kinds = DISJOINT[protocol]
     tested = [_deal(ordered, kind, num_folds, seed)[fold] for kind in kinds]
     divided = []
     for utterance in ordered:
         is_tested = [
-            _group(utterance, kind) in names for kind, names in zip(kinds, tested, strict=True)
+            group_of(utterance, kind) in names for kind, names in zip(kinds, tested, strict=True)
         ]
         if all(is_tested):
             divided.append(replace(utterance, split="test"))
@@ -170,7 +180,7 @@ def _cut_groups(
     _sizes(ordered, kind)
     marked: set[str] = set()
     for pool in [{member} for member in members] or [{u.corpus for u in ordered}]:
-        sizes = Counter(_group(u, kind) for u in ordered if u.corpus in pool)
+        sizes = Counter(group_of(u, kind) for u in ordered if u.corpus in pool)
         names = sorted(sizes, key=lambda name: (_hash(seed, name), name))
         if members:
             names = _alternate_genders(names, ordered, kind)
@@ -182,14 +192,14 @@ def _cut_groups(
                 break
             marked.add(name)
             num_marked += sizes[name]
-    return [replace(u, split=split) if _group(u, kind) in marked else u for u in ordered]
+    return [replace(u, split=split) if group_of(u, kind) in marked else u for u in ordered]
 
 
 def _alternate_genders(names: Sequence[str], ordered: Sequence[Utterance], kind: str) -> list[str]:
     """Take women and men in turn: of two or three speakers, all may else be of one gender."""
     genders: dict[str, set[str]] = defaultdict(set)
     for utterance in ordered:
-        genders[_group(utterance, kind)].add(utterance.gender)
+        genders[group_of(utterance, kind)].add(utterance.gender)
     turns: Counter[str] = Counter()
     turn_of: dict[str, int] = {}
     for name in names:
@@ -203,7 +213,7 @@ def _dividable_members(utterances: Sequence[Utterance], kind: str) -> list[str]:
     """Return the members of a joint corpus of which each part can have a speaker (text)."""
     groups: dict[str, set[str]] = defaultdict(set)
     for utterance in utterances:
-        groups[utterance.corpus].add(_group(utterance, kind))
+        groups[utterance.corpus].add(group_of(utterance, kind))
     if len(groups) < 2:
         return []
     return sorted(name for name, found in groups.items() if len(found) >= len(SPLITS))
@@ -211,9 +221,9 @@ def _dividable_members(utterances: Sequence[Utterance], kind: str) -> list[str]:
 
 def _sizes(ordered: Sequence[Utterance], kind: str) -> Counter[str]:
     """Count the utterances of each speaker or text."""
-    sizes = Counter(_group(u, kind) for u in ordered)
+    sizes = Counter(group_of(u, kind) for u in ordered)
     if "" in sizes:
-        first = next(u.path for u in ordered if not _group(u, kind))
+        first = next(u.path for u in ordered if not group_of(u, kind))
         raise ManifestError(
             f"split.protocol asks for the {kind}, but {sizes['']} utterances have no known {kind}, "
             f"{first} for example"
@@ -224,68 +234,3 @@ def _sizes(ordered: Sequence[Utterance], kind: str) -> Counter[str]:
             f"{next(iter(sizes))!r}"
         )
     return sizes
-
-
-def _group(utterance: Utterance, kind: str) -> str:
-    return {
-        "speaker": utterance.speaker, "text": utterance.text_id, "corpus": utterance.corpus,
-    }[kind]  # fmt: skip
-
-
-def describe_members(utterances: Sequence[Utterance]) -> list[str]:
-    """Return a line for each member of a joint corpus: its utterances and speakers by split."""
-    lines = []
-    for member in dict.fromkeys(u.corpus for u in utterances):
-        parts = []
-        for split in SPLITS:
-            own = [u for u in utterances if (u.corpus, u.split) == (member, split)]
-            num_speakers = len({u.speaker for u in own} - {""})
-            parts.append(f"{split} {len(own)} of {num_speakers} speakers")
-        lines.append(f"{member}: {', '.join(parts)}")
-    return lines if len(lines) > 1 else []
-
-
-def check_splits(utterances: Sequence[Utterance], protocol: str) -> None:
-    """Check that splits have no leak and that each can be used.
-
-    Raises:
-        ManifestError: If one recording (by digest) is in two splits, the test part shares with
-            another what the protocol keeps apart, a split is empty, a name is unknown, or an
-            emotion is never trained on.
-    """
-    problems: list[str] = []
-    sides: dict[str, set[str]] = defaultdict(set)
-    paths: dict[str, list[str]] = defaultdict(list)
-    for utterance in utterances:
-        sides[utterance.sha256].add(utterance.split)
-        paths[utterance.sha256].append(f"{utterance.path} ({utterance.split})")
-        if utterance.split not in SPLITS:
-            problems.append(
-                f"{utterance.path}: split is {utterance.split!r}, expected one of {SPLITS}"
-            )
-        if utterance.emotion not in EMOTIONS:
-            problems.append(f"{utterance.path}: unknown emotion {utterance.emotion!r}")
-    for digest, found in sides.items():
-        if len(found) > 1:
-            problems.append(f"one recording is in several splits: {', '.join(paths[digest])}")
-    for kind in _DISJOINT[protocol]:
-        groups = {
-            s: {fold(_group(u, kind)): _group(u, kind) for u in utterances if u.split == s}
-            for s in SPLITS
-        }
-        for other in ("train", "validation"):
-            shared = groups["test"].keys() & groups[other].keys()
-            if shared:
-                names = ", ".join(
-                    " alias ".join(dict.fromkeys((groups["test"][name], groups[other][name])))
-                    for name in sorted(shared)
-                )
-                problems.append(f"the {kind} protocol is broken: {names} in both test and {other}")
-    counts = Counter(u.split for u in utterances)
-    problems += [f"the {split} part is empty" for split in SPLITS if not counts[split]]
-    trained = {u.emotion for u in utterances if u.split == "train"}
-    known = {u.emotion for u in utterances if u.emotion in EMOTIONS}
-    for emotion in in_table_order(known - trained):
-        problems.append(f"emotion {emotion!r} is never trained on")
-    if problems:
-        raise ManifestError("the split cannot be used:\n" + list_problems(problems))

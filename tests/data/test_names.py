@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from serct.config.spelling import fold
 from serct.data.manifest import Utterance
 from serct.data.names import describe_names, unify_names
-from serct.data.splitting import check_splits, split_utterances
+from serct.data.split_checks import check_splits
+from serct.data.splitting import split_utterances
 from serct.errors import ManifestError
 from tests.data.test_splitting import corpus, params, utterance
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from serct.config.params import SplitParams
 from serct.data.manifest import Utterance
-from serct.data.splitting import check_splits, describe_members, split_utterances
+from serct.data.split_checks import check_splits, describe_members
+from serct.data.splitting import split_utterances
 from serct.errors import ManifestError
 
 

@@ -155,7 +155,7 @@ def scan_corpus(params: CorpusParams, root: Path) -> Scan:
     Raises:
         CorpusError: If the folder is missing, or holds nothing that the reader can use.
     """
-    found = build_corpus(params.reader, params).scan(root)
+    found = build_corpus(params.reader, params).scan_labelled(root)
     if not found.utterances:
         listing = list_problems([f"{r.path}: {r.reason}" for r in found.rejections])
         raise CorpusError(

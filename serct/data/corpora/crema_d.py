@@ -64,6 +64,7 @@ class CremaD(Corpus):
         max_bytes=1 << 31,
         archives=("crema-d",),
     )
+    emobox = "cremad"
     checksums = "crema_d"
     left_out = frozenset(
         {"1076_MTI_SAD_XX", "1006_TIE_NEU_XX", "1013_WSI_DIS_XX", "1017_IWW_FEA_XX"}

@@ -42,6 +42,7 @@ class Emodb(Corpus):
     language = "de"
     num_utterances = 535
     copies = Copies(("emodb", "EmoDB", "EMODB"), max_bytes=1 << 28, archives=("download",))
+    emobox = "emodb"
     archive = Remote("http://emodb.bilderbar.info/download/download.zip")
     checksums = "emodb"
 

@@ -31,6 +31,7 @@ class Emovo(Corpus):
     language = "it"
     num_utterances = 588
     copies = Copies(("emovo", "EMOVO"), max_bytes=1 << 30)
+    emobox = "emovo"
     how_to_get = f"EMOVO has no lasting address; get EMOVO.zip from {homepage} and put it there"
 
     def parse(self, path: PurePosixPath) -> Utterance | str:

@@ -53,6 +53,7 @@ class Esd(Corpus):
         ("esd", "ESD", "Emotion Speech Dataset", "Emotional Speech Dataset (ESD)"),
         max_bytes=1 << 33,
     )
+    emobox = "esd"
 
     @property
     def num_utterances(self) -> int:

@@ -1,8 +1,8 @@
 """Your own recordings: folders named after emotions, or a table.
 
 Either ``[train|validation|test/]<emotion>/[<speaker>/]<file>``, or a CSV in the folder with the
-columns path and emotion and, if known, speaker, gender (f or m) and text. With a table, the corpus
-has only the files in it.
+columns path and emotion and, if known, speaker, gender (f or m), text and split. With a table, the
+corpus has only the files in it.
 """
 
 from collections.abc import Iterable
@@ -16,12 +16,13 @@ from serct.config.files import as_csv, read_rows
 from serct.config.spelling import fold
 from serct.data.download import Progress
 from serct.data.manifest import SPLITS, Rejection, Scan, Utterance
+from serct.data.official.listing import name_part
 from serct.data.reading.corpus import Corpus, CorpusParams
 from serct.data.reading.labels import COLUMNS, LabelRow, read_labels
 from serct.data.reading.listing import Entry, is_companion, list_entries, printable, unusable_format
 from serct.data.reading.sources import Sources
 from serct.data.reading.tree import place
-from serct.emotions import EMOTIONS, canonical_emotion
+from serct.emotions import EMOTIONS
 from serct.errors import CorpusError, list_problems
 from serct.runtime import atomic
 from serct.runtime.log import logger
@@ -125,7 +126,7 @@ class Folder(Corpus):
                     return lacking.get(fold(str(row.path)), row.problem)
                 return reasons.get(str(row.file), "")
 
-            found = [_by_row(row, problem_of(row)) for row in rows]
+            found = [self._by_row(row, problem_of(row)) for row in rows]
         utterances = [each for each in found if isinstance(each, Utterance)]
         if not any(utterance.split == "test" for utterance in utterances):
             # A corpus without a test part is not divided yet: the split stage divides all of it.
@@ -147,7 +148,7 @@ class Folder(Corpus):
             path
             for path in paths
             if len(_folders(path)) > 2
-            and isinstance(_utterance(path, _folders(path)[0]), Utterance)
+            and isinstance(self._utterance(path, _folders(path)[0]), Utterance)
         ]
         if deep and self.params.speaker is None:
             first = _folders(deep[0])
@@ -157,58 +158,64 @@ class Folder(Corpus):
                 f"params.yaml: 1 ({first[1]}), last ({first[-1]}), or path "
                 f"({'/'.join(first[1:])}); a wrong choice puts one person on both sides of a split"
             )
-        return [_by_folder(path, self.params.speaker) for path in paths]
+        return [self._by_path(path, self.params.speaker) for path in paths]
+
+    def _by_path(self, path: PurePosixPath, level: int | str | None) -> Utterance | Rejection:
+        folders = _folders(path)
+        if not folders:
+            return Rejection(
+                str(path),
+                f"is in no folder named after an emotion, expected one of {', '.join(EMOTIONS)}",
+            )
+        emotion, *below = folders
+        if isinstance(level, int) and 0 < len(below) < level:
+            return Rejection(
+                str(path),
+                f"{len(below)} folders below the emotion, but speaker in params.yaml is {level}",
+            )
+        speaker = {"last": below[-1:], "path": ["/".join(below)]}.get(
+            str(level), below[(level if isinstance(level, int) else 1) - 1 :]
+        )
+        split = next((split for split in SPLITS if path.parts[0].lower() == split), "")
+        found = self._utterance(path, emotion, "".join(speaker[:1]))
+        return replace(found, split=split) if isinstance(found, Utterance) else found
+
+    def _by_row(self, row: LabelRow, problem: str) -> Utterance | Rejection:
+        def reject(reason: str) -> Rejection:
+            return Rejection(str(row.path), f"{row.where}: {reason}")
+
+        if problem or row.file is None:
+            return reject(problem)
+        gender = fold(row.values.get("gender", ""))
+        if gender not in _GENDERS:
+            return reject(f"gender is {gender!r}, expected f, m or nothing")
+        word = row.values.get("split", "")
+        split = name_part(word)
+        if word and split is None:
+            return reject(f"split is {word!r}, expected train, validation, test or nothing")
+        speaker, text = row.values.get("speaker", ""), row.values.get("text", "")
+        found = self._utterance(row.file, row.values["emotion"], speaker, _GENDERS[gender], text)
+        if isinstance(found, Rejection):
+            return reject(found.reason)
+        return replace(found, split=split or "")
+
+    def _utterance(
+        self, path: PurePosixPath, emotion: str, speaker: str = "", gender: str = "",
+        text_id: str = "",
+    ) -> Utterance | Rejection:  # fmt: skip
+        try:
+            name = self.emotion(emotion)
+        except CorpusError as error:
+            return Rejection(str(path), str(error))
+        return Utterance(
+            path=str(path), speaker=speaker, gender=gender, text_id=text_id, emotion=name
+        )
 
 
 def _folders(path: PurePosixPath) -> tuple[str, ...]:
     """Return the folders from the emotion on."""
     folders = path.parts[:-1]
     return folders[1:] if folders and folders[0].lower() in SPLITS else folders
-
-
-def _by_folder(path: PurePosixPath, level: int | str | None) -> Utterance | Rejection:
-    folders = _folders(path)
-    if not folders:
-        return Rejection(
-            str(path),
-            f"is in no folder named after an emotion, expected one of {', '.join(EMOTIONS)}",
-        )
-    emotion, *below = folders
-    if isinstance(level, int) and 0 < len(below) < level:
-        return Rejection(
-            str(path),
-            f"{len(below)} folders below the emotion, but speaker in params.yaml is {level}",
-        )
-    speaker = {"last": below[-1:], "path": ["/".join(below)]}.get(
-        str(level), below[(level if isinstance(level, int) else 1) - 1 :]
-    )
-    split = next((split for split in SPLITS if path.parts[0].lower() == split), "")
-    utterance = _utterance(path, emotion, "".join(speaker[:1]))
-    return replace(utterance, split=split) if isinstance(utterance, Utterance) else utterance
-
-
-def _by_row(row: LabelRow, problem: str) -> Utterance | Rejection:
-    def reject(reason: str) -> Rejection:
-        return Rejection(str(row.path), f"{row.where}: {reason}")
-
-    if problem or row.file is None:
-        return reject(problem)
-    gender = fold(row.values.get("gender", ""))
-    if gender not in _GENDERS:
-        return reject(f"gender is {gender!r}, expected f, m or nothing")
-    speaker, text = row.values.get("speaker", ""), row.values.get("text", "")
-    found = _utterance(row.file, row.values["emotion"], speaker, _GENDERS[gender], text)
-    return reject(found.reason) if isinstance(found, Rejection) else found
-
-
-def _utterance(
-    path: PurePosixPath, emotion: str, speaker: str = "", gender: str = "", text_id: str = ""
-) -> Utterance | Rejection:
-    try:
-        name = canonical_emotion(emotion)
-    except CorpusError as error:
-        return Rejection(str(path), str(error))
-    return Utterance(path=str(path), speaker=speaker, gender=gender, text_id=text_id, emotion=name)
 
 
 def _reject(entries: Iterable[Entry], also_beside: bool = False) -> list[Rejection]:

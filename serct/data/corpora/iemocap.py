@@ -2,7 +2,8 @@
 
 Labels are in ``Session*/dialog/EmoEvaluation/*.txt``, turns in ``Session*/sentences/wav``. The
 corpus has the four classes that nearly everyone reports: neutral, angry, sad, and happy joined
-with excited, 5,531 turns; the others (frustrated, no agreement, and few of the rest) are left out.
+with excited, 5,531 turns; the others (frustrated, no agreement, and few of the rest) are left out,
+unless the entry's ``labels`` says what their three letters mean (``fru``, ``fea``, ``sur``, ...).
 The two speakers of a session talk to each other, so "speaker-independent" means five folds by
 session (`speaker` is the session).
 """
@@ -35,9 +36,14 @@ class Iemocap(Corpus):
     )
     homepage = "https://sail.usc.edu/iemocap/"
     language = "en"
-    num_utterances = 5531
     copies = Copies(("iemocap", "IEMOCAP", "IEMOCAP_full_release"), max_bytes=1 << 36)
+    emobox = "iemocap"
     how_to_get = f"IEMOCAP is for research under a signed licence: see {homepage}"
+
+    @property
+    def num_utterances(self) -> int | None:
+        """Number of turns of the four classes; not known with further labels."""
+        return 5531 if self.params.labels is None else None
 
     def is_wanted(self, path: PurePosixPath) -> bool:
         """Take the turns and the files with their labels."""
@@ -70,7 +76,8 @@ class Iemocap(Corpus):
                 return "not a name of IEMOCAP, expected one like Ses01F_impro01_F000"
             if path.stem not in labels:
                 return "no evaluation names it"
-            emotion = _EMOTIONS.get(labels[path.stem])
+            word = labels[path.stem]
+            emotion = word if self.is_mapped(word) else _EMOTIONS.get(word)
             if emotion is None:
                 return None
             session, gender = match.groups()

@@ -10,7 +10,7 @@ members are in it then shows in its folder, in the manifest and in the cards of 
 import shutil
 from collections.abc import Collection
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -73,6 +73,9 @@ class Joint(Corpus):
         self.members = [build_corpus(name, member) for name, member in params.members.items()]
         # Of all, also of those left out: it is asked for before anything is obtained.
         self.is_synthetic = any(member.is_synthetic for member in self.members)
+        # Folds of one set that several members are parts of, such as the languages of ESD.
+        sets = {member.emobox for member in self.members}
+        self.emobox = sets.pop() if len(sets) == 1 else ""
 
     @property
     def language(self) -> str:
@@ -96,12 +99,17 @@ class Joint(Corpus):
         return {member.name: member.licence for member in self.members}
 
     def as_published(self, root: Path) -> "Joint":
-        """Return the members that a folder has, with all their emotions.
+        """Return the members that a folder has, with all their labels.
 
         Raises:
             CorpusError: If fewer than two are left.
         """
-        return self._present(root)._changed(emotions=None)
+        present = self._present(root)
+        members = {
+            name: member.model_copy(update={"labels": None})
+            for name, member in present.params.members.items()
+        }
+        return present._changed(members=members, emotions=None)
 
     def obtain(self, destination: Path, sources: Sources, progress: Progress) -> str:
         """Fill one folder a member, each from where it alone would come.
@@ -136,15 +144,25 @@ class Joint(Corpus):
         """List the utterances of the members in a folder, one member after the other."""
         utterances: list[Utterance] = []
         rejections: list[Rejection] = []
+        notes: list[str] = []
         for member in self._present(root).members:
-            found = member.scan(root / member.name)
+            found = member.scan_labelled(root / member.name)
             utterances += [
                 _as_member(utterance, member)
                 for utterance in found.utterances
                 if self.params.emotions is None or utterance.emotion in self.params.emotions
             ]
             rejections += [replace(r, path=f"{member.name}/{r.path}") for r in found.rejections]
-        return Scan(tuple(utterances), tuple(rejections))
+            notes += [f"{member.name}: {note}" for note in found.notes]
+        return Scan(tuple(utterances), tuple(rejections), tuple(notes))
+
+    def recording_name(self, path: PurePosixPath) -> str:
+        """Return the name that the member of a path gives it; elsewhere, what the first gives."""
+        named = {member.name: member for member in self.members}
+        own = named.get(path.parts[0], self.members[0])
+        return own.recording_name(
+            path.relative_to(own.name) if own.name in path.parts[:1] else path
+        )
 
     def _present(self, root: Path) -> "Joint":
         missing = {name for name in self.params.optional if not (root / name).is_dir()}

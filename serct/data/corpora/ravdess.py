@@ -38,6 +38,7 @@ class Ravdess(Corpus):
         max_bytes=1 << 31,
         archives=("Ravdess",),
     )
+    emobox = "ravdess"
     archive = Remote(
         f"{homepage}/files/Audio_Speech_Actors_01-24.zip", md5="bc696df654c87fed845eb13823edef8a"
     )

@@ -32,6 +32,7 @@ class Savee(Corpus):
     language = "en"
     num_utterances = 480
     copies = Copies(("savee", "SAVEE", "AudioData", "ALL"), max_bytes=1 << 30)
+    emobox = "savee"
     how_to_get = f"SAVEE needs a registration at {homepage}; then put its AudioData there"
 
     def parse(self, path: PurePosixPath) -> Utterance | str:

@@ -46,6 +46,7 @@ class Tess(Corpus):
         ),
         max_bytes=1 << 30,
     )  # fmt: skip
+    emobox = "tess"
     checksums = "tess"
 
     def fetch(self, destination: Path, search: Search) -> str:

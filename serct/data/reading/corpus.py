@@ -1,7 +1,12 @@
 """The interface of a corpus: each file of `serct.data.corpora` derives its class from `Corpus`."""
 
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import field_validator
 
 from serct.config.section import Section
 from serct.data.download import Progress, Remote, download
@@ -9,12 +14,31 @@ from serct.data.manifest import Scan, Utterance
 from serct.data.reading.sources import Copies, Search, Sources
 from serct.data.reading.tree import is_audio, scan_names
 from serct.data.reading.verification import Original, read_originals
+from serct.emotions import EMOTIONS, canonical_emotion, spell
 
 
 class CorpusParams(Section):
-    """The keys of a corpus' entry in params.yaml; a corpus with more keys derives a class."""
+    """The keys of a corpus' entry in params.yaml; a corpus with more keys derives a class.
+
+    Attributes:
+        reader: The name of the corpus' file.
+        labels: What words of the corpus mean: an emotion; or None, and what they label is left out.
+            Emotions that the reader gives can be named too, so as to join two.
+    """
 
     reader: str
+    labels: dict[str, Literal[*EMOTIONS] | None] | None = None  # type: ignore[valid-type]
+
+    @field_validator("labels")
+    @classmethod
+    def _spelled_alike(cls, labels: dict[str, str | None] | None) -> dict[str, str | None] | None:
+        """Return the labels by what all spellings of a word share."""
+        if labels is None:
+            return None
+        words = {spell(word): emotion for word, emotion in labels.items()}
+        if len(words) < len(labels):
+            raise ValueError(f"two spellings of one word among {', '.join(labels)}")
+        return words
 
 
 class Corpus:
@@ -37,6 +61,7 @@ class Corpus:
         how_to_get: How a person gets it, for a corpus that nothing else can download.
         checksums: Its list is ``checksums/<checksums>.csv``; "" if none is known.
         left_out: Published files that are no part of it, without folder and suffix.
+        emobox: What EmoBox calls it, "" if it has no folds of it.
     """
 
     title: str
@@ -49,6 +74,7 @@ class Corpus:
     how_to_get: str = ""
     checksums: str = ""
     left_out: frozenset[str] = frozenset()
+    emobox: str = ""
 
     def __init__(self, name: str, params: Any) -> None:
         self.name = name
@@ -124,6 +150,27 @@ class Corpus:
 
         return scan_names(root, read, self.recording_name)
 
+    def scan_labelled(self, root: Path) -> Scan:
+        """List the utterances of a folder with the emotions that params.yaml gives their labels.
+
+        Raises:
+            CorpusError: As `scan`.
+        """
+        found = self.scan(root)
+        return found if self.params.labels is None else _relabel(found, self.params.labels)
+
+    def is_mapped(self, word: str) -> bool:
+        """Return whether params.yaml says what a word of the corpus means."""
+        return spell(word) in (self.params.labels or {})
+
+    def emotion(self, word: str) -> str:
+        """Return the emotion that a word means, or a word that params.yaml maps, as it is.
+
+        Raises:
+            CorpusError: If it is none.
+        """
+        return spell(word) if self.is_mapped(word) else canonical_emotion(word)
+
     def parse(self, path: PurePosixPath) -> Utterance | str | None:
         """Return the labels that a path holds.
 
@@ -138,3 +185,21 @@ class Corpus:
     def recording_name(self, path: PurePosixPath) -> str:
         """Return the name of what a path holds; paths of one name must be equal copies."""
         return path.stem
+
+
+def _relabel(found: Scan, labels: Mapping[str, str | None]) -> Scan:
+    """Give utterances the emotions of their words, and leave out those that have none."""
+    kept = []
+    counts = Counter(u.emotion for u in found.utterances if u.emotion in labels)
+    for utterance in found.utterances:
+        emotion = labels.get(utterance.emotion, utterance.emotion)
+        if emotion is not None:
+            kept.append(replace(utterance, emotion=emotion))
+    notes = [
+        f"{counts[word]} utterances labelled {word} are "
+        + ("left out" if emotion is None else f"taken as {emotion}")
+        if counts[word]
+        else f"labels names {word}, but no utterance is labelled so"
+        for word, emotion in labels.items()
+    ]
+    return Scan(tuple(kept), found.rejections, (*found.notes, *notes))

@@ -9,9 +9,10 @@ from serct.config.files import read_table
 from serct.config.spelling import fold
 from serct.config.tables import DELIMITERS
 from serct.data.reading.listing import Entry, is_shown
+from serct.emotions import EMOTIONS, is_number
 from serct.errors import CorpusError, list_problems
 
-COLUMNS = ("path", "emotion", "speaker", "gender", "text")
+COLUMNS = ("path", "emotion", "speaker", "gender", "text", "split")
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,8 @@ def read_labels(
         The table's path in the folder, and its rows.
 
     Raises:
-        CorpusError: If it is missing, no CSV table or not UTF-8, lacks a column or a value, or
-            lists a path twice or one outside the folder.
+        CorpusError: If it is missing, no CSV table or not UTF-8, lacks a column or a value, has
+            numbers for emotions, or lists a path twice or one outside the folder.
     """
     by_name: dict[str, list[PurePosixPath]] = defaultdict(list)
     unusable = {entry.path: entry.problem for entry in entries}
@@ -56,6 +57,13 @@ def read_labels(
     found = read_table(
         path, error=CorpusError, needed=COLUMNS[:2], delimiters=DELIMITERS, spell=fold
     )
+    words = [row["emotion"] for row in found.rows]
+    if words and all(map(is_number, words)):
+        raise CorpusError(
+            f"{path}: the column emotion has numbers alone, {words[0].strip()} in row "
+            f"{found.numbers[0]}: dimensions such as valence and arousal are not read, expected "
+            f"words such as {', '.join(EMOTIONS[:4])}"
+        )
     rows, problems = [], []
     numbers: dict[PurePosixPath, list[int]] = defaultdict(list)
     for number, values in zip(found.numbers, found.rows, strict=True):

@@ -6,7 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from serct.config.params import Params, TrainParams
-from serct.data.corpora import CorpusParams, build_corpus, read_corpus_params, read_licences
+from serct.data.corpora import (
+    CorpusParams,
+    Sources,
+    build_corpus,
+    read_corpus_params,
+    read_licences,
+)
+from serct.data.official.reading import division_files
 from serct.evaluation.conditions import read_conditions
 from serct.models import read_encoder_params, read_model_params
 from serct.models.interface import ModelParams, TorchParams
@@ -123,18 +130,34 @@ def _recipes_of_corpus(params: Params, name: str) -> Iterator[tuple[str, Recipe]
     entry = read_corpus_params(params, name)
     members = list(_with_members(entry))
     readers = [f"serct.data.corpora.{member.reader}" for member in members]
-    corpus = {"corpus": entry.model_dump(mode="json")}
+    corpus = build_corpus(name, entry)
     lists = {build_corpus(name, member).checksums for member in members} - {""}
     checksums = [_PROJECT / _CHECKSUMS / f"{each}.csv" for each in sorted(lists)]
-    yield "download", Recipe(_code("download", *readers), corpus, _digests(checksums))
+    content = entry.model_dump(mode="json")
+    code = _code("download", *readers)
+    yield "download", Recipe(code, {"corpus": _without(content, "labels")}, _digests(checksums))
     split = _sections(params, "seed", "split", "checks")
-    yield "manifest", Recipe(_code("manifest", *readers), {**corpus, **split})
+    # A corpus without labels of its own, or a division: as before there were these keys.
+    used = _without({"corpus": content, **split}, "labels", "path", only_null=True)
+    files = division_files(corpus, params.split, Sources.from_environment().mirror)
+    # Wherever the division lies on this machine.
+    digests = {f"{path.parent.name}/{path.name}": file_digest(path) for path in files}
+    yield "manifest", Recipe(_code("manifest", *readers), used, digests)
     rows = {
         **_sections(params, "audio", "checks", "preprocess"),
         "protocol": params.split.protocol,
-        "synthetic": build_corpus(name, entry).is_synthetic,
+        "synthetic": corpus.is_synthetic,
     }
     yield "preprocess", Recipe(_code("preprocess"), rows)
+
+
+def _without(content: Mapping[str, Any], *names: str, only_null: bool = False) -> dict[str, Any]:
+    """Return a mapping, and all inside it, without some keys, or without these where null."""
+    return {
+        key: _without(value, *names, only_null=only_null) if isinstance(value, Mapping) else value
+        for key, value in content.items()
+        if key not in names or (only_null and value is not None)
+    }
 
 
 def _with_members(entry: CorpusParams) -> Iterator[CorpusParams]:

@@ -24,6 +24,7 @@ def studies_page(studies: Sequence[StudyResult]) -> str:
                 "tables": [
                     *corpora_tables(study),
                     *(scores_table(study, test) for test in study.tests),
+                    *published_tables(study),
                     *conditions_tables(study),
                 ],
                 "figures": _figures(study),
@@ -79,6 +80,51 @@ def scores_table(study: StudyResult, test: Comparison) -> Table:
             "training time of one cell",
         ),
         rows=tuple(rows),
+    )
+
+
+def published_tables(study: StudyResult) -> list[Table]:
+    """Return the table beside published scores of each test that has any: means over folds."""
+    tables = []
+    for test in study.tests:
+        if not test.published:
+            continue
+        ours = [
+            (Cell(_name(row)), bar(statistics.mean(row.folds)), bar(statistics.mean(row.wa_folds)))
+            for row in test.rows
+        ]
+        theirs = [
+            (Cell(f"{each.model}, published"), bar(each.ua), bar(each.wa))
+            for each in test.published
+        ]
+        caption = f"Beside published scores: {test.corpus}, {test.n} utterances, mean over folds"
+        tables.append(
+            Table(
+                caption=f"{caption}; {shared_speakers(test)}" if test.shared_speakers else caption,
+                header=("model", "UA", "WA"),
+                rows=tuple(sorted([*ours, *theirs], key=lambda row: -float(row[1].text))),
+            )
+        )
+    return tables
+
+
+def shared_speakers(test: Comparison) -> str:
+    """Return in words how many speakers of the test parts training has, "" if not known.
+
+    Example:
+        >>> from serct.experiments.studies.results import SharedSpeakers
+        >>> shared = SharedSpeakers(num_shared=0, num_tested=24)
+        >>> shared_speakers(Comparison.model_construct(shared_speakers=shared))
+        'no speaker of a test part is in its training part'
+    """
+    shared = test.shared_speakers
+    if shared is None:
+        return ""
+    if not shared.num_shared:
+        return "no speaker of a test part is in its training part"
+    return (
+        f"NOT speaker-independent: {shared.num_shared} of {shared.num_tested} speakers of test "
+        "parts are in training too"
     )
 
 

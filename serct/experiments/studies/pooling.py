@@ -28,14 +28,27 @@ from serct.evaluation.records import (
     read_robustness,
 )
 from serct.evaluation.significance import ua_difference, ua_interval
-from serct.experiments.studies.results import CURVES, CellRun, Comparison, Row, StudyResult
+from serct.experiments.studies.results import (
+    CURVES,
+    CellRun,
+    Comparison,
+    PublishedScore,
+    Row,
+    SharedSpeakers,
+    StudyResult,
+)
 from serct.models import restore_model_params
 from serct.models.records import Card, RunRecord, read_history
 from serct.runtime.digests import check_files
 
 
 def pool(
-    name: str, asks: str, params: Params, cells: list[tuple[int, Path]], unseen_only: bool = False
+    name: str,
+    asks: str,
+    params: Params,
+    cells: list[tuple[int, Path]],
+    unseen_only: bool = False,
+    published: Mapping[str, Sequence[PublishedScore]] | None = None,
 ) -> StudyResult:
     """Read what the pipeline wrote in each cell, and put folds together.
 
@@ -45,6 +58,7 @@ def pool(
         params: Of any cell.
         cells: Seed and workspace of each, the folds of a seed one after another.
         unseen_only: Whether only tests on corpora that training never saw count.
+        published: Scores of others on the same folds, by corpus.
     """
     pipeline = params.pipeline
     tests = []
@@ -79,6 +93,10 @@ def pool(
                         _as_row(model, own, first, read_history(models / f"{corpus}-{model}"))
                         for model, own in tested.items()
                     ),
+                    published=tuple((published or {}).get(corpus, ())),
+                    shared_speakers=_count_shared([cell for _, cell in cells], corpus)
+                    if tested_on == corpus
+                    else None,
                 )
             )
     return StudyResult(
@@ -89,6 +107,20 @@ def pool(
         seeds=tuple(dict.fromkeys(seed for seed, _ in cells)),
         tests=tuple(tests),
     )
+
+
+def _count_shared(cells: Sequence[Path], corpus: str) -> SharedSpeakers | None:
+    """Count the speakers of test parts who are in training or validation too."""
+    num_shared = num_tested = 0
+    for cell in cells:
+        shards = cell / "data" / "shards" / corpus
+        known = set(ShardDataset(shards, ["train", "validation"]).speakers)
+        tested = set(ShardDataset(shards, ["test"]).speakers)
+        if "" in known | tested:
+            return None
+        num_shared += len(tested & known)
+        num_tested += len(tested)
+    return SharedSpeakers(num_shared=num_shared, num_tested=num_tested)
 
 
 def _probe_unseen(shards: Path, corpus: str, tested_on: str) -> dict[str, float]:
@@ -199,6 +231,7 @@ def _as_row(
 ) -> Row:
     pooled, seed, card = _pooled(cells), cells[0].seed, cells[0].card
     own, scores = pooled[seed], [_scores(each) for each in pooled.values()]
+    by_fold = [_scores(cell.predictions) for cell in cells if cell.seed == seed]
     actual = np.array(list(own["emotion"]))
     gain = None
     if cells is not first:
@@ -217,7 +250,8 @@ def _as_row(
         ua=tuple(each.ua for each in scores),
         interval=ua_interval(actual, _is_right(own), np.array(list(own["speaker"]))),
         gain=gain,
-        folds=tuple(_scores(cell.predictions).ua for cell in cells if cell.seed == seed),
+        folds=tuple(each.ua for each in by_fold),
+        wa_folds=tuple(each.wa for each in by_fold),
         runs=tuple(cell.source for cell in cells),
         history=tuple({key: row[key] for key in ("epoch", *CURVES)} for row in history),
         conditions=_under_conditions([cell for cell in cells if cell.seed == seed]),

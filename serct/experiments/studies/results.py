@@ -47,6 +47,7 @@ class Row(RecordPart):
         folds: UA of each fold of the first seed.
         runs: Of each cell.
         history: Epochs of the first cell, with the keys of `CURVES`.
+        wa_folds: WA of each fold of the first seed; empty in files before there was this key.
         conditions: UA of the first seed under each condition, and under none, by its label: folds
             pooled, on the same utterances. Empty if the study states no conditions.
     """
@@ -61,9 +62,36 @@ class Row(RecordPart):
     interval: Interval
     gain: tuple[float, float] | None
     folds: tuple[float, ...]
+    wa_folds: tuple[float, ...] = ()
     runs: tuple[CellRun, ...]
     history: tuple[Mapping[str, float], ...]
     conditions: Mapping[str, float] = Field(default_factory=dict)
+
+
+class PublishedScore(RecordPart):
+    """What others published for the same folds: means over them.
+
+    Attributes:
+        model: As they call it.
+        ua: Unweighted accuracy.
+        wa: Weighted accuracy.
+    """
+
+    model: str
+    ua: float
+    wa: float
+
+
+class SharedSpeakers(RecordPart):
+    """How many speakers of the test parts are in training as well, counted in each fold.
+
+    Attributes:
+        num_shared: Of them, those that training has.
+        num_tested: All.
+    """
+
+    num_shared: int
+    num_tested: int
 
 
 class Comparison(RecordPart):
@@ -80,6 +108,8 @@ class Comparison(RecordPart):
         probes: UA of the probes, see `serct.evaluation.probes`, the mean over cells; of a zero-shot
             test only in a study that leaves corpora out.
         rows: In the order of the study.
+        published: Scores of others on the same folds, if the study names any.
+        shared_speakers: None if a speaker is not known, and in files before there was this key.
     """
 
     corpus: str
@@ -90,6 +120,8 @@ class Comparison(RecordPart):
     majority_ua: float
     probes: Mapping[str, float]
     rows: tuple[Row, ...]
+    published: tuple[PublishedScore, ...] = ()
+    shared_speakers: SharedSpeakers | None = None
 
     @property
     def is_zero_shot(self) -> bool:

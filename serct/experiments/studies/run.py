@@ -18,6 +18,7 @@ from serct.experiments.parallel import rebuild
 from serct.experiments.settings import with_setting
 from serct.experiments.studies.page import studies_page
 from serct.experiments.studies.pooling import pool
+from serct.experiments.studies.published import read_published, write_submissions
 from serct.experiments.studies.results import STUDY_FILE, StudyResult, read_studies
 from serct.experiments.workspace import prepare_workspace, project_root
 from serct.runtime import atomic
@@ -47,12 +48,14 @@ class Study(Section):
         settings: ``set`` in the file.
         seeds: Each is a repetition of all folds.
         leave_out: Gives ``pipeline`` its corpora.
+        published: A table of `studies/published` with scores of others on the same folds.
     """
 
     profile: str | None
     seeds: tuple[int, ...]
     settings: dict[str, JsonValue] = Field(alias="set")
     leave_out: LeaveOut | None = None
+    published: Name | None = None
 
 
 def list_studies() -> dict[str, str]:
@@ -80,7 +83,8 @@ def run_study(
 
     Returns:
         The folder, where study.json was written, and its content. The page of all studies,
-        index.html beside the folder, is written again.
+        index.html beside the folder, is written again. On the folds of EmoBox, predictions in its
+        form are in the folder ``submissions``.
 
     Raises:
         ParamsError: If there is no such study, or its file is not valid.
@@ -106,7 +110,10 @@ def run_study(
             cells.append((seed, cell))
     if params is None:
         raise ParamsError(f"studies/{name}.yaml: seeds is empty, expected at least one")
-    result = pool(name, list_studies()[name], params, cells, study.leave_out is not None)
+    published = read_published(study.published, params) if study.published else {}
+    result = pool(name, list_studies()[name], params, cells, study.leave_out is not None, published)
+    if params.split.protocol == "emobox":
+        write_submissions(folder, params, cells)
     atomic.write_json(folder / STUDY_FILE, result.as_json())
     atomic.write_text(folder.parent / "index.html", studies_page(read_studies(folder.parent)))
     return folder, result
