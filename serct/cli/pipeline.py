@@ -129,7 +129,7 @@ def study(
     as_json: AsJson = False,
 ) -> None:
     """Run a study: its folds, seeds and models, pooled into one table."""
-    from serct.experiments.studies.page import corpora_tables, scores_table
+    from serct.experiments.studies.page import corpora_tables, published_tables, scores_table
     from serct.experiments.studies.run import list_studies, run_study
     from serct.runtime.log import setup_logging
 
@@ -146,7 +146,7 @@ def study(
         print_json({"folder": found, **result.as_json()})
         return
     tables = [scores_table(result, test) for test in result.tests]
-    for table in [*tables, *corpora_tables(result)]:
+    for table in [*tables, *published_tables(result), *corpora_tables(result)]:
         rows = [
             {name: cell.text for name, cell in zip(table.header, row, strict=True)}
             for row in table.rows

@@ -379,3 +379,17 @@ def test_table_that_cannot_be_read(tmp_path):
         obtain(tmp_path, table="labels.csv")
     with pytest.raises(CorpusError, match="expected one inside the corpus' folder"):
         obtain(tmp_path, table="../labels.csv")
+
+
+def test_a_table_divides_the_corpus(tmp_path):
+    words = {"a": "train", "b": "TEST", "c": "dev", "d": "", "e": "held out"}
+    for name in words:
+        write_recording(tmp_path / "mine" / f"{name}.wav")
+    rows = [f"{name}.wav,sad,{word}" for name, word in words.items()]
+    (tmp_path / "mine" / "labels.csv").write_text("\n".join(["path,emotion,split", *rows]))
+    scan = obtain(tmp_path, table="labels.csv")
+    assert [(u.path, u.split) for u in scan.utterances] == [
+        ("a.wav", "train"), ("b.wav", "test"), ("c.wav", "validation"), ("d.wav", ""),
+    ]  # fmt: skip
+    [rejection] = scan.rejections
+    assert "split is 'held out', expected train, validation, test or nothing" in rejection.reason

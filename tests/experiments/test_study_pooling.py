@@ -10,12 +10,18 @@ import numpy as np
 import pytest
 
 from serct.config.params import Params
+from serct.data.manifest import Utterance, write_manifest
 from serct.errors import ReportError
 from serct.evaluation.metrics import score_names
 from serct.evaluation.significance import ua_interval
-from serct.experiments.studies.page import conditions_tables
+from serct.experiments.studies.page import conditions_tables, published_tables
 from serct.experiments.studies.pooling import pool
-from serct.experiments.studies.results import STUDY_FILE, read_studies
+from serct.experiments.studies.results import (
+    STUDY_FILE,
+    PublishedScore,
+    SharedSpeakers,
+    read_studies,
+)
 from tests.fake_results import make_card, write_model, write_robustness, write_test, write_zero_shot
 
 
@@ -135,6 +141,40 @@ def test_under_conditions_the_counts_of_folds_are_added_up(
     path.write_text("{}")
     with pytest.raises(ReportError, match=r"robustness\.json"):
         pool("made_up", "What?", params, cells)
+
+
+def test_scores_of_others_stand_beside_ours(tmp_path: Path, tiny_params: Params) -> None:
+    """They are means over folds; who is on both sides is counted in each fold."""
+    cells = [(3, tmp_path / f"seed-3-fold-{fold}") for fold in range(2)]
+    speakers = {0: ["a", "b"], 1: ["c", "b"]}
+    for fold, (_, cell) in enumerate(cells):
+        rows = [
+            {"utterance": f"u{n}", "speaker": name, "emotion": "sad", "predicted": word}
+            for n, (name, word) in enumerate(
+                zip(speakers[fold], ("sad", "sad" if fold else "angry"), strict=True)
+            )
+        ]
+        write_cell(cell, "mfcc_svm", rows)
+        manifest = [
+            Utterance(path=f"{n}.wav", speaker=name, gender="", text_id="", emotion="sad",
+                      split=part)
+            for n, (name, part) in enumerate(
+                [*((name, "test") for name in speakers[fold]), ("b", "train")]
+            )
+        ]  # fmt: skip
+        write_manifest(cell / "data" / "manifests" / "tess.csv", manifest)
+    params = with_pipeline(tiny_params, ["mfcc_svm"], [], num_folds=2)
+    theirs = {"tess": [PublishedScore(model="large encoder", ua=0.8, wa=0.7)]}
+    result = pool("made_up", "What?", params, cells, published=theirs)
+    [test] = result.tests
+    assert test.rows[0].wa_folds == (0.5, 1.0)
+    assert test.shared_speakers == SharedSpeakers(num_shared=2, num_tested=4)
+    [table] = published_tables(result)
+    texts = [[cell.text for cell in row] for row in table.rows]
+    assert texts == [
+        ["large encoder, published", "0.800", "0.700"], ["mfcc_svm", "0.750", "0.750"],
+    ]  # fmt: skip
+    assert "NOT speaker-independent: 2 of 4 speakers of test parts" in table.caption
 
 
 def test_a_study_of_the_first_format_is_read(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from serct.config.files import read_rows
 from serct.config.params import Params
 from serct.data.corpora import read_corpus_params
 from serct.data.dataset import ShardDataset
+from serct.data.manifest import read_manifest
 from serct.data.shards import read_meta
 from serct.emotions import in_table_order
 from serct.errors import ReportError
@@ -93,10 +94,8 @@ def pool(
                         _as_row(model, own, first, read_history(models / f"{corpus}-{model}"))
                         for model, own in tested.items()
                     ),
-                    published=tuple((published or {}).get(corpus, ())),
-                    shared_speakers=_count_shared([cell for _, cell in cells], corpus)
-                    if tested_on == corpus
-                    else None,
+                    published=tuple(published.get(corpus, ())) if published else (),
+                    shared_speakers=_count_shared(cells, corpus) if published else None,
                 )
             )
     return StudyResult(
@@ -109,13 +108,13 @@ def pool(
     )
 
 
-def _count_shared(cells: Sequence[Path], corpus: str) -> SharedSpeakers | None:
+def _count_shared(cells: Sequence[tuple[int, Path]], corpus: str) -> SharedSpeakers | None:
     """Count the speakers of test parts who are in training or validation too."""
     num_shared = num_tested = 0
-    for cell in cells:
-        shards = cell / "data" / "shards" / corpus
-        known = set(ShardDataset(shards, ["train", "validation"]).speakers)
-        tested = set(ShardDataset(shards, ["test"]).speakers)
+    for _, cell in cells:
+        utterances = read_manifest(cell / "data" / "manifests" / f"{corpus}.csv")
+        tested = {u.speaker for u in utterances if u.split == "test"}
+        known = {u.speaker for u in utterances if u.split != "test"}
         if "" in known | tested:
             return None
         num_shared += len(tested & known)
