@@ -16,8 +16,10 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from serct.config.reader import read_params
 from serct.errors import ParamsError
 from serct.experiments.lock_file import mend_lock
+from serct.experiments.recipes import division_changed
 from serct.experiments.workspace import run_dvc, stage_environment
 from serct.runtime.disk import check_writable
 
@@ -94,6 +96,10 @@ def rebuild(
         ParamsError: If there are several jobs and a target is no stage.
     """
     mend_lock(workspace)
+    if division_changed(read_params(workspace / "params.yaml"), workspace):
+        show("the files that split.path names have changed: the recipes are written again")
+        if code := run_dvc(workspace, ["repro", "--single-item", "--force", "corpus_recipes"]):
+            return code
     if jobs == 1:
         return run_dvc(workspace, ["repro", *flags, *targets])
     graph = only(read_graph(workspace), targets)

@@ -290,7 +290,7 @@ class TestEmoBox:
 
     def test_where_it_is_looked_for(self, tmp_path):
         write_fold(tmp_path / "EmoBox", "emodb", 1, {"train": [], "test": []})
-        assert emobox.find_checkout(Path("EmoBox"), tmp_path) == tmp_path / "EmoBox"
+        assert emobox.find_checkout(Path("EmoBox"), tmp_path / "EmoBox") == tmp_path / "EmoBox"
         with pytest.raises(ManifestError, match="git clone https"):
             emobox.find_checkout(Path("nowhere"), tmp_path)
         nemo = build_corpus("nemo", CorpusParams(reader="nemo"))

@@ -1,11 +1,12 @@
 """Leftovers: what is recorded is what params.yaml asks for."""
 
+import contextlib
 from pathlib import Path
 
 import yaml
 
-from serct.config.params import PipelineParams
-from serct.experiments.recipes import set_leftovers_aside
+from serct.config.params import Params, PipelineParams
+from serct.experiments.recipes import division_changed, set_leftovers_aside, write_corpus_recipes
 
 
 def pipeline(models: list[str]) -> PipelineParams:
@@ -42,3 +43,22 @@ def test_what_is_not_asked_for_is_set_aside_and_forgotten(tmp_path: Path) -> Non
 def test_a_workspace_without_data_has_no_leftovers(tmp_path: Path) -> None:
     set_leftovers_aside(tmp_path / "data", pipeline(["cnn"]), tmp_path / "dvc.lock")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_changed_division_is_seen(tmp_path: Path, tiny_params: Params) -> None:
+    """DVC does not watch a file outside the workspace; `serct repro` does."""
+    table = tmp_path / "parts.csv"
+    table.write_text("path,split\na.wav,train\n")
+    path = "../parts.csv"
+    split = tiny_params.data["split"] | {"protocol": "file", "path": path, "num_folds": None}
+    params = Params({**tiny_params.data, "split": split}, "params.yaml")
+    workspace = tmp_path / "workspace"
+    assert not division_changed(params, workspace)
+    recipes = workspace / "data" / "recipes" / "corpora"
+    (tmp_path / "beside").mkdir()
+    with contextlib.chdir(tmp_path / "beside"):
+        write_corpus_recipes(params, recipes)
+    assert not division_changed(params, workspace)
+    table.write_text("path,split\na.wav,test\n")
+    assert division_changed(params, workspace)
+    assert not division_changed(tiny_params, workspace)

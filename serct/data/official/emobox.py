@@ -63,13 +63,13 @@ class _Labels:
         return emotion
 
 
-def find_checkout(path: Path, mirror: Path | None) -> Path:
-    """Return the folder of a checkout: as named, or in the mirror.
+def find_checkout(path: Path, other: Path | None) -> Path:
+    """Return the folder of a checkout: the one named, or the other place for it.
 
     Raises:
-        ManifestError: If it is in neither place.
+        ManifestError: If it is in neither.
     """
-    places = [path.expanduser(), *([mirror / path] if mirror else [])]
+    places = [path, *([other] if other else [])]
     for place in places:
         if (place / "data").is_dir():
             return place

@@ -32,21 +32,34 @@ def take_parts(
     if params.path is None:
         return list(utterances), []
     if params.protocol == "emobox":
-        checkout = emobox.find_checkout(Path(params.path), mirror)
+        path = Path(params.path).expanduser()
+        checkout = emobox.find_checkout(path, mirror / path if mirror else None)
         divisions = emobox.read_divisions(checkout, emobox_name(corpus))
     else:
         divisions = table.read_divisions(Path(params.path).expanduser())
     return assign(utterances, _pick(divisions, params), corpus.recording_name)
 
 
-def division_files(corpus: Corpus, params: SplitParams, mirror: Path | None) -> list[Path]:
-    """List the files that decide the parts of a corpus, besides its own."""
+def division_files(
+    corpus: Corpus, params: SplitParams, mirror: Path | None, root: Path = Path()
+) -> list[Path]:
+    """List the files that decide the parts of a corpus, besides its own.
+
+    Args:
+        corpus: The corpus.
+        params: ``split`` of params.yaml.
+        mirror: A second place for an EmoBox checkout.
+        root: The workspace, to which the named path is relative.
+
+    Raises:
+        ManifestError: If they are missing.
+    """
     if params.path is None:
         return []
+    path = root / Path(params.path).expanduser()
     if params.protocol == "emobox":
-        checkout = emobox.find_checkout(Path(params.path), mirror)
+        checkout = emobox.find_checkout(path, mirror / params.path if mirror else None)
         return emobox.fold_files(checkout, emobox_name(corpus))
-    path = Path(params.path).expanduser()
     if not path.is_file():
         raise ManifestError(
             f"split.path is {params.path!r}, relative to {Path.cwd()}: no such file"

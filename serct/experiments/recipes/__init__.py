@@ -7,6 +7,10 @@ uses. A stage depends on its recipe.
 """
 
 from serct.experiments.recipes.leftovers import set_leftovers_aside
-from serct.experiments.recipes.stages import write_corpus_recipes, write_model_recipes
+from serct.experiments.recipes.stages import (
+    division_changed,
+    write_corpus_recipes,
+    write_model_recipes,
+)
 
-__all__ = ["set_leftovers_aside", "write_corpus_recipes", "write_model_recipes"]
+__all__ = ["division_changed", "set_leftovers_aside", "write_corpus_recipes", "write_model_recipes"]

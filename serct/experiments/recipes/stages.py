@@ -1,5 +1,6 @@
 """The recipe of each stage: which code it runs and which params it uses."""
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 from serct.config.params import Params, TrainParams
 from serct.data.corpora import (
+    Corpus,
     CorpusParams,
     Sources,
     build_corpus,
@@ -139,16 +141,37 @@ def _recipes_of_corpus(params: Params, name: str) -> Iterator[tuple[str, Recipe]
     split = _sections(params, "seed", "split", "checks")
     # A corpus without labels of its own, or a division: as before there were these keys.
     used = _without({"corpus": content, **split}, "labels", "path", only_null=True)
-    files = division_files(corpus, params.split, Sources.from_environment().mirror)
-    # Wherever the division lies on this machine.
-    digests = {f"{path.parent.name}/{path.name}": file_digest(path) for path in files}
-    yield "manifest", Recipe(_code("manifest", *readers), used, digests)
+    yield "manifest", Recipe(_code("manifest", *readers), used, _division(corpus, params))
     rows = {
         **_sections(params, "audio", "checks", "preprocess"),
         "protocol": params.split.protocol,
         "synthetic": corpus.is_synthetic,
     }
     yield "preprocess", Recipe(_code("preprocess"), rows)
+
+
+def division_changed(params: Params, workspace: Path) -> bool:
+    """Return whether the files that divide corpora are others than the recipes say.
+
+    They lie outside the workspace, where DVC does not watch them.
+    """
+    if params.split.path is None:
+        return False
+    for name in params.pipeline.corpora:
+        path = workspace / "data" / "recipes" / "corpora" / name / "manifest.json"
+        corpus = build_corpus(name, read_corpus_params(params, name))
+        if path.exists():
+            noted = json.loads(path.read_text("utf-8"))["files"]
+            if noted != _division(corpus, params, workspace):
+                return True
+    return False
+
+
+def _division(corpus: Corpus, params: Params, root: Path = Path()) -> dict[str, str]:
+    """Return the digests of the files that divide a corpus, wherever they lie on this machine."""
+    mirror = Sources.from_environment().mirror
+    files = division_files(corpus, params.split, mirror, root)
+    return {f"{path.parent.name}/{path.name}": file_digest(path) for path in files}
 
 
 def _without(content: Mapping[str, Any], *names: str, only_null: bool = False) -> dict[str, Any]:
