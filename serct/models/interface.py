@@ -55,6 +55,11 @@ class _ModelSection(Section):
         """Whether a service on a CPU is faster with the ONNX form, which it then makes itself."""
         return False
 
+    @property
+    def licence(self) -> str:
+        """Of what the model needs, where it binds users more than the licence of serct does."""
+        return ""
+
     def used_settings(self, train: TrainParams) -> dict[str, Any]:
         """Return the settings of training that decide this model, as plain data: here all."""
         return _dump(train)

@@ -281,6 +281,8 @@ def _limits_of_architecture(card: Card) -> list[str]:
         # Its card, results and promotions are still shown.
         return ["This version of serct does not have its architecture and cannot load it."]
     limits = []
+    if params.licence:
+        limits.append(f"A licence beside that of the recordings binds its users: {params.licence}.")
     if not params.masks_padding:
         limits.append("Padding is not masked, so a recording's length can change its prediction.")
     if params.adapts_to_speaker:

@@ -50,7 +50,7 @@ def test_every_key_is_explained() -> None:
             assert value_of(params, path) == value_of(params, same), ".".join(path)
         else:
             assert path[-1] == "num_layers" or path[-2] in ("augment", "conditions"), line
-    assert bases == {"serct", "serct_plus", "functionals_lda", "whisper_lda"}
+    assert bases == {"serct", "serct_plus", "egemaps_svm", "functionals_lda", "whisper_lda"}
 
 
 def changed_lines(path: Path, before: str) -> list[str]:

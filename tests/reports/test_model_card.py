@@ -169,3 +169,12 @@ def test_card_of_an_architecture_that_is_gone_is_still_written() -> None:
     text = model_card(card_with(architecture={"architecture": "functionals_svm"}))
     assert "does not have its architecture and cannot load it" in text
     assert "Padding is not masked" not in text
+
+
+def test_card_says_which_licence_binds_beside_that_of_the_recordings() -> None:
+    entry = {
+        "architecture": "opensmile_svm", "feature_set": "eGeMAPSv02", "kernel": "rbf",
+        "gamma": "auto", "regularisation": 1.0, "class_weight": None, "train": {},
+    }  # fmt: skip
+    assert "audEERING Research License" in model_card(card_with(architecture=entry))
+    assert "audEERING" not in model_card(card_with())
