@@ -29,7 +29,7 @@ def written() -> Iterator[tuple[Path, str]]:
     )  # fmt: skip
     functions = (
         results.measured, results.run, results.study, results.thesis,
-        results.unseen, results.further_corpora, results.other_speakers,
+        results.unseen, results.further_corpora, results.other_speakers, results.beside_published,
     )  # fmt: skip
     pages.globals |= {f.__name__: f for f in functions}
     pages.filters |= {f.__name__: f for f in (*form.FORMS, mean, median, stdev)}

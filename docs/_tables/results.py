@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from serct.experiments.studies.page import shared_speakers
 from serct.experiments.studies.results import StudyResult
 from serct.reports.thesis import ABLATION, THESIS
 
@@ -152,6 +153,27 @@ def further_corpora() -> dict[int, dict[str, float]]:
     }
     counts = sorted({count for scores in models.values() for count in scores})
     return {n: {model: scores[n] for model, scores in models.items()} for n in counts}
+
+
+def beside_published(name: str) -> dict[str, Any]:
+    """Return a study's test with the rows of our models and of published ones, the best first.
+
+    Returns:
+        ``n``, ``shared`` (how many speakers of test parts are in training too, in words) and
+        ``rows`` of ``model``, ``ua``, ``wa``, means over folds, and ``is_ours``.
+    """
+    study = StudyResult.read(ROOT / f"benchmarks/results/study-{name}.json")
+    [test] = study.tests
+    ours = [(row.model, mean(row.folds), mean(row.wa_folds), True) for row in test.rows]
+    theirs = [(each.model, each.ua, each.wa, False) for each in test.published]
+    names = ("model", "ua", "wa", "is_ours")
+    rows = [dict(zip(names, row, strict=True)) for row in (*ours, *theirs)]
+    return {
+        "n": test.n,
+        "num_folds": study.num_folds,
+        "shared": shared_speakers(test),
+        "rows": sorted(rows, key=lambda row: -row["ua"]),
+    }
 
 
 def other_speakers() -> list[dict[str, Any]]:

@@ -9,11 +9,10 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from serct.errors import CheckpointError
 from serct.evaluation.metrics import METRICS
 from serct.evaluation.records import ConditionScores, EvaluationMetrics, RobustnessMetrics, ScoreSet
-from serct.models import restore_model_params
 from serct.models.records import Card, ValidationScores
+from serct.reports.limits import list_limits
 
 # How this software and its models may be used: the sentences of docs/project/conduct.md.
 CONDUCT: tuple[str, ...] = (
@@ -50,28 +49,6 @@ _NOT_TESTED = (
 )
 _NON_COMMERCIAL = " forbids commercial use of the recordings; treat the model alike."
 _NO_LICENCE = "see `serct corpora list`"
-_PROTOCOL_LIMITS = {
-    "random": (
-        "The random protocol puts the same speakers and sentences into training and test: "
-        "scores under it are higher than those on a new speaker."
-    ),
-    "speaker": (
-        "No speaker of the test part was trained on; sentences may occur on both sides, which "
-        "still raises scores."
-    ),
-    "speaker_text": (
-        "Neither a speaker nor a sentence of the test part was trained on; the studio and the way "
-        "of acting were."
-    ),
-    "corpus": (
-        "No recording of the test part's corpora was trained on: scores under this protocol are "
-        "those of another studio, of other speakers and often of another language."
-    ),
-    "text": (
-        "No sentence of the test part was trained on; the speakers may occur on both sides, so "
-        "scores are higher than those on a new speaker."
-    ),
-}
 
 
 def model_card(
@@ -141,7 +118,7 @@ def model_card(
         "## Prohibited and out of scope",
         bullets(CONDUCT),
         "## Known limits",
-        bullets(_limits(card)),
+        bullets(list_limits(card)),
     ]
     return "\n\n".join(blocks) + "\n"
 
@@ -250,48 +227,6 @@ def condition_name(scores: ConditionScores) -> str:
     """Return a condition in words, with what was measured of it."""
     measured = ", ".join(f"{value:.1f} {unit}" for unit, value in scores.measured.items())
     return f"{scores.label} (measured {measured})" if measured else scores.label
-
-
-def _limits(card: Card) -> list[str]:
-    limits = [_PROTOCOL_LIMITS[card.protocol]] if card.protocol in _PROTOCOL_LIMITS else []
-    limits.append(
-        f"It has {len(card.emotions)} emotions and no name for mixed feelings or any other; a "
-        "prediction below a confidence chosen on validation is marked as uncertain."
-    )
-    limits += _limits_of_architecture(card)
-    if card.audio.sample_rate == "native":
-        limits.append(
-            "Files are not resampled: a file of another rate is read at another speed and pitch."
-        )
-    limits += [
-        "A recording's level, microphone and background noise can change its prediction: "
-        "`serct evaluate --probes` shows how often.",
-        f"It was trained on few speakers ({card.language}) in clean recordings.",
-        "One training with one seed: another seed gives other scores.",
-        "Probabilities are calibrated on recordings like those it was trained on: on others, 0.9 "
-        "does not mean right nine times in ten.",
-    ]
-    return limits
-
-
-def _limits_of_architecture(card: Card) -> list[str]:
-    try:
-        params = restore_model_params(card.architecture, card.name)
-    except CheckpointError:
-        # Its card, results and promotions are still shown.
-        return ["This version of serct does not have its architecture and cannot load it."]
-    limits = []
-    if params.licence:
-        limits.append(f"A licence beside that of the recordings binds its users: {params.licence}.")
-    if not params.masks_padding:
-        limits.append("Padding is not masked, so a recording's length can change its prediction.")
-    if params.adapts_to_speaker:
-        limits.append(
-            "These are scores with speaker enrolment: before the prediction, it adapted to all "
-            "recordings of each speaker in the scored part, without labels. For a speaker without "
-            "recordings it uses the average of all speakers, and its predictions are worse."
-        )
-    return limits
 
 
 def _table(title: str, rows: Iterable[tuple[str, Any]]) -> str:
