@@ -198,7 +198,7 @@ def test_it_is_described() -> None:
     ("member", "message"),
     [
         ({"reader": "tess", "pitch": 1}, r"corpora\.both\.members\.tess\.pitch is not a known key"),
-        ({"reader": "nope"}, r"members\.tess\.reader is 'nope': expected one of crema_d, demo, "),
+        ({"reader": "nope"}, r"members\.tess\.reader is 'nope': expected one of audformat, "),
         ({}, r"corpora\.both\.members\.tess\.reader is missing"),
         (
             {"reader": "joint", "members": MEMBERS, "emotions": None},

@@ -169,5 +169,6 @@ def _as_member(utterance: Utterance, member: Corpus) -> Utterance:
 
     return replace(
         utterance, path=f"{member.name}/{utterance.path}", corpus=member.name,
-        language=member.language, speaker=own(utterance.speaker), text_id=own(utterance.text_id),
+        language=utterance.language or member.language, speaker=own(utterance.speaker),
+        text_id=own(utterance.text_id),
     )  # fmt: skip
