@@ -113,6 +113,7 @@ class Joint(Corpus):
         missing: dict[str, str] = {}
         for member in self.members:
             folder = destination / member.name
+            folder.mkdir()
             try:
                 origins.append(member.obtain(folder, sources, progress))
             except DownloadError as error:
