@@ -168,6 +168,9 @@ def test_a_header_is_plain_values(tmp_path):
     header.write_text(text.replace("  emotion:\n    type", "  ../../emotion:\n    type"), "utf-8")
     with pytest.raises(CorpusError, match=r"'\.\./\.\./emotion' cannot name a table"):
         obtain(tmp_path, source)
+    header.write_text("{name: x, source: y, usage: research, tables: 1}", "utf-8")
+    with pytest.raises(CorpusError, match="misc_tables and tables are not tables by name"):
+        obtain(tmp_path, source)
     header.write_text("tables: [1]", "utf-8")
     with pytest.raises(CorpusError, match="not a header of audformat, expected the keys name, so"):
         obtain(tmp_path, source)
@@ -253,8 +256,8 @@ def test_languages_of_the_header(tmp_path):
 def test_what_cannot_be_used_is_refused_row_by_row(tmp_path):
     db = header()
     db.schemes["emotion"] = audformat.Scheme("str")
-    files = ["a.wav", "gone.wav", "notes.xyz", "/etc/passwd", "../b.wav", "odd.wav"]
-    words = ["anger", "anger", "anger", "anger", "anger", "contempt"]
+    files = ["./a.wav", "gone.wav", "notes.xyz", "/etc/passwd", "../b.wav", "odd.wav"]
+    words = [*["anger"] * 5, "contempt"]
     add(db, "emotion", audformat.filewise_index(files), emotion=words)
     db.save(str(tmp_path / "db"), storage_format="csv")
     for name in ("a.wav", "odd.wav"):
@@ -270,6 +273,9 @@ def test_what_cannot_be_used_is_refused_row_by_row(tmp_path):
     assert reasons.pop("notes.xyz").startswith(".xyz: a format that is not read")
     assert reasons.pop("odd.wav").startswith("unknown emotion 'contempt', expected one of angry")
     assert not reasons
+    (tmp_path / "db" / "db.emotion.csv").write_text("file,emotion\n,anger\n")
+    with pytest.raises(CorpusError, match="table emotion: not readable: a row names no file"):
+        obtain(tmp_path, tmp_path / "db")
 
 
 def test_parts_of_a_file_become_files(tmp_path):
@@ -304,6 +310,18 @@ def test_parts_of_a_file_become_files(tmp_path):
     [late] = scan.rejections
     assert late.path == "day/long.wav from 2.500 s to 3.500 s"
     assert late.reason.endswith("the file has 3.000 s, expected a part of it")
+
+
+def test_speakers_described_in_a_table_of_their_own(tmp_path):
+    db = header()
+    db["speaker"] = audformat.MiscTable(pd.Index(["NA", "ben"], name="speaker", dtype="string"))
+    db["speaker"]["gender"] = audformat.Column()
+    db["speaker"]["gender"].set(["female", "other"])
+    db.schemes["speaker"] = audformat.Scheme("str", labels="speaker")
+    files = audformat.filewise_index(["a.wav", "b.wav", "c.wav"])
+    add(db, "emotion", files, emotion=["anger"] * 3, speaker=["NA", "ben", None])
+    scan = obtain(tmp_path, save(db, tmp_path / "db", "parquet"))
+    assert [(u.speaker, u.gender) for u in scan.utterances] == [("NA", "f"), ("ben", ""), ("", "")]
 
 
 def test_a_member_of_a_joint_corpus_keeps_its_language(tmp_path):

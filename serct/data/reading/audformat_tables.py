@@ -19,6 +19,8 @@ from serct.errors import BackendUnavailableError, CorpusError
 HEADER = PurePosixPath("db.yaml")
 # In the order of the package's choice. It would open .pkl before both.
 _STORED_AS = (".parquet", ".csv")
+# Keys of the header.
+_KINDS = ("misc_tables", "tables")
 
 
 class Segment(NamedTuple):
@@ -64,6 +66,8 @@ def read_header(root: Path) -> dict[str, Any]:
     keys = ("name", "source", "usage")
     if not isinstance(header, dict) or any(key not in header for key in keys):
         raise CorpusError(f"{path}: not a header of audformat, expected the keys {', '.join(keys)}")
+    if not all(isinstance(header.get(kind) or {}, dict) for kind in _KINDS):
+        raise CorpusError(f"{path}: {' and '.join(_KINDS)} are not tables by name")
     for name in _table_names(header):
         # The package reads from wherever such a name leads.
         if not isinstance(name, str) or PurePosixPath(name).name != name or "\\" in name:
@@ -81,7 +85,7 @@ def stored_tables(root: Path, header: Mapping[str, Any]) -> list[PurePosixPath]:
 
 
 def _table_names(header: Mapping[str, Any]) -> list[str]:
-    return [name for kind in ("misc_tables", "tables") for name in header.get(kind) or {}]
+    return [name for kind in _KINDS for name in header.get(kind) or {}]
 
 
 @contextmanager
@@ -164,10 +168,10 @@ class AudformatTables:
         """
         with self._reading(table):
             found = self._database[table][column].get(map=key)
-        return {
-            _segment(each): None if absent else value
-            for each, value, absent in zip(found.index, found, found.isna(), strict=True)
-        }
+            return {
+                _segment(each): None if absent else value
+                for each, value, absent in zip(found.index, found, found.isna(), strict=True)
+            }
 
     @contextmanager
     def _reading(self, table: str) -> Iterator[None]:
@@ -199,9 +203,16 @@ class AudformatTables:
 
 
 def _segment(entry: Any) -> Segment:
-    """Return what an entry of a table's index means: a file, or file, start and end."""
-    if isinstance(entry, str):
-        return Segment(entry)
-    file, start, end = entry
+    """Return what an entry of a table's index means: a file, or file, start and end.
+
+    Raises:
+        ValueError: If it names no file.
+    """
+    file, start, end = entry if isinstance(entry, tuple) else (entry, None, None)
+    if not isinstance(file, str):
+        raise ValueError("a row names no file")
+    path = str(PurePosixPath(file))
+    if start is None:
+        return Segment(path)
     # The missing time of pandas is not equal to itself.
-    return Segment(file, start.value, end.value if end == end else None)
+    return Segment(path, start.value, end.value if end == end else None)
