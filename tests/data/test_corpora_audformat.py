@@ -237,7 +237,7 @@ def test_several_tables_without_a_split_are_a_question(tmp_path):
 
 def test_languages_of_the_header(tmp_path):
     for codes, expected in (
-        ([], r"languages: none, expected one; set corpora\.mine\.language"),
+        ([], r"languages: none, expected one, or .*; set corpora\.mine\.language"),
         (["deu", "eng"], "languages: de, en, expected one"),
     ):
         db = emodb()
@@ -251,6 +251,11 @@ def test_languages_of_the_header(tmp_path):
     db.languages = ["cmn"]
     scan = obtain(tmp_path, save(db, tmp_path / "db"))
     assert {u.language for u in scan.utterances} == {"zh"}
+    db.languages = ["deu", "eng"]
+    add(db, "spoken", audformat.filewise_index(list(LABELS)), language=["deu", "eng"] * 2 + ["xx1"])
+    scan = obtain(tmp_path, save(db, tmp_path / "db"))
+    assert [u.language for u in scan.utterances] == ["de", "en", "de", "xx1"]
+    assert {u.language for u in obtain(tmp_path, tmp_path / "db", language="fr").utterances} == {""}
 
 
 def test_what_cannot_be_used_is_refused_row_by_row(tmp_path):

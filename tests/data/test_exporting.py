@@ -77,8 +77,9 @@ def bare(utterances: list[Utterance], *left_out: str) -> list[Utterance]:
 def test_a_database_comes_back_as_the_same_manifest(export, tiny_params, mine, tmp_path, word):
     data, corpus = mine
     # A speaker called NA is nobody in a CSV of audformat.
+    changes = {"speaker": word, "language": "pl" if word == "NA" else "de"}
     before = [
-        replace(each, speaker=word) if each.speaker == "03" else each
+        replace(each, **changes) if each.speaker == "03" else each
         for each in read_manifest(data / "manifests" / "mine.csv")
     ]
     copy = tmp_path / "data"
@@ -87,7 +88,8 @@ def test_a_database_comes_back_as_the_same_manifest(export, tiny_params, mine, t
     (copy / "raw" / "mine").symlink_to(data / "raw" / "mine")
     export_corpus(corpus, copy, "audformat", tmp_path / "db", no_progress)
     database = audformat.Database.load(str(tmp_path / "db"), load_data=True)
-    assert (database.usage, database.languages) == ("research", ["deu"])
+    languages = ["deu"] if word == "03" else ["deu", "pol"]
+    assert (database.usage, database.languages) == ("research", languages)
     assert database.license == "yours to know"
     assert set(database.tables) == {
         "files", "emotion", "emotion.train", "emotion.dev", "emotion.test",

@@ -5,7 +5,7 @@ part then becomes a file of its own.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
@@ -15,7 +15,13 @@ from pydantic import Field
 from serct.data.download import Progress
 from serct.data.manifest import Rejection, Scan, Split, Utterance, common_language
 from serct.data.reading.audformat_rows import LabelledSegment, Wanted, read_segments
-from serct.data.reading.audformat_tables import HEADER, Segment, read_header, stored_tables
+from serct.data.reading.audformat_tables import (
+    HEADER,
+    Segment,
+    read_header,
+    short_codes,
+    stored_tables,
+)
 from serct.data.reading.corpus import Corpus, CorpusParams
 from serct.data.reading.left_out import note_left_out, read_left_out
 from serct.data.reading.listing import is_shown, unusable_format
@@ -23,7 +29,7 @@ from serct.data.reading.segments import cut_name, take_segments
 from serct.data.reading.sources import Sources
 from serct.data.reading.tree import place
 from serct.emotions import canonical_emotion
-from serct.errors import CorpusError, list_problems
+from serct.errors import BackendUnavailableError, CorpusError, list_problems
 from serct.runtime.log import logger
 
 
@@ -34,7 +40,7 @@ class AudformatParams(CorpusParams):
         path: Its folder.
         table: Its table of emotions, or several, which count as one; None: the one that there is.
         emotion: Column of the emotion.
-        language: None: the header's, if it names one only.
+        language: None: that of a column language, else the header's, if it names one only.
         speaker: Column of the speaker, in any table.
         gender: Column of the gender, or a key of the speakers' labels.
         text: Column of the words.
@@ -66,7 +72,10 @@ class Audformat(Corpus):
     @property
     def language(self) -> str:
         """The language, "mul" for several, "und" (ISO 639-2) for none that is known."""
-        codes = _languages(self._header())
+        try:
+            codes = short_codes(self._header().get("languages") or ())
+        except BackendUnavailableError:
+            codes = []
         return self.params.language or (common_language(codes) if codes else "und")
 
     def _header(self) -> Mapping[str, Any]:
@@ -91,8 +100,8 @@ class Audformat(Corpus):
                 f"corpora.{self.name}.path is {self.params.path!r}{where}: no such folder"
             )
         header = read_header(source)
-        self._language(source)
         rows, num_unlabelled = self._read(source)
+        self._languages(source, rows)
         if num_unlabelled:
             logger.warning("%s: %d rows without an emotion are left out", self.name, num_unlabelled)
         outside = [str(row.segment) for row in rows if not row.split]
@@ -122,12 +131,14 @@ class Audformat(Corpus):
         Raises:
             CorpusError: As `obtain`.
         """
-        language = "" if self.params.language else self._language(root)
         noted = {each.path: each.reason for each in read_left_out(root)}
-        found = [_utterance(root, row, noted) for row in self._read(root)[0]]
-        utterances = [
-            replace(each, language=language) for each in found if isinstance(each, Utterance)
+        rows, _ = self._read(root)
+        languages = self._languages(root, rows)
+        found = [
+            _utterance(root, row, language, noted)
+            for row, language in zip(rows, languages, strict=True)
         ]
+        utterances = [each for each in found if isinstance(each, Utterance)]
         if not any(each.split == "test" for each in utterances):
             # A corpus without a test part is not divided yet: the split stage divides all of it.
             utterances = [replace(each, split="") for each in utterances]
@@ -137,19 +148,23 @@ class Audformat(Corpus):
             tuple(sorted(rejections, key=lambda each: each.path)),
         )
 
-    def _language(self, root: Path) -> str:
-        """Return the one language of the params or the header.
+    def _languages(self, root: Path, rows: Sequence[LabelledSegment]) -> list[str]:
+        """Return the language of each row: its own or the header's; "" for that of params.yaml.
 
         Raises:
-            CorpusError: If neither names one.
+            CorpusError: If nothing says it for all rows.
         """
-        codes = set(_languages(read_header(root)))
-        if self.params.language is None and len(codes) != 1:
+        if self.params.language:
+            return [""] * len(rows)
+        codes = sorted(set(short_codes(read_header(root).get("languages") or ())))
+        if len(codes) != 1 and not all(row.language for row in rows):
             raise CorpusError(
-                f"{root / HEADER}: languages: {', '.join(sorted(codes)) or 'none'}, expected one; "
-                f"set corpora.{self.name}.language"
+                f"{root / HEADER}: languages: {', '.join(codes) or 'none'}, expected one, or a "
+                f"column language; set corpora.{self.name}.language"
             )
-        return self.params.language or codes.pop()
+        own = sorted({row.language for row in rows} - {""})
+        short = dict(zip(own, short_codes(own), strict=True))
+        return [short.get(row.language) or codes[0] for row in rows]
 
     def _read(self, root: Path) -> tuple[list[LabelledSegment], int]:
         params = self.params
@@ -159,27 +174,6 @@ class Audformat(Corpus):
             text=params.text, splits=params.splits, entry=f"corpora.{self.name}",
         )  # fmt: skip
         return read_segments(root, wanted)
-
-
-def _languages(header: Mapping[str, Any]) -> list[str]:
-    """Return the header's languages in two letters where there are two, else in three."""
-    codes = header.get("languages") or []
-    if not codes:
-        return []
-    from iso639 import Lang
-    from iso639.exceptions import InvalidLanguageValue
-
-    found = []
-    for code in map(str, codes):
-        try:
-            language = Lang(code)
-        except InvalidLanguageValue:
-            found.append(code)
-            continue
-        # Mandarin has three letters alone; Chinese, which it is a part of, has "zh".
-        whole = language.macro() or language
-        found.append(language.pt1 or whole.pt1 or language.pt3)
-    return found
 
 
 def _unusable(root: Path, file: str) -> str:
@@ -192,13 +186,14 @@ def _unusable(root: Path, file: str) -> str:
     return "there is no such file" if not (root / path).is_file() else unusable_format(path)
 
 
-def _utterance(root: Path, row: LabelledSegment, noted: Mapping[str, str]) -> Utterance | Rejection:
-    where = str(row.segment)
-    if reason := noted.get(where) or "":
-        return Rejection(where, reason)
-    cut = cut_name(row.segment)
-    file = row.segment.file
-    path = str(cut) if not _unusable(root, str(cut)) else file
+def _utterance(
+    root: Path, row: LabelledSegment, language: str, noted: Mapping[str, str]
+) -> Utterance | Rejection:
+    where, path = str(row.segment), row.segment.file
+    if where in noted:
+        return Rejection(where, noted[where])
+    if row.segment != row.segment.whole_file and (root / cut_name(row.segment)).is_file():
+        path = str(cut_name(row.segment))
     if reason := _unusable(root, path):
         return Rejection(where, reason)
     try:
@@ -208,6 +203,6 @@ def _utterance(root: Path, row: LabelledSegment, noted: Mapping[str, str]) -> Ut
     if len(emotions) > 1:
         return Rejection(where, f"labelled {' and '.join(sorted(emotions))}")
     return Utterance(
-        path=path, speaker=row.speaker, gender=row.gender, text_id=row.text_id,
-        emotion=emotions.pop(), split=row.split,
+        path=path, language=language, speaker=row.speaker, gender=row.gender,
+        text_id=row.text_id, emotion=emotions.pop(), split=row.split,
     )  # fmt: skip

@@ -76,6 +76,8 @@ def _columns(utterances: Sequence[Utterance]) -> dict[str, list[Any]]:
         "gender": [_GENDERS.get(each.gender) for each in utterances],
         "transcription": [each.text_id or None for each in utterances],
     }
+    if len({each.language for each in utterances}) > 1:
+        columns["language"] = [each.language for each in utterances]
     return {name: values for name, values in columns.items() if any(values)}
 
 
@@ -86,6 +88,7 @@ def _schemes(utterances: Sequence[Utterance]) -> dict[str, dict[str, Any]]:
         "duration": {"dtype": "time"},
         "speaker": {"labels": {name: {"gender": gender} for name, gender in genders.items()}},
         "gender": {"labels": list(_GENDERS.values())},
+        "language": {"dtype": "str"},
         "transcription": {"dtype": "str", "description": "Equal for equal words"},
     }
 

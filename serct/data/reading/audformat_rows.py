@@ -49,6 +49,7 @@ class LabelledSegment:
         gender: "f", "m" or "" if unknown.
         text_id: "" if unknown.
         split: "" if it is in none.
+        language: As a column ``language`` has it; "" if none does.
     """
 
     segment: Segment
@@ -57,6 +58,7 @@ class LabelledSegment:
     gender: str
     text_id: str
     split: str
+    language: str
 
 
 def read_segments(root: Path, wanted: Wanted) -> tuple[list[LabelledSegment], int]:
@@ -74,11 +76,13 @@ def read_segments(root: Path, wanted: Wanted) -> tuple[list[LabelledSegment], in
         gender_of = _read_anywhere(database, wanted.gender)
         gender_of = _read_anywhere(database, wanted.speaker, wanted.gender) | gender_of
         text_of = _read_anywhere(database, wanted.text)
+        language_of = _read_anywhere(database, "language")
     found = [
         LabelledSegment(
             segment=segment, words=tuple(words), speaker=_find(segment, speaker_of),
             gender=_GENDERS.get(_find(segment, gender_of).lower(), ""),
             text_id=_find(segment, text_of), split=_find(segment, split_of),
+            language=_find(segment, language_of),
         )
         for segment, words in words_of.items()
         if words

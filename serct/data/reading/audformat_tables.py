@@ -6,7 +6,7 @@ of plain values and with tables as parquet or CSV.
 """
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
@@ -19,6 +19,7 @@ from serct.errors import BackendUnavailableError, CorpusError
 HEADER = PurePosixPath("db.yaml")
 # In the order of the package's choice. It would open .pkl before both.
 _STORED_AS = (".parquet", ".csv")
+_MISSING = "an audformat database needs the package audformat: pip install 'serct[audformat]'"
 # Keys of the header.
 _KINDS = ("misc_tables", "tables")
 
@@ -88,6 +89,31 @@ def _table_names(header: Mapping[str, Any]) -> list[str]:
     return [name for kind in _KINDS for name in header.get(kind) or {}]
 
 
+def short_codes(languages: Iterable[str]) -> list[str]:
+    """Return languages in two letters (ISO 639-1) where there are two, else in three.
+
+    Raises:
+        BackendUnavailableError: If the package audformat is not installed.
+    """
+    try:
+        from iso639 import Lang
+        from iso639.exceptions import InvalidLanguageValue
+    except ImportError as error:
+        # It comes with audformat.
+        raise BackendUnavailableError(_MISSING) from error
+    found = []
+    for code in languages:
+        try:
+            language = Lang(code)
+        except InvalidLanguageValue:
+            found.append(str(code))
+            continue
+        # Mandarin has three letters alone; Chinese, which it is a part of, has "zh".
+        whole = language.macro() or language
+        found.append(language.pt1 or whole.pt1 or language.pt3)
+    return found
+
+
 @contextmanager
 def open_database(root: Path) -> "Iterator[AudformatTables]":
     """Open a database for as long as the block lasts; tables are read when they are asked for.
@@ -99,9 +125,7 @@ def open_database(root: Path) -> "Iterator[AudformatTables]":
     try:
         import audformat
     except ImportError as error:
-        raise BackendUnavailableError(
-            "an audformat database needs the package audformat: pip install 'serct[audformat]'"
-        ) from error
+        raise BackendUnavailableError(_MISSING) from error
     header = read_header(root)
     with TemporaryDirectory(prefix="serct-audformat-") as name:
         folder = Path(name)
