@@ -20,6 +20,9 @@ HEADER = PurePosixPath("db.yaml")
 # In the order of the package's choice. It would open .pkl before both.
 _STORED_AS = (".parquet", ".csv")
 _MISSING = "an audformat database needs the package audformat: pip install 'serct[audformat]'"
+# Headers that describe thousands of speakers take seconds without the parser in C.
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 # Keys of the header.
 _KINDS = ("misc_tables", "tables")
 
@@ -57,7 +60,7 @@ def read_header(root: Path) -> dict[str, Any]:
     """
     path = root / HEADER
     try:
-        header = yaml.safe_load(path.read_text(encoding="utf-8"))
+        header = yaml.load(path.read_text(encoding="utf-8"), _LOADER)  # noqa: S506  a safe one
     except FileNotFoundError as error:
         raise CorpusError(
             f"{path}: no such file, expected the header of an audformat database"
@@ -129,7 +132,7 @@ def open_database(root: Path) -> "Iterator[AudformatTables]":
     header = read_header(root)
     with TemporaryDirectory(prefix="serct-audformat-") as name:
         folder = Path(name)
-        text = yaml.safe_dump(header, sort_keys=False, allow_unicode=True)
+        text = yaml.dump(header, Dumper=_DUMPER, sort_keys=False, allow_unicode=True)
         (folder / HEADER).write_text(text, encoding="utf-8")
         for path in stored_tables(root, header):
             shutil.copyfile(root / path, folder / path)
