@@ -33,6 +33,13 @@ Enrol = Annotated[
     ),
 ]
 
+Audformat = Annotated[
+    Path | None,
+    typer.Option(
+        "--audformat", metavar="CSV", help="Also write the predictions as a table of audformat."
+    ),
+]
+
 
 @app.command()
 def predict(
@@ -44,6 +51,7 @@ def predict(
     timeline: Annotated[
         bool, typer.Option("--timeline", help="Print the emotions along each file as well.")
     ] = False,
+    table: Audformat = None,
     enrol: Enrol = None,
     speaker: Annotated[Path | None, typer.Option("--speaker", "--voice", hidden=True)] = None,
     workspace: Workspace = None,
@@ -52,6 +60,7 @@ def predict(
 
     The exit code is 1 if a file is not usable.
     """
+    from serct.inference.audformat_table import TableRow, rows_of, write_table
     from serct.inference.predictor import Predictor
 
     predictor = Predictor.load(model_folder(model, workspace), device, precision)
@@ -64,16 +73,19 @@ def predict(
     if predictor.card.synthetic and not as_json:
         typer.echo("note: this model was trained on synthetic speech", err=True)
     num_failed = 0
+    rows: list[TableRow] = []
     for path in files:
         try:
             found = predictor.analyse_file(path)
         except SerctError as error:
             num_failed += 1
+            rows.append(TableRow(str(path)))
             if as_json:
                 typer.echo(json.dumps({"file": str(path), "error": str(error)}))
             else:
                 typer.echo(f"error: {error}", err=True)
             continue
+        rows += rows_of(str(path), found, timeline)
         if as_json:
             content = {"file": str(path), **asdict(found), "segments": found.segments}
             del content["steps"]
@@ -85,6 +97,8 @@ def predict(
         for segment in found.segments if timeline else ():
             times = f"{segment.start_s:8.2f} to {segment.end_s:8.2f} s"
             typer.echo(f"  {times}  {_emotion(segment.emotion, segment.probabilities)}")
+    if table is not None:
+        write_table(table, rows, predictor.card.emotions)
     if num_failed:
         raise typer.Exit(1)
 
@@ -134,6 +148,7 @@ def score(
             "with speaker enrolment: it adapts to all recordings of each speaker.",
         ),
     ] = None,
+    table: Audformat = None,
     as_json: AsJson = False,
     workspace: Workspace = None,
 ) -> None:
@@ -142,6 +157,7 @@ def score(
     The work runs on the executor that params.yaml names.
     """
     from serct.config.reader import read_params
+    from serct.inference.audformat_table import write_scored_table
     from serct.inference.score_speakers import ScoreEnrolment
     from serct.inference.scoring import score_folder
     from serct.runtime.executors import open_executor
@@ -161,6 +177,8 @@ def score(
             device=device, precision=precision, part_size=part_size, enrolment=enrolment,
             progress=progress,
         )  # fmt: skip
+    if table is not None:
+        write_scored_table(table, out)
     if as_json:
         print_json(
             {

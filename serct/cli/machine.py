@@ -1,4 +1,4 @@
-"""Commands that check this machine and its corpora, and measure its speed."""
+"""Commands that check this machine, its speed and its corpora, and export corpora."""
 
 from pathlib import Path
 from typing import Annotated
@@ -68,7 +68,7 @@ def bench(
         raise typer.Exit(1)
 
 
-corpora_app = typer.Typer(help="List and verify corpora.", no_args_is_help=True)
+corpora_app = typer.Typer(help="List, verify and export corpora.", no_args_is_help=True)
 app.add_typer(corpora_app, name="corpora")
 
 
@@ -109,3 +109,34 @@ def corpora_verify(name: str, as_json: AsJson = False, workspace: Workspace = No
         print_json({"corpus": name, "found": found})
     else:
         typer.echo(found)
+
+
+@corpora_app.command("export")
+def corpora_export(
+    name: str,
+    kind: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            help="Such as audformat, or audiofolder for datasets; an unknown name lists all.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder to make.")],
+    as_json: AsJson = False,
+    workspace: Workspace = None,
+) -> None:
+    """Write a prepared corpus in another format, with recordings, labels and splits."""
+    from serct.config.reader import read_params
+    from serct.data.corpora import build_corpus, read_corpus_params
+    from serct.data.exporting import export_corpus
+
+    root = workspace_root(workspace)
+    params = read_params(root / "params.yaml")
+    corpus = build_corpus(name, read_corpus_params(params, name))
+    export = export_corpus(corpus, root / "data", kind, out)
+    if as_json:
+        found = {"corpus": name, "format": kind, "folder": out, "licence": export.licence}
+        print_json(found | {"utterances": len(export.utterances)})
+        return
+    typer.echo(f"{out}: {len(export.utterances)} utterances of {name}")
+    typer.echo(f"The licence binds copies as well: {export.licence}")

@@ -71,6 +71,17 @@ def test_it_is_obtained_verified_and_scanned_as_one(tmp_path: Path, sources: Sou
     assert {u.path.split("/")[0] for u in utterances} == {"tess", "emodb"}
 
 
+def test_a_member_may_be_made_here(tmp_path: Path, sources: Sources) -> None:
+    demo = {
+        "reader": "demo", "language": "de", "num_speakers": 1, "num_texts": 1,
+        "emotions": ["sad"],
+    }  # fmt: skip
+    params = joint(members={"emodb": {"reader": "emodb"}, "demo": demo})
+    obtain_corpus("both", params, tmp_path / "raw", sources, no_progress)
+    found = Counter(u.corpus for u in scan_corpus(params, tmp_path / "raw").utterances)
+    assert found == {"emodb": 7, "demo": 1}
+
+
 def test_emotions_that_are_not_wanted_are_left_out(tmp_path: Path, sources: Sources) -> None:
     params = joint(emotions=["angry", "sad"])
     obtain_corpus("both", params, tmp_path / "raw", sources, no_progress)
@@ -198,7 +209,7 @@ def test_it_is_described() -> None:
     ("member", "message"),
     [
         ({"reader": "tess", "pitch": 1}, r"corpora\.both\.members\.tess\.pitch is not a known key"),
-        ({"reader": "nope"}, r"members\.tess\.reader is 'nope': expected one of crema_d, demo, "),
+        ({"reader": "nope"}, r"members\.tess\.reader is 'nope': expected one of audformat, "),
         ({}, r"corpora\.both\.members\.tess\.reader is missing"),
         (
             {"reader": "joint", "members": MEMBERS, "emotions": None},

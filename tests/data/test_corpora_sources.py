@@ -230,7 +230,7 @@ def test_progress_is_shown_for_placing_and_verifying(tmp_path):
 
 def test_unknown_reader_is_named_beside_the_known_ones():
     params = Params({"corpora": {"mine": {"reader": "tesss"}, "other": {"path": "x"}}})
-    expected = r"corpora\.mine\.reader is 'tesss': expected one of crema_d, .*, savee, tess$"
+    expected = r"corpora\.mine\.reader is 'tesss': expected one of audformat, .*, savee, tess$"
     with pytest.raises(ParamsError, match=expected):
         read_corpus_params(params, "mine")
     with pytest.raises(ParamsError, match=r"corpora\.other\.reader is missing$"):
@@ -263,7 +263,8 @@ def test_every_corpus_of_params_yaml_can_be_described():
     params = read_params(root / "params.yaml")
     corpora = {name: read_corpus_params(params, name) for name in params.corpora}
     about = {name: build_corpus(name, entry) for name, entry in corpora.items()}
-    assert {entry.reader for entry in corpora.values()} | {"folder"} == set(READERS)
+    own = {"folder", "audformat"}
+    assert {entry.reader for entry in corpora.values()} | own == set(READERS)
     assert about["tess"].num_utterances == 2800
     assert about["esd_en"].num_utterances == about["esd_zh"].num_utterances == 17_500
     assert about["esd_zh"].language == "zh"

@@ -121,6 +121,7 @@ class Joint(Corpus):
         missing: dict[str, str] = {}
         for member in self.members:
             folder = destination / member.name
+            folder.mkdir()
             try:
                 origins.append(member.obtain(folder, sources, progress))
             except DownloadError as error:
@@ -187,5 +188,6 @@ def _as_member(utterance: Utterance, member: Corpus) -> Utterance:
 
     return replace(
         utterance, path=f"{member.name}/{utterance.path}", corpus=member.name,
-        language=member.language, speaker=own(utterance.speaker), text_id=own(utterance.text_id),
+        language=utterance.language or member.language, speaker=own(utterance.speaker),
+        text_id=own(utterance.text_id),
     )  # fmt: skip
