@@ -347,3 +347,13 @@ def test_without_the_package(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "audformat", None)
     with pytest.raises(BackendUnavailableError, match=r"pip install 'serct\[audformat\]'"):
         obtain(tmp_path, source)
+
+
+def test_words_mean_what_the_entry_says(tmp_path):
+    path = save(emodb(), tmp_path / "db")
+    found = obtain(tmp_path, path, labels={"Happiness": None, "sadness": "neutral"})
+    assert [u.emotion for u in found.utterances] == ["angry", "neutral", "angry"]
+    assert found.notes == (
+        "1 utterances labelled happiness are left out",
+        "1 utterances labelled sadness are taken as neutral",
+    )

@@ -28,7 +28,6 @@ from serct.data.reading.listing import is_shown, unusable_format
 from serct.data.reading.segments import cut_name, take_segments
 from serct.data.reading.sources import Sources
 from serct.data.reading.tree import place
-from serct.emotions import canonical_emotion
 from serct.errors import BackendUnavailableError, CorpusError, list_problems
 from serct.runtime.log import logger
 
@@ -135,7 +134,7 @@ class Audformat(Corpus):
         rows, _ = self._read(root)
         languages = self._languages(root, rows)
         found = [
-            _utterance(root, row, language, noted)
+            self._utterance(root, row, language, noted)
             for row, language in zip(rows, languages, strict=True)
         ]
         utterances = [each for each in found if isinstance(each, Utterance)]
@@ -147,6 +146,27 @@ class Audformat(Corpus):
             tuple(sorted(utterances, key=lambda each: each.path)),
             tuple(sorted(rejections, key=lambda each: each.path)),
         )
+
+    def _utterance(
+        self, root: Path, row: LabelledSegment, language: str, noted: Mapping[str, str]
+    ) -> Utterance | Rejection:
+        where, path = str(row.segment), row.segment.file
+        if where in noted:
+            return Rejection(where, noted[where])
+        if row.segment != row.segment.whole_file and (root / cut_name(row.segment)).is_file():
+            path = str(cut_name(row.segment))
+        if reason := _unusable(root, path):
+            return Rejection(where, reason)
+        try:
+            emotions = {self.emotion(word) for word in row.words}
+        except CorpusError as error:
+            return Rejection(where, str(error))
+        if len(emotions) > 1:
+            return Rejection(where, f"labelled {' and '.join(sorted(emotions))}")
+        return Utterance(
+            path=path, language=language, speaker=row.speaker, gender=row.gender,
+            text_id=row.text_id, emotion=emotions.pop(), split=row.split,
+        )  # fmt: skip
 
     def _languages(self, root: Path, rows: Sequence[LabelledSegment]) -> list[str]:
         """Return the language of each row: its own or the header's; "" for that of params.yaml.
@@ -184,25 +204,3 @@ def _unusable(root: Path, file: str) -> str:
     if not is_shown(path):
         return "it is hidden, and hidden files are no part of a corpus"
     return "there is no such file" if not (root / path).is_file() else unusable_format(path)
-
-
-def _utterance(
-    root: Path, row: LabelledSegment, language: str, noted: Mapping[str, str]
-) -> Utterance | Rejection:
-    where, path = str(row.segment), row.segment.file
-    if where in noted:
-        return Rejection(where, noted[where])
-    if row.segment != row.segment.whole_file and (root / cut_name(row.segment)).is_file():
-        path = str(cut_name(row.segment))
-    if reason := _unusable(root, path):
-        return Rejection(where, reason)
-    try:
-        emotions = {canonical_emotion(word) for word in row.words}
-    except CorpusError as error:
-        return Rejection(where, str(error))
-    if len(emotions) > 1:
-        return Rejection(where, f"labelled {' and '.join(sorted(emotions))}")
-    return Utterance(
-        path=path, language=language, speaker=row.speaker, gender=row.gender,
-        text_id=row.text_id, emotion=emotions.pop(), split=row.split,
-    )  # fmt: skip

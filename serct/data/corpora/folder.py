@@ -12,24 +12,21 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from serct.config.files import as_csv, read_rows
 from serct.config.spelling import fold
 from serct.data.download import Progress
 from serct.data.manifest import SPLITS, Rejection, Scan, Utterance
 from serct.data.official.listing import name_part
 from serct.data.reading.corpus import Corpus, CorpusParams
 from serct.data.reading.labels import COLUMNS, LabelRow, read_labels
+from serct.data.reading.left_out import note_left_out, read_left_out
 from serct.data.reading.listing import Entry, is_companion, list_entries, printable, unusable_format
 from serct.data.reading.sources import Sources
 from serct.data.reading.tree import place
 from serct.emotions import EMOTIONS
 from serct.errors import CorpusError, list_problems
-from serct.runtime import atomic
 from serct.runtime.log import logger
 
 _GENDERS = {"": "", "f": "f", "female": "f", "m": "m", "male": "m"}
-# What the copy lacks, and why; hidden, so that it is no file of the corpus itself.
-_LEFT_OUT = ".left_out.csv"
 
 
 class FolderParams(CorpusParams):
@@ -85,9 +82,7 @@ class Folder(Corpus):
             self._warn(table, rows, [str(path) for path in usable if path not in wanted])
         with progress(len(paths), f"copying {self.name}", "files") as advance:
             place(source, destination, paths, advance, link=False)
-        if left_out:
-            rows_of_text = ({"path": each.path, "reason": each.reason} for each in left_out)
-            atomic.write_text(destination / _LEFT_OUT, as_csv(rows_of_text))
+        note_left_out(destination, left_out)
         return str(source)
 
     def _warn(self, table: PurePosixPath, rows: list[LabelRow], unlisted: list[str]) -> None:
@@ -111,7 +106,7 @@ class Folder(Corpus):
                 folders names the speaker.
         """
         entries = list_entries(root)
-        noted = _read_left_out(root)
+        noted = read_left_out(root)
         if self.params.table is None:
             found = [*noted, *_reject(entries), *self._by_folder(entries)]
         else:
@@ -226,10 +221,3 @@ def _reject(entries: Iterable[Entry], also_beside: bool = False) -> list[Rejecti
         if (reason := entry.problem or unusable_format(entry.path))
         and (also_beside or entry.problem or not is_companion(entry.path))
     ]
-
-
-def _read_left_out(root: Path) -> list[Rejection]:
-    if not (root / _LEFT_OUT).exists():
-        return []
-    rows = read_rows(root / _LEFT_OUT, ("path", "reason"), error=CorpusError)
-    return [Rejection(row["path"], row["reason"]) for row in rows]

@@ -1,7 +1,7 @@
 """Corpora for other programs: one file a format, whose name is the format's.
 
 A new file needs no entry here. It has one function, ``write``, which fills a folder; audio is
-linked or copied and never encoded anew.
+copied and never encoded anew.
 """
 
 import importlib
@@ -44,7 +44,7 @@ class Export:
         return "; ".join(f"{name}: {licence}" for name, licence in licences.items())
 
     def place_audio(self, folder: Path, targets: dict[str, PurePosixPath] | None = None) -> None:
-        """Link or copy every recording into a folder.
+        """Copy every recording into a folder: whoever changes a copy must not change the corpus.
 
         Args:
             folder: Gets them.
@@ -53,7 +53,7 @@ class Export:
         with self.progress(len(self.utterances), "exporting", "files") as advance:
             for utterance in self.utterances:
                 target = targets[utterance.path] if targets else utterance.path
-                place_file(self.root / utterance.path, folder / target)
+                place_file(self.root / utterance.path, folder / target, link=False)
                 advance(1)
 
 
