@@ -26,8 +26,8 @@ from serct.inference.huggingface.bundling import bundle
 from serct.inference.huggingface.card import hub_card
 from serct.inference.window_model import WindowModel
 from serct.models import restore_model_params
-from serct.models.checkpoint import load_model
-from serct.models.encoder_lda import EncoderLda
+from serct.models.checkpoint import load_card, load_model
+from serct.models.encoder_lda import EncoderLda, EncoderLdaParams
 from serct.models.interface import TorchParams
 from serct.models.records import Card
 from serct.runtime import atomic
@@ -76,6 +76,13 @@ def export_huggingface(
     own, wanted = source.resolve(), destination.resolve()
     if own == wanted or own in wanted.parents or wanted in own.parents:
         raise CheckpointError(f"{destination}: expected a folder apart from the model's, {source}")
+    # Before the model is loaded, which may take scikit-learn.
+    kind = restore_model_params(load_card(source).architecture, str(source))
+    if not isinstance(kind, TorchParams | EncoderLdaParams):
+        raise CheckpointError(
+            f"{source}: a model of architecture {kind.architecture} has no form in torch, which "
+            "transformers needs: scikit-learn and NumPy compute it"
+        )
     model, card = load_model(source)
     module, params = _torch_form(model, card, source)
     with atomic.replacing_folder(destination) as folder:
@@ -110,11 +117,7 @@ def _torch_form(model: Any, card: Card, source: Path) -> tuple[torch.nn.Module, 
     if isinstance(model, EncoderLda):
         return model.as_module().eval(), model.module_params()
     params = restore_model_params(card.architecture, str(source))
-    if not isinstance(params, TorchParams):
-        raise CheckpointError(
-            f"{source}: a model of architecture {params.architecture} has no form in torch, which "
-            "transformers needs: scikit-learn and NumPy compute it"
-        )
+    assert isinstance(params, TorchParams)  # noqa: S101  see `export_huggingface`
     return model, params.standalone(model)
 
 
@@ -180,7 +183,7 @@ def _difference(folder: Path, classifier: Classifier, card: Card) -> float:
 
 def _predict(folder: Path, clips: list[Any]) -> Probabilities:
     """Predict recordings with an export, loaded from its own files."""
-    with _imported(folder) as code:
+    with _imported(folder) as code, _no_progress_bar():
         model = code.SerctForAudioClassification.from_pretrained(folder).eval()
         extractor = code.SerctFeatureExtractor.from_pretrained(folder)
         with torch.inference_mode():
@@ -202,3 +205,17 @@ def _imported(folder: Path) -> Iterator[ModuleType]:
         finally:
             for name in [each for each in sys.modules if each.startswith(package.__name__)]:
                 del sys.modules[name]
+
+
+@contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    """Keep transformers from showing how it loads a model, which takes no time."""
+    from transformers.utils import logging
+
+    was_enabled = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        if was_enabled:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
