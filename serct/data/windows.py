@@ -145,15 +145,12 @@ class Plan:
             # Nothing to combine, so not a bit changes.
             steps[self.is_spoken] = probabilities
             return probabilities[0], steps
-        # Few corpora have recordings of several windows: for the others SciPy is not imported.
-        from scipy.special import softmax
-
         logs = np.log(np.maximum(probabilities, SMALLEST))
         for step, (first, end) in self._covers.items():
             place = self._places[first]
             steps[step] = logs[place : place + end - first].mean(axis=0)
         spoken = self.is_spoken
-        steps[spoken] = softmax(steps[spoken], axis=1)
+        steps[spoken] = _softmax(steps[spoken])
         return geometric_mean(steps[spoken], self.step_speech_s[spoken]), steps
 
     @property
@@ -227,11 +224,18 @@ def geometric_mean(probabilities: Probabilities, weights: Times) -> Probabilitie
     """
     if len(probabilities) == 1:
         return np.asarray(probabilities[0])
-    from scipy.special import softmax
-
     logs = np.log(np.maximum(probabilities, SMALLEST))
-    mean: Probabilities = softmax(weights @ logs / weights.sum())
-    return mean
+    return _softmax(weights @ logs / weights.sum())
+
+
+def _softmax(logs: Probabilities) -> Probabilities:
+    """Return probabilities from their logarithms, but for a constant. [..., K] -> [..., K].
+
+    SciPy's own does the same; this file is part of exports too, which have no SciPy.
+    """
+    shares = np.exp(logs - logs.max(axis=-1, keepdims=True))
+    found: Probabilities = shares / shares.sum(axis=-1, keepdims=True)
+    return found
 
 
 def cut_windows(pieces: Iterable[Pcm], windows: Sequence[tuple[int, int]]) -> Iterator[Pcm]:

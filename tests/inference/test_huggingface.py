@@ -19,6 +19,7 @@ from serct.cli.inference import ExportFormat, export
 from serct.config.params import Params
 from serct.errors import BackendUnavailableError, CheckpointError
 from serct.inference.huggingface import exporting
+from serct.inference.huggingface.bundling import bundle
 from serct.inference.huggingface.card import hub_card
 from serct.inference.huggingface.exporting import HuggingFaceExport, export_huggingface
 from serct.models.records import Card
@@ -50,31 +51,47 @@ def _in_workspace(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(models.parents[1])  # the card of ssl names its encoder's folder from there
 
 
-def imports_of(path: Path) -> tuple[dict[str, set[str]], set[str]]:
-    """Return the names that a file imports from files beside it, and packages it begins with."""
-    tree = ast.parse(path.read_text("utf-8"))
-    beside: dict[str, set[str]] = {}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.level and node.module:
-            beside.setdefault(node.module, set()).update(each.name for each in node.names)
-    packages = {
-        (each.name if isinstance(stmt, ast.Import) else str(stmt.module)).split(".")[0]
-        for stmt in tree.body
-        if isinstance(stmt, ast.Import) or (isinstance(stmt, ast.ImportFrom) and not stmt.level)
-        for each in stmt.names
-    }
-    return beside, packages
+def check_closed(files: dict[str, str], root: str) -> set[str]:
+    """Check that files need nothing but each other and packages, whose names it returns."""
+    needed, packages = {root}, set()
+    trees = {name: ast.parse(text) for name, text in files.items()}
+    for name, text in files.items():
+        assert not re.search(r"^\s*(from|import) serct", text, re.MULTILINE)
+        assert text.startswith("# SPDX-License-Identifier: Apache-2.0\n# From serct")
+        for node in ast.walk(trees[name]):
+            if isinstance(node, ast.Import):
+                packages |= {each.name.split(".")[0] for each in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                packages.add(str(node.module).split(".")[0])
+            elif isinstance(node, ast.ImportFrom):
+                beside = [node.module] if node.module else [each.name for each in node.names]
+                needed |= {f"{each}.py" for each in beside}
+                for each in beside:
+                    assert f"from .{each} import" in text, "transformers searches for such lines"
+                if node.module:
+                    names = {each.name for each in node.names} - {"__name__"}
+                    assert names <= defined_in(trees[f"{node.module}.py"])
+    assert needed == files.keys()
+    return packages - set(sys.stdlib_module_names)
 
 
-def defined_in(path: Path) -> set[str]:
-    found = {"__name__"}
-    for stmt in ast.parse(path.read_text("utf-8")).body:
+def defined_in(tree: ast.Module) -> set[str]:
+    found = set()
+    for stmt in tree.body:
         if isinstance(stmt, ast.FunctionDef | ast.ClassDef):
             found.add(stmt.name)
-        for node in ast.walk(stmt):
-            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-                found.add(node.id)
+        found |= {node.id for node in ast.walk(stmt) if isinstance(node, ast.Name)}
     return found
+
+
+def test_imports_inside_functions_are_followed_too() -> None:
+    files = bundle("serct.models.encoder_lda", {})
+    assert (
+        "    from .serct_models_encoders_pooled import PooledEncoder\n" in files["encoder_lda.py"]
+    )
+    assert "sklearn" in check_closed(files, "encoder_lda.py")
+    assert "def check_files(" in files["serct_runtime_digests.py"]
+    assert "TYPE_CHECKING:" not in files["encoder_lda.py"]
 
 
 # mel_conformer imports a whole module, ssl is now encoder_network.
@@ -86,21 +103,11 @@ def test_the_folder_holds_what_the_model_needs_and_nothing_else(
     note = export_huggingface(models / f"demo_en-{name}", out)
     assert note.difference < 1e-6
     assert {path.name: path.stat().st_size for path in out.iterdir()} == note.files
-    code = {path.stem: path for path in out.glob("*.py")}
-    others = {each for each in note.files if not each.endswith(".py")}
-    assert others == {"README.md", "config.json", "model.safetensors", "preprocessor_config.json"}
-    needed = {"modeling_serct"}
-    for path in code.values():
-        text = path.read_text("utf-8")
-        assert not re.search(r"^\s*(from|import) serct", text, re.MULTILINE)
-        assert "SPDX-License-Identifier: Apache-2.0" in text
-        beside, packages = imports_of(path)
-        for module, names in beside.items():
-            assert names <= defined_in(code[module])
-            assert f"from .{module} import" in text, "transformers searches for such lines"
-        needed |= beside.keys()
-        assert packages - set(sys.stdlib_module_names) <= PACKAGES
-    assert needed == code.keys()
+    code = {path.name: path.read_text("utf-8") for path in out.glob("*.py")}
+    assert note.files.keys() - code.keys() == {
+        "README.md", "config.json", "model.safetensors", "preprocessor_config.json",
+    }  # fmt: skip
+    assert check_closed(code, "modeling_serct.py") <= PACKAGES
     config = json.loads((out / "config.json").read_text())
     emotions = json.loads((models / f"demo_en-{name}" / "card.json").read_text())["emotions"]
     assert list(config["id2label"].values()) == list(config["label2id"]) == emotions

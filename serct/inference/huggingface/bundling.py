@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from serct import __version__
 from serct.runtime.source import file_of_module
 
-_PROJECT = "serct."
+_PROJECT = "serct"
 _LARGE = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _DEFINITIONS = (*_LARGE, ast.Assign, ast.AnnAssign)
 # The module, and the name in it; None for the module itself.
@@ -112,7 +112,7 @@ def _keep(module: _Module, stmt: ast.stmt) -> Iterator[tuple[str, str]]:
 def _from_project(module: _Module, local: str, origin: Origin) -> Iterator[tuple[str, str]]:
     """Yield what an import takes from a module of this project: of a whole one, what is read."""
     owner, name = origin
-    if not owner.startswith(_PROJECT):
+    if not _is_own(owner):
         return
     if name is not None:
         yield owner, name
@@ -148,7 +148,7 @@ def _imported(stmt: ast.Import | ast.ImportFrom) -> dict[str, Origin]:
     found: dict[str, Origin] = {}
     for each in stmt.names:
         path = f"{stmt.module}.{each.name}"
-        is_module = path.startswith(_PROJECT) and file_of_module(path) is not None
+        is_module = _is_own(path) and file_of_module(path) is not None
         origin = (path, None) if is_module else (str(stmt.module), each.name)
         found[each.asname or each.name] = origin
     return found
@@ -207,7 +207,7 @@ def _source(module: _Module, stmt: ast.stmt) -> list[str]:
     first = min(each.lineno for each in (stmt, *decorators)) - 1
     lines = {number: module.lines[number] for number in range(first, stmt.end_lineno or 0)}
     for node in ast.walk(stmt):
-        if isinstance(node, ast.ImportFrom) and str(node.module).startswith(_PROJECT):
+        if isinstance(node, ast.ImportFrom) and _is_own(str(node.module)):
             for number in range(node.lineno - 1, node.end_lineno or 0):
                 del lines[number]
             new = _import_lines(_imported(node), outside=False)
@@ -223,7 +223,7 @@ def _import_lines(imports: Mapping[str, Origin], *, outside: bool) -> list[str]:
     by_module: dict[str, list[tuple[str, str]]] = {}
     lines = []
     for local, (owner, name) in sorted(imports.items(), key=lambda item: (item[1][0], item[0])):
-        if owner.startswith(_PROJECT) == outside:
+        if _is_own(owner) == outside:
             continue
         if name is not None:
             by_module.setdefault(owner, []).append((name, local))
@@ -239,6 +239,11 @@ def _import_lines(imports: Mapping[str, Origin], *, outside: bool) -> list[str]:
         parts = ", ".join(name if name == local else f"{name} as {local}" for name, local in names)
         lines.append(f"from {owner if outside else '.' + _flat(owner)} import {parts}")
     return lines
+
+
+def _is_own(module: str) -> bool:
+    """Whether a module is one of this project."""
+    return module.split(".")[0] == _PROJECT
 
 
 def _flat(module: str) -> str:

@@ -65,9 +65,9 @@ classify = pipeline("audio-classification", model="{_PLACE}", trust_remote_code=
 classify({{"raw": waveform, "sampling_rate": {rate}}}, top_k=None)
 ```
 
-It needs torch and transformers; the code beside this card is all that it needs of SERCT. With
-`top_k=None` all {len(card.emotions)} emotions are returned. For a recording at {rate:,} Hz of at
-most {row_s:.3g} s the probabilities are SERCT's own, calibrated. Three things differ:
+It needs torch, transformers and pydantic; the code beside this card is all that it needs of SERCT.
+With `top_k=None` all {len(card.emotions)} emotions are returned. For a recording at {rate:,} Hz
+of at most {row_s:.3g} s the probabilities are SERCT's own, calibrated. Three things differ:
 
 - **Another rate.** SERCT resamples with soxr, transformers files with ffmpeg and arrays with
   torchaudio.

@@ -125,7 +125,7 @@ def _write_code(params: Section, folder: Path) -> None:
     kind = type(params)
     files = bundle(_TEMPLATE, {"Architecture": (kind.__module__, kind.__qualname__)})
     for name, text in files.items():
-        atomic.write_text(folder / name, text)
+        (folder / name).write_text(text, encoding="utf-8", newline="\n")
 
 
 def _write_weights(module: torch.nn.Module, folder: Path) -> None:
