@@ -90,7 +90,7 @@ def test_imports_inside_functions_are_followed_too() -> None:
         "    from .serct_models_encoders_pooled import PooledEncoder\n" in files["encoder_lda.py"]
     )
     assert "sklearn" in check_closed(files, "encoder_lda.py")
-    assert "def check_files(" in files["serct_runtime_digests.py"]
+    assert "def write_json(" in files["serct_runtime_atomic.py"], "of a module imported whole"
     assert "TYPE_CHECKING:" not in files["encoder_lda.py"]
 
 
