@@ -22,6 +22,7 @@ from serct.inference.huggingface import exporting
 from serct.inference.huggingface.bundling import bundle
 from serct.inference.huggingface.card import hub_card
 from serct.inference.huggingface.exporting import HuggingFaceExport, export_huggingface
+from serct.models import read_model_params
 from serct.models.records import Card
 from serct.training.experiment import train_and_track
 from tests.conftest import ROOT
@@ -80,7 +81,11 @@ def defined_in(tree: ast.Module) -> set[str]:
     for stmt in tree.body:
         if isinstance(stmt, ast.FunctionDef | ast.ClassDef):
             found.add(stmt.name)
-        found |= {node.id for node in ast.walk(stmt) if isinstance(node, ast.Name)}
+        found |= {
+            node.id
+            for node in ast.walk(stmt)
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+        }
     return found
 
 
@@ -119,7 +124,10 @@ def test_the_card_can_be_read_by_the_hub() -> None:
         name: {"language": language, "utterances": 10, "speakers": 2}
         for name, language in (("tess", "en"), ("emodb", "de"))
     }
-    card = Card.parse(json.dumps({**make_card("tess", "serct"), "corpora": corpora}), "card.json")
+    card = Card.parse(
+        json.dumps({**make_card("tess", "serct"), "corpora": corpora, "synthetic": True}),
+        "card.json",
+    )
     text = hub_card(card, {"tess": "CC BY-NC-ND 4.0"})
     _, header, body = text.split("---\n", 2)
     found: dict[str, Any] = yaml.safe_load(header)
@@ -132,8 +140,17 @@ def test_the_card_can_be_read_by_the_hub() -> None:
     scores = {each["type"]: each["value"] for each in model["results"][0]["metrics"]}
     assert scores["recall"] == pytest.approx(card.validation.ua, abs=1e-4)
     assert body.startswith("\n# serct, trained on tess\n")
+    assert body.index("**Synthetic") < body.index("## Use\n") < body.index("\n\n## Data\n")
     assert "forbids commercial use" in body
     assert 'pipeline("audio-classification"' in body
+
+
+def test_the_card_of_a_model_with_speaker_enrolment_claims_no_score(tiny_params: Params) -> None:
+    model = read_model_params(tiny_params, "functionals_lda_speaker").model_dump(mode="json")
+    content = {**make_card("tess", "functionals_lda_speaker"), "architecture": model}
+    text = hub_card(Card.parse(json.dumps(content), "card.json"), {})
+    assert "model-index" not in yaml.safe_load(text.split("---\n")[1])
+    assert "- **Speaker enrolment.** Here every speaker is predicted like one without" in text
 
 
 @pytest.mark.parametrize("name", ["svm", "mfcc_svm"])
@@ -178,6 +195,7 @@ def test_options_of_another_format_and_a_missing_package_are_named(
 def test_emotions_can_be_others_and_recordings_must_fit(models: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     export_huggingface(models / "demo_en-cnn", out)
+    predictor = Predictor.load(models / "demo_en-cnn")
     with exporting._imported(out) as code:
         load = code.SerctForAudioClassification.from_pretrained
         model, old = load(out, num_labels=2, ignore_mismatched_sizes=True), load(out)
@@ -192,9 +210,16 @@ def test_emotions_can_be_others_and_recordings_must_fit(models: Path, tmp_path: 
         rate = extract.sampling_rate
         with pytest.raises(ValueError, match=f"have {rate + 1} Hz, expected {rate} Hz"):
             extract(np.zeros(50), sampling_rate=rate + 1)
-        for wrong in (np.zeros((2, 50, 2)), [np.array([])], np.full(9, np.nan)):
-            with pytest.raises(ValueError, match=r"recording 0: .* expected finite floats"):
+        for wrong in (np.zeros((2, 50, 2)), [np.array([])], np.zeros(50, np.int16)):
+            with pytest.raises(ValueError, match=r"recording 0: .* expected floats in \[-1, 1\]"):
                 extract(wrong)
+        with pytest.raises(ValueError, match="recording 1: holds NaN"):
+            extract([np.zeros(50), np.full(9, np.nan)])
+        # As in serct: a mean that is no sound, and samples beyond full scale.
+        for waveform in (0.5 + 0.1 * np.sin(np.arange(80)), 1.5 * np.sin(np.arange(80))):
+            found = extract(waveform, return_tensors="np")["input_values"][0]
+            expected = predictor.prepare(waveform, rate)
+            np.testing.assert_array_equal(found * 32_768, expected)
 
 
 def _predict_all(predictor: Predictor, waveform: np.ndarray, rate: int) -> dict[str, float]:

@@ -13,16 +13,19 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import BatchFeature, PretrainedConfig, PreTrainedModel, SequenceFeatureExtractor
 from transformers.modeling_outputs import SequenceClassifierOutput
 
+from serct.data.decoding.level import Level
 from serct.data.preparing import to_pcm16
 from serct.data.windows import SMALLEST, Plan, Timing
+from serct.errors import AudioError
 from serct.models.interface import TorchParams as Architecture
-from serct.runtime.arrays import PCM_SCALE
+from serct.runtime.arrays import PCM_SCALE, Floats
 
 # Windows of long recordings that are computed together.
 _WINDOWS_AT_ONCE = 16
@@ -56,9 +59,10 @@ class SerctConfig(PretrainedConfig):  # type: ignore[no-untyped-call]
 
 
 class SerctFeatureExtractor(SequenceFeatureExtractor):
-    """Turns recordings into a padded batch, rounded to 16 bits as in training.
+    """Turns recordings into a padded batch, by the rules that hold in SERCT.
 
-    Level, mean and noise floor are changed inside the network, if at all.
+    Samples beyond full scale are scaled down, a mean that is larger than the sound is removed, and
+    samples are rounded to 16 bits.
     """
 
     model_input_names = ("input_values", "attention_mask")
@@ -97,7 +101,8 @@ class SerctFeatureExtractor(SequenceFeatureExtractor):
             padding_options: Such as ``max_length`` and ``truncation``; by default nothing is cut.
 
         Raises:
-            ValueError: If a recording is empty, not mono, not finite, or of another rate.
+            ValueError: If a recording is empty, not mono, not of floats, not finite, in another
+                unit than full scale = 1, or of another rate.
         """
         if sampling_rate not in (None, self.sampling_rate):
             raise ValueError(
@@ -106,24 +111,31 @@ class SerctFeatureExtractor(SequenceFeatureExtractor):
             )
         is_one = isinstance(raw_speech, np.ndarray | Tensor) and raw_speech.ndim == 1
         is_one |= isinstance(raw_speech, Sequence) and isinstance(raw_speech[0], int | float)
-        waveforms = [np.asarray(each) for each in ([raw_speech] if is_one else raw_speech)]
-        for place, waveform in enumerate(waveforms):
-            if waveform.ndim != 1 or not len(waveform) or not np.isfinite(waveform).all():
-                raise ValueError(
-                    f"recording {place}: {waveform.dtype} {waveform.shape}, expected finite floats "
-                    "in [-1, 1] of shape [N], N > 0: one channel"
-                )
-        rounded = [
-            to_pcm16(waveform.astype(np.float32)).astype(np.float32) / np.float32(PCM_SCALE)
-            for waveform in waveforms
-        ]
+        recordings = [raw_speech] if is_one else raw_speech
+        waveforms = [_prepared(np.asarray(each), n) for n, each in enumerate(recordings)]
         padded: BatchFeature = self.pad(
-            BatchFeature({"input_values": rounded}),
+            BatchFeature({"input_values": waveforms}),
             padding=padding,
             return_tensors=return_tensors,
             **padding_options,
         )
         return padded
+
+
+def _prepared(waveform: npt.NDArray[Any], place: int) -> Floats:
+    """Return a recording as models take it, float32 [N]; ``place`` is its place in the batch."""
+    if waveform.ndim != 1 or not len(waveform) or waveform.dtype.kind != "f":
+        raise ValueError(
+            f"recording {place}: {waveform.dtype} {waveform.shape}, expected floats in [-1, 1] of "
+            "shape [N], N > 0: one channel"
+        )
+    frames, level = waveform.astype(np.float32)[:, None], Level()
+    try:
+        level.add(frames)
+        mixing, _ = level.decide()
+    except AudioError as error:
+        raise ValueError(f"recording {place}: {error}") from error
+    return to_pcm16(mixing.apply(frames)).astype(np.float32) / np.float32(PCM_SCALE)
 
 
 class SerctForAudioClassification(PreTrainedModel):  # type: ignore[no-untyped-call]
