@@ -1,7 +1,9 @@
 """Commands that predict with a model, score it, or export it."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,7 +20,7 @@ from serct.cli.shared import (
     model_folder,
     workspace_root,
 )
-from serct.errors import SerctError, SpeakerError, list_problems
+from serct.errors import CheckpointError, ParamsError, SerctError, SpeakerError, list_problems
 
 if TYPE_CHECKING:
     from serct.inference.predictor import Predictor
@@ -244,6 +246,13 @@ def evaluate(
     typer.echo(json.dumps(found, indent=2))
 
 
+class ExportFormat(StrEnum):
+    """What an exported model is for."""
+
+    ONNX = "onnx"
+    HUGGINGFACE = "huggingface"
+
+
 @app.command()
 def export(
     out: Annotated[Path, typer.Option(help="Folder to write.")],
@@ -254,18 +263,31 @@ def export(
             "challenger as long as there is no champion."
         ),
     ] = None,
+    form: Annotated[
+        ExportFormat,
+        typer.Option("--format", help="ONNX, or a folder that Hugging Face's transformers loads."),
+    ] = ExportFormat.ONNX,
     int8: Annotated[
-        bool, typer.Option("--int8", help="Compute matrix products in 8 bits.")
+        bool, typer.Option("--int8", help="Compute matrix products in 8 bits; ONNX only.")
     ] = False,
     shards: Annotated[
-        Path | None, typer.Option(help="Shards whose test part the accuracies are compared on.")
+        Path | None,
+        typer.Option(help="Shards whose test part the accuracies are compared on; ONNX only."),
     ] = None,
     max_loss_points: Annotated[
         float, typer.Option(help="Percentage points of accuracy that the export may lose there.")
     ] = 0.2,
     workspace: Workspace = None,
 ) -> None:
-    """Write a model as ONNX, checked against the original."""
+    """Write a model as ONNX or for transformers, checked against the original."""
+    if form == ExportFormat.HUGGINGFACE:
+        if int8 or shards is not None:
+            raise CheckpointError("--int8 and --shards: expected with --format onnx only")
+        from serct.inference.huggingface.exporting import export_huggingface
+
+        folder = model_folder(model, workspace)
+        print_json(asdict(export_huggingface(folder, out, licences=_licences(folder))))
+        return
     from serct.inference.exporting import export_onnx
 
     note = export_onnx(
@@ -276,3 +298,21 @@ def export(
         max_loss_points=max_loss_points,
     )
     typer.echo(note.model_dump_json(indent=2))
+
+
+def _licences(folder: Path) -> Mapping[str, str]:
+    """Return the licences of the corpora of a model, as far as its workspace names them."""
+    from serct.config.reader import read_params
+    from serct.data.corpora import read_licences
+    from serct.experiments.workspace import find_workspace
+    from serct.models.checkpoint import load_card
+
+    corpus, root = load_card(folder).corpus, find_workspace(folder.resolve())
+    try:
+        return (
+            {}
+            if root is None
+            else read_licences(read_params(root / "params.yaml"), [corpus])[corpus]
+        )
+    except ParamsError:
+        return {}

@@ -24,7 +24,8 @@ from serct.runtime.arrays import Pcm, Probabilities
 LEAST_SPEECH_S = 0.2
 # Of a step that is shorter than that.
 _LEAST_SHARE = 0.3
-_SMALLEST = 1e-12
+# Of a probability, before its logarithm is taken.
+SMALLEST = 1e-12
 # Of a window: windows overlap by two thirds.
 _HOP = 1 / 3
 
@@ -144,16 +145,28 @@ class Plan:
             # Nothing to combine, so not a bit changes.
             steps[self.is_spoken] = probabilities
             return probabilities[0], steps
-        # Few corpora have recordings of several windows: for the others SciPy is not imported.
-        from scipy.special import softmax
-
-        logs = np.log(np.maximum(probabilities, _SMALLEST))
+        logs = np.log(np.maximum(probabilities, SMALLEST))
         for step, (first, end) in self._covers.items():
             place = self._places[first]
             steps[step] = logs[place : place + end - first].mean(axis=0)
         spoken = self.is_spoken
-        steps[spoken] = softmax(steps[spoken], axis=1)
+        steps[spoken] = _softmax(steps[spoken])
         return geometric_mean(steps[spoken], self.step_speech_s[spoken]), steps
+
+    @property
+    def window_weights(self) -> Times:
+        """How much the log-probabilities of each window count for the recording.
+
+        Summed with these weights, whose own sum is 1, they are what `combine` returns first, but
+        for a constant: for programs that need gradients. float64 [W].
+        """
+        weights = np.zeros(len(self._places))
+        speech = self.step_speech_s
+        for step, (first, end) in self._covers.items():
+            place = self._places[first]
+            weights[place : place + end - first] += speech[step] / (end - first)
+        total: float = weights.sum()
+        return weights / total
 
     @cached_property
     def _places(self) -> dict[int, int]:
@@ -211,11 +224,18 @@ def geometric_mean(probabilities: Probabilities, weights: Times) -> Probabilitie
     """
     if len(probabilities) == 1:
         return np.asarray(probabilities[0])
-    from scipy.special import softmax
+    logs = np.log(np.maximum(probabilities, SMALLEST))
+    return _softmax(weights @ logs / weights.sum())
 
-    logs = np.log(np.maximum(probabilities, _SMALLEST))
-    mean: Probabilities = softmax(weights @ logs / weights.sum())
-    return mean
+
+def _softmax(logs: Probabilities) -> Probabilities:
+    """Return probabilities from their logarithms, but for a constant. [..., K] -> [..., K].
+
+    SciPy's own does the same; this file is part of exports too, which have no SciPy.
+    """
+    shares = np.exp(logs - logs.max(axis=-1, keepdims=True))
+    found: Probabilities = shares / shares.sum(axis=-1, keepdims=True)
+    return found
 
 
 def cut_windows(pieces: Iterable[Pcm], windows: Sequence[tuple[int, int]]) -> Iterator[Pcm]:

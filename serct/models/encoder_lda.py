@@ -28,6 +28,7 @@ from serct.runtime.arrays import Floats
 # Imported late: what only reads a card, or finds all features in the cache, runs without torch.
 if TYPE_CHECKING:
     from serct.models.encoders.pooled import EncoderHead, PooledEncoder
+    from serct.models.encoders.standalone import EncoderHeadParams
 
 # The names of its arrays in saved models.
 _PREFIX = "encoder."
@@ -187,6 +188,17 @@ class EncoderLda(FeatureClassifier):
             weight, bias = (np.concatenate((-each, each)) / 2 for each in (weight, bias))
         return EncoderHead(
             self.pooled_encoder(), centre, scaler.scale_, (weight, bias), machine is not lda
+        )
+
+    def module_params(self) -> "EncoderHeadParams":
+        """Return params that build what `as_module` returns, but for its weights."""
+        from serct.models.encoders.standalone import EncoderHeadParams
+
+        own = self._params.model_dump(include=set(FramesParams.model_fields))
+        return EncoderHeadParams(
+            **own,
+            encoder_config=self.pooled_encoder().encoder_config,
+            normalize_length=self._params.normalize_length,
         )
 
     def save(self, folder: Path) -> dict[str, Array]:

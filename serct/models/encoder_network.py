@@ -3,14 +3,15 @@
 Shapes: B batch, M samples of a cut row, S hidden states in use, T frames, D width, K emotions.
 """
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
+from pydantic import JsonValue
 from torch import Tensor, nn
 
-from serct.config.section import PositiveInt, Probability
+from serct.config.section import PositiveInt, Probability, validate
 from serct.errors import ParamsError
-from serct.models.encoders.params import UsesEncoder
+from serct.models.encoders.params import FramesParams, UsesEncoder
 from serct.models.encoders.pooled import EncoderFrames
 from serct.models.encoders.pooling import mean_and_deviation
 from serct.models.encoders.weights import read_config, read_weights
@@ -19,14 +20,33 @@ from serct.models.layers.neutral import without_zeros_behind
 from serct.models.records import ENCODER
 
 
-class EncoderNetworkParams(TorchParams, UsesEncoder):
-    """A pretrained encoder with learned weights of its layers, and a small network."""
+class NetworkParams(FramesParams):
+    """What is made of an encoder's hidden states."""
 
-    architecture: Literal["encoder_network"]
     freeze: bool
     pooling: Literal["mean", "mean_deviation"]
     hidden: PositiveInt
     dropout: Probability
+
+
+class StandaloneNetworkParams(NetworkParams):
+    """Params of a network whose encoder has no folder: all its weights come later.
+
+    Attributes:
+        encoder_config: See `serct.models.encoders.weights.read_config`.
+    """
+
+    encoder_config: dict[str, JsonValue]
+
+    def build(self, num_samples: int, sample_rate_hz: int, num_emotions: int) -> nn.Module:
+        """See `TorchParams.build`."""
+        return EncoderNetwork(self.encoder_config, self, num_emotions)
+
+
+class EncoderNetworkParams(TorchParams, UsesEncoder, NetworkParams):
+    """A pretrained encoder with learned weights of its layers, and a small network."""
+
+    architecture: Literal["encoder_network"]
 
     can_be_exported: ClassVar[bool] = True
     is_faster_exported: ClassVar[bool] = True
@@ -43,11 +63,20 @@ class EncoderNetworkParams(TorchParams, UsesEncoder):
     def build(self, num_samples: int, sample_rate_hz: int, num_emotions: int) -> nn.Module:
         """See `TorchParams.build`."""
         self.check_rate(sample_rate_hz)
-        network = EncoderNetwork(self, num_emotions)
+        network = EncoderNetwork(read_config(self.encoder_folder), self, num_emotions)
         # A saved model has the encoder's weights among its own.
         if not (self.encoder_folder / ENCODER).exists():
             network.load_encoder(read_weights(self.encoder_folder))
         return network
+
+    def standalone(self, module: nn.Module) -> StandaloneNetworkParams:
+        """See `TorchParams.standalone`."""
+        own = self.model_dump(mode="json", include=set(NetworkParams.model_fields))
+        assert isinstance(module, EncoderNetwork)  # noqa: S101  `build` returns no other
+        config = module.encoder_config
+        return validate(
+            StandaloneNetworkParams, own | {"encoder_config": config}, "encoder_network"
+        )
 
 
 class EncoderNetwork(EncoderFrames):
@@ -59,9 +88,9 @@ class EncoderNetwork(EncoderFrames):
         Yang et al., SUPERB, Interspeech 2021, section 3 (weighted sum, frozen encoder, mean).
     """
 
-    def __init__(self, params: EncoderNetworkParams, num_emotions: int) -> None:
+    def __init__(self, config: dict[str, Any], params: NetworkParams, num_emotions: int) -> None:
         """Build it with random weights, the encoder's among them."""
-        super().__init__(read_config(params.encoder_folder), params)
+        super().__init__(config, params)
         self.is_frozen, self.pooling = params.freeze, params.pooling
         self.encoder.requires_grad_(not params.freeze)
         self.layer_scores = nn.Parameter(torch.zeros(len(self.layers)))

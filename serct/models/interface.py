@@ -104,6 +104,14 @@ class TorchParams(_ModelSection):
             ParamsError: If the rows are too short for the architecture.
         """
 
+    def standalone(self, module: "nn.Module") -> Section:
+        """Return params with `build` that need no file: here themselves.
+
+        Args:
+            module: What `build` returned; its weights are loaded into what the others build.
+        """
+        return self
+
 
 class ClassicalParams(_ModelSection):
     """Params of a model that scikit-learn fits as a whole.

@@ -86,6 +86,8 @@ def test_a_step_is_the_mean_of_its_windows_and_the_recording_that_of_its_steps(
     mean = geometric_mean(steps[plan.is_spoken], plan.step_speech_s[plan.is_spoken])
     np.testing.assert_allclose(whole, mean, atol=1e-9)
     assert whole.min() >= 0
+    weighted = np.exp(plan.window_weights @ logs)
+    np.testing.assert_allclose(whole, weighted / weighted.sum(), atol=1e-9)
 
 
 @settings(max_examples=40, deadline=None)

@@ -1,0 +1,1 @@
+"""Export of a trained model as a folder that Hugging Face's transformers loads without serct."""

@@ -1,0 +1,32 @@
+"""Params of `EncoderHead` that build it without any file, for programs without scikit-learn."""
+
+import numpy as np
+from pydantic import JsonValue
+
+from serct.models.encoders.params import FramesParams
+from serct.models.encoders.pooled import EncoderHead, PooledEncoder
+
+
+class EncoderHeadParams(FramesParams):
+    """What decides an `EncoderHead` besides its weights.
+
+    Attributes:
+        encoder_config: See `serct.models.encoders.weights.read_config`.
+        normalize_length: See `EncoderHead`.
+    """
+
+    encoder_config: dict[str, JsonValue]
+    normalize_length: bool
+
+    def build(self, num_samples: int, sample_rate_hz: int, num_emotions: int) -> EncoderHead:
+        """Return the module with random weights, see `serct.models.interface.TorchParams.build`."""
+        pooled = PooledEncoder(self.encoder_config, self)
+        num_features = 2 * len(pooled.layers) * pooled.hidden_states.width
+        zeros = np.zeros((num_emotions, num_features))
+        return EncoderHead(
+            pooled,
+            centre=zeros[0],
+            scale=np.ones(num_features),
+            head=(zeros, zeros[:, 0]),
+            normalize_length=self.normalize_length,
+        )
