@@ -14,8 +14,6 @@ from transformers import AutoFeatureExtractor, AutoModelForAudioClassification, 
 from transformers.utils import logging
 
 logging.disable_progress_bar()
-# Whatever is installed or on the path: no part of this project can be imported.
-sys.modules["serct"] = None  # type: ignore[assignment]
 
 
 def classify(folder: Path, clips: list[np.ndarray]) -> list[dict[str, float]]:
@@ -76,4 +74,6 @@ def main(folders: list[Path]) -> None:
 
 
 if __name__ == "__main__":
+    # Whatever is installed or on the path: no part of this project can be imported.
+    sys.modules["serct"] = None  # type: ignore[assignment]
     main([Path(each) for each in sys.argv[1:]])
