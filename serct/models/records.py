@@ -175,7 +175,8 @@ class RunRecord(Record):
         dvc_experiment: Name of the `dvc exp run` that trained it, None outside one; not in files
             before version 4.
         dvc_baseline: The commit that this experiment began from.
-        files: SHA-256 of `history.csv`, by its name; none before version 3.
+        files: SHA-256 of `history.csv` and, if there is one, of `importance.json`, by name; none
+            before version 3.
     """
 
     FORMAT: ClassVar[int] = 4

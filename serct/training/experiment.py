@@ -11,6 +11,7 @@ import numpy as np
 from serct import __version__
 from serct.config.params import Params
 from serct.data.dataset import ShardDataset
+from serct.evaluation.importance import IMPORTANCE_FILE
 from serct.models import read_model_params
 from serct.models.calibration import Calibration, calibrate
 from serct.models.checkpoint import save_model
@@ -80,7 +81,10 @@ def _train_and_track(
         with atomic.replacing_folder(out) as folder:
             save_model(folder, fitted.model, _card(known, fitted, calibration))
             write_history(folder, fitted.history)
-            record = _run_record(params, mark, run.id, fitted, file_digests(folder, [HISTORY]))
+            if fitted.importance is not None:
+                write_json(folder / IMPORTANCE_FILE, fitted.importance.as_json())
+            listed = file_digests(folder, [HISTORY, IMPORTANCE_FILE])
+            record = _run_record(params, mark, run.id, fitted, listed)
             write_json(folder / RUN, record.as_json())
         state.unlink(missing_ok=True)
         run.finish(out)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from serct.evaluation.importance import FeatureImportance
 from serct.models.interface import Model
 from serct.models.records import EpochRow
 from serct.runtime.arrays import Probabilities
@@ -15,6 +16,7 @@ class Fitted:
     Attributes:
         validation: Its probabilities for the validation part, from before it learned anything from
             that part. float64 [n, K]
+        importance: Of its features, on that part and from before too; None if they have no names.
     """
 
     model: Model
@@ -24,6 +26,7 @@ class Fitted:
     best_epoch: int
     device: str
     num_parameters: int
+    importance: FeatureImportance | None = None
 
     @property
     def best(self) -> EpochRow:
