@@ -1,6 +1,7 @@
 """Commands that predict with a model, score it, or export it."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,6 +22,7 @@ from serct.cli.shared import (
 from serct.errors import SerctError, SpeakerError, list_problems
 
 if TYPE_CHECKING:
+    from serct.inference.importance import TimeImportance
     from serct.inference.predictor import Predictor
     from serct.inference.recording import RecordingPrediction
 
@@ -44,6 +46,13 @@ def predict(
     timeline: Annotated[
         bool, typer.Option("--timeline", help="Print the emotions along each file as well.")
     ] = False,
+    importance: Annotated[
+        bool,
+        typer.Option(
+            "--importance",
+            help="Print the stretches of each file, at most 60 s long, that decided most as well.",
+        ),
+    ] = False,
     enrol: Enrol = None,
     speaker: Annotated[Path | None, typer.Option("--speaker", "--voice", hidden=True)] = None,
     workspace: Workspace = None,
@@ -52,6 +61,7 @@ def predict(
 
     The exit code is 1 if a file is not usable.
     """
+    from serct.inference.importance import importance_in_file
     from serct.inference.predictor import Predictor
 
     predictor = Predictor.load(model_folder(model, workspace), device, precision)
@@ -67,6 +77,9 @@ def predict(
     for path in files:
         try:
             found = predictor.analyse_file(path)
+            decisive = None
+            if importance and found.probabilities is not None:
+                decisive = importance_in_file(predictor, path)
         except SerctError as error:
             num_failed += 1
             if as_json:
@@ -77,6 +90,8 @@ def predict(
         if as_json:
             content = {"file": str(path), **asdict(found), "segments": found.segments}
             del content["steps"]
+            if importance:
+                content["importance"] = decisive
             typer.echo(json.dumps(content, default=asdict))
             continue
         typer.echo(f"{path}: {_in_words(found)}")
@@ -85,6 +100,8 @@ def predict(
         for segment in found.segments if timeline else ():
             times = f"{segment.start_s:8.2f} to {segment.end_s:8.2f} s"
             typer.echo(f"  {times}  {_emotion(segment.emotion, segment.probabilities)}")
+        for line in _decisive(decisive):
+            typer.echo(f"  {line}")
     if num_failed:
         raise typer.Exit(1)
 
@@ -100,6 +117,16 @@ def _enrolled(predictor: "Predictor", folder: Path) -> "Predictor":
     if adaptation is not None and adaptation.warning:
         typer.echo(f"warning: {adaptation.warning}", err=True)
     return predictor
+
+
+def _decisive(found: "TimeImportance | None") -> Iterator[str]:
+    """Yield what is printed of the stretches that decided most."""
+    if found is not None:
+        for each in found.decisive:
+            lost = f"without it, {found.emotion} loses {100 * each.lost:.1f} points"
+            yield f"{each.start_s:8.2f} to {each.end_s:8.2f} s  {lost}"
+        if not found.decisive:
+            yield f"no stretch alone: without any of them, {found.emotion} loses nothing"
 
 
 def _in_words(found: "RecordingPrediction") -> str:
