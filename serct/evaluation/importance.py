@@ -14,9 +14,9 @@ from serct.config.record import Record, RecordPart
 from serct.errors import CheckpointError, SerctError
 from serct.evaluation.metrics import score
 from serct.models.classical.feature_classifier import FeatureClassifier, FeatureName
+from serct.models.records import IMPORTANCE
 from serct.runtime.arrays import Features, Integers
 
-IMPORTANCE_FILE = "importance.json"
 NUM_REPEATS = 5
 # A support vector machine takes seconds for more.
 MAX_UTTERANCES = 500
@@ -133,6 +133,6 @@ def read_importance(
     Raises:
         SerctError: If it is listed, and is missing or not valid.
     """
-    if IMPORTANCE_FILE not in files:
+    if IMPORTANCE not in files:
         return None
-    return FeatureImportance.read(folder / IMPORTANCE_FILE, hint, error)
+    return FeatureImportance.read(folder / IMPORTANCE, hint, error)

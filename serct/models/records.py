@@ -247,6 +247,7 @@ class EpochRow:
 # Below the data folder: folders of models and corpora that params.yaml names no more.
 UNUSED = "unused"
 CARD, RUN, HISTORY = "card.json", "run.json", "history.csv"
+IMPORTANCE = "importance.json"  # of classical models whose features have names
 # What `serct.models.checkpoint` writes besides the card: weights, an estimator or both, and the
 # configuration of an encoder whose weights are among them.
 WEIGHTS, ESTIMATOR, ENCODER = "weights.safetensors", "model.skops", "encoder.json"

@@ -10,17 +10,12 @@ from sklearn.metrics import balanced_accuracy_score
 
 from serct.errors import CheckpointError
 from serct.evaluation import importance
-from serct.evaluation.importance import (
-    IMPORTANCE_FILE,
-    FeatureImportance,
-    measure_importance,
-    read_importance,
-)
+from serct.evaluation.importance import FeatureImportance, measure_importance, read_importance
 from serct.models.classical.decisions import linear_discriminants
 from serct.models.classical.estimator import Array, LabelledRows
 from serct.models.classical.feature_classifier import FeatureClassifier, FeatureName
 from serct.models.classical.speaker_normalization import SpeakerNormalization
-from serct.models.records import RUN, RunRecord, read_history
+from serct.models.records import IMPORTANCE, RUN, RunRecord, read_history
 from serct.runtime.arrays import Floats
 
 EMOTIONS = ("angry", "happy", "sad")
@@ -158,15 +153,15 @@ def test_training_writes_it_and_damage_is_refused(trained: dict[str, Path], tmp_
     folder = trained["mfcc_svm"]
     listed = RunRecord.read(folder / RUN).files
     found = read_importance(folder, listed, "", CheckpointError)
-    assert found == FeatureImportance.read(folder / IMPORTANCE_FILE)
+    assert found == FeatureImportance.read(folder / IMPORTANCE)
     assert found is not None
     assert set(found.groups) == {"energy", "spectrum", "changes of energy", "changes of spectrum"}
     assert sum(each.num_features for each in found.groups.values()) == 30 * 9
     for name in ("serct", "svm"):
-        assert IMPORTANCE_FILE not in RunRecord.read(trained[name] / RUN).files
-        assert not (trained[name] / IMPORTANCE_FILE).exists()
-    for name in (RUN, "history.csv", IMPORTANCE_FILE):
+        assert IMPORTANCE not in RunRecord.read(trained[name] / RUN).files
+        assert not (trained[name] / IMPORTANCE).exists()
+    for name in (RUN, "history.csv", IMPORTANCE):
         (tmp_path / name).write_bytes((folder / name).read_bytes())
-    (tmp_path / IMPORTANCE_FILE).write_text("{}", encoding="utf-8")
+    (tmp_path / IMPORTANCE).write_text("{}", encoding="utf-8")
     with pytest.raises(CheckpointError, match=r"importance\.json: damaged"):
         read_history(tmp_path)

@@ -38,9 +38,7 @@ _READING = {"serct.data.corpora", "serct.data.reading"}
 # Emotions are fixed in the manifest; later they are names in the order of a table.
 _EMOTIONS = {"serct.emotions"}
 # Networks take hours to train, and are not trained by what fits scikit-learn's models.
-_CLASSICAL = {
-    "serct.models.classical", "serct.training.classical", "serct.evaluation.importance",
-}  # fmt: skip
+_CLASSICAL = {"serct.models.classical", "serct.training.classical"}
 _LOOP = {"serct.training.batches", "serct.training.loop", "serct.training.state"}
 _BALANCE = {"serct.training.balance"}
 _AUGMENTATION = {"serct.training.augmentation", "serct.training.effects"}
