@@ -43,6 +43,14 @@ class Client:
         ).json()  # fmt: skip
         return found
 
+    def importance(self, name: str, content: bytes, speaker: str | None = None) -> dict[str, Any]:
+        """Return which parts of a recording its prediction depends on."""
+        found: dict[str, Any] = self._request(
+            "POST", "/v1/importance", files={"file": (name, content)},
+            params=_given(speaker=speaker),
+        ).json()  # fmt: skip
+        return found
+
     def enrol(self, files: Sequence[tuple[str, bytes]], speaker: str | None) -> dict[str, Any]:
         """Enrol a speaker with files, or add them to one that is enrolled."""
         found: dict[str, Any] = self._request(

@@ -59,9 +59,10 @@ def main() -> None:
         return
     name, content = chosen
     st.audio(content)
+    explain = st.checkbox("Show which parts the prediction depends on (takes longer)")
     if st.button("Predict the emotion", type="primary"):
         try:
-            _show(client, name, content, other, speaker)
+            _show(client, name, content, other, speaker, explain=explain)
         except UnknownSpeakerError as error:
             forget(error)
         except SerctError as error:
@@ -115,7 +116,13 @@ def _samples(language: str) -> dict[str, bytes]:
 
 
 def _show(
-    client: Client, name: str, content: bytes, other: str | None, speaker: str | None
+    client: Client,
+    name: str,
+    content: bytes,
+    other: str | None,
+    speaker: str | None,
+    *,
+    explain: bool,
 ) -> None:
     with st.spinner("Predicting..."):
         found = [client.segments(name, content)]
@@ -131,7 +138,8 @@ def _show(
             _show_prediction(each)
     st.subheader("Along the recording")
     waveform, rate_hz = decode(content, name)
-    st.pyplot(timeline_figure(waveform, rate_hz, timeline["segments"], emotions))
+    stretches = _stretches(client, name, content, speaker) if explain else []
+    st.pyplot(timeline_figure(waveform, rate_hz, timeline["segments"], emotions, stretches))
     with st.expander("As a table"):
         st.dataframe(
             [
@@ -143,6 +151,26 @@ def _show(
             ],
             hide_index=True,
         )  # fmt: skip
+
+
+def _stretches(
+    client: Client, name: str, content: bytes, speaker: str | None
+) -> list[dict[str, Any]]:
+    """Return what the prediction depends on, and say so; none if the recording is too long."""
+    try:
+        with st.spinner("Predicting without each part..."):
+            found = client.importance(name, content, speaker)
+    except UnknownSpeakerError:
+        raise
+    except SerctError as error:
+        st.warning(str(error))
+        return []
+    if found["stretches"]:
+        st.caption(
+            f"Points lost: how much less probable {found['emotion']} is when soft noise replaces "
+            "each part. A bar below 0 is a part that speaks for another emotion."
+        )
+    return list(found["stretches"])
 
 
 def _show_prediction(found: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -33,21 +34,31 @@ def decode(content: bytes, name: str) -> tuple[Floats, int]:
 
 
 def timeline_figure(
-    waveform: Floats, rate_hz: int, segments: Sequence[dict[str, Any]], emotions: Sequence[str]
+    waveform: Floats,
+    rate_hz: int,
+    segments: Sequence[dict[str, Any]],
+    emotions: Sequence[str],
+    stretches: Sequence[dict[str, Any]] = (),
 ) -> Figure:
     """Draw emotions, waveform and spectrogram below each other, on one time axis.
+
+    With stretches there is a bar for each between the emotions and the waveform, upwards if the
+    predicted emotion depends on it.
 
     Args:
         waveform: In [-1, 1]. float32 [N]
         rate_hz: Of the waveform.
         segments: From the service: start_s, end_s, emotion.
         emotions: All emotions of the model, in its order; each has its own colour.
+        stretches: From the service: start_s, end_s, lost.
     """
-    figure = Figure(figsize=(9, 4.6), layout="constrained")
+    heights = (1, 1.5, 2, 3) if stretches else (1, 2, 3)
+    figure = Figure(figsize=(9, 4.6 + len(heights) - 3), layout="constrained")
     FigureCanvasAgg(figure)
-    top, middle, bottom = figure.subplots(
-        3, 1, sharex=True, gridspec_kw={"height_ratios": (1, 2, 3)}
-    )
+    rows = figure.subplots(len(heights), 1, sharex=True, gridspec_kw={"height_ratios": heights})
+    top, *between, middle, bottom = rows
+    for axis in between:
+        _draw_stretches(axis, stretches)
     styles = {**dict(zip(emotions, _STYLES, strict=False)), **_OTHERS}
     for segment in segments:
         start, end, emotion = segment["start_s"], segment["end_s"], segment["emotion"]
@@ -78,6 +89,16 @@ def timeline_figure(
     bottom.set_xlabel("seconds")
     bottom.set_xlim(0, len(waveform) / rate_hz)
     return figure
+
+
+def _draw_stretches(axis: Axes, stretches: Sequence[dict[str, Any]]) -> None:
+    """Draw what the emotion loses without each stretch, in points."""
+    starts, ends, lost = (
+        np.array([each[key] for each in stretches]) for key in ("start_s", "end_s", "lost")
+    )
+    axis.bar(starts, 100 * lost, ends - starts, align="edge", color="#1b1d21", edgecolor="white")
+    axis.axhline(0, color="#1b1d21", linewidth=0.6)
+    axis.set_ylabel("points lost")
 
 
 def _fill(style: tuple[str, str]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from serct.config.params import TrainParams
 from serct.config.section import Positive, PositiveInt
 from serct.models.classical.decisions import linear_discriminants
 from serct.models.classical.estimator import Array, ClassicalModel, LabelledRows, Progress
-from serct.models.classical.feature_classifier import FeatureClassifier, last_step
+from serct.models.classical.feature_classifier import FeatureClassifier, FeatureName, last_step
 from serct.models.classical.speaker_normalization import SpeakerNormalization
 from serct.models.encoders.params import FramesParams, UsesEncoder
 from serct.models.encoders.weights import read_config, read_weights, weights_digest
@@ -162,6 +162,13 @@ class EncoderLda(FeatureClassifier):
         from serct.models.encoders.pooled import clip_features
 
         return clip_features(self.pooled_encoder(), waveform)
+
+    def feature_names(self) -> tuple[FeatureName, ...]:
+        """See `FeatureClassifier.feature_names`."""
+        pooled = self.pooled_encoder()
+        width = self.num_features // (2 * len(pooled.layers))
+        groups = [f"layer {n}, {what}" for what in ("mean", "deviation") for n in pooled.layers]
+        return tuple(FeatureName(group, f"unit {n}") for group in groups for n in range(width))
 
     def fit(self, clips: LabelledRows, on_progress: Progress | None = None) -> None:
         """See `ClassicalModel.fit`."""

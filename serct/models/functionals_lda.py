@@ -13,7 +13,7 @@ from serct.config.params import TrainParams
 from serct.config.section import Positive
 from serct.models.classical.decisions import linear_discriminants
 from serct.models.classical.estimator import Array, ClassicalModel
-from serct.models.classical.feature_classifier import FeatureClassifier
+from serct.models.classical.feature_classifier import FeatureClassifier, FeatureName
 from serct.models.classical.neutral import neutral_clip
 from serct.models.classical.pitch import yin
 from serct.models.classical.speaker_normalization import SpeakerNormalization
@@ -43,6 +43,17 @@ _COURSE_DEGREE = 3
 _MODULATION_HZ = (0.5, 2.0, 4.0, 8.0, 16.0, 32.0)
 _NUM_MODULATED = 8
 _TINY = 1e-8
+# What the features are, in their order: see `FunctionalsLda.feature_names`.
+_FUNCTIONALS = (
+    "mean", "deviation", *(f"quantile {q}" for q in _QUANTILES), "range", "mean step",
+    "deviation of steps",
+)  # fmt: skip
+_CONTOURS = (
+    ("pitch", "pitch"), ("energy", "energy"), ("spectrum", "flux"), ("spectrum", "centroid"),
+    ("spectrum", "roll-off"), ("spectrum", "flatness"),
+)  # fmt: skip
+_COURSE = ("slope", "arch", "wave", "rise", "fall")
+_RHYTHM = ("voiced share", "voiced stretches a second", "their length", "its deviation")
 
 
 class FunctionalsLdaParams(ClassicalParams):
@@ -104,6 +115,25 @@ class FunctionalsLda(FeatureClassifier):
             "noise_floor_db": self._params.noise_floor_db,
             "sample_rate_hz": self._rate_hz,
         }
+
+    def feature_names(self) -> tuple[FeatureName, ...]:
+        """See `FeatureClassifier.feature_names`."""
+        bands = range(self._params.num_mels)
+        names = [
+            FeatureName("spectrum", f"band {c}, {what}") for what in _FUNCTIONALS for c in bands
+        ]
+        for group, contour in _CONTOURS:
+            names += [FeatureName(group, f"{contour}, {what}") for what in _FUNCTIONALS]
+        names += [
+            FeatureName(each, f"{each}, {what}") for each in ("pitch", "energy") for what in _COURSE
+        ]
+        names += [FeatureName("rhythm", what) for what in _RHYTHM]
+        names += [
+            FeatureName("modulation", f"bands {group}, {low:g} to {high:g} Hz")
+            for low, high in pairwise(_MODULATION_HZ)
+            for group in range(_NUM_MODULATED)
+        ]
+        return tuple(names)
 
     def _features(self, waveform: Floats) -> Array:
         rate, hop = self._rate_hz, round(_HOP_S * self._rate_hz)

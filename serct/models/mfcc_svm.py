@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from serct.config.params import TrainParams
 from serct.config.section import Positive, PositiveInt
 from serct.models.classical.estimator import Array, ClassicalModel
-from serct.models.classical.feature_classifier import FeatureClassifier
+from serct.models.classical.feature_classifier import FeatureClassifier, FeatureName
 from serct.models.classical.neutral import neutral_clip
 from serct.models.classical.spectra import decibels, mel_power, power_spectrum
 from serct.models.interface import ClassicalParams
@@ -71,6 +71,20 @@ class MfccSvm(FeatureClassifier):
             "noise_floor_db": self._params.noise_floor_db,
             "sample_rate_hz": self._rate_hz,
         }
+
+    def feature_names(self) -> tuple[FeatureName, ...]:
+        """See `FeatureClassifier.feature_names`; the first coefficient is the frames' level."""
+        parts = [("", "mean"), ("", "deviation")]
+        parts += [(f"derivative {n}", what) for n in (1, 2) for what in ("mean", "deviation")]
+        parts += [("", f"quantile {q}") for q in _QUANTILES]
+        return tuple(
+            FeatureName(
+                f"{'changes of ' if change else ''}{'spectrum' if number else 'energy'}",
+                f"coefficient {number}, {f'{change}, ' if change else ''}{what}",
+            )
+            for change, what in parts
+            for number in range(self._params.num_coefficients)
+        )
 
     def _features(self, waveform: Floats) -> Array:
         from scipy.fft import dct

@@ -3,6 +3,7 @@
 Shapes: M samples, F features.
 """
 
+import re
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
@@ -12,12 +13,22 @@ from serct.config.params import TrainParams
 from serct.config.section import Positive
 from serct.errors import BackendUnavailableError
 from serct.models.classical.estimator import Array, ClassicalModel
-from serct.models.classical.feature_classifier import FeatureClassifier
+from serct.models.classical.feature_classifier import FeatureClassifier, FeatureName
 from serct.models.interface import ClassicalParams
 from serct.runtime.arrays import Floats
 
 # Of shorter clips not every set has functionals; zeros fill them up.
 _SHORTEST_S = 0.2
+# Groups of features, each with how its descriptors begin in openSMILE; the first that fits counts.
+_GROUPS = {
+    "phonation": "jitter|shimmer|hnr|loghnr|voic(ing|eprob)|logrelf0",
+    "rhythm": r"(mean|stddev)(un)?voicedsegment|voicedsegmentspersec|loudnesspeaks|\w+__turn",
+    "pitch": "f0",
+    "formants": "f[123](frequency|bandwidth|amplitude)|lspfreq",
+    "energy": "loudness|equivalentsoundlevel|pcm_(rmsenergy|intensity|loudness)|audspec.*lengthl1",
+    "cepstrum": "(pcm_fftmag_)?mfcc",
+    "spectrum": "",
+}
 
 
 class OpensmileSvmParams(ClassicalParams):
@@ -99,6 +110,15 @@ class OpensmileSvm(FeatureClassifier):
 
     def _feature_params(self) -> dict[str, Any]:
         return {"feature_set": self._params.feature_set, "sample_rate_hz": self._rate_hz}
+
+    def feature_names(self) -> tuple[FeatureName, ...]:
+        """See `FeatureClassifier.feature_names`; these are openSMILE's."""
+        return tuple(
+            FeatureName(
+                next(g for g, start in _GROUPS.items() if re.match(start, name, re.I)), name
+            )
+            for name in self._extractor.feature_names
+        )
 
     def _features(self, waveform: Floats) -> Array:
         clip = np.trim_zeros(waveform, "b")

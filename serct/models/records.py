@@ -175,7 +175,8 @@ class RunRecord(Record):
         dvc_experiment: Name of the `dvc exp run` that trained it, None outside one; not in files
             before version 4.
         dvc_baseline: The commit that this experiment began from.
-        files: SHA-256 of `history.csv`, by its name; none before version 3.
+        files: SHA-256 of `history.csv` and, if there is one, of `importance.json`, by name; none
+            before version 3.
     """
 
     FORMAT: ClassVar[int] = 4
@@ -246,6 +247,7 @@ class EpochRow:
 # Below the data folder: folders of models and corpora that params.yaml names no more.
 UNUSED = "unused"
 CARD, RUN, HISTORY = "card.json", "run.json", "history.csv"
+IMPORTANCE = "importance.json"  # of classical models whose features have names
 # What `serct.models.checkpoint` writes besides the card: weights, an estimator or both, and the
 # configuration of an encoder whose weights are among them.
 WEIGHTS, ESTIMATOR, ENCODER = "weights.safetensors", "model.skops", "encoder.json"

@@ -16,6 +16,7 @@ from serct.config.files import as_csv
 from serct.config.params import PipelineParams
 from serct.evaluation.metrics import METRICS
 from serct.reports import plots
+from serct.reports.importance import importance_tables
 from serct.reports.model_card import CONDUCT, bullets, model_card
 from serct.reports.page import Table, render
 from serct.reports.results import Result, TrainedModel, label, line_up, read_results
@@ -49,6 +50,8 @@ _LEGEND = (
     "have are scored; masked: only these emotions may be predicted; unmasked: any may.",
     "Under stated conditions: utterances of the test part, changed before they are predicted; all "
     "models get the same ones (docs/concepts/robustness.md).",
+    "Which features decide: two groups that say nearly the same both lose little, and a loss on a "
+    "small validation part says little (docs/concepts/importance.md).",
     "The thesis' scores are as published; the difference in parentheses is ours minus the thesis'. "
     "It does not say whether its zero-shot scores are masked; the tables show them beside the "
     "masked ones.",
@@ -170,12 +173,13 @@ def _sections(
 ) -> list[tuple[str, list[Table]]]:
     zero_shot = zero_shot_tables(results)
     joined = joined_table(models)
-    robustness = robustness_tables(models)
+    robustness, importance = robustness_tables(models), importance_tables(models)
     return [
         ("At a glance", overviews(results)),
         ("On the corpus trained on", [*in_domain_tables(results), *([joined] if joined else [])]),
         *([("Zero-shot: on corpora not trained on", zero_shot)] if zero_shot else []),
         *([("Under stated conditions", robustness)] if robustness else []),
+        *([("Which features decide", importance)] if importance else []),
         ("Reliability", [trust_table(models)]),
         ("Training", [time_table(models), origin_table(models)]),
     ]

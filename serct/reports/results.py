@@ -16,6 +16,7 @@ import numpy.typing as npt
 from serct.config.files import read_rows
 from serct.config.params import PipelineParams
 from serct.errors import ReportError
+from serct.evaluation.importance import FeatureImportance, read_importance
 from serct.evaluation.records import (
     METRICS_FILE,
     Baseline,
@@ -53,6 +54,7 @@ class TrainedModel:
 
     Attributes:
         history: Rows of history.csv, without empty cells.
+        importance: Of its features' groups; None of a network, and of models of older versions.
         robustness: UA under conditions; None if none was tested.
         predictions: (actual, predicted) of each utterance of the test part.
         targets: By zero-shot corpus.
@@ -64,6 +66,7 @@ class TrainedModel:
     card: Card
     run: RunRecord
     history: tuple[Mapping[str, float], ...]
+    importance: FeatureImportance | None
     metrics: EvaluationMetrics
     robustness: RobustnessMetrics | None
     confusion: Confusion
@@ -225,6 +228,7 @@ def _read_model(
         card=card,
         run=run,
         history=read_history(trained, by_train, ReportError),
+        importance=read_importance(trained, run.files, by_train, ReportError),
         metrics=metrics,
         robustness=read_robustness(tested, metrics, by_evaluate),
         confusion=Confusion.read(tested / "confusion.json", by_evaluate),

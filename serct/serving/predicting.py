@@ -1,13 +1,16 @@
 """Predict decoded recordings, enrol speakers with them, and build the responses."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
+from itertools import islice
 
 import anyio
 import numpy as np
 
 from serct.data.windows import Plan
 from serct.inference.enrolment import Speaker
-from serct.inference.recording import RecordingPrediction, TimedPrediction, conclude
+from serct.inference.importance import Occlusion, TimeImportance
+from serct.inference.recording import NO_SPEECH, RecordingPrediction, TimedPrediction, conclude
 from serct.models.classical.enrolment import Enrolment
 from serct.runtime.arrays import Pcm, Probabilities
 from serct.serving import schemas
@@ -68,6 +71,32 @@ async def analyse(
     return conclude(plan, np.array(found), predictor.card.emotions, predictor.decide, audio.notes)
 
 
+async def importance(
+    model: LoadedModel, batcher: Batcher, audio: DecodedAudio
+) -> TimeImportance | None:
+    """Do what `serct.inference.importance` does, in batches that requests share.
+
+    Returns:
+        None if nobody speaks.
+    """
+    predictor, rate = model.predictor, audio.sample_rate
+
+    def plan_windows() -> Occlusion | None:
+        pcm = predictor.prepare(audio.waveform, rate)
+        frames = predictor.find_speech([pcm], rate)
+        has_speech = bool(predictor.plan(len(pcm), rate, frames).windows)
+        return Occlusion(predictor, pcm, rate) if has_speech else None
+
+    occlusion = await anyio.to_thread.run_sync(plan_windows)
+    if occlusion is None:
+        return None
+    windows, found = occlusion.windows(), list[Probabilities]()
+    # A few at a time: all windows together may take hundreds of MB.
+    while clips := await anyio.to_thread.run_sync(lambda: list(islice(windows, _WINDOWS_AT_ONCE))):
+        found += await batcher.compute(predictor.predict_prepared, clips)
+    return occlusion.conclude(np.array(found))
+
+
 async def enrol(model: LoadedModel, batcher: Batcher, audio: DecodedAudio, name: str) -> Speaker:
     """Do what `serct.Predictor.enrol` does with one recording.
 
@@ -106,6 +135,20 @@ def timeline(model: LoadedModel, name: str, found: RecordingPrediction) -> schem
         adaptation=describe_adaptation(model), window_s=found.window_s, hop_s=found.hop_s,
         segments=_timed(found.segments), steps=_timed(found.steps),
     )  # fmt: skip
+
+
+def describe_importance(
+    model: LoadedModel, name: str, found: TimeImportance | None
+) -> schemas.Importance:
+    """Return the response for one file whose importance was asked for."""
+    return schemas.Importance(
+        file=name,
+        model=describe(model),
+        adaptation=describe_adaptation(model),
+        emotion=found.emotion if found else NO_SPEECH,
+        probability=found.probability if found else None,
+        stretches=[schemas.Stretch(**asdict(each)) for each in found.stretches] if found else [],
+    )
 
 
 def _timed(parts: Sequence[TimedPrediction]) -> list[schemas.TimedPrediction]:

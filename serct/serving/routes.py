@@ -160,6 +160,22 @@ def emotion_routes(state: ServiceState) -> APIRouter:
         ]
         return PlainTextResponse(predicting.webvtt(cues), media_type="text/vtt")
 
+    @router.post("/importance", tags=["emotions"], responses={**UNPROCESSABLE, **SPEAKER_PROBLEMS})
+    async def importance(
+        file: Annotated[UploadFile, File(description=f"{FORMATS}; up to {limits.max_clip_s:g} s.")],
+        version: VersionQuery = None,
+        speaker: SpeakerQuery = None,
+    ) -> schemas.Importance:
+        """Say which parts of a recording its prediction depends on.
+
+        It costs a prediction for each 0.25 s, or three in recordings longer than the model's rows.
+        """
+        model = state.for_speaker(await state.model(version), speaker)
+        async with asyncio.timeout(limits.timeout_s):
+            audio = await state.decode(file, is_long=False)
+            found = await predicting.importance(model, state.batcher, audio)
+        return predicting.describe_importance(model, file_name(file), found)
+
     @router.get("/models", tags=["models"])
     async def models() -> list[schemas.Version]:
         """List the versions in the registry."""

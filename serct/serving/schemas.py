@@ -132,6 +132,30 @@ class Timeline(Prediction):
     steps: list[TimedPrediction]
 
 
+class Stretch(BaseModel):
+    """A part of a recording."""
+
+    start_s: float
+    end_s: float
+    lost: float = Field(
+        description="Probability that the emotion loses if noise replaces this part; below 0 if it "
+        "gains."
+    )
+
+
+class Importance(BaseModel):
+    """How much the prediction for a recording depends on each part of it."""
+
+    file: str = Field(description="Name of the file.")
+    model: Model
+    adaptation: Adaptation | None = Field(description=_ADAPTATION)
+    emotion: str = Field(description="The most probable emotion, or `no_speech`.")
+    probability: float | None = Field(description="Of that emotion; null without speech.")
+    stretches: list[Stretch] = Field(
+        description="All of the recording, in parts of about 0.25 s; none without speech."
+    )
+
+
 class Ready(BaseModel):
     """Whether the service can predict, and with which model."""
 

@@ -17,6 +17,7 @@ from serct.config.params import TrainParams
 from serct.data.dataset import ShardDataset
 from serct.evaluation.classifiers import as_classifier
 from serct.evaluation.evaluate import predict
+from serct.evaluation.importance import measure_importance
 from serct.evaluation.metrics import score
 from serct.evaluation.windows import Advance, Windows
 from serct.models.classical.estimator import Array, LabelledRows, Progress, fill_up
@@ -113,6 +114,12 @@ def fit_classical(
     own = classical.predict_by_speaker(versions[0][0], train_set.speakers)
     classifier = as_classifier(classical, "cpu")
     validation = predict(classifier, validation_set, _BATCH_SIZE)
+    importance = None
+    if isinstance(classical, FeatureClassifier):
+        labels, speakers = validation_set.labels, validation_set.speakers
+        importance = measure_importance(
+            classical, versions[0][1], labels, speakers, validation_set.emotions, seed
+        )
     with _progress(f"fitting {model.architecture} to the validation part too") as show:
         fit(2, show)
     learned, found = (
@@ -124,7 +131,8 @@ def fit_classical(
     rate = train.learning_rate if "learning_rate" in model.settings else 0.0
     row = EpochRow(1, rate, learned.loss, learned.wa, found.loss, found.metrics, seconds)
     on_epoch(row)
-    return Fitted(classical, validation, started_at, (row,), 1, "cpu", classical.num_parameters)
+    size = classical.num_parameters
+    return Fitted(classical, validation, started_at, (row,), 1, "cpu", size, importance)
 
 
 @contextmanager

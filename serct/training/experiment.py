@@ -14,7 +14,7 @@ from serct.data.dataset import ShardDataset
 from serct.models import read_model_params
 from serct.models.calibration import Calibration, calibrate
 from serct.models.checkpoint import save_model
-from serct.models.records import HISTORY, RUN, Card, Machine, RunRecord, write_history
+from serct.models.records import HISTORY, IMPORTANCE, RUN, Card, Machine, RunRecord, write_history
 from serct.runtime import atomic, distributed, machine
 from serct.runtime.atomic import write_json
 from serct.runtime.digests import file_digests
@@ -80,7 +80,10 @@ def _train_and_track(
         with atomic.replacing_folder(out) as folder:
             save_model(folder, fitted.model, _card(known, fitted, calibration))
             write_history(folder, fitted.history)
-            record = _run_record(params, mark, run.id, fitted, file_digests(folder, [HISTORY]))
+            if fitted.importance is not None:
+                write_json(folder / IMPORTANCE, fitted.importance.as_json())
+            listed = file_digests(folder, [HISTORY, IMPORTANCE])
+            record = _run_record(params, mark, run.id, fitted, listed)
             write_json(folder / RUN, record.as_json())
         state.unlink(missing_ok=True)
         run.finish(out)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from serct.config.record import Record
 from serct.models.interface import Model
 from serct.models.records import EpochRow
 from serct.runtime.arrays import Probabilities
@@ -15,6 +16,8 @@ class Fitted:
     Attributes:
         validation: Its probabilities for the validation part, from before it learned anything from
             that part. float64 [n, K]
+        importance: `serct.evaluation.importance.FeatureImportance`, from before that too; None of
+            a network, and of features without names.
     """
 
     model: Model
@@ -24,6 +27,7 @@ class Fitted:
     best_epoch: int
     device: str
     num_parameters: int
+    importance: Record | None = None
 
     @property
     def best(self) -> EpochRow:

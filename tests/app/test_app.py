@@ -43,10 +43,12 @@ class TestPage:
         sample = page.selectbox[0]
         assert {"angry", "happy", "sad"} <= set(sample.options)
         sample.select("sad").run()
+        page.checkbox[0].check().run()
         page.button[0].click().run()
         assert not page.exception
         assert page.subheader[0].value.startswith("Prediction: ")
         assert any("Predicted by serct, version 1 (" in each.value for each in page.caption)
+        assert any(each.value.startswith("Points lost: ") for each in page.caption)
         shown = page.get("vega_lite_chart") or page.get("arrow_vega_lite_chart")
         assert shown
 
@@ -185,6 +187,15 @@ def test_the_figure_of_any_recording() -> None:
         ]
         figure = timeline_figure(waveform, rate, segments, ["happy", "sad"])
         figure.savefig(os.devnull, format="png")
+        stretches = [
+            {"start_s": 0.0, "end_s": end / 2, "lost": 0.25},
+            {"start_s": end / 2, "end_s": end, "lost": -0.1},
+        ]
+        explained = timeline_figure(waveform, rate, segments, ["happy", "sad"], stretches)
+        explained.savefig(os.devnull, format="png")
+        assert [len(each.axes) for each in (figure, explained)] == [3, 4]
+        heights = [bar.get_height() for bar in explained.axes[1].patches]
+        assert heights == pytest.approx([25, -10])
 
 
 @pytest.mark.slow

@@ -74,7 +74,7 @@ def values_in_sentences() -> dict[str, str]:
         ("speaker", ["tess_speaker_classical", "tess_speaker", "plus"], "tess"),
         ("random", ["tess_random_classical", "tess_random"], "tess"),
         ("zero_shot", ["tess_random_classical"], "emodb"),
-        ("emodb", ["emodb_speaker_classical", "emodb_speaker"], "emodb"),
+        ("emodb", ["emodb_speaker_classical", "emodb_speaker_reference", "emodb_speaker"], "emodb"),
         ("ablation", ["ablation"], "tess"),
         ("ablation_emodb", ["ablation"], "emodb"),
     ):
@@ -100,7 +100,8 @@ SENTENCES = {
         "on EMO-DB leaving each speaker out",
         "`mel_conformer` from {random_mel_conformer} to {speaker_mel_conformer}, `functionals_lda` "
         "from {random_functionals_lda} to {speaker_functionals_lda}",
-        "the networks here reach {cpu_emodb_serct} and {emodb_mel_conformer}.",
+        "(`compare_svm`) reach {emodb_compare_svm}; the networks here reach {cpu_emodb_serct} and "
+        "{emodb_mel_conformer}.",
         "`cnn` falls from {cpu_cnn} to .328, small `serct` from {cpu_serct} to {speaker_serct},",
         "({ablation_no_cnn} without it)",
         "({ablation_plain_attention} against {ablation_serct} on TESS, "

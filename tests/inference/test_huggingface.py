@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from serct import Predictor
-from serct.cli.inference import ExportFormat, export
+from serct.cli.evaluation import ExportFormat, export
 from serct.config.params import Params
 from serct.errors import BackendUnavailableError, CheckpointError
 from serct.inference.huggingface import exporting

@@ -50,6 +50,7 @@ def test_no_file_holds_a_pickle(trained: dict[str, Path]) -> None:
             "model.skops",
             "card.json",
             "history.csv",
+            "importance.json",
             "run.json",
         }
         for path in folder.iterdir():

@@ -130,3 +130,19 @@ if predictor.adapts_to_speaker:
         )
         assert result.returncode == 0, result.stderr
         assert [float(x) for x in result.stdout.split()] == pytest.approx(expected, abs=1e-3)
+
+
+def test_features_are_named_by_layer_and_statistic(saved: Path) -> None:
+    from serct.models.checkpoint import load_model
+
+    model, _ = load_model(saved / "whisper_lda")
+    assert isinstance(model, EncoderLda)
+    names = model.feature_names()
+    assert len(set(names)) == len(names) == model.num_features
+    groups = list(dict.fromkeys(each.group for each in names))
+    layers = model.pooled_encoder().layers
+    assert groups == [f"layer {n}, {what}" for what in ("mean", "deviation") for n in layers]
+    rows = model.extract_features(np.random.default_rng(0).normal(0, 0.1, (1, 8000)).astype("f4"))
+    is_deviation = np.array([each.group.endswith("deviation") for each in names])
+    assert (rows[0, is_deviation] > 0).all()
+    assert (rows[0, ~is_deviation] < 0).any()

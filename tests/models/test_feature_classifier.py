@@ -143,3 +143,44 @@ def test_modulation_peaks_at_the_speed_of_swelling() -> None:
         bands = np.tile(10 * np.sin(2 * np.pi * speed * seconds), (40, 1))
         strengths = _modulation(bands).reshape(5, 8)
         assert (strengths.argmax(axis=0) == expected).all(), speed
+
+
+@pytest.mark.parametrize("name", ["mfcc_svm", "functionals_lda", "egemaps_svm", "compare_svm"])
+def test_every_feature_has_a_name_of_its_own(build: Build, name: str) -> None:
+    model = build(name)
+    names = model.feature_names()
+    assert len(set(names)) == len(names) == len(model._features(clip()))
+
+
+def test_names_of_functionals_are_those_of_their_values(build: Build) -> None:
+    model = build("functionals_lda")
+    values = dict(
+        zip(model.feature_names(), model._features(tone(150) + clip(0, 16_000)), strict=True)
+    )
+    contours = {
+        n.name.removesuffix(", range"): n.group for n in values if n.name.endswith(", range")
+    }
+    assert len(contours) == model._feature_params()["num_mels"] + 6
+    for contour, group in contours.items():
+        of = {n.name.removeprefix(f"{contour}, "): v for n, v in values.items() if n.group == group}
+        assert of["range"] == pytest.approx(of["quantile 0.95"] - of["quantile 0.05"])
+        assert of["quantile 0.05"] <= of["quantile 0.5"] <= of["quantile 0.95"]
+        assert abs(of["mean"] - of["quantile 0.5"]) <= of["deviation"]
+    assert values["pitch", "pitch, quantile 0.5"] == pytest.approx(0), "relative to the median"
+    assert values["energy", "energy, quantile 0.95"] <= 0, "relative to the loudest frame"
+    assert 0 < values["rhythm", "voiced share"] <= 1
+    assert values["spectrum", "centroid, mean"] > 1000 > values["spectrum", "flux, mean"]
+
+
+def test_names_of_cepstral_statistics_are_those_of_their_values(build: Build) -> None:
+    model = build("mfcc_svm")
+    values = {
+        n.name: v for n, v in zip(model.feature_names(), model._features(clip()), strict=True)
+    }
+    for number in range(30):
+        of = [values[f"coefficient {number}, quantile {q}"] for q in (0.1, 0.5, 0.9)]
+        assert of == sorted(of)
+        mean, deviation = (values[f"coefficient {number}, {w}"] for w in ("mean", "deviation"))
+        assert abs(mean - of[1]) <= deviation, "a median is no further from the mean"
+        slope = abs(values[f"coefficient {number}, derivative 1, mean"])
+        assert slope < values[f"coefficient {number}, derivative 1, deviation"]

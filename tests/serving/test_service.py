@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ import websockets
 from serct import Predictor, __version__, tracking
 from serct.data.preparing import resample
 from serct.data.windows import geometric_mean
+from serct.inference.importance import importance_over_time
 from tests.conftest import add_version, make_workspace
 from tests.service_process import Service, running
 
@@ -249,6 +251,26 @@ def recording(spoken: Path) -> bytes:
     samples, rate = soundfile.read(spoken)
     silence = np.zeros(2 * rate)
     return encode(np.concatenate((silence, samples, silence, samples, silence)), rate, "FLAC")
+
+
+def test_importance_is_that_of_the_predictor(
+    service: Service, predictor: Predictor, spoken: Path
+) -> None:
+    samples, rate = soundfile.read(spoken)
+    found = service.post("/v1/importance", "file", ("a.wav", encode(samples, rate))).json()
+    expected = importance_over_time(predictor, samples, rate)
+    assert found["emotion"] == expected.emotion
+    assert found["probability"] == pytest.approx(expected.probability, abs=1e-4)
+    for each, own in zip(found["stretches"], expected.stretches, strict=True):
+        assert each == pytest.approx(asdict(own), abs=1e-3)
+    silent = service.post("/v1/importance", "file", ("b.wav", encode(np.zeros(16_000)))).json()
+    assert (silent["emotion"], silent["probability"], silent["stretches"]) == (
+        "no_speech",
+        None,
+        [],
+    )
+    long = service.post("/v1/importance", "file", ("c.wav", encode(np.zeros(61 * 16_000))))
+    assert long.status_code == 422
 
 
 class TestSegments:

@@ -8,7 +8,7 @@ import json
 from abc import abstractmethod
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -34,6 +34,13 @@ _TEMPERATURE = "temperature"
 _VARIETY = "variety"
 # Of what a model imports: reading params and files decides no feature.
 _NOT_COMPUTING = ("serct.config", "serct.errors", "serct.models.records", "serct.runtime")
+
+
+class FeatureName(NamedTuple):
+    """What one feature is: a group, such as pitch, and its name in it."""
+
+    group: str
+    name: str
 
 
 class FeatureClassifier(ClassicalModel):
@@ -70,6 +77,10 @@ class FeatureClassifier(ClassicalModel):
     @abstractmethod
     def _machine(self, num_emotions: int) -> Any:
         """Return an estimator for standardised features, not yet fitted."""
+
+    def feature_names(self) -> tuple[FeatureName, ...]:
+        """Return what each of the F features is; none for a model that does not say."""
+        return ()
 
     @property
     def adapts_to_speaker(self) -> bool:

@@ -1,11 +1,10 @@
-"""Commands that predict with a model, score it, or export it."""
+"""Commands that predict with a model."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import asdict
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,9 +19,10 @@ from serct.cli.shared import (
     model_folder,
     workspace_root,
 )
-from serct.errors import CheckpointError, ParamsError, SerctError, SpeakerError, list_problems
+from serct.errors import SerctError, SpeakerError, list_problems
 
 if TYPE_CHECKING:
+    from serct.inference.importance import TimeImportance
     from serct.inference.predictor import Predictor
     from serct.inference.recording import RecordingPrediction
 
@@ -54,6 +54,13 @@ def predict(
         bool, typer.Option("--timeline", help="Print the emotions along each file as well.")
     ] = False,
     table: Audformat = None,
+    importance: Annotated[
+        bool,
+        typer.Option(
+            "--importance",
+            help="Print the stretches of each file, at most 60 s long, that decided most as well.",
+        ),
+    ] = False,
     enrol: Enrol = None,
     speaker: Annotated[Path | None, typer.Option("--speaker", "--voice", hidden=True)] = None,
     workspace: Workspace = None,
@@ -88,9 +95,14 @@ def predict(
                 typer.echo(f"error: {error}", err=True)
             continue
         rows += rows_of(str(path), found, timeline)
+        decisive = None
+        if importance and found.probabilities is not None:
+            decisive = _importance(predictor, path)
         if as_json:
             content = {"file": str(path), **asdict(found), "segments": found.segments}
             del content["steps"]
+            if importance:
+                content["importance"] = decisive
             typer.echo(json.dumps(content, default=asdict))
             continue
         typer.echo(f"{path}: {_in_words(found)}")
@@ -99,6 +111,8 @@ def predict(
         for segment in found.segments if timeline else ():
             times = f"{segment.start_s:8.2f} to {segment.end_s:8.2f} s"
             typer.echo(f"  {times}  {_emotion(segment.emotion, segment.probabilities)}")
+        for line in _decisive(decisive):
+            typer.echo(f"  {line}")
     if table is not None:
         write_table(table, rows, predictor.card.emotions)
     if num_failed:
@@ -116,6 +130,27 @@ def _enrolled(predictor: "Predictor", folder: Path) -> "Predictor":
     if adaptation is not None and adaptation.warning:
         typer.echo(f"warning: {adaptation.warning}", err=True)
     return predictor
+
+
+def _importance(predictor: "Predictor", path: Path) -> "TimeImportance | None":
+    """Return the importance of a usable file's stretches; None, and why on stderr, if too long."""
+    from serct.inference.importance import importance_in_file
+
+    try:
+        return importance_in_file(predictor, path)
+    except SerctError as error:
+        typer.echo(f"note: without importance: {error}", err=True)
+        return None
+
+
+def _decisive(found: "TimeImportance | None") -> Iterator[str]:
+    """Yield what is printed of the stretches that decided most."""
+    if found is not None:
+        for each in found.decisive:
+            lost = f"without it, {found.emotion} loses {100 * each.lost:.1f} points"
+            yield f"{each.start_s:8.2f} to {each.end_s:8.2f} s  {lost}"
+        if not found.decisive:
+            yield f"no stretch alone: without any of them, {found.emotion} loses nothing"
 
 
 def _in_words(found: "RecordingPrediction") -> str:
@@ -200,119 +235,3 @@ def score(
         typer.echo(f"{len(found.left_out):8d} files left out, no recordings by their names:")
         typer.echo(list_problems(found.left_out, limit=20))
     typer.echo(f"{found.seconds / 3600:.2f} h of speech; rows: {out}/part-*.csv")
-
-
-@app.command()
-def evaluate(
-    shards: Annotated[Path, typer.Option(help="Folder of a corpus' shards.")],
-    model: Model = None,
-    split: Annotated[str, typer.Option(help="train, validation, test or all.")] = "test",
-    precision: Precision = "float32",
-    probes: Annotated[
-        bool,
-        typer.Option(
-            "--probes",
-            help="Also predict from duration or level alone, and with the level changed, zeros or "
-            "a constant added, or a telephone band.",
-        ),
-    ] = False,
-    workspace: Workspace = None,
-) -> None:
-    """Compute a model's scores on the shards of any corpus.
-
-    Only emotions that both have count. The output is JSON.
-    """
-    from serct.data.manifest import SPLITS
-    from serct.evaluation.evaluate import check_rows, evaluate_zero_shot
-    from serct.inference.predictor import load_classifier
-
-    classifier, card = load_classifier(model_folder(model, workspace), "auto", precision)
-    check_rows(card, shards)
-    splits = SPLITS if split == "all" else (split,)
-    result = evaluate_zero_shot(classifier, card.emotions, shards, splits, batch_size=16)
-    found: dict[str, Any] = {
-        "masked": result.masked.summary(),
-        "unmasked": result.unmasked.summary(),
-        "majority_ua": result.majority.ua,
-        "dropped": result.dataset.dropped,
-    }
-    if probes:
-        from serct.data.dataset import ShardDataset
-        from serct.evaluation.probes import probe_corpus, probe_model
-
-        train = ShardDataset(shards, ["train"], result.dataset.emotions)
-        found["ua_of_probes"] = probe_corpus(train, result.dataset)
-        found["under_changes"] = probe_model(classifier, result.dataset)
-    typer.echo(json.dumps(found, indent=2))
-
-
-class ExportFormat(StrEnum):
-    """What an exported model is for."""
-
-    ONNX = "onnx"
-    HUGGINGFACE = "huggingface"
-
-
-@app.command()
-def export(
-    out: Annotated[Path, typer.Option(help="Folder to write.")],
-    model: Annotated[
-        str | None,
-        typer.Argument(
-            help="A model's folder or a registry address; if left out, the champion, or the "
-            "challenger as long as there is no champion."
-        ),
-    ] = None,
-    form: Annotated[
-        ExportFormat,
-        typer.Option("--format", help="ONNX, or a folder that Hugging Face's transformers loads."),
-    ] = ExportFormat.ONNX,
-    int8: Annotated[
-        bool, typer.Option("--int8", help="Compute matrix products in 8 bits; ONNX only.")
-    ] = False,
-    shards: Annotated[
-        Path | None,
-        typer.Option(help="Shards whose test part the accuracies are compared on; ONNX only."),
-    ] = None,
-    max_loss_points: Annotated[
-        float, typer.Option(help="Percentage points of accuracy that the export may lose there.")
-    ] = 0.2,
-    workspace: Workspace = None,
-) -> None:
-    """Write a model as ONNX or for transformers, checked against the original."""
-    if form == ExportFormat.HUGGINGFACE:
-        if int8 or shards is not None:
-            raise CheckpointError("--int8 and --shards: expected with --format onnx only")
-        from serct.inference.huggingface.exporting import export_huggingface
-
-        folder = model_folder(model, workspace)
-        print_json(asdict(export_huggingface(folder, out, licences=_licences(folder))))
-        return
-    from serct.inference.exporting import export_onnx
-
-    note = export_onnx(
-        model_folder(model, workspace),
-        out,
-        int8=int8,
-        shards=shards,
-        max_loss_points=max_loss_points,
-    )
-    typer.echo(note.model_dump_json(indent=2))
-
-
-def _licences(folder: Path) -> Mapping[str, str]:
-    """Return the licences of the corpora of a model, as far as its workspace names them."""
-    from serct.config.reader import read_params
-    from serct.data.corpora import read_licences
-    from serct.experiments.workspace import find_workspace
-    from serct.models.checkpoint import load_card
-
-    corpus, root = load_card(folder).corpus, find_workspace(folder.resolve())
-    try:
-        return (
-            {}
-            if root is None
-            else read_licences(read_params(root / "params.yaml"), [corpus])[corpus]
-        )
-    except ParamsError:
-        return {}
