@@ -49,9 +49,8 @@ def write_submissions(folder: Path, params: Params, cells: Sequence[tuple[int, P
         params: Of any cell.
         cells: Seed and workspace of each, the folds of a seed one after another.
     """
-    checkout = emobox.find_checkout(
-        Path(params.split.path or ""), Sources.from_environment().mirror
-    )
+    path, mirror = Path(params.split.path or ""), Sources.from_environment().mirror
+    checkout = emobox.find_checkout(path.expanduser(), mirror / path if mirror else None)
     num_folds = params.split.num_folds or 1
     for name in params.pipeline.train_corpora:
         corpus = _corpus(params, name)
