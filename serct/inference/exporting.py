@@ -6,7 +6,6 @@ Shapes: B batch, M samples of a cut row.
 import logging
 import tempfile
 import warnings
-from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -19,18 +18,22 @@ from serct.data.dataset import ShardDataset
 from serct.errors import CheckpointError
 from serct.evaluation.classifiers import Classifier, as_classifier, without_enrolment
 from serct.evaluation.evaluate import check_rows, evaluate
+from serct.inference.onnx_files import write_graphs
 from serct.inference.onnx_model import (
+    CLIP_FILE,
     INPUTS,
+    LABELS_FILE,
     MODEL_FILE,
     NOTE_FILE,
     OUTPUTS,
+    WEIGHTS_FILE,
     Comparison,
     ExportNote,
     OnnxClassifier,
 )
-from serct.models import restore_model_params
 from serct.models.checkpoint import load_model
-from serct.models.encoder_lda import EncoderLda
+from serct.models.classical.estimator import ClassicalModel
+from serct.models.classical.feature_classifier import FeatureClassifier
 from serct.models.interface import Model
 from serct.models.records import CARD, ESTIMATOR, WEIGHTS, Card
 from serct.runtime import atomic
@@ -43,6 +46,7 @@ _LARGEST_WEIGHT = 2**28  # bytes
 _NARROWEST_INT8 = 64
 # Largest difference of a logit that rounding may cause in float32, see `_difference`.
 _TOLERANCE = 1e-3
+_FILES = (MODEL_FILE, WEIGHTS_FILE, CLIP_FILE, LABELS_FILE, CARD, ESTIMATOR, WEIGHTS)
 _EXPORTERS = ("torch", "onnx", "onnxruntime")
 _CHECKED = ((1, 1), (2, 1000), (1, 16_000), (3, 40_000))  # clips, samples
 
@@ -68,44 +72,41 @@ def export_onnx(
         max_loss_points: Percentage points of accuracy that may be lost there.
 
     Raises:
-        CheckpointError: If the architecture cannot be exported, the export predicts
-            differently, or int8 loses more accuracy than allowed.
+        CheckpointError: If the model cannot be exported, the export predicts differently, int8
+            would change nothing, or loses more accuracy than allowed.
     """
     model, card = load_model(source)
     num_samples = card.audio.num_samples
-    params = restore_model_params(card.architecture, str(source))
-    module: torch.nn.Module
-    outputs: Sequence[str]
-    if isinstance(model, EncoderLda):
-        module, outputs = model.as_module(), OUTPUTS
-    elif isinstance(model, torch.nn.Module) and params.can_be_exported:
-        module, outputs = model, OUTPUTS[:1]
-    else:
-        raise CheckpointError(
-            f"{source}: a model of architecture {params.architecture} cannot be exported"
-        )
+    try:
+        module = as_module(model, num_samples)
+    except CheckpointError as error:
+        raise CheckpointError(f"{source}: {error}") from error
     with (
         atomic.replacing_folder(destination) as folder,
         # There and not in /tmp: an error of the disk then names the disk that it is about.
         tempfile.TemporaryDirectory(dir=folder) as scratch,
     ):
         plain = Path(scratch) / MODEL_FILE
-        trace(module, num_samples, plain, outputs)
+        trace(module, num_samples, plain)
         difference = _difference(module, num_samples, OnnxClassifier(plain))
         if not difference <= _TOLERANCE:
             raise CheckpointError(
                 f"{source}: logits of the export differ by {difference:.2g}, "
                 f"expected at most {_TOLERANCE}"
             )
-        kept = folder / MODEL_FILE
+        kept = plain
         if int8:
-            quantise(plain, kept)
-            difference = _difference(module, num_samples, OnnxClassifier(kept))
-        else:
-            kept.write_bytes(plain.read_bytes())
+            kept = Path(scratch) / "int8.onnx"
+            try:
+                quantise(plain, kept)
+            except CheckpointError as error:
+                raise CheckpointError(f"{source}: {error}") from error
+        write_graphs(kept, folder, card.emotions)
+        exported = OnnxClassifier(folder / MODEL_FILE)
+        difference = _difference(module, num_samples, exported)
         comparison = None
         if shards is not None:
-            comparison = _compare(model, OnnxClassifier(kept), card, shards)
+            comparison = _compare(model, exported, card, shards)
             lost = 100 * (comparison.accuracy_before - comparison.accuracy_after)
             if lost > max_loss_points:
                 raise CheckpointError(
@@ -114,7 +115,7 @@ def export_onnx(
                     f"expected at most {max_loss_points}; nothing was written"
                 )
         atomic.write_json(folder / CARD, card.as_json())
-        if isinstance(model, EncoderLda) and params.adapts_to_speaker:
+        if isinstance(model, FeatureClassifier) and model.adapts_to_speaker:
             save_file(model.save_head(folder), folder / WEIGHTS)
         note = ExportNote(
             precision="int8" if int8 else "float32",
@@ -122,15 +123,22 @@ def export_onnx(
             difference=difference,
             comparison=comparison,
             versions={name: import_module(name).__version__ for name in _EXPORTERS},
-            files=file_digests(folder, (MODEL_FILE, CARD, ESTIMATOR, WEIGHTS)),
+            files=file_digests(folder, _FILES),
         )
         atomic.write_json(folder / NOTE_FILE, note.as_json())
     return note
 
 
-def trace(
-    model: torch.nn.Module, num_samples: int, path: Path, outputs: Sequence[str] = OUTPUTS[:1]
-) -> None:
+def as_module(model: Model, num_samples: int) -> torch.nn.Module:
+    """Return a model of any kind as a module that can be traced.
+
+    Raises:
+        CheckpointError: If there is none, with the reason.
+    """
+    return model.as_module(num_samples) if isinstance(model, ClassicalModel) else model
+
+
+def trace(model: torch.nn.Module, num_samples: int, path: Path) -> None:
     """Write a model as ONNX in float32, with open batch size and length."""
     from onnx_ir.passes.common import ClearMetadataAndDocStringPass
     from onnxscript import optimizer
@@ -139,12 +147,14 @@ def trace(
     batch = Dim("batch", min=1, max=_LARGEST_BATCH)
     samples = Dim("samples", min=1, max=num_samples)
     example = (torch.zeros(2, num_samples // 2), torch.tensor([num_samples // 2, 1]))
+    with torch.inference_mode():
+        outputs = OUTPUTS if isinstance(model.eval()(*example), tuple) else OUTPUTS[:1]
     # The exporter warns of its own deprecations, and of packages that it could also translate.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            model.eval(),
+            model,
             example,
             dynamo=True,
             opset_version=OPSET,
@@ -165,12 +175,17 @@ def trace(
 
 
 def quantise(plain: Path, path: Path) -> None:
-    """Write a float32 model with the weights of its wider matrix products in int8."""
+    """Write a float32 model with the weights of its wider matrix products in int8.
+
+    Raises:
+        CheckpointError: If there are none.
+    """
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     graph = onnx.load(plain).graph
-    shapes = {entry.name: entry.dims for entry in graph.initializer}
+    is_float = onnx.TensorProto.FLOAT
+    shapes = {w.name: w.dims for w in graph.initializer if w.data_type == is_float}
     layers = [
         node.name
         for node in graph.node
@@ -178,6 +193,11 @@ def quantise(plain: Path, path: Path) -> None:
         and node.input[0] not in shapes
         and min(shapes.get(node.input[1], [0])) >= _NARROWEST_INT8
     ]
+    if not layers:
+        raise CheckpointError(
+            f"has no matrix product whose weights are {_NARROWEST_INT8} wide: in int8 it would be "
+            "the same"
+        )
     logging.getLogger().setLevel(max(logging.getLogger().level, logging.ERROR))
     quantize_dynamic(
         plain, path, nodes_to_quantize=layers, per_channel=True, weight_type=QuantType.QInt8

@@ -28,7 +28,6 @@ class EncoderNetworkParams(TorchParams, UsesEncoder):
     hidden: PositiveInt
     dropout: Probability
 
-    can_be_exported: ClassVar[bool] = True
     is_faster_exported: ClassVar[bool] = True
 
     @property
