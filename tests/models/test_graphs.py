@@ -12,7 +12,7 @@ from serct.models.checkpoint import load_model
 from serct.models.classical.estimator import ClassicalModel, LabelledRows
 from serct.models.classical.feature_classifier import FeatureClassifier
 
-NAMES = ("mlp", "svm", "mfcc_svm")
+NAMES = ("mlp", "svm", "mfcc_svm", "functionals_lda", "functionals_lda_speaker")
 NUM_SAMPLES = 8000
 
 

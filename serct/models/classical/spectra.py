@@ -15,7 +15,7 @@ from serct.runtime.arrays import Features
 # Below it power is silence; so much below the loudest it is cut.
 SILENCE = 1e-10
 RANGE_DB = 80.0
-_ROLLOFF = 0.85
+ROLLOFF = 0.85
 # Slaney's mel scale.
 _HERTZ_A_MEL = 200 / 3
 _BREAK_HZ = 1000.0
@@ -67,7 +67,7 @@ def centroid(magnitudes: Features, hertz: Features) -> Features:
 def rolloff(magnitudes: Features, hertz: Features) -> Features:
     """Compute the frequency below which 85 % of each frame lie, in Hz. [T, F], [F] -> [T]."""
     sums = np.cumsum(magnitudes, axis=1)
-    found: Features = hertz[(sums >= _ROLLOFF * sums[:, -1:]).argmax(axis=1)]
+    found: Features = hertz[(sums >= ROLLOFF * sums[:, -1:]).argmax(axis=1)]
     return found
 
 
