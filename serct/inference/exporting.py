@@ -6,6 +6,7 @@ Shapes: B batch, M samples of a cut row.
 import logging
 import tempfile
 import warnings
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
@@ -47,6 +48,8 @@ _NARROWEST_INT8 = 64
 # Largest difference of a logit that rounding may cause in float32, see `_difference`.
 _TOLERANCE = 1e-3
 _FILES = (MODEL_FILE, WEIGHTS_FILE, CLIP_FILE, LABELS_FILE, CARD, ESTIMATOR, WEIGHTS)
+# Largest difference of a probability, where NumPy computed the original.
+_MOST_CHANGED = 1e-4
 _EXPORTERS = ("torch", "onnx", "onnxruntime")
 _CHECKED = ((1, 1), (2, 1000), (1, 16_000), (3, 40_000))  # clips, samples
 
@@ -104,6 +107,8 @@ def export_onnx(
         write_graphs(kept, folder, card.emotions)
         exported = OnnxClassifier(folder / MODEL_FILE)
         difference = _difference(module, num_samples, exported)
+        if isinstance(model, ClassicalModel) and not int8:
+            _check_probabilities(source, model, exported, num_samples)
         comparison = None
         if shards is not None:
             comparison = _compare(model, exported, card, shards)
@@ -204,20 +209,44 @@ def quantise(plain: Path, path: Path) -> None:
     )
 
 
-def _difference(model: torch.nn.Module, num_samples: int, exported: OnnxClassifier) -> float:
-    """Compute the largest difference of logits, on noise of several lengths and on silence.
+def _check_probabilities(
+    source: Path, model: ClassicalModel, exported: OnnxClassifier, num_samples: int
+) -> None:
+    """Compare with the model itself, whose module of torch computes everything anew.
 
-    It is relative to the largest logit where that is above 1: rounding is.
+    Raises:
+        CheckpointError: If a probability differs by more than rounding.
     """
+    for waveforms, num_valid in _checked(num_samples):
+        expected = model.predict_proba(waveforms.numpy())
+        found = exported(waveforms.numpy(), num_valid.numpy())
+        difference = float(np.abs(found - expected).max())
+        if not difference <= _MOST_CHANGED:
+            raise CheckpointError(
+                f"{source}: probabilities of the export differ by {difference:.2g} from the "
+                f"model's, expected at most {_MOST_CHANGED}"
+            )
+
+
+def _checked(num_samples: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Generate noise of several lengths, and silence, with the samples that are valid."""
     generator = torch.Generator().manual_seed(0)
-    found_differences = []
     for num_clips, longest in _CHECKED:
         length = min(longest, num_samples)
         num_valid = torch.randint(1, length + 1, (num_clips,), generator=generator)
         num_valid[0] = length
         noise = 0.1 * torch.randn(num_clips, length, generator=generator)
         noise[-1] *= num_clips == 1  # the last of several is silent
-        waveforms = noise * (torch.arange(length) < num_valid[:, None])
+        yield noise * (torch.arange(length) < num_valid[:, None]), num_valid
+
+
+def _difference(model: torch.nn.Module, num_samples: int, exported: OnnxClassifier) -> float:
+    """Compute the largest difference of logits, on noise of several lengths and on silence.
+
+    It is relative to the largest logit where that is above 1: rounding is.
+    """
+    found_differences = []
+    for waveforms, num_valid in _checked(num_samples):
         with torch.inference_mode():
             expected = _logits(model(waveforms, num_valid)).numpy()
         found = exported.logits(waveforms.numpy(), num_valid.numpy())

@@ -10,11 +10,11 @@ import audonnx
 import numpy as np
 import onnxruntime
 import pytest
-from onnx import load
+from onnx import TensorProto, helper, load, save
 
 from serct import Predictor
 from serct.errors import CheckpointError
-from serct.inference.exporting import export_onnx
+from serct.inference.exporting import export_onnx, quantise
 from serct.inference.onnx_model import OnnxClassifier
 from tests.cli.test_cli import serct
 from tests.conftest import ROOT
@@ -133,10 +133,24 @@ def test_other_architectures_are_exported_too(
         assert list(got.values()) == pytest.approx(list(wanted.values()), abs=1e-5)
 
 
-def test_int8_needs_wide_products(trained: dict[str, Path], tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"no matrix product whose weights are 64 wide"):
-        export_onnx(trained["mfcc_svm"], tmp_path / "x", int8=True)
-    assert not (tmp_path / "x").exists()
+def test_int8_needs_wide_products_in_float32(tmp_path: Path) -> None:
+    """Products in float64, of features, stay as they are."""
+    value = helper.make_tensor_value_info
+    for kind, width in ((TensorProto.FLOAT, 63), (TensorProto.DOUBLE, 64), (TensorProto.FLOAT, 64)):
+        weight = helper.make_tensor("w", kind, [64, width], np.ones(64 * width))
+        node = helper.make_node("MatMul", ["x", "w"], ["y"], name="product")
+        ends = value("x", kind, [1, 64]), value("y", kind, [1, width])
+        graph = helper.make_graph([node], "graph", [ends[0]], [ends[1]], [weight])
+        opset = helper.make_opsetid("", 20)
+        save(helper.make_model(graph, opset_imports=[opset], ir_version=10), tmp_path / "x.onnx")
+        if (kind, width) == (TensorProto.FLOAT, 64):
+            quantise(tmp_path / "x.onnx", tmp_path / "y.onnx")
+            assert "MatMulInteger" in {n.op_type for n in load(tmp_path / "y.onnx").graph.node}
+        else:
+            with pytest.raises(
+                CheckpointError, match="no matrix product whose weights are 64 wide"
+            ):
+                quantise(tmp_path / "x.onnx", tmp_path / "y.onnx")
 
 
 def test_lengths_may_be_left_out(exported: Path) -> None:

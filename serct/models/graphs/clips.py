@@ -7,6 +7,8 @@ Shapes: B batch, M samples of a cut row, T frames of the longest clip, W samples
 frequencies, C contours.
 """
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -108,7 +110,8 @@ class MelDecibels(nn.Module):
 
 def decibels(power: Tensor, is_valid: Tensor) -> Tensor:
     """Compute `spectra.decibels` of each clip of a batch. [B, ...], bool [B, ...] -> [B, ...]."""
-    found = 10 * power.clamp(min=spectra.SILENCE).log10()
+    # Not log10, whose factor exporters round to float32.
+    found = power.clamp(min=spectra.SILENCE).log() * (10 / math.log(10))
     loudest = torch.where(is_valid, found, -torch.inf).flatten(1).amax(dim=1)
     return found.maximum(loudest.view(-1, *[1] * (power.dim() - 1)) - spectra.RANGE_DB)
 

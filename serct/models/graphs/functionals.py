@@ -3,6 +3,7 @@
 Shapes: B batch, M samples of a cut row, T frames, F frequencies, C contours.
 """
 
+import math
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -97,7 +98,7 @@ class Functionals(nn.Module):
         first = torch.where(reached, places, len(hertz) - 1).amin(dim=2)
         heard = power.clamp(min=spectra.SILENCE)
         flatness = heard.log().mean(dim=2).exp() / heard.mean(dim=2)
-        logs = (flatness + self.measures.tiny).log()
+        logs = _log_above(flatness, self.measures.tiny)
         return torch.stack((centroid, hertz[first], logs), dim=1)
 
     def _pitches(
@@ -119,7 +120,7 @@ class Functionals(nn.Module):
         counts = is_voiced.sum(dim=1)
         places = torch.arange(energies.shape[1], device=clips.device)
         order = torch.where(is_voiced, places, places + energies.shape[1]).argsort(dim=1)
-        semitones = 12 * hertz.log2().gather(1, order)
+        semitones = hertz.log().gather(1, order) * (12 / math.log(2))
         # Room for a constant pitch in clips of fewer frames.
         room = semitones.new_zeros(1, measures.fewest_voiced).expand(energies.shape[0], -1)
         semitones = torch.cat((semitones, room), dim=1)[:, None]  # [B, 1, T + room]
@@ -236,7 +237,12 @@ class Modulation(nn.Module):
             spectrum = spectrum / counts[:, None, None]
             found = found + spectrum @ self.get_buffer(f"means_{size}")
         strengths = found.transpose(1, 2).flatten(1)
-        return (strengths + self.measures.tiny).log()
+        return _log_above(strengths, self.measures.tiny)
+
+
+def _log_above(values: Tensor, tiny: float) -> Tensor:
+    """Compute the logarithm of values and a tiny one; exporters to ONNX drop such a term."""
+    return (values / tiny + 1).log() + math.log(tiny)
 
 
 def _first(contours: Tensor, counts: Tensor) -> Tensor:
