@@ -3,8 +3,11 @@
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
+import skl2onnx
 import torch
+from skl2onnx.common.data_types import DoubleTensorType
 
 from serct.data.dataset import ShardDataset
 from serct.errors import CheckpointError
@@ -65,6 +68,30 @@ def test_two_emotions_have_a_logit_each(trained: dict[str, Path], name: str) -> 
     found = logits_of(model, waveforms, np.full(12, NUM_SAMPLES)).softmax(dim=1)
     np.testing.assert_allclose(found, model.predict(rows), atol=1e-5)
     assert found.shape == (12, 2)
+
+
+# skl2onnx looks at attributes that scikit-learn will remove.
+@pytest.mark.filterwarnings("ignore:Attribute `prob:FutureWarning")
+@pytest.mark.parametrize("name", ["mfcc_svm", "functionals_lda"])
+def test_heads_agree_with_those_of_skl2onnx(
+    trained: dict[str, Path], tone_shards: Path, name: str
+) -> None:
+    model, _ = load_model(trained[name])
+    assert isinstance(model, FeatureClassifier)
+    waveforms, num_valid = clips(tone_shards)
+    state = model.state()
+    rows = model.extract_features(waveforms)
+    graph = skl2onnx.to_onnx(
+        state.estimator,
+        initial_types=[("rows", DoubleTensorType([None, rows.shape[1]]))],
+        options={id(state.estimator[-1]): {"zipmap": False, "raw_scores": True}},
+        target_opset=20,
+    )
+    session = onnxruntime.InferenceSession(graph.SerializeToString())
+    scores = session.run(None, {"rows": rows})[1] / state.tensors["temperature"]
+    found = logits_of(model, waveforms, num_valid)
+    expected = torch.from_numpy(scores).softmax(dim=1)
+    np.testing.assert_allclose(found.softmax(dim=1), expected, atol=1e-5)
 
 
 def test_a_model_without_a_module_says_so() -> None:

@@ -1,9 +1,9 @@
 """What scikit-learn fitted, as modules of torch that give logits.
 
 The probabilities of a classical model are a softmax of decision values over one temperature; logits
-are these values over that temperature. Not skl2onnx's graphs: they begin at features, know neither
-that temperature nor a precomputed kernel, and compute support vectors in float32, where a decision
-value may fall on another side of zero and change a vote.
+are these values over that temperature. skl2onnx, which begins at features, agrees to 1e-6 for an
+SVC and for linear discriminants; it cannot convert an SVC with a precomputed kernel, as `svm` has,
+and its graph would have to be joined to one of the features.
 
 Shapes: B batch, M samples of a cut row, F features, S support rows, P pairs of emotions, K
 emotions.
