@@ -6,7 +6,7 @@ Shapes: B batch, M samples of a cut row.
 import logging
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
@@ -19,18 +19,22 @@ from serct.data.dataset import ShardDataset
 from serct.errors import CheckpointError
 from serct.evaluation.classifiers import Classifier, as_classifier, without_enrolment
 from serct.evaluation.evaluate import check_rows, evaluate
+from serct.inference.onnx_files import write_graphs
 from serct.inference.onnx_model import (
+    CLIP_FILE,
     INPUTS,
+    LABELS_FILE,
     MODEL_FILE,
     NOTE_FILE,
     OUTPUTS,
+    WEIGHTS_FILE,
     Comparison,
     ExportNote,
     OnnxClassifier,
 )
-from serct.models import restore_model_params
 from serct.models.checkpoint import load_model
-from serct.models.encoder_lda import EncoderLda
+from serct.models.classical.estimator import ClassicalModel
+from serct.models.classical.feature_classifier import FeatureClassifier
 from serct.models.interface import Model
 from serct.models.records import CARD, ESTIMATOR, WEIGHTS, Card
 from serct.runtime import atomic
@@ -43,6 +47,9 @@ _LARGEST_WEIGHT = 2**28  # bytes
 _NARROWEST_INT8 = 64
 # Largest difference of a logit that rounding may cause in float32, see `_difference`.
 _TOLERANCE = 1e-3
+_FILES = (MODEL_FILE, WEIGHTS_FILE, CLIP_FILE, LABELS_FILE, CARD, ESTIMATOR, WEIGHTS)
+# Largest difference of a probability, where NumPy computed the original.
+_MOST_CHANGED = 1e-4
 _EXPORTERS = ("torch", "onnx", "onnxruntime")
 _CHECKED = ((1, 1), (2, 1000), (1, 16_000), (3, 40_000))  # clips, samples
 
@@ -68,44 +75,43 @@ def export_onnx(
         max_loss_points: Percentage points of accuracy that may be lost there.
 
     Raises:
-        CheckpointError: If the architecture cannot be exported, the export predicts
-            differently, or int8 loses more accuracy than allowed.
+        CheckpointError: If the model cannot be exported, the export predicts differently, int8
+            would change nothing, or loses more accuracy than allowed.
     """
     model, card = load_model(source)
     num_samples = card.audio.num_samples
-    params = restore_model_params(card.architecture, str(source))
-    module: torch.nn.Module
-    outputs: Sequence[str]
-    if isinstance(model, EncoderLda):
-        module, outputs = model.as_module(), OUTPUTS
-    elif isinstance(model, torch.nn.Module) and params.can_be_exported:
-        module, outputs = model, OUTPUTS[:1]
-    else:
-        raise CheckpointError(
-            f"{source}: a model of architecture {params.architecture} cannot be exported"
-        )
+    try:
+        module = as_module(model, num_samples)
+    except CheckpointError as error:
+        raise CheckpointError(f"{source}: {error}") from error
     with (
         atomic.replacing_folder(destination) as folder,
         # There and not in /tmp: an error of the disk then names the disk that it is about.
         tempfile.TemporaryDirectory(dir=folder) as scratch,
     ):
         plain = Path(scratch) / MODEL_FILE
-        trace(module, num_samples, plain, outputs)
+        trace(module, num_samples, plain)
         difference = _difference(module, num_samples, OnnxClassifier(plain))
         if not difference <= _TOLERANCE:
             raise CheckpointError(
                 f"{source}: logits of the export differ by {difference:.2g}, "
                 f"expected at most {_TOLERANCE}"
             )
-        kept = folder / MODEL_FILE
+        kept = plain
         if int8:
-            quantise(plain, kept)
-            difference = _difference(module, num_samples, OnnxClassifier(kept))
-        else:
-            kept.write_bytes(plain.read_bytes())
+            kept = Path(scratch) / "int8.onnx"
+            try:
+                quantise(plain, kept)
+            except CheckpointError as error:
+                raise CheckpointError(f"{source}: {error}") from error
+        write_graphs(kept, folder, card.emotions)
+        exported = OnnxClassifier(folder / MODEL_FILE)
+        difference = _difference(module, num_samples, exported)
+        if isinstance(model, ClassicalModel) and not int8:
+            _check_probabilities(source, model, exported, num_samples)
         comparison = None
         if shards is not None:
-            comparison = _compare(model, OnnxClassifier(kept), card, shards)
+            comparison = _compare(model, exported, card, shards)
             lost = 100 * (comparison.accuracy_before - comparison.accuracy_after)
             if lost > max_loss_points:
                 raise CheckpointError(
@@ -114,7 +120,7 @@ def export_onnx(
                     f"expected at most {max_loss_points}; nothing was written"
                 )
         atomic.write_json(folder / CARD, card.as_json())
-        if isinstance(model, EncoderLda) and params.adapts_to_speaker:
+        if isinstance(model, FeatureClassifier) and model.adapts_to_speaker:
             save_file(model.save_head(folder), folder / WEIGHTS)
         note = ExportNote(
             precision="int8" if int8 else "float32",
@@ -122,15 +128,22 @@ def export_onnx(
             difference=difference,
             comparison=comparison,
             versions={name: import_module(name).__version__ for name in _EXPORTERS},
-            files=file_digests(folder, (MODEL_FILE, CARD, ESTIMATOR, WEIGHTS)),
+            files=file_digests(folder, _FILES),
         )
         atomic.write_json(folder / NOTE_FILE, note.as_json())
     return note
 
 
-def trace(
-    model: torch.nn.Module, num_samples: int, path: Path, outputs: Sequence[str] = OUTPUTS[:1]
-) -> None:
+def as_module(model: Model, num_samples: int) -> torch.nn.Module:
+    """Return a model of any kind as a module that can be traced.
+
+    Raises:
+        CheckpointError: If there is none, with the reason.
+    """
+    return model.as_module(num_samples) if isinstance(model, ClassicalModel) else model
+
+
+def trace(model: torch.nn.Module, num_samples: int, path: Path) -> None:
     """Write a model as ONNX in float32, with open batch size and length."""
     from onnx_ir.passes.common import ClearMetadataAndDocStringPass
     from onnxscript import optimizer
@@ -139,12 +152,14 @@ def trace(
     batch = Dim("batch", min=1, max=_LARGEST_BATCH)
     samples = Dim("samples", min=1, max=num_samples)
     example = (torch.zeros(2, num_samples // 2), torch.tensor([num_samples // 2, 1]))
+    with torch.inference_mode():
+        outputs = OUTPUTS if isinstance(model.eval()(*example), tuple) else OUTPUTS[:1]
     # The exporter warns of its own deprecations, and of packages that it could also translate.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            model.eval(),
+            model,
             example,
             dynamo=True,
             opset_version=OPSET,
@@ -165,12 +180,17 @@ def trace(
 
 
 def quantise(plain: Path, path: Path) -> None:
-    """Write a float32 model with the weights of its wider matrix products in int8."""
+    """Write a float32 model with the weights of its wider matrix products in int8.
+
+    Raises:
+        CheckpointError: If there are none.
+    """
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     graph = onnx.load(plain).graph
-    shapes = {entry.name: entry.dims for entry in graph.initializer}
+    is_float = onnx.TensorProto.FLOAT
+    shapes = {w.name: w.dims for w in graph.initializer if w.data_type == is_float}
     layers = [
         node.name
         for node in graph.node
@@ -178,10 +198,46 @@ def quantise(plain: Path, path: Path) -> None:
         and node.input[0] not in shapes
         and min(shapes.get(node.input[1], [0])) >= _NARROWEST_INT8
     ]
+    if not layers:
+        raise CheckpointError(
+            f"has no matrix product whose weights are {_NARROWEST_INT8} wide: in int8 it would be "
+            "the same"
+        )
     logging.getLogger().setLevel(max(logging.getLogger().level, logging.ERROR))
     quantize_dynamic(
         plain, path, nodes_to_quantize=layers, per_channel=True, weight_type=QuantType.QInt8
     )
+
+
+def _check_probabilities(
+    source: Path, model: ClassicalModel, exported: OnnxClassifier, num_samples: int
+) -> None:
+    """Compare with the model itself, whose module of torch computes everything anew.
+
+    Raises:
+        CheckpointError: If a probability differs by more than rounding.
+    """
+    for waveforms, num_valid in _checked(num_samples):
+        expected = model.predict_proba(waveforms.numpy())
+        found = exported(waveforms.numpy(), num_valid.numpy())
+        difference = float(np.abs(found - expected).max())
+        if not difference <= _MOST_CHANGED:
+            raise CheckpointError(
+                f"{source}: probabilities of the export differ by {difference:.2g} from the "
+                f"model's, expected at most {_MOST_CHANGED}"
+            )
+
+
+def _checked(num_samples: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Generate noise of several lengths, and silence, with the samples that are valid."""
+    generator = torch.Generator().manual_seed(0)
+    for num_clips, longest in _CHECKED:
+        length = min(longest, num_samples)
+        num_valid = torch.randint(1, length + 1, (num_clips,), generator=generator)
+        num_valid[0] = length
+        noise = 0.1 * torch.randn(num_clips, length, generator=generator)
+        noise[-1] *= num_clips == 1  # the last of several is silent
+        yield noise * (torch.arange(length) < num_valid[:, None]), num_valid
 
 
 def _difference(model: torch.nn.Module, num_samples: int, exported: OnnxClassifier) -> float:
@@ -189,15 +245,8 @@ def _difference(model: torch.nn.Module, num_samples: int, exported: OnnxClassifi
 
     It is relative to the largest logit where that is above 1: rounding is.
     """
-    generator = torch.Generator().manual_seed(0)
     found_differences = []
-    for num_clips, longest in _CHECKED:
-        length = min(longest, num_samples)
-        num_valid = torch.randint(1, length + 1, (num_clips,), generator=generator)
-        num_valid[0] = length
-        noise = 0.1 * torch.randn(num_clips, length, generator=generator)
-        noise[-1] *= num_clips == 1  # the last of several is silent
-        waveforms = noise * (torch.arange(length) < num_valid[:, None])
+    for waveforms, num_valid in _checked(num_samples):
         with torch.inference_mode():
             expected = _logits(model(waveforms, num_valid)).numpy()
         found = exported.logits(waveforms.numpy(), num_valid.numpy())

@@ -1,8 +1,10 @@
 """Models in ONNX, run by ONNX Runtime; importing this module imports neither.
 
 An exported folder holds `model.onnx`, the model's own `card.json`, and `export.json`, which says
-how the model was exported and checked, and lists the digests of the others. That of a model that
-adapts to speakers holds its estimator too.
+how the model was exported and checked, and lists the digests of the others. `model.onnx.data` has
+the weights, which `clip.onnx` uses too; `serct.inference.onnx_files` says what that one and
+`model.yaml` are for. The folder of a model that adapts to speakers holds its estimator too. In
+exports of older versions `model.onnx` holds the weights itself.
 """
 
 from collections.abc import Mapping
@@ -23,6 +25,9 @@ from serct.runtime.arrays import Features, Floats, Integers, Probabilities
 from serct.runtime.digests import check_files
 
 MODEL_FILE = "model.onnx"
+WEIGHTS_FILE = "model.onnx.data"
+CLIP_FILE = "clip.onnx"
+LABELS_FILE = "model.yaml"
 NOTE_FILE = "export.json"
 INPUTS = ("waveforms", "num_valid")
 # The second one of encoders' models alone.
@@ -54,7 +59,8 @@ class ExportNote(Record):
         difference: Largest difference of a logit from the float32 model, on noise; relative to the
             largest logit where that is above 1.
         comparison: On a corpus, if one was given.
-        files: SHA-256 of `model.onnx`, `card.json` and an estimator's files, by name.
+        files: SHA-256 of the graphs, their weights and labels, `card.json` and an estimator's
+            files, by name.
     """
 
     FORMAT: ClassVar[int] = 2
@@ -99,7 +105,8 @@ class OnnxClassifier:
         # Its own errors have no common base but this.
         except Exception as error:
             raise CheckpointError(f"{model}: not usable by ONNX Runtime: {error}") from error
-        self._inputs = {entry.name for entry in self._session.get_inputs()}
+        entries = self._session.get_inputs() + self._session.get_overridable_initializers()
+        self._inputs = {entry.name for entry in entries}
 
     def __call__(self, waveforms: Floats, num_valid: Integers) -> Probabilities:
         """See `serct.evaluation.evaluate.Classifier`."""
@@ -138,11 +145,11 @@ def load_exported(folder: Path) -> tuple[Classifier, Card]:
     if not (folder / ESTIMATOR).exists():
         return exported, card
     # A model that adapts to speakers: the graph gives features, scikit-learn does the rest.
-    from serct.models.encoder_lda import EncoderLda
+    from serct.models.classical.feature_classifier import FeatureClassifier
 
     params = restore_model_params(card.architecture, str(folder / CARD))
     assert isinstance(params, ClassicalParams)  # noqa: S101  no other has an estimator
     model = params.build(card.train_params, card.seed, card.sample_rate_hz)
-    assert isinstance(model, EncoderLda)  # noqa: S101  no other is exported with one
+    assert isinstance(model, FeatureClassifier)  # noqa: S101  no other is exported with one
     model.load_head(folder, load_file(folder / WEIGHTS), exported.features)
     return as_classifier(model, "cpu"), card

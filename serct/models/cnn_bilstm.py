@@ -7,11 +7,11 @@ from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from serct.config.section import PositiveInt, Probability
 from serct.models.interface import TorchParams
 from serct.models.layers.baselines import LevelNorm, check_pooling, silence_padding
+from serct.models.layers.recurrent import read_steps
 
 
 class CnnBilstmParams(TorchParams):
@@ -71,10 +71,6 @@ class CnnBilstm(nn.Module):
             features = functional.max_pool1d(convolution(features), self.pool).relu()
             num_valid = (num_valid // self.pool).clamp(min=1)
             features = silence_padding(features, num_valid)  # [B, C, T]
-        # Packed, since otherwise the backward direction would start in the padding.
-        packed = pack_padded_sequence(
-            features.transpose(1, 2), num_valid.cpu(), batch_first=True, enforce_sorted=False
-        )
-        states, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True)  # 0 in padding
+        states = read_steps(self.lstm, features.transpose(1, 2), num_valid)
         logits: Tensor = self.head(states.sum(dim=1) / num_valid[:, None])
         return logits

@@ -4,7 +4,7 @@ Shapes: B batch, M samples of a cut row, S hidden states in use, T frames, D wid
 features, K emotions.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -27,7 +27,7 @@ from serct.runtime.arrays import Floats
 
 # Imported late: what only reads a card, or finds all features in the cache, runs without torch.
 if TYPE_CHECKING:
-    from serct.models.encoders.pooled import EncoderHead, PooledEncoder
+    from serct.models.encoders.pooled import PooledEncoder
     from serct.models.encoders.standalone import EncoderHeadParams
 
 # The names of its arrays in saved models.
@@ -44,7 +44,6 @@ class EncoderLdaParams(ClassicalParams, UsesEncoder):
     relevance_factor: Positive | None
 
     masks_padding: ClassVar[bool] = True
-    can_be_exported: ClassVar[bool] = True
     is_faster_exported: ClassVar[bool] = True
 
     @property
@@ -94,7 +93,6 @@ class EncoderLda(FeatureClassifier):
         # Of a saved model, or of the encoder's folder once they were needed.
         self._weights: Mapping[str, Array] | None = None
         self._pooled: PooledEncoder | None = None
-        self._extract: Callable[[Floats], Array] | None = None
 
     def _machine(self, num_emotions: int) -> Any:
         from sklearn.pipeline import make_pipeline
@@ -139,7 +137,7 @@ class EncoderLda(FeatureClassifier):
         from several threads in one clip, and loses much where other programs use the cores too.
         """
         if self._extract is not None:
-            return self._extract(waveforms)
+            return super().extract_features(waveforms)
         import torch
 
         num_threads = torch.get_num_threads()
@@ -176,26 +174,9 @@ class EncoderLda(FeatureClassifier):
         # No prediction needs it, and it would be most of a saved model.
         del last_step(self._estimator[-1]).covariance_
 
-    def as_module(self) -> "EncoderHead":
-        """Return the fitted model as a module of torch, for export.
-
-        It takes what `serct.models.interface.TorchParams.build` says, and returns the logits and
-        the features. A model that adapts to speakers predicts as for one without recordings.
-        """
-        from serct.models.encoders.pooled import EncoderHead
-
-        scaler, machine = self._estimator
-        lda = last_step(machine)
-        centre = scaler.mean_
-        if self._normalization is not None:
-            centre = centre + self._normalization.average
-        weight, bias = (each / self._temperature for each in (lda.coef_, lda.intercept_))
-        if len(weight) == 1:
-            # Of two emotions scikit-learn keeps the second's values alone.
-            weight, bias = (np.concatenate((-each, each)) / 2 for each in (weight, bias))
-        return EncoderHead(
-            self.pooled_encoder(), centre, scaler.scale_, (weight, bias), machine is not lda
-        )
+    def feature_module(self, num_samples: int) -> "PooledEncoder":
+        """See `FeatureClassifier.feature_module`."""
+        return self.pooled_encoder()
 
     def module_params(self) -> "EncoderHeadParams":
         """Return params that build what `as_module` returns, but for its weights."""
@@ -214,10 +195,6 @@ class EncoderLda(FeatureClassifier):
         weights = {f"{_PREFIX}{name}": array for name, array in self._encoder_weights().items()}
         return {**self.save_head(folder), **weights}
 
-    def save_head(self, folder: Path) -> dict[str, Array]:
-        """See `ClassicalModel.save`, without the encoder."""
-        return super().save(folder)
-
     def load(self, folder: Path, tensors: Mapping[str, Array]) -> None:
         """See `ClassicalModel.load`."""
         self._weights = {
@@ -225,11 +202,4 @@ class EncoderLda(FeatureClassifier):
             for name, array in tensors.items()
             if name.startswith(_PREFIX)
         }
-        super().load(folder, tensors)
-
-    def load_head(
-        self, folder: Path, tensors: Mapping[str, Array], extract: Callable[[Floats], Array]
-    ) -> None:
-        """Load what `save_head` wrote; ``extract`` computes features in place of the encoder."""
-        self._extract = extract
         super().load(folder, tensors)

@@ -48,7 +48,6 @@ class EncoderNetworkParams(TorchParams, UsesEncoder, NetworkParams):
 
     architecture: Literal["encoder_network"]
 
-    can_be_exported: ClassVar[bool] = True
     is_faster_exported: ClassVar[bool] = True
 
     @property

@@ -4,7 +4,7 @@ Shapes: N samples, T frames, C mel bands, F features.
 """
 
 from itertools import pairwise
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -28,8 +28,13 @@ from serct.models.classical.spectra import (
 from serct.models.interface import ClassicalParams
 from serct.runtime.arrays import Floats
 
+if TYPE_CHECKING:
+    from torch import nn
+
 _WINDOW_S, _HOP_S = 0.032, 0.01
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+# Its place among the functionals, see `_functionals`.
+_MEDIAN = 2 + _QUANTILES.index(0.5)
 # Pitches of speech, from a creaking man to a shouting child. An estimate at the border is none.
 _PITCH_WINDOW_S = 0.064
 _LOWEST_PITCH_HZ, _HIGHEST_PITCH_HZ = 65.0, 600.0
@@ -135,6 +140,36 @@ class FunctionalsLda(FeatureClassifier):
         ]
         return tuple(names)
 
+    def feature_module(self, num_samples: int) -> "nn.Module":
+        """See `FeatureClassifier.feature_module`."""
+        from serct.models.graphs.clips import MelDecibels, NeutralClip, PowerSpectrum
+        from serct.models.graphs.functionals import Functionals, Measures
+        from serct.models.graphs.pitch import Yin
+
+        rate, hop = self._rate_hz, round(_HOP_S * self._rate_hz)
+        window = round(_WINDOW_S * rate)
+        fft_size = window // 2 * 2
+        bounds = (_LOWEST_PITCH_HZ, _HIGHEST_PITCH_HZ)
+        above, below = _PITCH_MARGIN_HZ
+        return Functionals(
+            NeutralClip(num_samples, self._params.noise_floor_db, window),
+            PowerSpectrum(window, hop),
+            MelDecibels(self._params.num_mels, fft_size, rate),
+            Yin(2 * round(_PITCH_WINDOW_S * rate / 2), hop, bounds, rate),
+            np.fft.rfftfreq(fft_size, 1 / rate),
+            Measures(
+                hop_s=_HOP_S,
+                quantiles=_QUANTILES,
+                pitches_hz=(_LOWEST_PITCH_HZ + above, _HIGHEST_PITCH_HZ - below),
+                fewest_voiced=_FEWEST_VOICED,
+                voiced_range_db=_VOICED_RANGE_DB,
+                course_degree=_COURSE_DEGREE,
+                modulation_hz=_MODULATION_HZ,
+                num_modulated=_NUM_MODULATED,
+                tiny=_TINY,
+            ),
+        )
+
     def _features(self, waveform: Floats) -> Array:
         rate, hop = self._rate_hz, round(_HOP_S * self._rate_hz)
         window = round(_WINDOW_S * rate)
@@ -156,10 +191,14 @@ class FunctionalsLda(FeatureClassifier):
         ]
         # All contours of T frames at once: the calls would cost more than their work.
         of_frames = _functionals(np.vstack([bands, energies, *shapes]))  # [10, C + 4]
+        of_pitches = _functionals(pitches[None]).ravel()
+        # They are relative to their median. What rounding leaves of it differs from machine to
+        # machine, and once standardised it would count as much as any other feature.
+        of_pitches[_MEDIAN] = 0.0
         num_mels = len(bands)
         parts = [
             of_frames[:, :num_mels].ravel(),
-            _functionals(pitches[None]).ravel(),
+            of_pitches,
             of_frames[:, num_mels],
             _functionals(flux[None]).ravel(),
             *of_frames[:, num_mels + 1 :].T,

@@ -46,11 +46,6 @@ class _ModelSection(Section):
         return False
 
     @property
-    def can_be_exported(self) -> bool:
-        """Whether the model can be written as ONNX."""
-        return False
-
-    @property
     def is_faster_exported(self) -> bool:
         """Whether a service on a CPU is faster with the ONNX form, which it then makes itself."""
         return False
@@ -93,7 +88,8 @@ class TorchParams(_ModelSection):
 
         It takes ``waveforms``, float32 [B, M] in [-1, 1], zero behind each clip, and understood to
         go on with zeros if shorter than N; and ``num_valid``, int64 [B], the samples of each that
-        are not padding, 1..M. It returns logits, [B, K].
+        are not padding, 1..M. It returns logits, [B, K]. `serct export` traces it with
+        `torch.export`: shapes are read as ``tensor.shape``, and no step depends on values.
 
         Args:
             num_samples: N, the length of a row; longer ones work too.

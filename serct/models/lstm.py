@@ -11,6 +11,7 @@ from torch.nn import functional
 from serct.config.section import PositiveInt, Probability
 from serct.models.interface import TorchParams
 from serct.models.layers.baselines import LevelNorm, silence_padding
+from serct.models.layers.recurrent import read_steps
 
 
 class LstmParams(TorchParams):
@@ -59,10 +60,10 @@ class Lstm(nn.Module):
         """Score waveforms, see `TorchParams.build`."""
         samples = silence_padding(self.level(waveforms[:, None]), num_valid)[:, 0]
         missing = -samples.shape[1] % self.frame_samples
-        frames = functional.pad(samples, (0, missing)).view(len(samples), -1, self.frame_samples)
-        states, _ = self.lstm(frames)  # [B, T, U]
-        # No packing needed: in one direction, padding comes after all that is read.
+        frames = functional.pad(samples, (0, missing)).view(
+            samples.shape[0], -1, self.frame_samples
+        )
         num_steps = (num_valid + self.frame_samples - 1) // self.frame_samples
-        states = silence_padding(states.transpose(1, 2), num_steps)  # [B, U, T]
-        logits: Tensor = self.head(states.sum(dim=2) / num_steps[:, None])
+        states = read_steps(self.lstm, frames, num_steps)  # [B, T, U]
+        logits: Tensor = self.head(states.sum(dim=1) / num_steps[:, None])
         return logits

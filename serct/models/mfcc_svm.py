@@ -3,7 +3,7 @@
 Shapes: M samples, T frames, F features.
 """
 
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -16,6 +16,9 @@ from serct.models.classical.neutral import neutral_clip
 from serct.models.classical.spectra import decibels, mel_power, power_spectrum
 from serct.models.interface import ClassicalParams
 from serct.runtime.arrays import Floats
+
+if TYPE_CHECKING:
+    from torch import nn
 
 _WINDOW_S, _HOP_S = 0.032, 0.01
 _DELTA_FRAMES = 9
@@ -84,6 +87,27 @@ class MfccSvm(FeatureClassifier):
             )
             for change, what in parts
             for number in range(self._params.num_coefficients)
+        )
+
+    def feature_module(self, num_samples: int) -> "nn.Module":
+        """See `FeatureClassifier.feature_module`."""
+        from scipy.fft import dct
+        from scipy.signal import savgol_coeffs
+
+        from serct.models.graphs.cepstra import CepstralStatistics
+        from serct.models.graphs.clips import MelDecibels, NeutralClip, PowerSpectrum
+
+        params, rate = self._params, self._rate_hz
+        window = round(_WINDOW_S * rate)
+        transform = dct(np.eye(params.num_mels), axis=0, norm="ortho")[: params.num_coefficients]
+        slopes = [savgol_coeffs(_DELTA_FRAMES, k, deriv=k, use="dot") for k in (1, 2)]
+        return CepstralStatistics(
+            NeutralClip(num_samples, params.noise_floor_db, window),
+            PowerSpectrum(window, round(_HOP_S * rate)),
+            MelDecibels(params.num_mels, window, rate),
+            transform,
+            np.stack(slopes),
+            _QUANTILES,
         )
 
     def _features(self, waveform: Floats) -> Array:

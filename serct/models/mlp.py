@@ -3,7 +3,7 @@
 Shapes: n rows, N samples, K emotions.
 """
 
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from serct.models.classical.estimator import (
 from serct.models.classical.kernel import squared_norms
 from serct.models.interface import ClassicalParams
 from serct.runtime.arrays import Floats, Probabilities
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 class MlpParams(ClassicalParams):
@@ -98,6 +101,13 @@ class Mlp(ClassicalModel):
         """See `ClassicalModel.predict`."""
         inputs = fill_up(rows, self._estimator.n_features_in_) * self._scale
         return np.asarray(self._estimator.predict_proba(inputs), dtype=np.float64)
+
+    def as_module(self, num_samples: int) -> "nn.Module":
+        """See `ClassicalModel.as_module`."""
+        from serct.models.graphs.series import Perceptron
+
+        weights, biases = self._estimator.coefs_, self._estimator.intercepts_
+        return Perceptron(self._pool, float(self._scale), weights, biases)
 
     @property
     def num_parameters(self) -> int:

@@ -5,7 +5,7 @@ Shapes: B batch, M samples of a cut row, N of a whole one, T frames, D width, H 
 
 from collections.abc import Sequence
 from operator import itemgetter
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -48,8 +48,6 @@ class SerctParams(TorchParams):
     mask_padding: bool
     neutral_input: bool
     noise_floor_db: Annotated[float, Field(lt=0)]
-
-    can_be_exported: ClassVar[bool] = True
 
     @property
     def masks_padding(self) -> bool:

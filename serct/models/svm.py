@@ -3,7 +3,7 @@
 Shapes: n rows, N samples, F features, K emotions.
 """
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from serct.models.classical.estimator import (
 from serct.models.classical.kernel import gamma_scale, inner_products, rbf, squared_norms
 from serct.models.interface import ClassicalParams
 from serct.runtime.arrays import PCM_SCALE, Floats, Probabilities
+
+if TYPE_CHECKING:
+    from torch import nn
 
 _TENSORS = ("support_rows", "columns", "gamma", "temperature")
 _ROWS_AT_ONCE = 256
@@ -101,6 +104,17 @@ class Svm(ClassicalModel):
             )
             parts.append(probabilities(self._machine, kernel, temperature))
         return np.concatenate(parts)
+
+    def as_module(self, num_samples: int) -> "nn.Module":
+        """See `ClassicalModel.as_module`."""
+        from serct.models.graphs.heads import PairVotes
+        from serct.models.graphs.series import SeriesMachine
+
+        support_rows, columns = expand(self._tensors["support_rows"]), self._tensors["columns"]
+        whole = np.zeros((len(support_rows), int(columns.max(initial=0)) + 1), np.float32)
+        whole[:, columns] = support_rows
+        votes = PairVotes(self._machine, float(self._tensors["temperature"]))
+        return SeriesMachine(whole, self._pool, float(self._tensors["gamma"]), votes)
 
     @property
     def num_parameters(self) -> int:

@@ -6,13 +6,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import audonnx
 import numpy as np
+import onnxruntime
 import pytest
-from onnx import load
+from onnx import TensorProto, helper, load, save
 
 from serct import Predictor
 from serct.errors import CheckpointError
-from serct.inference.exporting import export_onnx
+from serct.inference.exporting import export_onnx, quantise
 from serct.inference.onnx_model import OnnxClassifier
 from tests.cli.test_cli import serct
 from tests.conftest import ROOT
@@ -49,15 +51,24 @@ def test_swapped_are_the_originals_for_any_batch_and_length(
 
 @pytest.mark.parametrize("int8", [False, True])
 def test_nothing_of_the_machine_is_in_the_file(
-    trained: dict[str, Path], tmp_path: Path, int8: bool
+    trained: dict[str, Path],
+    exported: Path,
+    tmp_path: Path,
+    int8: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    export_onnx(trained["serct"], tmp_path / "onnx", int8=int8)
-    content = (tmp_path / "onnx" / "model.onnx").read_bytes()
-    assert str(ROOT).encode() not in content
-    assert b".py" not in content
-    nodes = load(tmp_path / "onnx" / "model.onnx").graph.node
-    assert nodes
-    assert not any(node.metadata_props or node.doc_string for node in nodes)
+    folder = exported
+    if int8:
+        folder = tmp_path / "onnx"
+        monkeypatch.setattr("serct.inference.exporting._NARROWEST_INT8", 8)
+        export_onnx(trained["serct"], folder, int8=True)
+    for name in ("model.onnx", "clip.onnx"):
+        content = (folder / name).read_bytes()
+        assert str(ROOT).encode() not in content
+        assert b".py" not in content
+        nodes = load(folder / name).graph.node
+        assert nodes
+        assert not any(node.metadata_props or node.doc_string for node in nodes)
 
 
 def test_masked_padding_is_exported_too(
@@ -107,13 +118,63 @@ def test_int8_is_compared_on_a_corpus_and_refused_where_it_loses(
     assert not (tmp_path / "b").exists()
 
 
-def test_other_architectures_are_named(trained: dict[str, Path], tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"a model of architecture cnn cannot be exported"):
-        export_onnx(trained["cnn"], tmp_path / "x")
-    assert not (tmp_path / "x").exists()
+@pytest.mark.parametrize("name", ["cnn_bilstm", "mel_conformer", "mfcc_svm"])
+def test_other_architectures_are_exported_too(
+    trained: dict[str, Path], tmp_path: Path, name: str
+) -> None:
+    """One that recurs, one with a spectrogram, and one of scikit-learn; see also test_graphs."""
+    export_onnx(trained[name], tmp_path / "onnx")
+    waveforms = [noise(length, seed) for seed, length in enumerate((1, 900, 8000, 12_001))]
+    found, expected = (
+        Predictor.load(folder).predict_batch(waveforms, 16000)
+        for folder in (tmp_path / "onnx", trained[name])
+    )
+    for got, wanted in zip(found, expected, strict=True):
+        assert list(got.values()) == pytest.approx(list(wanted.values()), abs=1e-5)
 
 
-@pytest.mark.parametrize("name", ["model.onnx", "card.json", "export.json"])
+def test_int8_needs_wide_products_in_float32(tmp_path: Path) -> None:
+    """Products in float64, of features, stay as they are."""
+    value = helper.make_tensor_value_info
+    for kind, width in ((TensorProto.FLOAT, 63), (TensorProto.DOUBLE, 64), (TensorProto.FLOAT, 64)):
+        weight = helper.make_tensor("w", kind, [64, width], np.ones(64 * width))
+        node = helper.make_node("MatMul", ["x", "w"], ["y"], name="product")
+        ends = value("x", kind, [1, 64]), value("y", kind, [1, width])
+        graph = helper.make_graph([node], "graph", [ends[0]], [ends[1]], [weight])
+        opset = helper.make_opsetid("", 20)
+        save(helper.make_model(graph, opset_imports=[opset], ir_version=10), tmp_path / "x.onnx")
+        if (kind, width) == (TensorProto.FLOAT, 64):
+            quantise(tmp_path / "x.onnx", tmp_path / "y.onnx")
+            assert "MatMulInteger" in {n.op_type for n in load(tmp_path / "y.onnx").graph.node}
+        else:
+            with pytest.raises(
+                CheckpointError, match="no matrix product whose weights are 64 wide"
+            ):
+                quantise(tmp_path / "x.onnx", tmp_path / "y.onnx")
+
+
+def test_lengths_may_be_left_out(exported: Path) -> None:
+    session = onnxruntime.InferenceSession(exported / "model.onnx")
+    waveforms = np.stack([noise(4000, seed) for seed in range(3)]).astype(np.float32)
+    assert [entry.name for entry in session.get_inputs()] == ["waveforms"]
+    [found] = session.run(["logits"], {"waveforms": waveforms})
+    expected = OnnxClassifier(exported / "model.onnx").logits(waveforms, np.full(3, 4000))
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_audonnx_reads_an_export(exported: Path) -> None:
+    model = audonnx.load(str(exported))
+    signal = noise(4000).astype(np.float32)
+    found = model(signal, 16000)
+    expected = Predictor.load(exported)
+    assert list(model.labels()) == list(expected.card.emotions)
+    logits = OnnxClassifier(exported / "model.onnx").logits(signal[None], np.array([4000]))
+    np.testing.assert_allclose(found, logits, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "name", ["model.onnx", "model.onnx.data", "clip.onnx", "model.yaml", "card.json", "export.json"]
+)
 def test_damage_is_found(exported: Path, tmp_path: Path, name: str) -> None:
     broken = tmp_path / "broken"
     shutil.copytree(exported, broken)

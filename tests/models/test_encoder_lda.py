@@ -74,7 +74,7 @@ def test_the_module_predicts_as_the_model(params: Params, tone_shards: Path) -> 
         expected = as_classifier(model, "cpu")(test.waveforms, test.num_valid)
         with torch.inference_mode():
             waveforms, num_valid = map(torch.from_numpy, (test.waveforms, test.num_valid))
-            logits, features = model.as_module()(waveforms, num_valid)
+            logits, features = model.as_module(test.waveforms.shape[1])(waveforms, num_valid)
         np.testing.assert_allclose(logits.softmax(dim=1), expected, atol=1e-4)
         own = model.extract_features(test.waveforms)
         np.testing.assert_allclose(features, own, rtol=1e-3, atol=1e-3)

@@ -14,7 +14,7 @@ from tests.conftest import ROOT
 @pytest.mark.parametrize(
     ("name", "traits"),
     [
-        ("serct", {"can_be_exported"}),
+        ("serct", set()),
         ("cnn", set()),
         ("lstm", {"masks_padding"}),
         ("mlp", {"is_classical"}),
@@ -25,11 +25,7 @@ from tests.conftest import ROOT
 )
 def test_traits_of_an_entry(tiny_params, name, traits):
     params = read_model_params(tiny_params, name)
-    found = {
-        trait
-        for trait in ("masks_padding", "adapts_to_speaker", "can_be_exported")
-        if getattr(params, trait)
-    }
+    found = {trait for trait in ("masks_padding", "adapts_to_speaker") if getattr(params, trait)}
     assert found | ({"is_classical"} & traits) == traits
     assert isinstance(params, ClassicalParams) == ("is_classical" in traits)
 

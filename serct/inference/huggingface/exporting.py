@@ -68,7 +68,7 @@ def export_huggingface(
         licences: See `serct.reports.model_card.model_card`.
 
     Raises:
-        CheckpointError: If the architecture has no form in torch, the folders lie within each
+        CheckpointError: If the architecture needs scikit-learn, the folders lie within each
             other, or the export predicts differently.
         BackendUnavailableError: If the package transformers is not installed.
     """
@@ -80,8 +80,8 @@ def export_huggingface(
     kind = restore_model_params(load_card(source).architecture, str(source))
     if not isinstance(kind, TorchParams | EncoderLdaParams):
         raise CheckpointError(
-            f"{source}: a model of architecture {kind.architecture} has no form in torch, which "
-            "transformers needs: scikit-learn and NumPy compute it"
+            f"{source}: a model of architecture {kind.architecture} cannot be built without "
+            "scikit-learn, which transformers does not bring; `--format onnx` may write it"
         )
     model, card = load_model(source)
     module, params = _torch_form(model, card, source)
@@ -115,7 +115,7 @@ def _check_transformers() -> None:
 def _torch_form(model: Any, card: Card, source: Path) -> tuple[torch.nn.Module, Section]:
     """Return a model as a module of torch, and params that build it without any file."""
     if isinstance(model, EncoderLda):
-        return model.as_module().eval(), model.module_params()
+        return model.as_module(card.audio.num_samples).eval(), model.module_params()
     params = restore_model_params(card.architecture, str(source))
     assert isinstance(params, TorchParams)  # noqa: S101  see `export_huggingface`
     return model, params.standalone(model)

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,9 @@ import numpy.typing as npt
 from serct.errors import CheckpointError, TrainingError
 from serct.models.records import ESTIMATOR
 from serct.runtime.arrays import Floats, Integers, Probabilities
+
+if TYPE_CHECKING:
+    from torch import nn
 
 # A package of scikit-learn that imports torch; it holds no estimator.
 _TORCH_ADAPTER = "sklearn.externals.array_api_compat.torch"
@@ -130,6 +133,23 @@ class ClassicalModel(ABC):
     @abstractmethod
     def load_state(self, state: ClassicalState) -> None:
         """Load what `state` returned, into a model built from the same params."""
+
+    def as_module(self, num_samples: int) -> "nn.Module":
+        """Return the fitted model as a module that `torch.export` can trace.
+
+        It takes what `serct.models.interface.TorchParams.build` says, and returns logits, float32
+        [B, K], whose softmax are the probabilities; or these and the features, [B, F].
+
+        Args:
+            num_samples: Of the longest row.
+
+        Raises:
+            CheckpointError: If there is no such module, with the reason.
+        """
+        raise CheckpointError(
+            f"{type(self).__name__} cannot be exported: it has no as_module, which computes its "
+            "logits in torch"
+        )
 
     def save(self, folder: Path) -> dict[str, Array]:
         """Write the estimator into an existing folder, as model.skops.

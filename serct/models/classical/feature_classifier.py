@@ -6,12 +6,14 @@ Shapes: n rows, M samples, F features, K emotions.
 import hashlib
 import json
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
-from typing import Any, ClassVar, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from serct.errors import CheckpointError
 from serct.models.classical.decisions import (
     cross_validated_temperature,
     decision_values,
@@ -29,11 +31,16 @@ from serct.models.classical.speaker_normalization import SpeakerNormalization, r
 from serct.runtime.arrays import Floats, Probabilities
 from serct.runtime.source import code_digests
 
+if TYPE_CHECKING:
+    from torch import nn
+
 _TEMPERATURE = "temperature"
 # The two numbers of `Variety`; models of older versions have none.
 _VARIETY = "variety"
-# Of what a model imports: reading params and files decides no feature.
-_NOT_COMPUTING = ("serct.config", "serct.errors", "serct.models.records", "serct.runtime")
+# Of what a model imports: reading params and files decides no feature, nor does a form for export.
+_NOT_COMPUTING = (
+    "serct.config", "serct.errors", "serct.models.graphs", "serct.models.records", "serct.runtime",
+)  # fmt: skip
 
 
 class FeatureName(NamedTuple):
@@ -65,6 +72,8 @@ class FeatureClassifier(ClassicalModel):
         self._estimator: Any = None
         self._temperature = 1.0
         self._variety: Variety | None = None
+        # In place of `_features`, where an export computes them.
+        self._extract: Callable[[Floats], Array] | None = None
 
     @abstractmethod
     def _features(self, waveform: Floats) -> Array:
@@ -81,6 +90,50 @@ class FeatureClassifier(ClassicalModel):
     def feature_names(self) -> tuple[FeatureName, ...]:
         """Return what each of the F features is; none for a model that does not say."""
         return ()
+
+    def feature_module(self, num_samples: int) -> "nn.Module":
+        """Return what `_features` computes as a module of torch, for export.
+
+        It takes what `ClassicalModel.as_module` does and returns features, [B, F].
+
+        Args:
+            num_samples: Of the longest row.
+
+        Raises:
+            CheckpointError: If there is no such module, with the reason.
+        """
+        raise CheckpointError(
+            f"{type(self).__name__} cannot be exported: it has no feature_module, which computes "
+            "its features in torch"
+        )
+
+    def as_module(self, num_samples: int) -> "nn.Module":
+        """See `ClassicalModel.as_module`; it returns the features beside the logits.
+
+        A model that adapts to speakers predicts as for one without recordings.
+        """
+        from serct.models.graphs.heads import FeatureHead, fitted_head
+
+        scaler, machine = self._estimator
+        centre = scaler.mean_
+        if self._normalization is not None:
+            centre = centre + self._normalization.average
+        head = fitted_head(last_step(machine), self._temperature)
+        is_normalized = last_step(machine) is not machine
+        return FeatureHead(
+            self.feature_module(num_samples), centre, scaler.scale_, head, is_normalized
+        )
+
+    def load_head(
+        self, folder: Path, tensors: Mapping[str, Array], extract: Callable[[Floats], Array]
+    ) -> None:
+        """Load what `save_head` wrote; ``extract`` computes the features."""
+        self._extract = extract
+        FeatureClassifier.load(self, folder, tensors)
+
+    def save_head(self, folder: Path) -> dict[str, Array]:
+        """See `ClassicalModel.save`, without what computes features."""
+        return ClassicalModel.save(self, folder)
 
     @property
     def adapts_to_speaker(self) -> bool:
@@ -99,6 +152,8 @@ class FeatureClassifier(ClassicalModel):
 
     def extract_features(self, waveforms: Floats, on_progress: Progress | None = None) -> Array:
         """See `ClassicalModel.extract_features`; zeros at the end change nothing."""
+        if self._extract is not None:
+            return self._extract(waveforms)
         rows = []
         for number, waveform in enumerate(waveforms, start=1):
             rows.append(self._features(waveform))

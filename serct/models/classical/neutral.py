@@ -29,8 +29,13 @@ def neutral_clip(waveform: Floats, noise_floor_db: float, num_after: int) -> Fea
     loudness = np.sqrt((clip**2).mean())
     clip = np.pad(clip * (LEVEL / loudness if loudness > 0 else 0.0), (0, num_after))
     floor = LEVEL * 10 ** (noise_floor_db / 20)
-    clip += floor * _noise(1 << (len(clip) - 1).bit_length())[: len(clip)]
+    clip += floor * draw_noise(len(clip))
     return clip
+
+
+def draw_noise(num_samples: int) -> Features:
+    """Return the noise of a clip, the same for each, before it is scaled to its floor. [N]."""
+    return _noise(1 << (num_samples - 1).bit_length())[:num_samples]
 
 
 @lru_cache(maxsize=4)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from serct.runtime.arrays import Features
 
 # A period is taken if its difference is this small a part of the mean difference; else the least.
-_TROUGH = 0.1
+TROUGH = 0.1
 # Windows transformed at once: so many stay in a processor's cache.
 _CHUNK = 32
 
@@ -65,7 +65,7 @@ def _periods(windows: Features, shortest: int, longest: int) -> Features:
     is_trough[:, 0] = differences[:, 0] < differences[:, 1]
     is_trough[:, 1:] = is_lower
     is_trough[:, 1:-1] &= differences[:, 1:-1] <= differences[:, 2:]
-    is_trough &= differences < _TROUGH
+    is_trough &= differences < TROUGH
     best = np.where(is_trough.any(axis=1), is_trough.argmax(axis=1), differences.argmin(axis=1))
     periods: Features = shortest + best + _shifts(differences, best)
     return periods

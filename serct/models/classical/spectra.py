@@ -13,9 +13,9 @@ import numpy as np
 from serct.runtime.arrays import Features
 
 # Below it power is silence; so much below the loudest it is cut.
-_SILENCE = 1e-10
-_RANGE_DB = 80.0
-_ROLLOFF = 0.85
+SILENCE = 1e-10
+RANGE_DB = 80.0
+ROLLOFF = 0.85
 # Slaney's mel scale.
 _HERTZ_A_MEL = 200 / 3
 _BREAK_HZ = 1000.0
@@ -38,21 +38,21 @@ def power_spectrum(samples: Features, window: int, hop: int) -> Features:
 
     padded = np.pad(samples, window // 2)
     frames = np.lib.stride_tricks.sliding_window_view(padded, window)[::hop]
-    spectra = scipy.fft.rfft(frames * _hann(window))
+    spectra = scipy.fft.rfft(frames * hann(window))
     power: Features = spectra.real**2 + spectra.imag**2
     return power
 
 
 def mel_power(power: Features, num_mels: int, fft_size: int, sample_rate_hz: int) -> Features:
     """Sum power in mel bands. [T, F] -> [C, T]."""
-    bands: Features = _mel_filters(num_mels, fft_size, sample_rate_hz) @ power.T
+    bands: Features = mel_filters(num_mels, fft_size, sample_rate_hz) @ power.T
     return bands
 
 
 def decibels(power: Features) -> Features:
     """Convert power to decibels, at most 80 dB below the loudest; any shape."""
-    found = 10 * np.log10(np.maximum(power, _SILENCE))
-    cut: Features = np.maximum(found, found.max() - _RANGE_DB)
+    found = 10 * np.log10(np.maximum(power, SILENCE))
+    cut: Features = np.maximum(found, found.max() - RANGE_DB)
     return cut
 
 
@@ -67,24 +67,26 @@ def centroid(magnitudes: Features, hertz: Features) -> Features:
 def rolloff(magnitudes: Features, hertz: Features) -> Features:
     """Compute the frequency below which 85 % of each frame lie, in Hz. [T, F], [F] -> [T]."""
     sums = np.cumsum(magnitudes, axis=1)
-    found: Features = hertz[(sums >= _ROLLOFF * sums[:, -1:]).argmax(axis=1)]
+    found: Features = hertz[(sums >= ROLLOFF * sums[:, -1:]).argmax(axis=1)]
     return found
 
 
 def flatness(power: Features) -> Features:
     """Compute the ratio of each frame's geometric and arithmetic mean power. [T, F] -> [T]."""
-    power = np.maximum(power, _SILENCE)
+    power = np.maximum(power, SILENCE)
     found: Features = np.exp(np.log(power).mean(axis=1)) / power.mean(axis=1)
     return found
 
 
 @cache
-def _hann(size: int) -> Features:
+def hann(size: int) -> Features:
+    """Return a periodic Hann window. [size]."""
     return np.hanning(size + 1)[:-1]
 
 
 @cache
-def _mel_filters(num_mels: int, fft_size: int, sample_rate_hz: int) -> Features:
+def mel_filters(num_mels: int, fft_size: int, sample_rate_hz: int) -> Features:
+    """Return what each mel band takes of each frequency, as librosa does. [C, F]."""
     triangles, widths = mel_triangles(num_mels, fft_size, sample_rate_hz, lowest_hz=0.0)
     # Rounded twice, as librosa's, from which models learned.
     filters = (triangles.astype(np.float32) * (2 / widths)).astype(np.float32)

@@ -1,7 +1,7 @@
 """An encoder and what is made of its hidden states, as modules of torch.
 
 Shapes: B batch, M samples of a cut row, S hidden states in use, T frames, D width, F = 2 S D
-features, K emotions.
+features.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from serct.errors import CheckpointError, ParamsError
 from serct.models.encoders.params import RATE_HZ, FramesParams
@@ -121,46 +120,3 @@ def clip_features(pooled: PooledEncoder, waveform: Floats) -> Floats64:
     with torch.inference_mode():
         features = pooled(torch.from_numpy(clip)[None], torch.tensor([len(clip)]))
     return np.asarray(features[0].double().numpy())
-
-
-class EncoderHead(nn.Module):
-    """Logits of features that scikit-learn standardised, and perhaps scaled to length 1."""
-
-    def __init__(
-        self,
-        pooled: PooledEncoder,
-        centre: Floats64,
-        scale: Floats64,
-        head: tuple[Floats64, Floats64],
-        normalize_length: bool,
-    ) -> None:
-        """Take over what scikit-learn fitted.
-
-        Args:
-            pooled: Computes features.
-            centre: Is subtracted from them. float64 [F]
-            scale: What is left is divided by it. float64 [F]
-            head: Weights and bias of the logits. float64 [K, F], float64 [K]
-            normalize_length: Whether each clip's features are scaled to length 1 before the head.
-        """
-        super().__init__()
-        self.pooled, self.normalize_length = pooled, normalize_length
-        weight, bias = head
-        self.head = nn.Linear(weight.shape[1], len(weight))
-        with torch.no_grad():
-            self.head.weight.copy_(torch.from_numpy(weight))
-            self.head.bias.copy_(torch.from_numpy(bias))
-        self.register_buffer("centre", torch.from_numpy(centre).float())
-        self.register_buffer("scale", torch.from_numpy(scale).float())
-
-    def forward(self, waveforms: Tensor, num_valid: Tensor) -> tuple[Tensor, Tensor]:
-        """Score waveforms, see `serct.models.interface.TorchParams.build`.
-
-        Returns:
-            Logits, [B, K], and the features that they are computed from, [B, F].
-        """
-        features = self.pooled(waveforms, num_valid)
-        rows = (features - self.get_buffer("centre")) / self.get_buffer("scale")
-        if self.normalize_length:
-            rows = functional.normalize(rows, dim=1)
-        return self.head(rows), features

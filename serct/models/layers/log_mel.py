@@ -77,7 +77,8 @@ class LogMel(nn.Module):
             is_spoken = samples < num_valid[:, None]
             mean = waveforms.sum(dim=1) / num_valid
             waveforms = (waveforms - mean[:, None]) * is_spoken
-            num_frames = -(-waveforms.shape[1] // self.hop)
+            # Exporters to ONNX round the quotient of a negative number otherwise.
+            num_frames = (waveforms.shape[1] + self.hop - 1) // self.hop
             before = (self.fft_size - self.hop) // 2
             behind = (num_frames - 1) * self.hop + self.fft_size - before - waveforms.shape[1]
             padded, window = functional.pad(waveforms, (before, behind)), self.get_buffer("window")
