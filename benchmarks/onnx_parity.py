@@ -11,6 +11,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +46,12 @@ def main() -> None:
             f"ONNX {row['onnx_ms']:6.1f} ms, {row['faster']:.2f} x",
             flush=True,
         )
-        content = {"machine": vars(machine.machine()), "threads": 1, "clips": arguments.clips}
+        content = {
+            "machine": vars(machine.machine()),
+            "date": datetime.now(UTC).date().isoformat(),
+            "threads": 1,
+            "clips": arguments.clips,
+        }
         write_json(arguments.out, {**content, "shards": arguments.shards.name, "rows": rows})
 
 

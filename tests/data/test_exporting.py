@@ -226,3 +226,19 @@ def test_the_command_names_the_licence(mine, tmp_path):
     found = json.loads(done.stdout)
     assert found["utterances"] == 24
     assert soundfile.info(next((tmp_path / "b").rglob("*.wav"))).samplerate == 16000
+
+
+def test_synthetic_speech_comes_back_from_audformat_as_it_was(tiny_params, tmp_path):
+    """With words, speakers and genders of a real reader, and the same digests of samples."""
+    entry = {
+        "reader": "demo", "language": "en", "emotions": ["angry", "sad"], "num_speakers": 2,
+        "num_texts": 3,
+    }  # fmt: skip
+    before = prepare(tmp_path / "data", "demo_en", entry, tiny_params)
+    section = read_corpus_params(Params({"corpora": {"demo_en": entry}}), "demo_en")
+    corpus, out = build_corpus("demo_en", section), tmp_path / "db"
+    export_corpus(corpus, tmp_path / "data", "audformat", out, no_progress)
+    read = {"reader": "audformat", "path": str(out)}
+    after = prepare(tmp_path / "again", "back", read, with_own_parts(tiny_params))
+    assert len(after) == 12
+    assert bare(after) == bare(before)

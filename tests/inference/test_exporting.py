@@ -118,7 +118,9 @@ def test_int8_is_compared_on_a_corpus_and_refused_where_it_loses(
     assert not (tmp_path / "b").exists()
 
 
-@pytest.mark.parametrize("name", ["cnn_bilstm", "mel_conformer", "mfcc_svm"])
+@pytest.mark.parametrize(
+    "name", ["cnn_bilstm", pytest.param("mel_conformer", marks=pytest.mark.long), "mfcc_svm"]
+)
 def test_other_architectures_are_exported_too(
     trained: dict[str, Path], tmp_path: Path, name: str
 ) -> None:
