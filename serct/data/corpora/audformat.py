@@ -26,7 +26,7 @@ from serct.data.reading.corpus import Corpus, CorpusParams
 from serct.data.reading.left_out import note_left_out, read_left_out
 from serct.data.reading.listing import is_shown, unusable_format
 from serct.data.reading.segments import cut_name, take_segments
-from serct.data.reading.sources import Sources
+from serct.data.reading.sources import Sources, own_folder
 from serct.data.reading.tree import place
 from serct.errors import BackendUnavailableError, CorpusError, list_problems
 from serct.runtime.log import logger
@@ -92,12 +92,7 @@ class Audformat(Corpus):
             CorpusError: If there is no database, or its tables do not say what emotions there are.
             BackendUnavailableError: If the package audformat is not installed.
         """
-        source = Path(self.params.path).expanduser()
-        if not source.is_dir():
-            where = "" if source.is_absolute() else f", relative to {Path.cwd()}"
-            raise CorpusError(
-                f"corpora.{self.name}.path is {self.params.path!r}{where}: no such folder"
-            )
+        source = own_folder(self.name, self.params.path)
         header = read_header(source)
         rows, num_unlabelled = self._read(source)
         self._languages(source, rows)

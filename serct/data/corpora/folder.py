@@ -20,7 +20,7 @@ from serct.data.reading.corpus import Corpus, CorpusParams
 from serct.data.reading.labels import COLUMNS, LabelRow, read_labels
 from serct.data.reading.left_out import note_left_out, read_left_out
 from serct.data.reading.listing import Entry, is_companion, list_entries, printable, unusable_format
-from serct.data.reading.sources import Sources
+from serct.data.reading.sources import Sources, own_folder
 from serct.data.reading.tree import place
 from serct.emotions import EMOTIONS
 from serct.errors import CorpusError, list_problems
@@ -58,12 +58,7 @@ class Folder(Corpus):
         Raises:
             CorpusError: If the folder or table does not exist or the table is malformed.
         """
-        source = Path(self.params.path).expanduser()
-        if not source.is_dir():
-            where = "" if source.is_absolute() else f", relative to {Path.cwd()}"
-            raise CorpusError(
-                f"corpora.{self.name}.path is {self.params.path!r}{where}: no such folder"
-            )
+        source = own_folder(self.name, self.params.path)
         entries = list_entries(source)
         usable = [e.path for e in entries if not e.problem and not unusable_format(e.path)]
         if self.params.table is None:

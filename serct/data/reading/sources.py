@@ -10,7 +10,7 @@ from filelock import FileLock
 from serct.data.archives import SUFFIXES, extract
 from serct.data.download import Progress
 from serct.data.reading.tree import is_audio, list_files, place
-from serct.errors import DownloadError
+from serct.errors import CorpusError, DownloadError
 from serct.runtime.cache import cache_folder
 
 _FALSE = ("", "0", "false", "no", "off")
@@ -47,6 +47,19 @@ class Sources:
             cache=cache_folder(environment),
             offline=environment.get("SERCT_OFFLINE", "").strip().lower() not in _FALSE,
         )
+
+
+def own_folder(corpus: str, path: str) -> Path:
+    """Return the folder of a user's own that a corpus' entry names.
+
+    Raises:
+        CorpusError: If there is no such folder.
+    """
+    source = Path(path).expanduser()
+    if not source.is_dir():
+        where = "" if source.is_absolute() else f", relative to {Path.cwd()}"
+        raise CorpusError(f"corpora.{corpus}.path is {path!r}{where}: no such folder")
+    return source
 
 
 @dataclass(frozen=True)
