@@ -8,17 +8,19 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from serct.config.params import SplitParams
+from pipeline.manifest import manifest
+from serct.config.params import Params, SplitParams
 from serct.config.section import validate
-from serct.data.corpora import CorpusParams, build_corpus
+from serct.data.corpora import CorpusParams, build_corpus, read_corpus_params
 from serct.data.corpora.esd import EsdParams
 from serct.data.corpora.joint import JointParams
-from serct.data.manifest import Utterance
+from serct.data.manifest import Utterance, read_manifest
 from serct.data.official import emobox
 from serct.data.official.listing import assign
 from serct.data.official.reading import division_files, take_parts
 from serct.data.splitting import split_utterances
 from serct.errors import ManifestError, ParamsError
+from tests.recordings import write_recording
 
 # Names as the corpora have them, in the layouts that SERCT reads and that EmoBox lists.
 LAYOUTS = {
@@ -296,6 +298,87 @@ class TestEmoBox:
         nemo = build_corpus("nemo", CorpusParams(reader="nemo"))
         with pytest.raises(ManifestError, match="EmoBox has no folds for the reader nemo"):
             division_files(nemo, split(protocol="emobox", path=str(tmp_path / "EmoBox")), None)
+
+
+def ravdess():
+    return {
+        f"Actor_{actor:02d}/03-01-{code}-01-01-0{take}-{actor:02d}": (str(actor), word)
+        for actor in range(1, 5)
+        for code, word in (("01", "Neutral"), ("05", "Angry"), ("08", "Surprised"))
+        for take in (1, 2)
+    }
+
+
+def emovo():
+    return {
+        f"{actor}/{code}-{actor}-{text}": (actor, code)
+        for actor in ("f1", "f2", "m1")
+        for code in ("gio", "tri")
+        for text in ("b1", "n5", "l2")
+    }
+
+
+def crema_d():
+    return {
+        f"AudioWAV/{actor}_{text}_{code}_XX": (str(actor), code)
+        for actor in (1001, 1002, 1003)
+        for code in ("ANG", "SAD")
+        for text in ("DFA", "IEO")
+    }
+
+
+def esd():
+    return {
+        f"{speaker}/{word}/{speaker}_{first + number:06d}": (speaker, word)
+        for speaker in ("0001", "0002", "0011", "0012")
+        for word, first in (("Angry", 351), ("Sad", 1051))
+        for number in range(3)
+    }
+
+
+@pytest.mark.parametrize("make", [ravdess, emovo, crema_d, esd])
+def test_the_manifest_of_a_fold(tiny_params, tmp_path, monkeypatch, make):
+    """From recordings and fold files to the stage's table, with one speaker tested at a time."""
+    listed, name = make(), make.__name__
+    speakers = list(dict.fromkeys(speaker for speaker, _ in listed.values()))
+    entry: dict[str, object] = {"reader": name}
+    if name == "esd":
+        member = {"reader": "esd", "licence_signed": False}
+        members = {"esd_en": {**member, "language": "en"}, "esd_zh": {**member, "language": "zh"}}
+        entry = {"reader": "joint", "emotions": None, "members": members}
+    own = build_corpus(name, read_corpus_params(Params({"corpora": {name: entry}}), name)).emobox
+    for number, tested in enumerate(speakers, start=1):
+        parts = {
+            part: [
+                (f"downloads/{own}/{path}.wav", word)
+                for path, (speaker, word) in listed.items()
+                if (speaker == tested) == (part == "test")
+            ]
+            for part in ("train", "test")
+        }
+        write_fold(tmp_path / "mirror/EmoBox", own, number, parts)
+    folder_of = {path: f"esd_{'en' if path > '0011' else 'zh'}" if name == "esd" else ""
+                 for path in listed}  # fmt: skip
+    for path, folder in folder_of.items():
+        write_recording(tmp_path / "raw" / folder / f"{path}.wav")
+    monkeypatch.setenv("SERCT_MIRROR", str(tmp_path / "mirror"))
+    params = tiny_params.replace(
+        split=split(protocol="emobox", path="EmoBox", num_folds=len(speakers), fold=1)
+    )
+    params = Params({**params.data, "corpora": {name: entry}}, "params.yaml")
+    manifest(params, name, tmp_path / "raw", tmp_path / "manifest.csv")
+    found = read_manifest(tmp_path / "manifest.csv")
+    assert len(found) == len(listed)
+    tested = {u.path for u in found if u.split == "test"}
+    assert tested == {
+        f"{folder_of[path]}/{path}.wav".lstrip("/")
+        for path, (speaker, _) in listed.items()
+        if speaker == speakers[1]
+    }
+    assert {u.split for u in found} == {"train", "validation", "test"}
+    assert not {u.speaker for u in found if u.path in tested} & {
+        u.speaker for u in found if u.path not in tested
+    }
 
 
 MIRROR = os.environ.get("SERCT_MIRROR", "")
