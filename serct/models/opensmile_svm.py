@@ -5,13 +5,13 @@ Shapes: M samples, F features.
 
 import re
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NoReturn
 
 import numpy as np
 
 from serct.config.params import TrainParams
 from serct.config.section import Positive
-from serct.errors import BackendUnavailableError
+from serct.errors import BackendUnavailableError, CheckpointError
 from serct.models.classical.estimator import Array, ClassicalModel
 from serct.models.classical.feature_classifier import FeatureClassifier, FeatureName
 from serct.models.interface import ClassicalParams
@@ -118,6 +118,13 @@ class OpensmileSvm(FeatureClassifier):
                 next(g for g, start in _GROUPS.items() if re.match(start, name, re.I)), name
             )
             for name in self._extractor.feature_names
+        )
+
+    def feature_module(self, num_samples: int) -> NoReturn:
+        """Refuse an export: see `FeatureClassifier.feature_module`."""
+        raise CheckpointError(
+            "OpensmileSvm cannot be exported: the library openSMILE computes its features, and no "
+            "graph can call it"
         )
 
     def _features(self, waveform: Floats) -> Array:

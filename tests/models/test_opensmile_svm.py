@@ -9,7 +9,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from serct.errors import BackendUnavailableError
+from serct.errors import BackendUnavailableError, CheckpointError
 from serct.models import read_model_params
 from serct.models.classical.estimator import LabelledRows
 from serct.models.opensmile_svm import OpensmileSvm, OpensmileSvmParams
@@ -90,3 +90,8 @@ def test_a_missing_package_is_named_before_anything_is_computed(build, monkeypat
     monkeypatch.setitem(sys.modules, "opensmile", None)
     with pytest.raises(BackendUnavailableError, match=r"pip install 'serct\[opensmile\]'"):
         build()
+
+
+def test_an_export_is_refused_with_the_reason(build):
+    with pytest.raises(CheckpointError, match="openSMILE computes its features, and no graph"):
+        build().feature_module(8000)
