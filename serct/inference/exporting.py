@@ -203,10 +203,15 @@ def quantise(plain: Path, path: Path) -> None:
             f"has no matrix product whose weights are {_NARROWEST_INT8} wide: in int8 it would be "
             "the same"
         )
-    logging.getLogger().setLevel(max(logging.getLogger().level, logging.ERROR))
-    quantize_dynamic(
-        plain, path, nodes_to_quantize=layers, per_channel=True, weight_type=QuantType.QInt8
-    )
+    # It warns of steps that are no use here, through the root logger.
+    root, level = logging.getLogger(), logging.getLogger().level
+    root.setLevel(max(level, logging.ERROR))
+    try:
+        quantize_dynamic(
+            plain, path, nodes_to_quantize=layers, per_channel=True, weight_type=QuantType.QInt8
+        )
+    finally:
+        root.setLevel(level)
 
 
 def _check_probabilities(
