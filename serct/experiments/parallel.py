@@ -96,7 +96,8 @@ def rebuild(
         ParamsError: If there are several jobs and a target is no stage.
     """
     mend_lock(workspace)
-    if division_changed(read_params(workspace / "params.yaml"), workspace):
+    params = workspace / "params.yaml"
+    if params.exists() and division_changed(read_params(params), workspace):
         show("the files that split.path names have changed: the recipes are written again")
         if code := run_dvc(workspace, ["repro", "--single-item", "--force", "corpus_recipes"]):
             return code

@@ -43,7 +43,7 @@ _NEVER = frozenset(
 # They bring the bytes that the authors publish, or fail.
 _TRANSPORT = {"serct.data.download", "serct.data.partial_file"}
 _OBTAINING = _TRANSPORT | {"serct.data.archives"}
-_READING = {"serct.data.corpora", "serct.data.reading"}
+_READING = {"serct.data.corpora", "serct.data.official", "serct.data.reading"}
 # Emotions are fixed in the manifest; later they are names in the order of a table.
 _EMOTIONS = {"serct.emotions"}
 # Networks take hours to train, and are not trained by what fits scikit-learn's models.
