@@ -104,7 +104,7 @@ def export_onnx(
                 quantise(plain, kept)
             except CheckpointError as error:
                 raise CheckpointError(f"{source}: {error}") from error
-        write_graphs(kept, folder, card.emotions)
+        write_graphs(kept, folder, card.emotions, card.calibration.temperature)
         exported = OnnxClassifier(folder / MODEL_FILE)
         difference = _difference(module, num_samples, exported)
         if isinstance(model, ClassicalModel) and not int8:

@@ -1,9 +1,9 @@
 """The files of an exported model: two graphs that share their weights, and what audonnx reads.
 
 `model.onnx` takes a batch, and the lengths of its clips if these differ. `clip.onnx` takes one clip
-and gives its logits alone: audonnx, audEERING's format for models in ONNX, reshapes a signal to the
-shape of a graph's input, where one length may be open but not two. `model.yaml` names that graph
-and the labels, so `audonnx.load(folder)` reads it.
+and gives its logits alone, calibrated. audonnx, audEERING's format for models in ONNX, reshapes a
+signal to the shape of a graph's input, where one length may be open but not two. `model.yaml` names
+that graph and the labels, so `audonnx.load(folder)` reads it.
 
 Source:
     https://audeering.github.io/audonnx, version 1.0; audobject's YAML.
@@ -30,13 +30,14 @@ _AUDONNX = "1.0.0"
 _ALL = -1
 
 
-def write_graphs(plain: Path, folder: Path, emotions: Sequence[str]) -> None:
+def write_graphs(plain: Path, folder: Path, emotions: Sequence[str], temperature: float) -> None:
     """Write a traced model, one file, as the files of an export.
 
     Args:
         plain: The file.
         folder: An existing one.
         emotions: Labels of the logits, in order.
+        temperature: Calibrates the logits of `clip.onnx`, which nobody reads a card with.
     """
     import onnx
 
@@ -48,6 +49,7 @@ def write_graphs(plain: Path, folder: Path, emotions: Sequence[str]) -> None:
     batch.ClearField("dim_param")
     batch.dim_value = 1
     del model.graph.input[1:], model.graph.output[1:]
+    _calibrate(model.graph, temperature)
     onnx.save(model, folder / CLIP_FILE)
     quoted = [json.dumps(name, ensure_ascii=False) for name in (CLIP_FILE, OUTPUTS[0], *emotions)]
     path, output, *labels = quoted
@@ -60,6 +62,20 @@ def write_graphs(plain: Path, folder: Path, emotions: Sequence[str]) -> None:
         "  transform: null",
     ]
     atomic.write_text(folder / LABELS_FILE, "\n".join(lines) + "\n")
+
+
+def _calibrate(graph: Any, temperature: float) -> None:
+    """Divide a graph's logits by a temperature."""
+    from onnx import TensorProto, helper
+
+    logits, uncalibrated = OUTPUTS[0], f"{OUTPUTS[0]}_uncalibrated"
+    for node in graph.node:
+        for names in (node.input, node.output):
+            names[:] = [uncalibrated if name == logits else name for name in names]
+    graph.initializer.append(
+        helper.make_tensor("temperature", TensorProto.FLOAT, [1], [temperature])
+    )
+    graph.node.append(helper.make_node("Div", [uncalibrated, "temperature"], [logits]))
 
 
 def _fill_in_lengths(graph: Any) -> None:
