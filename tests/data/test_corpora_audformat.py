@@ -354,6 +354,6 @@ def test_words_mean_what_the_entry_says(tmp_path):
     found = obtain(tmp_path, path, labels={"Happiness": None, "sadness": "neutral"})
     assert [u.emotion for u in found.utterances] == ["angry", "neutral", "angry"]
     assert found.notes == (
-        "1 utterances labelled happiness are left out",
-        "1 utterances labelled sadness are taken as neutral",
+        "labelled happiness: 1 utterances, left out",
+        "labelled sadness: 1 utterances, taken as neutral",
     )

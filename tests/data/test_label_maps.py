@@ -27,8 +27,8 @@ def test_words_are_mapped_merged_and_left_out(tmp_path):
                              ("sad/e.wav", "sad")]  # fmt: skip
     assert found.rejections == ()
     assert found.notes == (
-        "1 utterances labelled excited are taken as happy",
-        "2 utterances labelled contempt are left out",
+        "labelled excited: 1 utterances, taken as happy",
+        "labelled contempt: 2 utterances, left out",
         "labels names frustrated, but no utterance is labelled so",
     )
 
@@ -64,7 +64,7 @@ def test_each_member_of_a_joint_corpus_has_its_own(tmp_path):
     assert counts(found) == [
         ("one/03a01Wa.wav", "angry"), ("two/03a01La.wav", "bored"), ("two/03a01Wa.wav", "angry"),
     ]  # fmt: skip
-    assert found.notes == ("one: 1 utterances labelled bored are left out",)
+    assert found.notes == ("one: labelled bored: 1 utterances, left out",)
 
 
 def test_the_letters_of_iemocap(tmp_path):

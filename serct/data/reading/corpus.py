@@ -196,7 +196,7 @@ def _relabel(found: Scan, labels: Mapping[str, str | None]) -> Scan:
         if emotion is not None:
             kept.append(replace(utterance, emotion=emotion))
     notes = [
-        f"{counts[word]} utterances labelled {word} are "
+        f"labelled {word}: {counts[word]} utterances, "
         + ("left out" if emotion is None else f"taken as {emotion}")
         if counts[word]
         else f"labels names {word}, but no utterance is labelled so"
