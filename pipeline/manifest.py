@@ -29,11 +29,11 @@ def manifest(params: Params, corpus: str, raw: Path, out: Path) -> None:
         logger.warning("left out: %s: %s", rejection.path, rejection.reason)
     for warning in describe_names(utterances):
         logger.warning("%s: %s", corpus, warning)
-    mirror = Sources.from_environment().mirror
-    listed, account = take_parts(utterances, reader, params.split, mirror)
+    division, mirror = params.split_params(corpus), Sources.from_environment().mirror
+    listed, account = take_parts(utterances, reader, division, mirror)
     for line in account:
         logger.info("%s: %s", corpus, line)
-    divided = split_utterances(listed, params.split, params.seed)
+    divided = split_utterances(listed, division, params.seed)
     for line in describe_members(divided):
         logger.info("%s: %s", corpus, line)
     write_manifest(out, divided)

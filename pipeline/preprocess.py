@@ -18,7 +18,7 @@ def preprocess(params: Params, corpus: str, raw: Path, manifest: Path, out: Path
     plan = ShardPlan(
         corpus=corpus,
         synthetic=reader.is_synthetic,
-        protocol=params.split.protocol,
+        protocol=params.split_params(corpus).protocol,
         audio=params.audio,
         checks=params.checks,
         rows_per_shard=params.preprocess.rows_per_shard,

@@ -276,6 +276,12 @@ class Params:
         }
         return Params({**self.data, **changed}, self.where)
 
+    def split_params(self, corpus: str) -> SplitParams:
+        """Return the `split` section with the overrides of ``corpus`` laid over it."""
+        overrides: Any = self.corpora[corpus].get("split") or {}
+        merged = merge(self.data["split"], overrides)
+        return validate(SplitParams, merged, self.where, f"corpora.{corpus}.split")
+
     def train_params(self, model: str) -> TrainParams:
         """Return the `train` section with the overrides of ``model`` laid over it."""
         overrides: Any = self.models[model].get("train") or {}

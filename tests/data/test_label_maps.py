@@ -67,6 +67,12 @@ def test_each_member_of_a_joint_corpus_has_its_own(tmp_path):
     assert found.notes == ("one: labelled bored: 1 utterances, left out",)
 
 
+def test_members_are_divided_together(tmp_path):
+    members = {"one": {"reader": "emodb", "split": {"fold": 1}}, "two": {"reader": "emodb"}}
+    with pytest.raises(ValueError, match="one has a split of its own, but members are divided"):
+        JointParams(reader="joint", members=members, emotions=None)
+
+
 def test_the_letters_of_iemocap(tmp_path):
     turns = {"F000": "ang", "F001": "fru", "F002": "xxx"}
     lines = [f"[0.0 - 1.0]\tSes01F_impro01_{t}\t{word}\t[2.5, 2.5, 2.5]\n"

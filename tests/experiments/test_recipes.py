@@ -3,9 +3,11 @@
 import contextlib
 from pathlib import Path
 
+import pytest
 import yaml
 
 from serct.config.params import Params, PipelineParams
+from serct.errors import ParamsError
 from serct.experiments.recipes import division_changed, set_leftovers_aside, write_corpus_recipes
 
 
@@ -62,3 +64,30 @@ def test_a_changed_division_is_seen(tmp_path: Path, tiny_params: Params) -> None
     table.write_text("path,split\na.wav,test\n")
     assert division_changed(params, workspace)
     assert not division_changed(tiny_params, workspace)
+
+
+def test_a_corpus_may_be_divided_in_a_way_of_its_own(tmp_path: Path, tiny_params: Params) -> None:
+    table = tmp_path / "parts.csv"
+    table.write_text("path,split\na.wav,train\n")
+    own = {"protocol": "file", "path": str(table), "num_folds": None}
+    corpora = {
+        name: entry | ({"split": own} if name == "emodb" else {})
+        for name, entry in tiny_params.data["corpora"].items()
+    }
+    pipeline = tiny_params.data["pipeline"] | {"corpora": ["tess", "emodb"]}
+    params = Params({**tiny_params.data, "corpora": corpora, "pipeline": pipeline}, "params.yaml")
+    assert params.split_params("tess") == params.split
+    assert params.split_params("emodb").path == str(table)
+    write_corpus_recipes(params, tmp_path / "own")
+    plain = Params({**tiny_params.data, "pipeline": pipeline}, "params.yaml")
+    write_corpus_recipes(plain, tmp_path / "plain")
+    changed = {
+        path.relative_to(tmp_path / "own").as_posix()
+        for path in (tmp_path / "own").rglob("*.json")
+        if path.read_bytes()
+        != (tmp_path / "plain" / path.relative_to(tmp_path / "own")).read_bytes()
+    }
+    assert changed == {"emodb/manifest.json", "emodb/preprocess.json"}
+    corpora["emodb"] = {"reader": "emodb", "split": {"protocol": "emobox"}}
+    with pytest.raises(ParamsError, match=r"corpora.emodb.split.*emobox protocol needs path"):
+        Params({**params.data, "corpora": corpora}, "params.yaml").split_params("emodb")

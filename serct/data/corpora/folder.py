@@ -15,9 +15,8 @@ from pydantic import Field
 from serct.config.spelling import fold
 from serct.data.download import Progress
 from serct.data.manifest import SPLITS, Rejection, Scan, Utterance
-from serct.data.official.listing import name_part
 from serct.data.reading.corpus import Corpus, CorpusParams
-from serct.data.reading.labels import COLUMNS, LabelRow, read_labels
+from serct.data.reading.labels import COLUMNS, LabelRow, name_part, read_labels
 from serct.data.reading.left_out import note_left_out, read_left_out
 from serct.data.reading.listing import Entry, is_companion, list_entries, printable, unusable_format
 from serct.data.reading.sources import Sources, own_folder

@@ -49,6 +49,10 @@ class JointParams(CorpusParams):
     def _single(cls, members: dict[str, CorpusParams]) -> dict[str, CorpusParams]:
         if any(member.reader == "joint" for member in members.values()):
             raise ValueError("a member is joint itself, expected single corpora")
+        if divided := [name for name, member in members.items() if member.split is not None]:
+            raise ValueError(
+                f"{', '.join(divided)} has a split of its own, but members are divided together"
+            )
         return members
 
     @model_validator(mode="after")

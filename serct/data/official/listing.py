@@ -9,13 +9,6 @@ from serct.config.spelling import fold
 from serct.data.manifest import SPLITS, Split, Utterance
 from serct.errors import ManifestError, list_problems
 
-# What others call the parts.
-_PARTS: dict[str, Split] = {
-    "train": "train", "training": "train", "validation": "validation", "valid": "validation",
-    "val": "validation", "dev": "validation", "devel": "validation", "development": "validation",
-    "test": "test", "testing": "test",
-}  # fmt: skip
-
 
 @dataclass(frozen=True)
 class Listed:
@@ -45,16 +38,6 @@ class Division:
     name: str
     listed: tuple[Listed, ...]
     notes: tuple[str, ...] = ()
-
-
-def name_part(word: str) -> Split | None:
-    """Return the part that a word means, None if it means none.
-
-    Example:
-        >>> name_part("Dev"), name_part("held out")
-        ('validation', None)
-    """
-    return _PARTS.get(fold(word))
 
 
 def assign(

@@ -7,7 +7,8 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from serct.config.files import read_table
 from serct.config.spelling import fold
 from serct.config.tables import DELIMITERS
-from serct.data.official.listing import Division, Listed, name_part
+from serct.data.official.listing import Division, Listed
+from serct.data.reading.labels import name_part
 from serct.errors import ManifestError, list_problems
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from pydantic import field_validator
+from pydantic import JsonValue, field_validator
 
 from serct.config.section import Section
 from serct.data.download import Progress, Remote, download
@@ -24,10 +24,12 @@ class CorpusParams(Section):
         reader: The name of the corpus' file.
         labels: What words of the corpus mean: an emotion; or None, and what they label is left out.
             Emotions that the reader gives can be named too, so as to join two.
+        split: Values of the section `split` for this corpus alone.
     """
 
     reader: str
     labels: dict[str, Literal[*EMOTIONS] | None] | None = None  # type: ignore[valid-type]
+    split: dict[str, JsonValue] | None = None
 
     @field_validator("labels")
     @classmethod

@@ -8,10 +8,17 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from serct.config.files import read_table
 from serct.config.spelling import fold
 from serct.config.tables import DELIMITERS
+from serct.data.manifest import Split
 from serct.data.reading.listing import Entry, is_shown
 from serct.emotions import EMOTIONS, is_number
 from serct.errors import CorpusError, list_problems
 
+# What others call the parts.
+_PARTS: dict[str, Split] = {
+    "train": "train", "training": "train", "validation": "validation", "valid": "validation",
+    "val": "validation", "dev": "validation", "devel": "validation", "development": "validation",
+    "test": "test", "testing": "test",
+}  # fmt: skip
 COLUMNS = ("path", "emotion", "speaker", "gender", "text", "split")
 
 
@@ -117,3 +124,13 @@ def _inside(name: str, where: str) -> PurePosixPath:
             f"{where}: path {name!r}, expected one inside the corpus' folder, relative to it"
         )
     return PurePosixPath(windows.as_posix())
+
+
+def name_part(word: str) -> Split | None:
+    """Return the part that a word means, None if it means none.
+
+    Example:
+        >>> name_part("Dev"), name_part("held out")
+        ('validation', None)
+    """
+    return _PARTS.get(fold(word))

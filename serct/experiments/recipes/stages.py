@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from serct.config.params import Params, TrainParams
+from serct.config.params import Params, SplitParams, TrainParams
 from serct.data.corpora import (
     Corpus,
     CorpusParams,
@@ -43,7 +43,7 @@ _NEVER = frozenset(
 # They bring the bytes that the authors publish, or fail.
 _TRANSPORT = {"serct.data.download", "serct.data.partial_file"}
 _OBTAINING = _TRANSPORT | {"serct.data.archives"}
-_READING = {"serct.data.corpora", "serct.data.official", "serct.data.reading"}
+_READING = {"serct.data.corpora", "serct.data.reading"}
 # Emotions are fixed in the manifest; later they are names in the order of a table.
 _EMOTIONS = {"serct.emotions"}
 # Networks take hours to train, and are not trained by what fits scikit-learn's models.
@@ -137,14 +137,20 @@ def _recipes_of_corpus(params: Params, name: str) -> Iterator[tuple[str, Recipe]
     checksums = [_PROJECT / _CHECKSUMS / f"{each}.csv" for each in sorted(lists)]
     content = entry.model_dump(mode="json")
     code = _code("download", *readers)
-    yield "download", Recipe(code, {"corpus": _without(content, "labels")}, _digests(checksums))
-    split = _sections(params, "seed", "split", "checks")
+    own = {"corpus": _without(content, "labels", "split")}
+    yield "download", Recipe(code, own, _digests(checksums))
+    division = params.split_params(name)
+    used = {
+        "corpus": _without(content, "split"),
+        **_sections(params, "seed", "checks"),
+        "split": division.model_dump(mode="json"),
+    }
     # A corpus without labels of its own, or a division: as before there were these keys.
-    used = _without({"corpus": content, **split}, "labels", "path", only_null=True)
-    yield "manifest", Recipe(_code("manifest", *readers), used, _division(corpus, params))
+    used = _without(used, "labels", "path", only_null=True)
+    yield "manifest", Recipe(_code("manifest", *readers), used, _division(corpus, division))
     rows = {
         **_sections(params, "audio", "checks", "preprocess"),
-        "protocol": params.split.protocol,
+        "protocol": division.protocol,
         "synthetic": corpus.is_synthetic,
     }
     yield "preprocess", Recipe(_code("preprocess"), rows)
@@ -155,22 +161,21 @@ def division_changed(params: Params, workspace: Path) -> bool:
 
     They lie outside the workspace, where DVC does not watch them.
     """
-    if params.split.path is None:
-        return False
     for name in params.pipeline.corpora:
+        division = params.split_params(name)
         path = workspace / "data" / "recipes" / "corpora" / name / "manifest.json"
-        corpus = build_corpus(name, read_corpus_params(params, name))
-        if path.exists():
+        if division.path is not None and path.exists():
             noted = json.loads(path.read_text("utf-8"))["files"]
-            if noted != _division(corpus, params, workspace):
+            corpus = build_corpus(name, read_corpus_params(params, name))
+            if noted != _division(corpus, division, workspace):
                 return True
     return False
 
 
-def _division(corpus: Corpus, params: Params, root: Path = Path()) -> dict[str, str]:
+def _division(corpus: Corpus, params: SplitParams, root: Path = Path()) -> dict[str, str]:
     """Return the digests of the files that divide a corpus, wherever they lie on this machine."""
     mirror = Sources.from_environment().mirror
-    files = division_files(corpus, params.split, mirror, root)
+    files = division_files(corpus, params, mirror, root)
     return {f"{path.parent.name}/{path.name}": file_digest(path) for path in files}
 
 
