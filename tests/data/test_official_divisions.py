@@ -19,6 +19,7 @@ from serct.data.official import emobox
 from serct.data.official.listing import assign
 from serct.data.official.reading import division_files, take_parts
 from serct.data.splitting import split_utterances
+from serct.emotions import canonical_emotion
 from serct.errors import ManifestError, ParamsError
 from tests.recordings import write_recording
 
@@ -207,7 +208,7 @@ class TestEmoBox:
         parts = {"train": [("downloads/other/of-another.wav", word)], "test": [(theirs, word)]}
         write_fold(tmp_path, corpus.emobox, 1, parts, layout)
         (tmp_path / "data" / corpus.emobox / "label_map.json").write_text(json.dumps(MAPS[reader]))
-        emotion = emobox.canonical_emotion(MAPS[reader][word])
+        emotion = canonical_emotion(MAPS[reader][word])
         found, account = take_parts(
             [spoken(path=ours, emotion=emotion)], corpus,
             split(protocol="emobox", path=str(tmp_path)), None,
@@ -288,7 +289,7 @@ class TestEmoBox:
         write_fold(tmp_path, "emodb", 1, {"train": [("a.wav", "anger")], "test": []})
         (tmp_path / "data/emodb/fold_1/emodb_test_fold_1.jsonl").write_text(text)
         with pytest.raises(ManifestError, match=message):
-            emobox.read_divisions(tmp_path, "emodb")
+            emobox.read_division(emobox.list_folds(tmp_path, "emodb")[0], "emodb")
 
     def test_where_it_is_looked_for(self, tmp_path):
         write_fold(tmp_path / "EmoBox", "emodb", 1, {"train": [], "test": []})
@@ -397,7 +398,8 @@ def test_every_recording_of_the_real_folds_is_read(reader):
     """The reader of each corpus understands each listed name, and agrees with each label."""
     checkout = Path(MIRROR) / "EmoBox"
     corpus = build_corpus(reader, CorpusParams(reader=reader))
-    first, *others = emobox.read_divisions(checkout, corpus.emobox)
+    folders = emobox.list_folds(checkout, corpus.emobox)
+    first, *others = (emobox.read_division(folder, corpus.emobox) for folder in folders)
     assert len(first.listed) == SIZES[reader][0]
     assert sum(each.split == "test" for each in first.listed) == SIZES[reader][1]
     if reader == "iemocap":  # its labels are not in its names

@@ -13,7 +13,6 @@ Source:
 import difflib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -33,34 +32,6 @@ _CLASSES = (
 )  # fmt: skip
 _RESEMBLES = 0.75
 _HINT = "split.path names a checkout of https://github.com/emo-box/EmoBox"
-
-
-@dataclass
-class _Labels:
-    """What the words of a set mean.
-
-    Attributes:
-        classes: By the set's words, as its map has them.
-        notes: Words that were read as others, for the account.
-    """
-
-    classes: Mapping[str, str]
-    notes: dict[str, str] = field(default_factory=dict)
-
-    def emotion(self, word: str) -> str:
-        """Return the emotion that a word means, "" if it resembles none."""
-        spelled = {fold(each): name for each, name in self.classes.items()}
-        name = self.classes.get(word) or spelled.get(fold(word), word)
-        try:
-            emotion = canonical_emotion(name)
-        except CorpusError:
-            alike = difflib.get_close_matches(
-                name.casefold(), [each.casefold() for each in _CLASSES], n=1, cutoff=_RESEMBLES
-            )
-            emotion = canonical_emotion(alike[0]) if alike else ""
-        if word not in self.classes and self.classes:
-            self.notes[word] = emotion or "no label"
-        return emotion
 
 
 def find_checkout(path: Path, other: Path | None) -> Path:
@@ -93,13 +64,29 @@ def list_folds(checkout: Path, name: str) -> list[Path]:
     return sorted(found, key=lambda path: int(path.name[5:]))
 
 
-def read_divisions(checkout: Path, name: str) -> list[Division]:
-    """Read all folds of a set.
+def read_division(folder: Path, name: str) -> Division:
+    """Read one fold of a set.
+
+    Args:
+        folder: One of `list_folds`.
+        name: Of the set.
 
     Raises:
         ManifestError: If a file is missing or not as expected.
     """
-    return [_read_fold(folder, name) for folder in list_folds(checkout, name)]
+    files = {part: _required(folder, name, part) for part in ("train", "test")}
+    if valid := _find(folder, name, "valid"):
+        files["valid"] = valid
+    items = [(part, *item) for part, file in files.items() for item in _read_part(file)]
+    classes = _read_classes(folder.parent)
+    emotions = {word: _emotion(word, classes) for word in dict.fromkeys(item[-1] for item in items)}
+    notes = [
+        f"{folder.parent}: label {word!r} is not in its map, read as {emotion or 'no label'}"
+        for word, emotion in emotions.items()
+        if classes and word not in classes
+    ]
+    listed = tuple(Listed(path, _PARTS[part], emotions[word]) for part, _, path, word in items)
+    return Division(str(folder), listed, tuple(notes))
 
 
 def fold_files(checkout: Path, name: str) -> list[Path]:
@@ -127,8 +114,8 @@ def as_submission(
         ManifestError: If a file is missing or not as expected.
     """
     folder = list_folds(checkout, name)[number]
-    labels = _read_labels(folder.parent)
-    words = {labels.emotion(word): word for word in (*_CLASSES, *labels.classes.values())}
+    classes = _read_classes(folder.parent)
+    words = {_emotion(word, classes): word for word in (*_CLASSES, *classes.values())}
     return [
         {"key": key, "pred": words[predicted[key]]}
         for key, _, _ in _read_part(_required(folder, name, "test"))
@@ -142,31 +129,25 @@ def tested_paths(checkout: Path, name: str, number: int) -> dict[str, PurePosixP
     return {key: path for key, path, _ in _read_part(_required(folder, name, "test"))}
 
 
-def _read_fold(folder: Path, name: str) -> Division:
-    labels = _read_labels(folder.parent)
-    files = {part: _required(folder, name, part) for part in ("train", "test")}
-    if valid := _find(folder, name, "valid"):
-        files["valid"] = valid
-    listed = tuple(
-        Listed(path, _PARTS[part], labels.emotion(word))
-        for part, file in files.items()
-        for _, path, word in _read_part(file)
-    )
-    notes = [
-        f"{folder.parent}: label {word!r} is not in its map, read as {emotion}"
-        for word, emotion in labels.notes.items()
-    ]
-    return Division(str(folder), listed, tuple(notes))
-
-
-def _read_labels(folder: Path) -> _Labels:
+def _read_classes(folder: Path) -> dict[str, str]:
+    """Return the classes of a set by its words; none if it has no map."""
     for path in (folder / each for each in _MAPS):
         if path.exists():
-            content = _parse(path, read_text(path, _HINT, ManifestError))
-            if not isinstance(content, dict):
-                raise ManifestError(f"{path}: expected a mapping of labels; {_HINT}")
-            return _Labels({str(word): str(name) for word, name in content.items()})
-    return _Labels({})
+            content = _mapping(path, _parse(path, read_text(path, _HINT, ManifestError)))
+            return {word: str(name) for word, name in content.items()}
+    return {}
+
+
+def _emotion(word: str, classes: Mapping[str, str]) -> str:
+    """Return the emotion that a word of a set means, "" if it resembles none."""
+    spelled = {fold(each): name for each, name in classes.items()}
+    name = classes.get(word) or spelled.get(fold(word), word)
+    try:
+        return canonical_emotion(name)
+    except CorpusError:
+        known = [each.casefold() for each in _CLASSES]
+        alike = difflib.get_close_matches(name.casefold(), known, n=1, cutoff=_RESEMBLES)
+        return canonical_emotion(alike[0]) if alike else ""
 
 
 def _find(folder: Path, name: str, part: str) -> Path | None:

@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from serct.config.params import SplitParams
 from serct.data.manifest import Utterance
 from serct.data.official import emobox, table
-from serct.data.official.listing import Division, assign
+from serct.data.official.listing import assign
 from serct.data.reading.corpus import Corpus
 from serct.errors import ManifestError
+
+T = TypeVar("T")
 
 
 def take_parts(
@@ -32,12 +35,28 @@ def take_parts(
     if params.path is None:
         return list(utterances), []
     if params.protocol == "emobox":
-        path = Path(params.path).expanduser()
-        checkout = emobox.find_checkout(path, mirror / path if mirror else None)
-        divisions = emobox.read_divisions(checkout, emobox_name(corpus))
+        name = emobox_name(corpus)
+        folders = emobox.list_folds(checkout_of(params, mirror), name)
+        division = emobox.read_division(_pick(folders, params, str(folders[0].parent)), name)
     else:
         divisions = table.read_divisions(Path(params.path).expanduser())
-    return assign(utterances, _pick(divisions, params), corpus.recording_name)
+        division = _pick(divisions, params, divisions[0].name)
+    return assign(utterances, division, corpus.recording_name)
+
+
+def checkout_of(params: SplitParams, mirror: Path | None, root: Path = Path()) -> Path:
+    """Return the folder of the EmoBox checkout that params.yaml names.
+
+    Args:
+        params: ``split`` of params.yaml.
+        mirror: A second place for it.
+        root: The workspace, to which the named path is relative.
+
+    Raises:
+        ManifestError: If it is in neither place.
+    """
+    path = Path(params.path or "").expanduser()
+    return emobox.find_checkout(root / path, mirror / path if mirror else None)
 
 
 def division_files(
@@ -56,10 +75,9 @@ def division_files(
     """
     if params.path is None:
         return []
-    path = root / Path(params.path).expanduser()
     if params.protocol == "emobox":
-        checkout = emobox.find_checkout(path, mirror / params.path if mirror else None)
-        return emobox.fold_files(checkout, emobox_name(corpus))
+        return emobox.fold_files(checkout_of(params, mirror, root), emobox_name(corpus))
+    path = root / Path(params.path).expanduser()
     if not path.is_file():
         raise ManifestError(
             f"split.path is {params.path!r}, relative to {Path.cwd()}: no such file"
@@ -81,12 +99,10 @@ def emobox_name(corpus: Corpus) -> str:
     return corpus.emobox
 
 
-def _pick(divisions: Sequence[Division], params: SplitParams) -> Division:
-    expected = params.num_folds or 1
-    if len(divisions) != expected:
+def _pick(folds: Sequence[T], params: SplitParams, where: str) -> T:
+    if len(folds) != (params.num_folds or 1):
         raise ManifestError(
-            f"{divisions[0].name}: {len(divisions)} folds, but split.num_folds is "
-            f"{params.num_folds or 'null'}; expected "
-            f"{len(divisions) if len(divisions) > 1 else 'null'}"
+            f"{where}: {len(folds)} folds, but split.num_folds is {params.num_folds or 'null'}; "
+            f"expected {len(folds) if len(folds) > 1 else 'null'}"
         )
-    return divisions[params.fold]
+    return folds[params.fold]

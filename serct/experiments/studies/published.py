@@ -7,7 +7,7 @@ from serct.config.files import read_rows
 from serct.config.params import Params
 from serct.data.corpora import Corpus, Sources, build_corpus, read_corpus_params
 from serct.data.official import emobox
-from serct.data.official.reading import emobox_name
+from serct.data.official.reading import checkout_of, emobox_name
 from serct.errors import ReportError
 from serct.experiments.studies.results import PublishedScore
 from serct.experiments.workspace import project_root
@@ -49,8 +49,7 @@ def write_submissions(folder: Path, params: Params, cells: Sequence[tuple[int, P
         params: Of any cell.
         cells: Seed and workspace of each, the folds of a seed one after another.
     """
-    path, mirror = Path(params.split.path or ""), Sources.from_environment().mirror
-    checkout = emobox.find_checkout(path.expanduser(), mirror / path if mirror else None)
+    checkout = checkout_of(params.split, Sources.from_environment().mirror)
     num_folds = params.split.num_folds or 1
     for name in params.pipeline.train_corpora:
         corpus = _corpus(params, name)
