@@ -71,10 +71,11 @@ class RecordingPrediction:
         The mean of the segments, each weighted by its speech, is the prediction for the recording.
         """
         groups = (tuple(group) for _, group in groupby(self.steps, lambda step: step.emotion))
-        return tuple(_joined(group) for group in groups)
+        return tuple(joined(group) for group in groups)
 
 
-def _joined(steps: Sequence[TimedPrediction]) -> TimedPrediction:
+def joined(steps: Sequence[TimedPrediction]) -> TimedPrediction:
+    """Return neighbouring steps of one emotion, at least one, as one part."""
     first, last = steps[0], steps[-1]
     spoken = [(step.probabilities, step.speech_s) for step in steps if step.probabilities]
     if spoken:

@@ -31,6 +31,7 @@ class ServiceMetrics:
         )  # fmt: skip
         self.in_flight = Gauge("serct_requests_in_flight", "Open requests.", registry=own)
         self.uploads = Gauge("serct_uploads", "Bodies still arriving.", registry=own)
+        self.calls = Gauge("serct_calls", "Long recordings on their way.", registry=own)
         self.streams = Gauge("serct_streams", "Live streams.", registry=own)
         self._speakers = Gauge("serct_speakers", "Enrolled speakers.", registry=own)
         self._waiting = Gauge("serct_clips_waiting", "Clips waiting for the model.", registry=own)

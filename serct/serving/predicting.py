@@ -1,6 +1,5 @@
 """Predict decoded recordings, enrol speakers with them, and build the responses."""
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import islice
 
@@ -133,7 +132,8 @@ def timeline(model: LoadedModel, name: str, found: RecordingPrediction) -> schem
     return schemas.Timeline(
         **prediction(name, found).model_dump(), model=describe(model),
         adaptation=describe_adaptation(model), window_s=found.window_s, hop_s=found.hop_s,
-        segments=_timed(found.segments), steps=_timed(found.steps),
+        segments=[timed(each) for each in found.segments],
+        steps=[timed(each) for each in found.steps],
     )  # fmt: skip
 
 
@@ -151,30 +151,13 @@ def describe_importance(
     )
 
 
-def _timed(parts: Sequence[TimedPrediction]) -> list[schemas.TimedPrediction]:
-    return [
-        schemas.TimedPrediction(
-            emotion=part.emotion,
-            confidence=max(part.probabilities.values()) if part.probabilities else None,
-            probabilities=part.probabilities,
-            start_s=part.start_s,
-            end_s=part.end_s,
-            speech_s=part.speech_s,
-        )
-        for part in parts
-    ]
-
-
-def webvtt(segments: Sequence[tuple[float, float, str]]) -> str:
-    """Return segments (start, end, text) as subtitles.
-
-    Source:
-        W3C, WebVTT: The Web Video Text Tracks Format, section 4.1.
-    """
-    cues = [f"{_clock(start)} --> {_clock(end)}\n{text}\n" for start, end, text in segments]
-    return "\n".join(["WEBVTT\n", *cues])
-
-
-def _clock(seconds: float) -> str:
-    ms = round(1000 * seconds)
-    return f"{ms // 3_600_000:02d}:{ms // 60_000 % 60:02d}:{ms // 1000 % 60:02d}.{ms % 1000:03d}"
+def timed(part: TimedPrediction) -> schemas.TimedPrediction:
+    """Return the prediction for a part of a recording."""
+    return schemas.TimedPrediction(
+        emotion=part.emotion,
+        confidence=max(part.probabilities.values()) if part.probabilities else None,
+        probabilities=part.probabilities,
+        start_s=part.start_s,
+        end_s=part.end_s,
+        speech_s=part.speech_s,
+    )

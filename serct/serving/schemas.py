@@ -132,6 +132,13 @@ class Timeline(Prediction):
     steps: list[TimedPrediction]
 
 
+class Timelines(BaseModel):
+    """The timeline of each channel of a recording."""
+
+    file: str = Field(description="Name of the file.")
+    channels: list[Timeline] = Field(description="In the order of the channels.")
+
+
 class Stretch(BaseModel):
     """A part of a recording."""
 

@@ -22,6 +22,7 @@ from serct.data.voice_activity import load_network
 from serct.errors import AudioError, SerctError, SpeakerError, UnknownSpeakerError
 from serct.runtime.machine import machine
 from serct.serving.batching import Batcher
+from serct.serving.call_routes import call_routes
 from serct.serving.decoder import DecodeFunction, decode
 from serct.serving.decoder_pool import DecoderPool
 from serct.serving.echo import respond_to_invalid, respond_to_unreadable
@@ -85,7 +86,7 @@ def create_service(
     app.add_exception_handler(TimeoutError, _respond_with(504, timeout))
     busy = {"Retry-After": str(RETRY_AFTER_S)}
     app.add_exception_handler(SerctError, _respond_with(503, headers=busy))
-    for router in (emotion_routes(state), speaker_routes(state)):
+    for router in (emotion_routes(state), call_routes(state), speaker_routes(state)):
         app.include_router(router, prefix="/v1", dependencies=[Depends(_key_check(state))])
     app.include_router(state_routes(state))
     app.add_api_websocket_route("/v1/stream", stream_route(state))
