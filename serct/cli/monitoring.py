@@ -40,6 +40,6 @@ def monitor(
         print_table("Drift", drift_rows(found), ("reference", "predictions", "model", "threshold"))
         for version in found:
             if version["problem"]:
-                typer.echo(f"version {version['version'] or '-'}: {version['problem']}")
+                typer.echo(f"version {version['version'] or 'of a folder'}: {version['problem']}")
     if any(each["is_drifting"] for version in found for each in version["quantities"]):
         raise typer.Exit(1)

@@ -12,7 +12,7 @@ def drift_rows(found: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
     """Return a row a version and quantity, as text, from the response of `GET /v1/drift`."""
     return [
         {
-            "version": version["version"] or DASH,
+            "version": version["version"] or "folder",
             "model": version["model"]["name"],
             "quantity": each["title"],
             "predictions": str(_num(each, "current")),

@@ -197,7 +197,7 @@ class DriftMonitor(Collector):
         )
         bound = GaugeMetricFamily(
             "serct_drift_threshold",
-            "The distance that chance alone exceeds for any quantity in 1 % of cases.",
+            "The distance that chance alone exceeds for any quantity in 0.1 % of cases.",
             labels=labels,
         )
         compared = GaugeMetricFamily(

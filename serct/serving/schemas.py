@@ -197,7 +197,7 @@ class QuantityDrift(BaseModel):
         "too few predictions or recordings that have a value."
     )
     threshold: float | None = Field(
-        description="The distance that chance alone exceeds, for any quantity, in 1 % of cases."
+        description="The distance that chance alone exceeds, for any quantity, in 0.1 % of cases."
     )
     is_drifting: bool = Field(description="Whether the distance is above the threshold.")
     bins: list[Bin]
