@@ -19,7 +19,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from serct.evaluation.drift import LEAST, distance, threshold
-from serct.evaluation.observation import QUANTITIES, Observation, Outcome, Quantity
+from serct.evaluation.observation import QUANTITIES, Observation, Outcome, Quantity, Signal
 from serct.inference.recording import RecordingPrediction
 from serct.models.reference import Reference
 from serct.serving import schemas
@@ -126,11 +126,9 @@ class DriftMonitor(Collector):
 
         One for an enrolled speaker is not compared: the reference is of the model without.
         """
-        if found.signal is None:
-            return
-        card = model.predictor.card
+        card, signal = model.predictor.card, found.signal or Signal(None, None)
         observation = Observation(
-            found.emotion, found.confidence, found.duration_s, found.speech_s, found.signal
+            found.emotion, found.confidence, found.duration_s, found.speech_s, signal
         )
         places = tuple(
             -1 if place is None else place
