@@ -13,6 +13,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ def main() -> None:
         {
             "model": card.name, "trained_on": card.corpus, "fingerprint": card.fingerprint,
             "reference": {"recordings": reference.recordings, "of": reference.of},
-            "phases": found, "chance": chance(reference.counts), "machine": str(machine()),
+            "phases": found, "chance": chance(reference.counts), "machine": asdict(machine()),
             "git_commit": git_commit(),
         },
     )  # fmt: skip

@@ -119,10 +119,11 @@ def served_metrics(metrics: ServiceMetrics, model: LoadedModel) -> Iterator[str]
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             content = metrics.text(models, batcher, speakers)
-            self.send_response(200)
-            self.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-            self.end_headers()
-            self.wfile.write(content)
+            with suppress(ConnectionError):  # a late reader, which asks again
+                self.send_response(200)
+                self.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+                self.end_headers()
+                self.wfile.write(content)
 
         def log_message(self, format: str, *arguments: object) -> None:
             pass
