@@ -10,8 +10,9 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from serct.evaluation import observation
 from serct.evaluation.drift import LEAST
-from serct.evaluation.observation import NO_SPEECH, QUANTITIES, Observation, Signal, count
+from serct.evaluation.observation import NO_SPEECH, QUANTITIES, Observation, Quantity, Signal, count
 from serct.inference.recording import RecordingPrediction
 from serct.models.reference import Reference
 from serct.serving import drift
@@ -193,3 +194,27 @@ def test_a_number_that_another_model_got_begins_anew(random: np.random.Generator
     for mark in ("first", "first", "second"):
         monitor.observe(model(mark=mark), recording(random))
     assert monitor.drift()[0].num_predictions == 1
+
+
+def test_a_further_quantity_is_one_entry_and_older_cards_lack_it(
+    reference: Reference, random: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    share = Quantity(
+        "share", "share of speech", "", "serct_prediction_speech_share", (0.25, 0.5, 0.75),
+        lambda each: each.speech_s / each.duration_s,
+    )  # fmt: skip
+    for module in (observation, drift):
+        monkeypatch.setattr(module, "QUANTITIES", (*QUANTITIES, share))
+    newer = Reference(
+        recordings=300, of=300,
+        counts=count((as_observation(recording(random)) for _ in range(300)), EMOTIONS),
+    )  # fmt: skip
+    for known, has_it in ((newer, True), (reference, False)):
+        monitor = DriftMonitor(500, 86_400)
+        for _ in range(100):
+            monitor.observe(model(reference=known), recording(random))
+        found = samples(monitor)
+        assert found["serct_prediction_speech_share_bucket{le=0.5,version=1}"] == 100
+        assert ("serct_drift{quantity=share,version=1}" in found) is has_it
+        assert "serct_drift{quantity=level,version=1}" in found
+        assert _response(monitor.drift()[0]).quantities[-1].quantity == "share"
