@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from serct.data.voice_activity import FRAME_S
 from serct.data.windows import Frames
@@ -47,30 +46,53 @@ def measure_signal(pcm: Pcm, frames: Frames, sample_rate: int) -> Signal:
         frames: See `serct.data.voice_activity`. bool [F]
         sample_rate: Of the recording, in Hz.
     """
-    edges = np.minimum(np.rint(np.arange(len(frames) + 1) * FRAME_S * sample_rate), len(pcm))
-    edges = edges.astype(np.int64)
-    num_samples = np.diff(edges)
-    energy = np.zeros(len(frames))
-    filled = np.flatnonzero(num_samples)
-    for first in range(0, len(filled), _FRAMES_AT_ONCE):
-        part = filled[first : first + _FRAMES_AT_ONCE]
-        start = edges[part[0]]
-        squares = np.square(pcm[start : edges[part[-1] + 1]], dtype=np.float32)
-        energy[part] = np.add.reduceat(squares, edges[part] - start, dtype=np.float64)
-    speech = _mean(energy[frames], num_samples[frames])
-    other = _mean(energy[~frames], num_samples[~frames])
-    if not speech:
-        return Signal(None, None)
-    level_dbfs = 10 * float(np.log10(speech / PCM_SCALE**2))
-    if other is None:
-        return Signal(level_dbfs, None)
-    ratio = 10 * float(np.log10(speech / other)) if other else np.inf
-    return Signal(level_dbfs, float(np.clip(ratio, *SNR_RANGE_DB)))
+    meter = SignalMeter(sample_rate)
+    meter.add(pcm, frames)
+    return meter.signal
 
 
-def _mean(energy: npt.NDArray[np.float64], num_samples: npt.NDArray[np.int64]) -> float | None:
-    total = int(num_samples.sum())
-    return float(energy.sum()) / total if total else None
+class SignalMeter:
+    """Measures the signal of a recording that comes in parts of whole frames.
+
+    Args:
+        sample_rate: Of the recording, in Hz.
+    """
+
+    def __init__(self, sample_rate: int) -> None:
+        self._rate = sample_rate
+        # Of the frames without speech, then of those with it.
+        self._energy, self._num_samples = [0.0, 0.0], [0, 0]
+
+    def add(self, pcm: Pcm, frames: Frames) -> None:
+        """Add the next samples and their frames; see `measure_signal`."""
+        edges = np.minimum(np.rint(np.arange(len(frames) + 1) * FRAME_S * self._rate), len(pcm))
+        edges = edges.astype(np.int64)
+        num_samples = np.diff(edges)
+        energy = np.zeros(len(frames))
+        filled = np.flatnonzero(num_samples)
+        for first in range(0, len(filled), _FRAMES_AT_ONCE):
+            part = filled[first : first + _FRAMES_AT_ONCE]
+            start = edges[part[0]]
+            squares = np.square(pcm[start : edges[part[-1] + 1]], dtype=np.float32)
+            energy[part] = np.add.reduceat(squares, edges[part] - start, dtype=np.float64)
+        for kind in (False, True):
+            self._energy[kind] += float(energy[frames == kind].sum())
+            self._num_samples[kind] += int(num_samples[frames == kind].sum())
+
+    @property
+    def signal(self) -> Signal:
+        """Of all that was added."""
+        other, speech = (
+            energy / num if num else None
+            for energy, num in zip(self._energy, self._num_samples, strict=True)
+        )
+        if not speech:
+            return Signal(None, None)
+        level_dbfs = 10 * float(np.log10(speech / PCM_SCALE**2))
+        if other is None:
+            return Signal(level_dbfs, None)
+        ratio = 10 * float(np.log10(speech / other)) if other else np.inf
+        return Signal(level_dbfs, float(np.clip(ratio, *SNR_RANGE_DB)))
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from serct.evaluation.observation import (
     Observation,
     Outcome,
     Signal,
+    SignalMeter,
     count,
     measure_signal,
 )
@@ -46,6 +47,19 @@ class TestSignal:
         found = measure_signal(pcm, frames, 16_000)
         assert found.level_dbfs == pytest.approx(10 * np.log10(expected[0] / 32768**2), abs=1e-4)
         assert found.snr_db == pytest.approx(10 * np.log10(expected[0] / expected[1]), abs=1e-4)
+
+    def test_in_parts_as_at_once(self) -> None:
+        # A second of 22,050 Hz is no whole number of frames, four seconds are.
+        rng, rate = np.random.default_rng(0), 22_050
+        pcm = rng.integers(-999, 999, 4 * rate * 3 - 77).astype(np.int16)
+        frames = rng.random(int(np.ceil(len(pcm) / rate / 0.032))) < 0.5
+        meter = SignalMeter(rate)
+        for part in range(3):
+            samples = pcm[4 * rate * part : 4 * rate * (part + 1)]
+            meter.add(samples, frames[125 * part : 125 * (part + 1)])
+        whole = measure_signal(pcm, frames, rate)
+        assert meter.signal.level_dbfs == pytest.approx(whole.level_dbfs, abs=1e-9)
+        assert meter.signal.snr_db == pytest.approx(whole.snr_db, abs=1e-9)
 
     def test_without_frames_of_one_kind(self) -> None:
         pcm = np.full(1024, 3277, np.int16)
