@@ -15,7 +15,7 @@ counts = arrays(np.int64, 6, elements=st.integers(0, 1000)).filter(lambda each: 
 
 
 @given(counts, counts)
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 def test_distance_is_that_of_scipy(first: np.ndarray, second: np.ndarray) -> None:
     found = float(distance(first, second))
     expected = np.nan_to_num(jensenshannon(first, second, base=2))

@@ -57,6 +57,23 @@ def test_it_is_what_the_service_notes(dataset: ShardDataset, trained: dict[str, 
     assert sum(found.counts["level"].values()) >= 5
 
 
+def test_another_model_looks_for_no_speech_again(
+    dataset: ShardDataset, trained: dict[str, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SERCT_CACHE", str(tmp_path))
+    calibration = load_card(trained["cnn"]).calibration
+    even = np.full((len(dataset), 3), 1 / 3)
+    first = measure_reference(dataset, even, calibration)
+    monkeypatch.setattr(voice_activity, "find_speech", None)
+    assert measure_reference(dataset, even, calibration) == first
+    # A damaged cache costs a warning and the time.
+    (file,) = (tmp_path / "features").iterdir()
+    file.write_bytes(b"no cache")
+    monkeypatch.undo()
+    monkeypatch.setenv("SERCT_CACHE", str(tmp_path))
+    assert measure_reference(dataset, even, calibration) == first
+
+
 def test_it_travels_in_the_card(trained: dict[str, Path], tone_shards: Path) -> None:
     card = load_card(trained["svm"])
     num = len(ShardDataset(tone_shards, ["validation"]))
@@ -84,7 +101,9 @@ def test_without_voice_activity_there_is_none_and_the_log_says_so(
     trained: dict[str, Path],
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
 ) -> None:
+    monkeypatch.setenv("SERCT_CACHE", str(tmp_path))
     voice_activity.load_network.cache_clear()
     monkeypatch.setitem(sys.modules, "silero_vad", None)
     even = np.full((len(dataset), 3), 1 / 3)
