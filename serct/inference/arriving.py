@@ -11,6 +11,7 @@ import numpy as np
 from serct.data.preparing import Preparer
 from serct.data.voice_activity import PART_S
 from serct.data.windows import Frames, Plan, geometric_mean
+from serct.evaluation.observation import SignalMeter
 from serct.inference.recording import RecordingPrediction, TimedPrediction, conclude
 from serct.inference.window_model import WindowModel
 from serct.runtime.arrays import Floats, Pcm, Probabilities
@@ -43,7 +44,8 @@ class ArrivingAnalysis:
         self._timing = model.timing(sample_rate, timing_s)
         self._preparer = Preparer(sample_rate, model.card.audio)
         # A part for voice activity, in samples of the model's rate.
-        self._part = PART_S * model.model_rate(sample_rate)
+        rate = model.model_rate(sample_rate)
+        self._part, self._meter = PART_S * rate, SignalMeter(rate)
         self._pcm, self._offset = np.empty(0, np.int16), 0
         self._frames: Frames = np.empty(0, bool)
         self._num_known = 0
@@ -84,7 +86,9 @@ class ArrivingAnalysis:
             return
         start = self._num_known - self._offset
         part = self._pcm[start : start + size]
-        self._frames = np.concatenate((self._frames, self._model.find_speech([part], self._rate)))
+        frames = self._model.find_speech([part], self._rate)
+        self._meter.add(part, frames)
+        self._frames = np.concatenate((self._frames, frames))
         self._num_known += size
         self._plan = self._new_plan()
 
@@ -170,4 +174,5 @@ class ArrivingAnalysis:
         """
         plan, card = self._plan, self._model.card
         rows = np.array([self._found[number] for number in plan.window_numbers])
-        return conclude(plan, rows, card.emotions, self._model.decide, notes)
+        signal = self._meter.signal
+        return conclude(plan, rows, card.emotions, self._model.decide, notes, signal)

@@ -7,6 +7,7 @@ import anyio
 import numpy as np
 
 from serct.data.windows import Plan
+from serct.evaluation.observation import Signal, measure_signal
 from serct.inference.enrolment import Speaker
 from serct.inference.importance import Occlusion, TimeImportance
 from serct.inference.recording import NO_SPEECH, RecordingPrediction, TimedPrediction, conclude
@@ -55,19 +56,21 @@ async def analyse(
     """Do what `serct.Predictor.analyse` does, in batches that requests share."""
     predictor, rate = model.predictor, audio.sample_rate
 
-    def plan_windows() -> tuple[Pcm, Plan]:
+    def plan_windows() -> tuple[Pcm, Plan, Signal]:
         pcm = predictor.prepare(audio.waveform, rate)
         frames = predictor.find_speech([pcm], rate)
-        return pcm, predictor.plan(len(pcm), rate, frames, timing_s)
+        plan = predictor.plan(len(pcm), rate, frames, timing_s)
+        return pcm, plan, measure_signal(pcm, frames, plan.sample_rate)
 
     # In a thread, so that the event loop serves other requests meanwhile.
-    pcm, plan = await anyio.to_thread.run_sync(plan_windows)
+    pcm, plan, signal = await anyio.to_thread.run_sync(plan_windows)
     found: list[Probabilities] = []
     for first in range(0, len(plan.windows), _WINDOWS_AT_ONCE):
         windows = plan.windows[first : first + _WINDOWS_AT_ONCE]
         clips = [pcm[start:end] for start, end in windows]
         found += await batcher.compute(predictor.predict_prepared, clips)
-    return conclude(plan, np.array(found), predictor.card.emotions, predictor.decide, audio.notes)
+    emotions = predictor.card.emotions
+    return conclude(plan, np.array(found), emotions, predictor.decide, audio.notes, signal)
 
 
 async def importance(

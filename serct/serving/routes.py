@@ -107,7 +107,9 @@ def emotion_routes(state: ServiceState) -> APIRouter:
     async def predict_one(model: LoadedModel, file: UploadFile) -> RecordingPrediction | AudioError:
         try:
             audio = await state.decode(file)
-            return await predicting.analyse(model, state.batcher, audio)
+            found = await predicting.analyse(model, state.batcher, audio)
+            state.metrics.drift.observe(model, found)
+            return found
         except AudioError as error:
             return error
 
@@ -168,7 +170,10 @@ def state_routes(state: ServiceState) -> APIRouter:
     @router.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> Response:
         """Return counts and times for Prometheus."""
-        text = state.metrics.text(state.models, state.batcher, state.speakers)
+        # In a thread: thresholds of drift take a while.
+        text = await anyio.to_thread.run_sync(
+            state.metrics.text, state.models, state.batcher, state.speakers
+        )
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     # Many monitors, such as `wget --spider`, ask with HEAD.

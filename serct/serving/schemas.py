@@ -185,6 +185,45 @@ class Version(BaseModel):
     test_ua: float | None
 
 
+class Bin(BaseModel):
+    """How many recordings fell into one bin of a quantity."""
+
+    name: str
+    reference: int | None = Field(description="Of the validation part; null without a reference.")
+    current: int = Field(description="Of the last predictions.")
+
+
+class QuantityDrift(BaseModel):
+    """How far one quantity of the last predictions is from the validation part."""
+
+    quantity: str
+    title: str
+    unit: str
+    distance: float | None = Field(
+        description="Jensen-Shannon distance to base 2, 0 to 1; null without a reference, or with "
+        "too few predictions or recordings that have a value."
+    )
+    threshold: float | None = Field(
+        description="The distance that chance alone exceeds, for any quantity, in 0.1 % of cases."
+    )
+    is_drifting: bool = Field(description="Whether the distance is above the threshold.")
+    bins: list[Bin]
+
+
+class Drift(BaseModel):
+    """What a version met and predicted, beside its validation part."""
+
+    version: str | None = Field(description="In the registry; null for a model from a folder.")
+    model: Model
+    predictions: int = Field(description="That are compared: the last ones.")
+    reference: int | None = Field(
+        description="Recordings of the validation part; null if the model's card has none."
+    )
+    least: int = Field(description="Predictions and recordings below which nothing is compared.")
+    problem: str | None = Field(description="Why nothing is compared; null if something is.")
+    quantities: list[QuantityDrift]
+
+
 class Problem(BaseModel):
     """Why a request failed."""
 

@@ -25,6 +25,7 @@ from serct.serving.batching import Batcher
 from serct.serving.call_routes import call_routes
 from serct.serving.decoder import DecodeFunction, decode
 from serct.serving.decoder_pool import DecoderPool
+from serct.serving.drift_routes import drift_routes
 from serct.serving.echo import respond_to_invalid, respond_to_unreadable
 from serct.serving.limits import RETRY_AFTER_S, RequestLimits
 from serct.serving.metrics import ServiceMetrics
@@ -56,7 +57,7 @@ def create_service(
         decode_function: Decodes a file, in a process of its own that imports it by its name.
         models: Holds the model; None to make it.
     """
-    limits, metrics = settings.limits, ServiceMetrics()
+    limits, metrics = settings.limits, ServiceMetrics(settings.limits)
 
     def pool(num_processes: int) -> DecoderPool:
         return DecoderPool(
@@ -86,7 +87,8 @@ def create_service(
     app.add_exception_handler(TimeoutError, _respond_with(504, timeout))
     busy = {"Retry-After": str(RETRY_AFTER_S)}
     app.add_exception_handler(SerctError, _respond_with(503, headers=busy))
-    for router in (emotion_routes(state), call_routes(state), speaker_routes(state)):
+    routers = (emotion_routes, call_routes, speaker_routes, drift_routes)
+    for router in (each(state) for each in routers):
         app.include_router(router, prefix="/v1", dependencies=[Depends(_key_check(state))])
     app.include_router(state_routes(state))
     app.add_api_websocket_route("/v1/stream", stream_route(state))

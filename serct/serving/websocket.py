@@ -227,6 +227,9 @@ async def _send_prediction(
     start_s, end_s, window = buffer.take()
     audio = DecodedAudio(window, buffer.sample_rate)
     found = await analyse(model, state.batcher, audio)
+    # Partial predictions overlap, so one stream would count as hundreds of recordings.
+    if kind == "final":
+        state.metrics.drift.observe(model, found)
     adaptation = speaker.describe(model)
     await socket.send_json(
         {

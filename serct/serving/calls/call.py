@@ -116,6 +116,7 @@ class Call:
             notes = (*decoding.notes, *mixer.notes(number))
             found = await anyio.to_thread.run_sync(track.analysis.conclude, notes)
             self.found.append(found)
+            self._state.metrics.drift.observe(self.model, found)
             plain = predicting.prediction(self.body.name, found).model_dump()
             await emit(Result(channel=track.channel, **plain))
 
