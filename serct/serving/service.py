@@ -15,6 +15,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from fastapi.security import APIKeyHeader
 from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.staticfiles import StaticFiles
 
 from serct import __version__
 from serct.config.serving import ServingParams
@@ -89,6 +90,8 @@ def create_service(
         app.include_router(router, prefix="/v1", dependencies=[Depends(_key_check(state))])
     app.include_router(state_routes(state))
     app.add_api_websocket_route("/v1/stream", stream_route(state))
+    # A client of these routes; it needs no key, its visitors do.
+    app.mount("/stream", StaticFiles(packages=[("serct.serving", "pages")], html=True))
     return app
 
 
