@@ -202,4 +202,4 @@ fetch("../ready")
     if (model) showModel(model);
     else element("model").textContent = `There is no model yet: ${problem ?? "it is loading"}`;
   })
-  .catch(() => {});
+  .catch(() => say("The service does not respond."));
