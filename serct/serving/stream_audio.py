@@ -1,7 +1,8 @@
 """The audio of a stream: from binary messages in the declared encoding to one waveform."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Protocol
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from serct.data.decoding.level import Mixing
 from serct.errors import AudioError
 from serct.runtime.arrays import PCM_SCALE, Floats
+from serct.serving.decoder_process import DecodingStream
 from serct.serving.state import ServiceState
 from serct.serving.stream_format import StreamFormat
 from serct.serving.stream_messages import SessionStart
@@ -61,7 +63,7 @@ class SampleReader:
         """Return the samples that a message completes, mono, full scale = 1. float32 [n].
 
         Raises:
-            AudioError: If the stream is something else, or a float is not finite.
+            AudioError: If the stream is something else.
         """
         self._format.add(message)
         if self._format.found:
@@ -72,11 +74,7 @@ class SampleReader:
         frames = np.frombuffer(message[:whole], self._dtype).reshape(-1, self._channels)
         self._rest = message[whole:]
         waveform = Mixing().apply(frames.astype(np.float32))
-        if self._dtype.kind == "i":
-            return waveform / np.float32(PCM_SCALE)
-        if not np.isfinite(waveform).all():
-            raise AudioError("holds NaN or infinite samples")
-        return waveform
+        return waveform / np.float32(PCM_SCALE) if self._dtype.kind == "i" else waveform
 
 
 class RawSamples:
@@ -99,6 +97,47 @@ class RawSamples:
         """See `AudioSource`."""
 
 
+class EncodedAudio:
+    """A stream that a process of its own decodes: packets of Opus, or the parts of a file."""
+
+    def __init__(self, decoding: DecodingStream, sink: Sink, max_bytes: float) -> None:
+        """Begin to decode.
+
+        Args:
+            decoding: Of the process.
+            sink: Gets the samples.
+            max_bytes: Longest stream; the process may keep all that arrived.
+        """
+        self._decoding, self._sink = decoding, sink
+        self._max_bytes, self._num_bytes = max_bytes, 0
+        self.task = asyncio.create_task(self._pass_on())
+
+    async def _pass_on(self) -> None:
+        async for block in self._decoding:
+            await self._sink(Mixing().apply(block.frames), block.sample_rate)
+
+    async def write(self, message: bytes) -> None:
+        """See `AudioSource`."""
+        self.check()
+        self._num_bytes += len(message)
+        if self._num_bytes > self._max_bytes:
+            raise AudioError(f"more than {self._max_bytes / 1e6:g} MB, expected fewer")
+        await self._decoding.write(message)
+
+    async def end(self) -> None:
+        """See `AudioSource`."""
+        if self._num_bytes == 0:
+            self.task.cancel()
+            return
+        await self._decoding.end()
+        await self.task
+
+    def check(self) -> None:
+        """See `AudioSource`."""
+        if self.task.done() and not self.task.cancelled():
+            self.task.result()
+
+
 @asynccontextmanager
 async def open_audio(
     state: ServiceState, start: SessionStart, sink: Sink, on_failure: Callable[[], None]
@@ -109,6 +148,22 @@ async def open_audio(
         state: Has the processes that decode.
         start: What the client declared.
         sink: Gets the samples.
-        on_failure: Called when `AudioSource.check` has something to say.
+        on_failure: Called when `AudioSource.check` may have something to say.
+
+    Raises:
+        AudioError: If the block fails since the audio is not usable.
     """
-    yield RawSamples(start, sink)
+    if start.encoding != "file" and start.encoding != "opus":
+        yield RawSamples(start, sink)
+        return
+    limits = state.settings.limits
+    decoders = state.stream_decoders
+    async with decoders.open_stream("stream", start.encoding, limits.max_recording_s) as decoding:
+        audio = EncodedAudio(decoding, sink, 1e6 * limits.max_call_mb)
+        audio.task.add_done_callback(lambda _: on_failure())
+        try:
+            yield audio
+        finally:
+            audio.task.cancel()
+            with suppress(asyncio.CancelledError, Exception):
+                await audio.task

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import numpy as np
 from fastapi import WebSocket, WebSocketDisconnect
 
 from serct.data.decoding.source import check_rate
@@ -89,12 +90,15 @@ class StreamInput:
             rate: In Hz.
 
         Raises:
-            AudioError: If no recording has that rate, or it changes.
+            AudioError: If no recording has that rate, it changes, or a sample is not finite.
         """
         if self.rate is None:
             self._open(rate)
         elif rate != self.rate:
             raise AudioError(f"the sample rate changes from {self.rate} to {rate} Hz")
+        # Voice activity would find no speech ever after.
+        if not np.isfinite(waveform).all():
+            raise AudioError("holds NaN or infinite samples")
         self.num_samples += len(waveform)
         if self.steps is not None:
             self.steps.add(waveform)

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from serct.data.decoding.opus_packets import OPUS_RATE_HZ
 from serct.errors import SerctError
 from serct.serving import schemas
 from serct.serving.echo import printable
@@ -15,7 +16,6 @@ from serct.serving.echo import printable
 SCHEMA_VERSION = 1
 MIN_RATE_HZ, MAX_RATE_HZ = 8000, 192_000
 MAX_CHANNELS = 8
-OPUS_RATE_HZ = 48_000
 # The window and the hop of steps.
 WINDOW_S, HOP_S = 3.0, 0.5
 

@@ -13,16 +13,16 @@ from typing import Any, Self
 from fastapi import WebSocket
 from pydantic import BaseModel
 
+from serct.data.decoding.opus_packets import OPUS_RATE_HZ
 from serct.inference.recording import RecordingPrediction
 from serct.runtime.arrays import Floats
-from serct.serving.decoder_pool import DecodedAudio
+from serct.serving.decoder_process import DecodedAudio
 from serct.serving.models import LoadedModel
 from serct.serving.predicting import analyse, describe
 from serct.serving.state import ServiceState
 from serct.serving.stream_audio import AudioSource, open_audio
 from serct.serving.stream_input import StreamInput
 from serct.serving.stream_messages import (
-    OPUS_RATE_HZ,
     WINDOW_S,
     Final,
     Partial,

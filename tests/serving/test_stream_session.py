@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import av
 import jsonschema
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ import websockets
 from pydantic import TypeAdapter
 
 from serct.config.serving import ServingParams
+from serct.data.preparing import resample, to_pcm16
 from serct.serving.service import create_service
 from serct.serving.settings import Settings
 from serct.serving.stream_messages import ServerMessage
@@ -69,18 +71,22 @@ def stream(spoken: Path) -> np.ndarray:
 
 
 def converse(
-    url: str, start: dict[str, Any], audio: bytes, step: int = 11_025, *, as_is: bool = False
+    url: str, start: dict[str, Any], audio: bytes | list[bytes], step: int = 11_025
 ) -> Messages:
     """Have a session with the example client; return what the service sent, each checked."""
 
     async def parts() -> AsyncIterator[bytes]:
+        if isinstance(audio, list):
+            for each in audio:
+                yield each
+            return
         for first in range(0, len(audio), step):
             yield audio[first : first + step]
             await asyncio.sleep(0.01)
 
     async def main() -> Messages:
         address = url.replace("http", "ws") + "/v1/stream"
-        own = start if as_is else {"api_key": "k3y", "sample_rate": RATE} | start
+        own = {"api_key": "k3y", "sample_rate": RATE} | start
         return [each async for each in stream_client.converse(address, own, parts())]
 
     found = asyncio.run(asyncio.wait_for(main(), 30))
@@ -165,6 +171,54 @@ def test_floats_and_channels_give_what_integers_give(url: str, stream: np.ndarra
             assert each["probabilities"] == pytest.approx(other["probabilities"], abs=1e-6)
 
 
+def webm(samples: np.ndarray) -> bytes:
+    """Return 16-bit samples as a browser records them: Opus in WebM."""
+    file = io.BytesIO()
+    with av.open(file, "w", format="webm") as container:
+        track = container.add_stream("libopus", rate=48_000, layout="mono")
+        for packet in track.encode(as_frame(samples)):
+            container.mux(packet)
+        container.mux(track.encode(None))
+    return file.getvalue()
+
+
+def opus_packets(samples: np.ndarray) -> list[bytes]:
+    encoder = av.CodecContext.create("libopus", "w")
+    encoder.sample_rate, encoder.layout, encoder.format = 48_000, "mono", "s16"
+    return [bytes(each) for each in (*encoder.encode(as_frame(samples)), *encoder.encode(None))]
+
+
+def as_frame(samples: np.ndarray) -> av.AudioFrame:
+    waveform = resample((samples / 32_768).astype(np.float32), RATE, 48_000, "soxr")
+    frame = av.AudioFrame.from_ndarray(to_pcm16(waveform)[None], "s16", "mono")
+    frame.sample_rate = 48_000
+    return frame
+
+
+def test_files_and_packets_are_decoded_as_they_arrive(url: str, stream: np.ndarray) -> None:
+    wav = io.BytesIO()
+    soundfile.write(wav, stream, RATE, format="WAV")
+    expected = converse(url, {}, stream.tobytes())
+    forms = {"sample_rate": None}
+    found = [
+        converse(url, {"encoding": "file"} | forms, wav.getvalue()),
+        converse(url, {"encoding": "file"} | forms, webm(stream), 500),
+        converse(url, {"encoding": "opus"} | forms, opus_packets(stream)),
+    ]
+    for messages in found:
+        ends, others = (
+            [each for each in every if each["type"] == "utterance.end"]
+            for every in (messages, expected)
+        )
+        assert len(ends) == len(others) == 2
+        for each, other in zip(ends, others, strict=True):
+            assert each["start_s"] == pytest.approx(other["start_s"], abs=0.1)
+            assert each["end_s"] == pytest.approx(other["end_s"], abs=0.1)
+            if messages is found[0]:
+                assert each["probabilities"] == other["probabilities"]
+        assert messages[-1]["duration_s"] == pytest.approx(len(stream) / RATE, abs=0.1)
+
+
 def test_steps_come_with_utterances_or_alone(url: str, stream: np.ndarray) -> None:
     both = kinds(converse(url, {"mode": "both"}, stream.tobytes()))
     assert {"partial", "utterance.start", "utterance.end", "final"} <= set(both)
@@ -213,6 +267,8 @@ def test_a_late_model_loses_no_utterance(
         ({"mood": "sad"}, b"", r"mood is sad: Extra inputs are not permitted"),
         ({"speaker": "nobody"}, b"", r"1008: no such speaker"),
         ({"model": "7"}, b"", r"1008: this service uses a model folder"),
+        ({"encoding": "file", "sample_rate": None}, b"no sound", r"1003: stream: not readable as"),
+        ({"encoding": "opus", "sample_rate": None}, b"\xff" * 99, r"1003: stream: packet 1 of"),
         ({}, b"OggS" + bytes(9000), r"1003: expected raw 16-bit samples, found Ogg"),
         ({"encoding": "pcm_f32le"}, b"RIFF1234WAVE" * 99, r"1003: expected raw 32-bit floats"),
         ({"encoding": "pcm_f32le"}, b"\xff" * 8000, r"1003: holds NaN or infinite samples"),
