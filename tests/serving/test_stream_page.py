@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.service_process import running
+from serct.serving.settings import Settings
 from tests.serving.chromium import chromium
+from tests.serving.in_thread import serving
 
 # What the table shows of predictions that are complete.
 _DONE = "[...document.querySelectorAll('#found tr')].map(row => row.innerText).filter(text => {})"
@@ -22,7 +23,7 @@ def test_a_microphone_by_samples_by_parts_of_a_file_and_by_http(
 ) -> None:
     samples, rate = soundfile.read(spoken)
     microphone = tmp_path / "microphone.wav"
-    soundfile.write(microphone, np.concatenate([samples[: int(1.5 * rate)], np.zeros(rate)]), rate)
+    soundfile.write(microphone, np.concatenate([samples[:rate], np.zeros(rate)]), rate)
 
     async def main(url: str) -> None:
         async with chromium(
@@ -32,6 +33,9 @@ def test_a_microphone_by_samples_by_parts_of_a_file_and_by_http(
         ) as page:  # fmt: skip
             await page.open(f"{url}/stream/")
             await page.wait_for("element('model').innerText.includes('trained on tones (en, 4')")
+            await page.evaluate("element('live').click()")
+            await page.wait_for("element('problem').innerText.includes('API key')")
+            await page.evaluate("element('key').value = 'k3y'")
             for encoding in ("pcm_f32le", "file"):
                 await page.evaluate(f"element('encoding').value = {encoding!r}")
                 await page.evaluate("element('live').click()")
@@ -42,7 +46,7 @@ def test_a_microphone_by_samples_by_parts_of_a_file_and_by_http(
                 assert await page.evaluate("element('problem').hidden")
             await page.evaluate("element('record').click()")
             await page.wait_for("!element('stop').disabled")
-            await asyncio.sleep(1.5)
+            await asyncio.sleep(1.2)
             await page.evaluate("element('stop').click()")
             (row,) = await page.wait_for(f"({_FILES}).length && {_FILES}")
             assert row.endswith("%"), row
@@ -57,5 +61,5 @@ def test_a_microphone_by_samples_by_parts_of_a_file_and_by_http(
             assert "a.wav: not readable as audio" in problem
             assert await page.evaluate("element('found').innerText") == ""
 
-    with running("--model", str(trained["functionals_lda"])) as service:
-        asyncio.run(asyncio.wait_for(main(service.url), 60))
+    with serving(Settings(str(trained["functionals_lda"]), Path("nowhere"), api_key="k3y")) as url:
+        asyncio.run(asyncio.wait_for(main(url), 60))

@@ -4,29 +4,26 @@ import asyncio
 import importlib.util
 import io
 import json
-import threading
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import av
-import jsonschema
 import numpy as np
 import pytest
 import requests
 import soundfile
-import uvicorn
 import websockets
+from jsonschema import Draft202012Validator
 from pydantic import TypeAdapter
 
 from serct.config.serving import ServingParams
 from serct.data.preparing import resample, to_pcm16
-from serct.serving.service import create_service
 from serct.serving.settings import Settings
 from serct.serving.stream_messages import ServerMessage
 from tests.conftest import ROOT
+from tests.serving.in_thread import serving
 
 RATE = 22_050
 Messages = list[dict[str, Any]]
@@ -41,24 +38,11 @@ _CLIENT.loader.exec_module(stream_client)
 
 @pytest.fixture(scope="module")
 def url(trained: dict[str, Path]) -> Iterator[str]:
-    """The address of a service in a thread of this process."""
+    """The address of a service."""
     limits = ServingParams(max_streams=2, idle_s=0.5)
-    settings = Settings(
-        str(trained["functionals_lda_speaker"]), Path("nowhere"), api_key="k3y", limits=limits
-    )
-    config = uvicorn.Config(
-        create_service(settings), port=0, ws="websockets-sansio", log_level="error"
-    )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-        time.sleep(0.02)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join(30)
+    model = str(trained["functionals_lda_speaker"])
+    with serving(Settings(model, Path("nowhere"), api_key="k3y", limits=limits)) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +78,7 @@ def converse(
     for each in found:
         TypeAdapter(ServerMessage).validate_python(each, extra="forbid")
         payload = schemas["messages"][each["type"]]["payload"]
-        jsonschema.validate(each, {**payload, "components": schemas})
+        Draft202012Validator({**payload, "components": schemas}).validate(each)
         assert stream_client.describe(each)
     return found
 
@@ -159,7 +143,6 @@ def test_floats_and_channels_give_what_integers_give(url: str, stream: np.ndarra
     for start, audio in (
         ({"encoding": "pcm_f32le"}, floats),
         ({"encoding": "pcm_f32le", "channels": 2}, both),
-        ({"channels": 2}, np.stack([stream, stream], axis=1)),
     ):
         messages = converse(url, start, audio.tobytes(), 10_001)
         ends, expected = (
@@ -202,7 +185,7 @@ def test_files_and_packets_are_decoded_as_they_arrive(url: str, stream: np.ndarr
     forms = {"sample_rate": None}
     found = [
         converse(url, {"encoding": "file"} | forms, wav.getvalue()),
-        converse(url, {"encoding": "file"} | forms, webm(stream), 500),
+        converse(url, {"encoding": "file"} | forms, webm(stream), 2000),
         converse(url, {"encoding": "opus"} | forms, opus_packets(stream)),
     ]
     for messages in found:
