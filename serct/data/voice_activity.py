@@ -16,7 +16,7 @@ _RATE_HZ = 16_000
 _THRESHOLD = 0.5
 # Longer recordings are looked through in parts, so that memory does not depend on their length. A
 # whole number of frames at any rate.
-_PART_S = 60
+PART_S = 60
 
 
 def find_speech(pieces: Iterable[Pcm], sample_rate: int) -> npt.NDArray[np.bool_]:
@@ -39,7 +39,7 @@ def find_speech(pieces: Iterable[Pcm], sample_rate: int) -> npt.NDArray[np.bool_
     """
     network = load_network()
     found = []
-    for pcm in _parts(pieces, _PART_S * sample_rate):
+    for pcm in _parts(pieces, PART_S * sample_rate):
         waveform = pcm.astype(np.float32) / np.float32(PCM_SCALE)
         probabilities: Floats = network.audio_forward(
             resample(waveform, sample_rate, _RATE_HZ, "soxr")
