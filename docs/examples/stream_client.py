@@ -30,7 +30,8 @@ async def converse(
     Raises:
         RuntimeError: If the service refuses the session, or ends it early.
     """
-    async with websockets.connect(url) as socket:
+    # Whoever sends faster than the model predicts has to wait, for pongs as well.
+    async with websockets.connect(url, ping_interval=None) as socket:
 
         async def send() -> None:
             try:

@@ -119,7 +119,12 @@ def run(app: FastAPI, limits: ServingParams, host: str, port: int) -> None:
     # It would log what is wrong with a body, and with which bytes.
     logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
     logging.getLogger("uvicorn.error").addFilter(_is_no_stream)
-    uvicorn.run(
+    uvicorn.Server(process_config(app, limits, host, port)).run()
+
+
+def process_config(app: FastAPI, limits: ServingParams, host: str, port: int) -> uvicorn.Config:
+    """Return how uvicorn serves an application."""
+    return uvicorn.Config(
         app,
         host=host,
         port=port,
@@ -131,6 +136,9 @@ def run(app: FastAPI, limits: ServingParams, host: str, port: int) -> None:
         timeout_graceful_shutdown=int(limits.drain_s),
         ws_max_size=_MAX_MESSAGE_BYTES,
         ws="websockets-sansio",
+        # A client that sends faster than the model predicts waits with its pongs as well. Limits of
+        # the stream itself end those that are gone.
+        ws_ping_interval=None,
     )
 
 

@@ -23,9 +23,11 @@ from serct.serving.state import ServiceState
 from serct.serving.stream_audio import AudioSource, open_audio
 from serct.serving.stream_input import StreamInput
 from serct.serving.stream_messages import (
+    POLICY,
     WINDOW_S,
     Final,
     Partial,
+    RefusedError,
     SessionEnd,
     SessionStart,
     SessionStarted,
@@ -201,4 +203,9 @@ class StreamSession:
         return round(sample / self._rate, _DIGITS)
 
     async def _send(self, message: BaseModel) -> None:
-        await self._socket.send_json(message.model_dump(mode="json"))
+        idle_s = self._state.settings.limits.idle_s
+        try:
+            async with asyncio.timeout(idle_s):
+                await self._socket.send_json(message.model_dump(mode="json"))
+        except TimeoutError as error:
+            raise RefusedError(POLICY, f"no message was read for {idle_s:g} s") from error

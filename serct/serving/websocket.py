@@ -32,6 +32,7 @@ from serct.serving.stream_session import StreamSession
 
 # The first message takes no time; until it has come, anybody may hold a connection.
 _START_S = 10.0
+_CLOSE_S = 1.0
 _MAX_REASON = 1000
 
 
@@ -145,11 +146,14 @@ def _closing(error: HTTPException | SerctError) -> tuple[int, str]:
 
 async def _send_error(socket: WebSocket, code: int, reason: str) -> None:
     message = Error(code=code, reason=printable(reason, _MAX_REASON))
-    with suppress(RuntimeError, WebSocketDisconnect):  # the client may be gone
-        await socket.send_json(message.model_dump())
+    # The client may be gone, or read nothing.
+    with suppress(RuntimeError, WebSocketDisconnect, TimeoutError):
+        async with asyncio.timeout(_CLOSE_S):
+            await socket.send_json(message.model_dump())
 
 
 async def _close(socket: WebSocket, code: int, reason: str) -> None:
-    with suppress(RuntimeError, WebSocketDisconnect):  # the client may be gone
-        # A frame holds 123 bytes.
-        await socket.close(code, printable(reason).encode()[:123].decode(errors="ignore"))
+    with suppress(RuntimeError, WebSocketDisconnect, TimeoutError):
+        async with asyncio.timeout(_CLOSE_S):
+            # A frame holds 123 bytes.
+            await socket.close(code, printable(reason).encode()[:123].decode(errors="ignore"))

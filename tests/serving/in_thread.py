@@ -7,15 +7,15 @@ from contextlib import contextmanager
 
 import uvicorn
 
-from serct.serving.service import create_service
+from serct.serving.service import create_service, process_config
 from serct.serving.settings import Settings
 
 
 @contextmanager
 def serving(settings: Settings) -> Iterator[str]:
     """Serve on a free port until the block ends; yield the address."""
-    app = create_service(settings)
-    server = uvicorn.Server(uvicorn.Config(app, port=0, ws="websockets-sansio", log_level="error"))
+    config = process_config(create_service(settings), settings.limits, "127.0.0.1", 0)
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

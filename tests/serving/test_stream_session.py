@@ -17,11 +17,20 @@ import soundfile
 import websockets
 from jsonschema import Draft202012Validator
 from pydantic import TypeAdapter
+from starlette.websockets import WebSocket, WebSocketState
 
 from serct.config.serving import ServingParams
 from serct.data.preparing import resample, to_pcm16
+from serct.serving.batching import Batcher
+from serct.serving.decoder_pool import DecoderPool
+from serct.serving.metrics import ServiceMetrics
+from serct.serving.models import ModelManager
 from serct.serving.settings import Settings
-from serct.serving.stream_messages import ServerMessage
+from serct.serving.speakers import SpeakerStore
+from serct.serving.state import ServiceState
+from serct.serving.stream_messages import RefusedError, ServerMessage, SessionStart
+from serct.serving.stream_session import StreamSession
+from serct.serving.stream_speaker import StreamSpeaker
 from tests.conftest import ROOT
 from tests.serving.in_thread import serving
 
@@ -268,7 +277,7 @@ def test_text_silence_and_too_many_streams_close(url: str) -> None:
     address = url.replace("http", "ws") + "/v1/stream"
     first = {"type": "session.start", "version": 1, "sample_rate": RATE, "api_key": "k3y"}
 
-    async def last_message(*messages: str) -> dict[str, Any]:
+    async def last_message(*messages: str | bytes) -> dict[str, Any]:
         async with websockets.connect(address) as socket:
             for message in messages:
                 await socket.send(message)
@@ -282,14 +291,38 @@ def test_text_silence_and_too_many_streams_close(url: str) -> None:
     async def main() -> list[dict[str, Any]]:
         start = json.dumps(first)
         alone = [await last_message(start, "hello"), await last_message(start)]
-        never = await last_message()
+        never = [await last_message(), await last_message(b"12")]
         three = await asyncio.gather(*(last_message(start) for _ in range(3)))
-        return [*alone, never, max(three, key=lambda each: int(each["code"]))]
+        return [*alone, *never, max(three, key=lambda each: int(each["code"]))]
 
     found = asyncio.run(asyncio.wait_for(main(), 20))
     assert [(each["code"], each["reason"]) for each in found] == [
         (1003, 'expected binary samples or {"type": "end"}'),
         (1008, "no message for 0.5 s"),
         (1008, "no session.start for 0.5 s"),
+        (
+            1008,
+            "expected session.start as the first message, or an address with sample_rate, 8000 to "
+            "192000",
+        ),
         (1013, "server busy: 2 streams open; retry after 1 s"),
     ]
+
+
+def test_a_client_that_reads_nothing_ends_its_session() -> None:
+    async def never(*_: Any) -> Any:
+        await asyncio.Event().wait()
+
+    limits = ServingParams(idle_s=0.05)
+    settings = Settings("nowhere", Path("nowhere"), limits=limits)
+    pools = [DecoderPool(1, 100, 1) for _ in range(2)]
+    state = ServiceState(
+        settings, ModelManager(settings), Batcher(1), ServiceMetrics(), *pools, SpeakerStore(1, 1)
+    )
+    socket = WebSocket({"type": "websocket"}, never, never)
+    start = SessionStart(type="session.start", version=1, sample_rate=RATE)
+    socket.application_state = WebSocketState.CONNECTED
+    speaker = StreamSpeaker(None, adapts=False, window_s=3)
+    session = StreamSession(state, socket, start, speaker, None)
+    with pytest.raises(RefusedError, match=r"no message was read for 0\.05 s"):
+        asyncio.run(asyncio.wait_for(session.conclude(), 5))
