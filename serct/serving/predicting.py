@@ -30,6 +30,10 @@ def describe(model: LoadedModel) -> schemas.Model:
         version=model.version,
         corpus=card.corpus,
         language=card.language,
+        corpora={
+            corpus: schemas.TrainedOn(**trained_on.model_dump())
+            for corpus, trained_on in card.corpora.items()
+        },
         synthetic=card.synthetic,
         fingerprint=card.fingerprint,
         adapts_to_speaker=model.predictor.adapts_to_speaker,

@@ -11,6 +11,7 @@ from serct import __version__
 from serct.errors import AudioError
 from serct.inference.recording import RecordingPrediction
 from serct.serving import predicting, schemas
+from serct.serving.asyncapi import describe_stream
 from serct.serving.echo import file_name
 from serct.serving.models import NO_VERSIONS, LoadedModel
 from serct.serving.state import ServiceState
@@ -148,10 +149,19 @@ def state_routes(state: ServiceState) -> APIRouter:
     async def root(request: Request) -> dict[str, str]:
         """Return where to find what."""
         base = str(request.scope.get("root_path", "")).rstrip("/")
-        places = ("docs", "openapi.json", "health", "ready", "metrics", "v1/models")
+        places = (
+            "docs", "openapi.json", "asyncapi.json", "stream/", "health", "ready", "metrics",
+            "v1/models",
+        )  # fmt: skip
         return {"service": "SERCT", "version": __version__} | {
-            place.removeprefix("v1/").removesuffix(".json"): f"{base}/{place}" for place in places
+            place.removeprefix("v1/").removesuffix(".json").rstrip("/"): f"{base}/{place}"
+            for place in places
         }
+
+    @router.get("/asyncapi.json", include_in_schema=False)
+    async def asyncapi() -> dict[str, Any]:
+        """Return the AsyncAPI document of live streams."""
+        return describe_stream()
 
     @router.get("/health")
     async def health() -> dict[str, str]:

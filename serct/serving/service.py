@@ -15,6 +15,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from fastapi.security import APIKeyHeader
 from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.staticfiles import StaticFiles
 
 from serct import __version__
 from serct.config.serving import ServingParams
@@ -92,6 +93,8 @@ def create_service(
         app.include_router(router, prefix="/v1", dependencies=[Depends(_key_check(state))])
     app.include_router(state_routes(state))
     app.add_api_websocket_route("/v1/stream", stream_route(state))
+    # A client of these routes; it needs no key, its visitors do.
+    app.mount("/stream", StaticFiles(packages=[("serct.serving", "pages")], html=True))
     return app
 
 
@@ -119,7 +122,12 @@ def run(app: FastAPI, limits: ServingParams, host: str, port: int) -> None:
     # It would log what is wrong with a body, and with which bytes.
     logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
     logging.getLogger("uvicorn.error").addFilter(_is_no_stream)
-    uvicorn.run(
+    uvicorn.Server(process_config(app, limits, host, port)).run()
+
+
+def process_config(app: FastAPI, limits: ServingParams, host: str, port: int) -> uvicorn.Config:
+    """Return how uvicorn serves an application."""
+    return uvicorn.Config(
         app,
         host=host,
         port=port,
@@ -131,6 +139,9 @@ def run(app: FastAPI, limits: ServingParams, host: str, port: int) -> None:
         timeout_graceful_shutdown=int(limits.drain_s),
         ws_max_size=_MAX_MESSAGE_BYTES,
         ws="websockets-sansio",
+        # A client that sends faster than the model predicts waits with its pongs as well. Limits of
+        # the stream itself end those that are gone.
+        ws_ping_interval=None,
     )
 
 

@@ -401,7 +401,6 @@ class TestStream:
     @pytest.mark.parametrize(
         ("messages", "query", "code", "reason"),
         [
-            ([], "", 1008, "sample_rate is None, expected 8000 to 192000"),
             ([], "sample_rate=1", 1008, "sample_rate is 1, expected"),
             ([], "sample_rate=²", 1008, "expected 8000"),
             (["hello"], "sample_rate=16000", 1003, "expected binary samples"),
