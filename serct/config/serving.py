@@ -20,6 +20,10 @@ class ServingParams(Section):
     max_in_flight: PositiveInt = Field(64, description="Whole requests at the same time.")
     max_uploads: PositiveInt = Field(256, description="Requests whose body is still arriving.")
     max_streams: PositiveInt = Field(16, description="Live streams at the same time.")
+    key_requests_per_minute: PositiveInt = Field(
+        600, description="Requests of a key in a minute, and at once."
+    )
+    key_streams: PositiveInt = Field(4, description="Live streams of a key at the same time.")
     max_batch: PositiveInt = Field(16, description="Clips that the model predicts at once.")
     max_speakers: PositiveInt = Field(1000, description="Enrolled speakers held at the same time.")
     speaker_ttl_s: Positive = Field(
