@@ -1,6 +1,5 @@
 """What all routes of one service share."""
 
-import secrets
 from dataclasses import dataclass
 
 import anyio
@@ -8,6 +7,7 @@ from fastapi import HTTPException, UploadFile
 
 from serct.errors import UnknownVersionError
 from serct.serving.batching import Batcher
+from serct.serving.clients import Client, Clients
 from serct.serving.decoder_pool import DecodedAudio, DecoderPool
 from serct.serving.echo import file_name, printable
 from serct.serving.metrics import ServiceMetrics
@@ -35,6 +35,7 @@ class ServiceState:
     decoders: DecoderPool
     long_decoders: DecoderPool
     speakers: SpeakerStore
+    clients: Clients
 
     async def model(self, version: str | None) -> LoadedModel:
         """Return a version of the model by number or alias, None for the one in use.
@@ -94,8 +95,6 @@ class ServiceState:
         content = await file.read()
         return await decoders.decode(content, file_name(file), max_duration_s)
 
-    def accepts_key(self, key: str | None) -> bool:
-        """Check an API key, in constant time."""
-        if self.settings.api_key is None:
-            return True
-        return secrets.compare_digest((key or "").encode(), self.settings.api_key.encode())
+    def accepts_key(self, key: str | None) -> Client | None:
+        """Return the client that holds an API key, None if the key is missing, wrong or expired."""
+        return self.clients.find(key)

@@ -19,7 +19,7 @@ from serct.errors import SerctError, SpeakerError
 from serct.runtime.arrays import PCM_SCALE, Floats
 from serct.serving.decoder_pool import DecodedAudio
 from serct.serving.echo import printable
-from serct.serving.limits import RETRY_AFTER_S
+from serct.serving.limits import KEY_HEADER, RETRY_AFTER_S, WRONG_KEY
 from serct.serving.predicting import analyse, describe
 from serct.serving.state import ServiceState
 from serct.serving.stream_format import StreamFormat
@@ -99,12 +99,16 @@ def stream_route(state: ServiceState) -> Callable[[WebSocket], Awaitable[None]]:
         num_streams += 1
         state.metrics.streams.set(num_streams)
         try:
-            await _serve_stream(state, socket)
+            client = state.accepts_key(socket.headers.get(KEY_HEADER))
+            if client is None:
+                raise _RefusedError(_POLICY, WRONG_KEY)
+            with client.stream():
+                await _serve_stream(state, socket)
         except _RefusedError as refusal:
             await _close(socket, refusal.code, str(refusal))
         except HTTPException as error:
-            # 503: there is no model yet.
-            code = _TRY_LATER if error.status_code == 503 else _POLICY
+            # 503: there is no model yet; 429: too much for this client.
+            code = _TRY_LATER if error.status_code in (429, 503) else _POLICY
             await _close(socket, code, error.detail)
         except SpeakerError as error:
             await _close(socket, _POLICY, str(error))
@@ -126,8 +130,6 @@ async def _close(socket: WebSocket, code: int, reason: str) -> None:
 
 
 async def _serve_stream(state: ServiceState, socket: WebSocket) -> None:
-    if not state.accepts_key(socket.headers.get("x-api-key")):
-        raise _RefusedError(_POLICY, "the header X-API-Key is missing or wrong")
     buffer = AudioBuffer(_sample_rate(socket.query_params.get("sample_rate")))
     speaker = await _speaker(state, socket)
     has_news = asyncio.Event()

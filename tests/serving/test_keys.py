@@ -18,6 +18,7 @@ from serct.errors import KeysError
 from serct.serving import keys as keys_module
 from serct.serving.clients import Clients
 from serct.serving.keys import ApiKey, find_key, hash_key, make_key, read_keys, write_keys
+from tests.conftest import ROOT
 from tests.serving.test_speakers import Clock
 
 LIMITS = ServingParams(key_requests_per_minute=7, key_streams=3)
@@ -98,6 +99,13 @@ class TestFile:
             read_keys(path)
         assert "SECRET" not in str(error.value)
         assert error.value.__cause__ is None
+
+    def test_the_example_of_the_page_is_a_file(self, tmp_path: Path) -> None:
+        page = (ROOT / "docs" / "start" / "service.md").read_text(encoding="utf-8")
+        path = tmp_path / "keys.yaml"
+        path.write_text(page.partition("```yaml\n")[2].partition("```")[0], encoding="utf-8")
+        (entry,) = read_keys(path)
+        assert (entry.name, entry.streams, entry.max_body_mb) == ("lab", 2, 5.0)
 
     def test_two_entries_of_one_name_or_one_key(self, tmp_path: Path) -> None:
         path, digests = tmp_path / "keys.json", [hash_key("a"), hash_key("b")]
