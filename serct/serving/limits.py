@@ -14,7 +14,11 @@ from serct.serving.metrics import ServiceMetrics
 from serct.serving.uploads import Upload
 
 # Requests of monitoring: always accepted, without a key, and not counted.
-UNLIMITED = ("/", "/health", "/ready", "/metrics", "/docs", "/openapi.json")
+UNLIMITED = (
+    "/", "/health", "/ready", "/metrics", "/docs", "/openapi.json", "/asyncapi.json", "/stream",
+)  # fmt: skip
+# Pages, whose scripts send their visitor's key.
+_PAGES = "/stream/"
 RETRY_AFTER_S = 1
 KEY_HEADER = "X-API-Key"
 WRONG_KEY = "the header X-API-Key is missing or wrong, or its key has expired"
@@ -53,7 +57,7 @@ class RequestLimits:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it with status 401, 408, 413, 429 or 503."""
-        if scope["type"] != "http" or scope["path"] in UNLIMITED:
+        if scope["type"] != "http" or is_open(scope["path"]):
             await self._app(scope, receive, send)
             return
         started, status = time.perf_counter(), 500
@@ -129,6 +133,11 @@ class RequestLimits:
             return _busy(f"{len(self._uploads)} uploads")
         min(waiting, key=lambda upload: upload.rate).evict()
         return None
+
+
+def is_open(path: str) -> bool:
+    """Return whether a path needs no key; any other one does, also if there is no such route."""
+    return path in UNLIMITED or path.startswith(_PAGES)
 
 
 def _too_many_of(client: Client) -> HTTPException | None:

@@ -38,6 +38,12 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 
+# A page of the service's own uses its own scripts, styles and routes, and nothing from elsewhere.
+_PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "media-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
 
 class RequestContext:
     """ASGI middleware, the outermost one, that sees every request and response.
@@ -74,6 +80,8 @@ class RequestContext:
                 message.setdefault("headers", [])
                 headers = MutableHeaders(scope=message)
                 headers[REQUEST_ID] = request_id
+                if headers.get("content-type", "").startswith("text/html"):
+                    headers.setdefault("Content-Security-Policy", _PAGE_POLICY)
                 for name, value in self._headers.items():
                     headers.setdefault(name, value)
             await send(message)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI
+from starlette.staticfiles import StaticFiles
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
@@ -236,6 +237,18 @@ def failing(fail: Callable[[], object]) -> TestClient:
     service: FastAPI = create_service(Settings("models:/serct@champion", Path()))
     service.add_api_route("/v1/fail/{name}", lambda name: fail())
     return TestClient(service)
+
+    def test_a_page_runs_its_own_scripts_alone(self, tmp_path: Path) -> None:
+        (tmp_path / "index.html").write_text("<script src=a.js></script>")
+        service = create_service(Settings("models:/x", Path(), api_key="sesame"))
+        service.mount("/stream", StaticFiles(directory=tmp_path, html=True))
+        found = TestClient(service).get("/stream/")
+        assert found.status_code == 200
+        policy = found.headers["Content-Security-Policy"]
+        assert "script-src 'self';" in policy
+        assert "default-src 'none'" in policy
+        assert "frame-ancestors 'none'" in policy
+        assert TestClient(service).get("/stream/../v1/models").status_code == 401
 
 
 class TestIds:
