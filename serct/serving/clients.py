@@ -126,11 +126,7 @@ EVERYBODY = Client("", ClientLimits())
 
 
 class Clients:
-    """Finds the client that holds a key.
-
-    Attributes:
-        problem: Why the file of keys as it is now is not in use; None if it is.
-    """
+    """Finds the client that holds a key."""
 
     def __init__(
         self,
@@ -152,7 +148,7 @@ class Clients:
         Raises:
             KeysError: If the file cannot be used.
         """
-        self.problem: str | None = None
+        self._problem: str | None = None
         self._limits, self._path, self._clock, self._now = limits, path, clock, now
         self._fixed = [ApiKey(name="one", sha256=hash_key(api_key))] if api_key else []
         self._one = Client(_ONE_KEY, ClientLimits())
@@ -162,6 +158,12 @@ class Clients:
         if path is not None:
             self._use(read_keys(path))
             self._warn_of_rights(path)
+
+    @property
+    def problem(self) -> str | None:
+        """Why the file of keys as it is now is not in use; None if it is."""
+        self._refresh()
+        return self._problem
 
     def find(self, key: str | None) -> Client | None:
         """Return the client that holds a key; None if it is missing, wrong or expired.
@@ -188,11 +190,12 @@ class Clients:
             self._use(read_keys(self._path))
             self._warn_of_rights(self._path)
         except (KeysError, OSError) as error:
-            what = str(error).replace(str(self._path), self._path.name)
-            self.problem = f"{what}; the keys of before stay in use"
-            logger.error("%s: %s", self._path.parent, self.problem)
+            kept = "the keys of before stay in use"
+            logger.error("%s; %s", error, kept)
+            # Anybody may see this one: without the folder.
+            self._problem = f"{str(error).replace(str(self._path), self._path.name)}; {kept}"
         else:
-            self.problem = None
+            self._problem = None
             logger.info("%s: %d keys in use", self._path, len(self._keys))
 
     def _file_state(self) -> object:

@@ -113,8 +113,8 @@ class TestKeys:
         service = client(keys_file=tmp_path / "k")
         assert service.get("/ready").json()["keys_problem"] is None
         (tmp_path / "k").write_text("keys: 1")
-        assert service.get("/other", headers={"X-API-Key": key}).status_code == 404
         problem = service.get("/ready").json()["keys_problem"]
+        assert service.get("/other", headers={"X-API-Key": key}).status_code == 404
         assert problem == "k: keys: Input should be a valid array; the keys of before stay in use"
 
 

@@ -207,7 +207,9 @@ class TestClients:
         assert clients.find(keys["lab"])
         assert clients.problem is not None
         assert clients.problem.endswith("the keys of before stay in use")
-        assert clients.problem in caplog.text
+        assert str(tmp_path) not in clients.problem
+        assert f"{path}: " in caplog.text
+        assert "the keys of before stay in use" in caplog.text
         assert keys["lab"] not in caplog.text
         others = make(path, "other")
         clock.now = 4.0
