@@ -48,7 +48,7 @@ lint: install-dev  ## Style, types and import rules
 	$(BIN)/hadolint deploy/Containerfile
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec deploy/compose.yaml
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/ci.yml
-	$(BIN)/shellcheck deploy/team.sh docs/how-to/remote.sh docs/start/versions.sh .ci/run
+	$(BIN)/shellcheck deploy/build.sh deploy/team.sh tests/deploy/postgres/start.sh docs/how-to/remote.sh docs/start/versions.sh .ci/run
 	$(BIN)/codespell README.md CHANGELOG.md CONTRIBUTING.md docs serct pipeline tests
 
 audit: install  ## Ask PyPI for known vulnerabilities of every pinned version; it needs the network
