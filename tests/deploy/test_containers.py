@@ -107,8 +107,9 @@ def test_the_image_serves_a_model_with_few_rights(
     port = free_port()
     run("podman", "network", "create", "alone")
     run(
-        "podman", "run", "--detach", "--name=alone", "--network=alone", "--read-only", "--tmpfs=/tmp",
-        "--cap-drop=ALL", "--security-opt=no-new-privileges", f"--publish=127.0.0.1:{port}:8000",
+        "podman", "run", "--detach", "--name=alone", "--network=alone", "--read-only",
+        "--tmpfs=/tmp", "--cap-drop=ALL", "--security-opt=no-new-privileges",
+        f"--publish=127.0.0.1:{port}:8000",
         f"--volume={trained['functionals_lda']}:/model:ro", "localhost/serct", "serve", "--model",
         "/model", "--workspace", "/workspace", "--host", "0.0.0.0",
     )  # fmt: skip
