@@ -10,7 +10,7 @@ export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo remote-demo repro lint docs tables test test-long test-fast format clean
+.PHONY: help install install-dev demo remote-demo repro lint audit docs tables test test-long test-fast format clean
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -49,8 +49,12 @@ lint: install-dev  ## Style, types and import rules
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec deploy/compose.yaml
 	$(BIN)/check-jsonschema --quiet --schemafile tests/deploy/grafana-dashboard.schema.json deploy/monitoring/dashboard.json
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/ci.yml
-	$(BIN)/shellcheck deploy/team.sh docs/how-to/remote.sh docs/start/versions.sh .ci/run
+	$(BIN)/shellcheck deploy/build.sh deploy/team.sh tests/deploy/postgres/start.sh docs/how-to/remote.sh docs/start/versions.sh .ci/run
 	$(BIN)/codespell README.md CHANGELOG.md CONTRIBUTING.md docs serct pipeline tests
+
+audit: install  ## Ask PyPI for known vulnerabilities of every pinned version; it needs the network
+	$(PIP) -e '.[audit]'
+	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip
 
 docs: install-dev  ## Build the documentation in build/site; a warning is an error
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -d build/site-cache docs build/site

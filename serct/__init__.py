@@ -3,7 +3,12 @@
 Importing the package does no work; `serct.Predictor` is loaded when it is first asked for.
 """
 
+import os
 from typing import TYPE_CHECKING, Any
+
+# Builds of ONNX Runtime, which finds speech and runs models, report to Microsoft unless this is set
+# before they are first imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.2.0"
 __all__ = ["Predictor", "__version__"]

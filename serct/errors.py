@@ -75,6 +75,10 @@ class ReportError(SerctError):
     """A result that the report needs is missing, unreadable, or of another training."""
 
 
+class KeysError(SerctError):
+    """A file of API keys is missing, not readable or wrong."""
+
+
 class BackendUnavailableError(SerctError):
     """An optional package was chosen in params.yaml but cannot be imported."""
 

@@ -179,4 +179,4 @@ def ui(workspace: Workspace = None, host: Host = "127.0.0.1", port: Port = 5000)
         store.introduce(read_params(root / "params.yaml").pipeline)
         scores = f"http://{host}:{port}/{table_address(store.experiment_id)}"
         typer.echo(f"runs with their scores: {scores}", err=True)
-    os.execvpe(command[0], command, {**os.environ, **environment})  # noqa: S606
+    os.execvpe(command[0], command, {**os.environ, **environment})  # noqa: S606  no shell is wanted

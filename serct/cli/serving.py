@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -23,6 +23,9 @@ from serct.cli.shared import (
 )
 from serct.config.serving import ServingParams
 from serct.errors import ParamsError, TrackingError
+from serct.runtime.loopback import is_loopback
+
+LogFormat = Literal["text", "json"]
 
 ModelAddress = Annotated[
     str | None,
@@ -76,6 +79,31 @@ def serve(
         str | None,
         typer.Option(envvar="SERCT_API_KEY", help="Key that clients must send as X-API-Key."),
     ] = None,
+    keys: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="SERCT_API_KEYS_FILE",
+            help="File of keys with names and limits, which `serct keys` makes; it is read again "
+            "when it changes.",
+        ),
+    ] = None,
+    allow_origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Site whose pages may use the service from a browser, such as https://a.example, "
+            "or * for all; may be repeated. If left out, only pages of the service's own address."
+        ),
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Name by which clients reach the service, beside localhost and addresses; may be "
+            "repeated. If left out, any name, unless --host is this machine's loopback address."
+        ),
+    ] = None,
+    log_format: Annotated[
+        LogFormat, typer.Option(help="text, or json: an object in each line.")
+    ] = "text",
     replicas: Annotated[
         int | None,
         typer.Option(
@@ -89,6 +117,7 @@ def serve(
 
     The page /docs of the service describes its routes.
     """
+    from serct.serving.origins import check_origin
     from serct.serving.settings import Settings
 
     root, limits = _limits(model, workspace, options)
@@ -98,11 +127,17 @@ def serve(
         model = default_address(root)
         with suppress(TrackingError):  # without a version the service starts, and says so
             announce_default(root)
-    settings = Settings(model, root, device, precision, api_key or None, limits)
+    address = f"[{host}]" if ":" in host else host
+    hosts = tuple(name.lower() for name in allow_host or ())
+    settings = Settings(
+        model, root, device, precision, api_key or None, keys,
+        tuple(check_origin(each) for each in allow_origin or ()),
+        hosts if hosts or is_loopback(f"http://{address}") else None, limits,
+    )  # fmt: skip
     if replicas is None:
         from serct.serving.service import serve as run
 
-        run(settings, host, port)
+        run(settings, host, port, log_format)
         return
     from serct.config.params import RayExecutor
     from serct.config.reader import read_params

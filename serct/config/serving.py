@@ -22,6 +22,10 @@ class ServingParams(Section):
     max_uploads: PositiveInt = Field(256, description="Requests whose body is still arriving.")
     max_calls: PositiveInt = Field(4, description="Requests of /v1/segments at the same time.")
     max_streams: PositiveInt = Field(16, description="Live streams at the same time.")
+    key_requests_per_minute: PositiveInt = Field(
+        600, description="Requests of a key in a minute, and at once."
+    )
+    key_streams: PositiveInt = Field(4, description="Live streams of a key at the same time.")
     max_batch: PositiveInt = Field(16, description="Clips that the model predicts at once.")
     max_speakers: PositiveInt = Field(1000, description="Enrolled speakers held at the same time.")
     speaker_ttl_s: Positive = Field(
@@ -43,3 +47,9 @@ class ServingParams(Section):
     timeout_s: Positive = Field(60.0, description="Longest time for a response, in s.")
     idle_s: Positive = Field(30.0, description="Longest wait for a message of a stream, in s.")
     drain_s: Positive = Field(30.0, description="Time for open requests after SIGTERM, in s.")
+
+    def for_calls(self) -> "ServingParams":
+        """Return the same with the limits of /v1/segments in place of those of other bodies."""
+        return self.model_copy(
+            update={"max_body_mb": self.max_call_mb, "min_body_rate_kb": self.min_call_rate_kb}
+        )

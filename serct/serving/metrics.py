@@ -15,7 +15,7 @@ _CLIPS = (1, 2, 4, 8, 16, 32, 64)
 
 
 class ServiceMetrics:
-    """Metrics of one service; they contain nothing that clients sent.
+    """Metrics of one service; they contain nothing that clients sent, but names of keys.
 
     Args:
         limits: Of the service; the defaults if None.
@@ -33,6 +33,11 @@ class ServiceMetrics:
         self.requests = Counter(
             "serct_requests", "Finished requests.", ("route", "status"), registry=own
         )
+        # At most 1000 names, those in the file of keys.
+        self.client_requests = Counter(
+            "serct_client_requests", "Finished requests of the holders of keys.",
+            ("client", "status"), registry=own,
+        )  # fmt: skip
         self.seconds = Histogram(
             "serct_request_seconds", "Time from a request to the end of its response.", ("route",),
             buckets=_SECONDS, registry=own,

@@ -21,10 +21,12 @@ PROBLEMS: dict[int | str, dict[str, object]] = {
     status: {"model": schemas.Problem, "description": text}
     for status, text in {
         400: "The body does not match its content type.",
-        401: "The API key is missing or wrong.",
+        401: "The API key is missing, wrong or expired.",
+        403: "The request comes from a page of a site that is not allowed.",
         404: "There is no such version, or no such speaker.",
         408: "The body arrived too slowly.",
         413: "The body is too large, or there are too many files.",
+        429: "Too many requests with this API key: see Retry-After.",
         503: "No model yet, an unusable version, a registry that cannot be read, or too many "
         "requests at the same time: see Retry-After.",
         504: "The response took too long.",
@@ -37,7 +39,7 @@ UNPROCESSABLE: dict[int | str, dict[str, object]] = {
 SPEAKER_PROBLEMS: dict[int | str, dict[str, object]] = {
     status: {"model": schemas.Problem, "description": text}
     for status, text in {
-        401: "The API key is missing or wrong.",
+        401: "The API key is missing, wrong or expired.",
         404: "There is no such version, or no such speaker: enrol again.",
         409: "The model does not adapt to a speaker, or the speaker was enrolled with another "
         "model: enrol again.",
@@ -175,7 +177,12 @@ def state_routes(state: ServiceState) -> APIRouter:
         if model is None:
             response.status_code = 503
         described = predicting.describe(model) if model else None
-        return schemas.Ready(ready=model is not None, model=described, problem=state.models.problem)
+        return schemas.Ready(
+            ready=model is not None,
+            model=described,
+            problem=state.models.problem,
+            keys_problem=state.clients.problem,
+        )
 
     @router.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> Response:

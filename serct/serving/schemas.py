@@ -184,6 +184,9 @@ class Ready(BaseModel):
     problem: str | None = Field(
         description="Why the registry's version is not in use; the version before it stays in use."
     )
+    keys_problem: str | None = Field(
+        None, description="Why the file of keys as it is now is not in use."
+    )
 
 
 class Version(BaseModel):

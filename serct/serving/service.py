@@ -15,7 +15,9 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from fastapi.security import APIKeyHeader
 from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.staticfiles import StaticFiles
+from uvicorn.config import LOGGING_CONFIG
 
 from serct import __version__
 from serct.config.serving import ServingParams
@@ -24,13 +26,23 @@ from serct.errors import AudioError, SerctError, SpeakerError, UnknownSpeakerErr
 from serct.runtime.machine import machine
 from serct.serving.batching import Batcher
 from serct.serving.call_routes import call_routes
+from serct.serving.clients import Clients
 from serct.serving.decoder import DecodeFunction, decode
 from serct.serving.decoder_pool import DecoderPool
+from serct.serving.docs_page import add_docs_page
 from serct.serving.drift_routes import drift_routes
 from serct.serving.echo import respond_to_invalid, respond_to_unreadable
-from serct.serving.limits import RETRY_AFTER_S, RequestLimits
+from serct.serving.limits import KEY_HEADER, RETRY_AFTER_S, WRONG_KEY, RequestLimits
 from serct.serving.metrics import ServiceMetrics
 from serct.serving.models import ModelManager
+from serct.serving.origins import CrossSiteGuard
+from serct.serving.request_context import (
+    HEADERS,
+    REQUEST_ID,
+    LogFormat,
+    RequestContext,
+    setup_service_log,
+)
 from serct.serving.routes import emotion_routes, state_routes
 from serct.serving.settings import Settings
 from serct.serving.speaker_routes import speaker_routes
@@ -73,12 +85,13 @@ def create_service(
         # Two at least: one file that hangs does not stop the others.
         pool(max(2, num_cores)), pool(limits.max_calls + limits.max_streams),
         SpeakerStore(limits.max_speakers, limits.speaker_ttl_s),
+        Clients(settings.api_key, settings.keys_file, limits),
     )  # fmt: skip
     app = FastAPI(
         title="SERCT", version=__version__, description=_DESCRIPTION,
-        lifespan=lambda app: _lifespan(state),
+        lifespan=lambda app: _lifespan(state), docs_url=None, redoc_url=None,
     )  # fmt: skip
-    app.add_middleware(RequestLimits, limits=limits, metrics=metrics)
+    _add_middleware(app, state)
     app.add_exception_handler(RequestValidationError, respond_to_invalid)
     app.add_exception_handler(StarletteHTTPException, respond_to_unreadable)
     app.add_exception_handler(AudioError, _respond_with(422))
@@ -95,43 +108,73 @@ def create_service(
     app.add_api_websocket_route("/v1/stream", stream_route(state))
     # A client of these routes; it needs no key, its visitors do.
     app.mount("/stream", StaticFiles(packages=[("serct.serving", "pages")], html=True))
+    add_docs_page(app)
     return app
 
 
-def serve(settings: Settings, host: str, port: int) -> None:
+def _add_middleware(app: FastAPI, state: ServiceState) -> None:
+    """Add what every request passes; what is added last sees it first."""
+    settings = state.settings
+    app.add_middleware(
+        RequestLimits, limits=settings.limits, metrics=state.metrics,
+        find_client=state.accepts_key,
+    )  # fmt: skip
+    app.add_middleware(
+        CrossSiteGuard, allow_origins=settings.allow_origins, allow_hosts=settings.allow_hosts
+    )
+    headers = dict(HEADERS)
+    if settings.allow_origins:
+        headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+        # No cookies, and so no credentials: a key is sent by a script that has it.
+        app.add_middleware(
+            CORSMiddleware, allow_origins=settings.allow_origins,
+            allow_methods=["GET", "POST", "DELETE"], allow_headers=[KEY_HEADER, REQUEST_ID],
+            expose_headers=[REQUEST_ID, "Retry-After"],
+        )  # fmt: skip
+    app.add_middleware(RequestContext, headers=headers)
+
+
+def serve(settings: Settings, host: str, port: int, log_format: LogFormat = "text") -> None:
     """Serve until SIGTERM or SIGINT; open requests finish first.
 
     Args:
         settings: The model and the limits.
         host: Address to listen on.
         port: Port to listen on; 0 for any free one, which the log names.
+        log_format: Of the lines of the log.
 
     Raises:
         SerctError: If a model's folder cannot be used. A version in the registry may come later.
     """
+    setup_service_log(log_format)
     models = ModelManager(settings)
     if not models.is_followed:
         models.refresh()
         if models.problem is not None:
             raise SerctError(models.problem)
-    run(create_service(settings, models=models), settings.limits, host, port)
+    run(create_service(settings, models=models), settings.limits, host, port, log_format)
 
 
-def run(app: FastAPI, limits: ServingParams, host: str, port: int) -> None:
+def run(
+    app: FastAPI, limits: ServingParams, host: str, port: int, log_format: LogFormat = "text"
+) -> None:
     """Run an application as `serve` does."""
     # It would log what is wrong with a body, and with which bytes.
     logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
     logging.getLogger("uvicorn.error").addFilter(_is_no_stream)
-    uvicorn.Server(process_config(app, limits, host, port)).run()
+    uvicorn.Server(process_config(app, limits, host, port, log_format)).run()
 
 
-def process_config(app: FastAPI, limits: ServingParams, host: str, port: int) -> uvicorn.Config:
+def process_config(
+    app: FastAPI, limits: ServingParams, host: str, port: int, log_format: LogFormat = "text"
+) -> uvicorn.Config:
     """Return how uvicorn serves an application."""
     return uvicorn.Config(
         app,
         host=host,
         port=port,
         log_level="info",
+        log_config=LOGGING_CONFIG if log_format == "text" else None,
         # Requests are private, and so are streams, which uvicorn logs with its own messages.
         access_log=False,
         server_header=False,
@@ -179,12 +222,13 @@ async def _forget(state: ServiceState) -> None:
 
 def _key_check(state: ServiceState) -> Callable[..., Awaitable[None]]:
     header = APIKeyHeader(
-        name="X-API-Key", auto_error=False, description="Needed if the service has a key."
+        name=KEY_HEADER, auto_error=False, description="Needed if the service has keys."
     )
 
     async def check(key: Annotated[str | None, Depends(header)] = None) -> None:
-        if not state.accepts_key(key):
-            raise HTTPException(401, "the header X-API-Key is missing or wrong")
+        # As `RequestLimits` does before the body: no route is open if that should ever miss it.
+        if state.accepts_key(key) is None:
+            raise HTTPException(401, WRONG_KEY)
 
     return check
 

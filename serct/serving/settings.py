@@ -20,7 +20,10 @@ class Settings:
         workspace: Folder whose registry is used.
         device: "auto", "cpu", "cuda" or "mps".
         precision: See `serct.Predictor.load`.
-        api_key: Key that clients must send; None if they need none.
+        api_key: Key that clients may send; None if there is none.
+        keys_file: File of more keys; see `serct.serving.keys`. Without both clients need none.
+        allow_origins: Sites whose pages may use the service from a browser.
+        allow_hosts: Names of the service in the header Host; None for any.
         limits: The ``serving`` section of params.yaml.
         num_copies: Of the service, which share nothing.
     """
@@ -30,6 +33,9 @@ class Settings:
     device: str = "cpu"
     precision: str = "float32"
     api_key: str | None = None
+    keys_file: Path | None = None
+    allow_origins: tuple[str, ...] = ()
+    allow_hosts: tuple[str, ...] | None = None
     limits: ServingParams = field(default_factory=ServingParams)
     num_copies: int = 1
 

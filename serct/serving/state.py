@@ -1,6 +1,5 @@
 """What all routes of one service share."""
 
-import secrets
 from dataclasses import dataclass
 
 import anyio
@@ -8,6 +7,7 @@ from fastapi import HTTPException, UploadFile
 
 from serct.errors import UnknownVersionError
 from serct.serving.batching import Batcher
+from serct.serving.clients import Client, Clients
 from serct.serving.decoder_pool import DecoderPool
 from serct.serving.decoder_process import DecodedAudio
 from serct.serving.echo import file_name, printable
@@ -36,6 +36,7 @@ class ServiceState:
     decoders: DecoderPool
     stream_decoders: DecoderPool
     speakers: SpeakerStore
+    clients: Clients
 
     async def model(self, version: str | None) -> LoadedModel:
         """Return a version of the model by number or alias, None for the one in use.
@@ -93,8 +94,6 @@ class ServiceState:
         max_duration_s = self.settings.limits.max_clip_s
         return await self.decoders.decode(content, file_name(file), max_duration_s)
 
-    def accepts_key(self, key: str | None) -> bool:
-        """Check an API key, in constant time."""
-        if self.settings.api_key is None:
-            return True
-        return secrets.compare_digest((key or "").encode(), self.settings.api_key.encode())
+    def accepts_key(self, key: str | None) -> Client | None:
+        """Return the client that holds an API key, None if the key is missing, wrong or expired."""
+        return self.clients.find(key)

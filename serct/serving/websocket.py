@@ -12,8 +12,9 @@ from contextlib import suppress
 from fastapi import HTTPException, WebSocket, WebSocketDisconnect
 
 from serct.errors import AudioError, SerctError, SpeakerError
+from serct.serving.clients import Client
 from serct.serving.echo import printable
-from serct.serving.limits import RETRY_AFTER_S
+from serct.serving.limits import KEY_HEADER, RETRY_AFTER_S, WRONG_KEY
 from serct.serving.state import ServiceState
 from serct.serving.stream_messages import (
     DONE,
@@ -45,8 +46,8 @@ def stream_route(state: ServiceState) -> Callable[[WebSocket], Awaitable[None]]:
         await socket.accept()
         is_address = "sample_rate" in socket.query_params
         try:
-            start = _from_address(state, socket) if is_address else await wait_for_start(socket)
-            await serve(socket, start, is_address=is_address)
+            start = _from_address(socket) if is_address else await wait_for_start(socket)
+            await serve(socket, start, _client(state, socket, start), is_address=is_address)
             await _close(socket, DONE, "")
         except WebSocketDisconnect:
             pass
@@ -66,19 +67,22 @@ def stream_route(state: ServiceState) -> Callable[[WebSocket], Awaitable[None]]:
         finally:
             num_waiting -= 1
 
-    async def serve(socket: WebSocket, start: SessionStart, *, is_address: bool) -> None:
+    async def serve(
+        socket: WebSocket, start: SessionStart, client: Client, *, is_address: bool
+    ) -> None:
         nonlocal num_streams
         if num_streams >= limits.max_streams:
             raise _busy(f"{num_streams} streams open")
         num_streams += 1
         state.metrics.streams.set(num_streams)
         try:
-            session = await StreamSession.begin(state, socket, start)
-            if not is_address:
-                await session.confirm()
-            await session.run()
-            if not is_address:
-                await session.conclude()
+            with client.stream():
+                session = await StreamSession.begin(state, socket, start)
+                if not is_address:
+                    await session.confirm()
+                await session.run()
+                if not is_address:
+                    await session.conclude()
         finally:
             num_streams -= 1
             state.metrics.streams.set(num_streams)
@@ -86,10 +90,16 @@ def stream_route(state: ServiceState) -> Callable[[WebSocket], Awaitable[None]]:
     return stream
 
 
-def _from_address(state: ServiceState, socket: WebSocket) -> SessionStart:
+def _client(state: ServiceState, socket: WebSocket, start: SessionStart) -> Client:
+    """Return whose key came with the connection or with its first message."""
+    client = state.accepts_key(socket.headers.get(KEY_HEADER) or start.api_key)
+    if client is None:
+        raise RefusedError(POLICY, WRONG_KEY)
+    return client
+
+
+def _from_address(socket: WebSocket) -> SessionStart:
     """Return what an address asks for."""
-    if not state.accepts_key(socket.headers.get("x-api-key")):
-        raise RefusedError(POLICY, "the header X-API-Key is missing or wrong")
     query = socket.query_params
     text, adapt = query["sample_rate"], query.get("adapt", "false")
     rate = int(text) if text.isascii() and text.isdigit() and len(text) < 9 else 0
@@ -122,10 +132,7 @@ async def _from_message(state: ServiceState, socket: WebSocket) -> SessionStart:
             "expected session.start as the first message, or an address with sample_rate, "
             f"{MIN_RATE_HZ} to {MAX_RATE_HZ}",
         )
-    start = read_start(message["text"])
-    if not state.accepts_key(socket.headers.get("x-api-key") or start.api_key):
-        raise RefusedError(POLICY, "the API key is missing or wrong")
-    return start
+    return read_start(message["text"])
 
 
 def _busy(reason: str) -> RefusedError:
@@ -135,8 +142,8 @@ def _busy(reason: str) -> RefusedError:
 def _closing(error: HTTPException | SerctError) -> tuple[int, str]:
     """Return the code and the reason with which an error closes the connection."""
     if isinstance(error, HTTPException):
-        # 503: there is no model yet.
-        return TRY_LATER if error.status_code == 503 else POLICY, str(error.detail)
+        # 503: there is no model yet; 429: too much for this client.
+        return TRY_LATER if error.status_code in (429, 503) else POLICY, str(error.detail)
     if isinstance(error, RefusedError):
         return error.code, str(error)
     if isinstance(error, AudioError):

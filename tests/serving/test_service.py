@@ -460,6 +460,30 @@ class TestState:
         assert "secret" not in "".join(service.lines)
         assert "POST" not in "".join(service.lines)
 
+    def test_pages_of_other_sites_reach_nothing(self, service: Service, spoken: Path) -> None:
+        file = ("a.wav", spoken.read_bytes())
+        evil = {"Origin": "http://evil.example"}
+        found = service.post("/v1/predict", "files", file, headers=evil)
+        assert found.status_code == 403
+        # A name that was made to stand for this machine: the address is bound to loopback.
+        found = service.post("/v1/predict", "files", file, headers={"Host": "evil.example"})
+        assert (found.status_code, "expected localhost" in found.json()["detail"]) == (400, True)
+        own = {"Origin": service.url, "X-Request-ID": "mine"}
+        found = service.post("/v1/predict", "files", file, headers=own)
+        assert (found.status_code, found.headers["X-Request-ID"]) == (200, "mine")
+
+        async def connect(origin: str) -> None:
+            address = service.url.replace("http", "ws") + "/v1/stream?sample_rate=16000"
+            async with websockets.connect(address, origin=origin, proxy=None):  # type: ignore[arg-type]
+                pass
+
+        asyncio.run(connect(service.url))
+        with pytest.raises(websockets.InvalidStatus) as error:
+            asyncio.run(connect("http://evil.example"))
+        assert error.value.response.status_code == 403
+        assert b"this page comes from http://evil.example" in error.value.response.body
+        assert "evil" not in "".join(service.lines)
+
     def test_openapi_has_examples(self, service: Service) -> None:
         schema = service.get("/openapi.json").json()
         assert schema["components"]["schemas"]["Predictions"]["example"]["predictions"]

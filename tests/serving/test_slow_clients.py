@@ -13,7 +13,7 @@ from tests.service_process import Service, running
 pytestmark = pytest.mark.slow
 
 HEAD = (
-    b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n"
+    b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n"
     b"Content-Type: multipart/form-data; boundary=B\r\n\r\n"
     b'--B\r\nContent-Disposition: form-data; name="files"; filename="a.wav"\r\n\r\n'
 )

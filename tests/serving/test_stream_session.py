@@ -22,6 +22,7 @@ from starlette.websockets import WebSocket, WebSocketState
 from serct.config.serving import ServingParams
 from serct.data.preparing import resample, to_pcm16
 from serct.serving.batching import Batcher
+from serct.serving.clients import Clients
 from serct.serving.decoder_pool import DecoderPool
 from serct.serving.metrics import ServiceMetrics
 from serct.serving.models import ModelManager
@@ -317,7 +318,13 @@ def test_a_client_that_reads_nothing_ends_its_session() -> None:
     settings = Settings("nowhere", Path("nowhere"), limits=limits)
     pools = [DecoderPool(1, 100, 1) for _ in range(2)]
     state = ServiceState(
-        settings, ModelManager(settings), Batcher(1), ServiceMetrics(), *pools, SpeakerStore(1, 1)
+        settings,
+        ModelManager(settings),
+        Batcher(1),
+        ServiceMetrics(),
+        *pools,
+        SpeakerStore(1, 1),
+        Clients(None, None, limits),
     )
     socket = WebSocket({"type": "websocket"}, never, never)
     start = SessionStart(type="session.start", version=1, sample_rate=RATE)

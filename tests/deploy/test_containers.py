@@ -1,0 +1,186 @@
+"""The image of deploy/ is built on a base of Debian's packages, and its containers are run."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.conftest import ROOT, make_workspace
+
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(3600)]
+
+PROGRAMS = ("podman", "podman-compose", "mmdebstrap", "runc")
+# What a virtual machine may be denied to raise.
+_LIMITS = 'default_ulimits = ["nofile=4096:4096", "nproc=1024:1024"]'
+KEY = "sesame" * 8
+
+
+def run(*command: str, **environment: str) -> str:
+    """Run a program; return stdout."""
+    result = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True,
+        check=False, timeout=3000,
+    )  # fmt: skip
+    assert result.returncode == 0, f"{command}: {result.stdout[-2000:]}{result.stderr[-4000:]}"
+    return result.stdout
+
+
+def wait(condition: Callable[[], bool], seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            if condition():
+                return
+        except requests.RequestException:
+            pass
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Podman with images of its own, which are gone in the end."""
+    missing = [program for program in PROGRAMS if shutil.which(program) is None]
+    if missing or os.geteuid() != 0:
+        pytest.skip(f"needs root and {', '.join(missing) or 'its rights'}")
+    folder = tmp_path_factory.mktemp("podman")
+    (folder / "storage.conf").write_text(
+        f'[storage]\ndriver = "overlay"\ngraphroot = "{folder}/root"\nrunroot = "{folder}/run"\n'
+    )
+    (folder / "containers.conf").write_text(
+        '[engine]\nruntime = "runc"\n[network]\nnetwork_backend = "netavark"\n'
+        f"[containers]\n{_LIMITS}\n"
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CONTAINERS_STORAGE_CONF", str(folder / "storage.conf"))
+        patch.setenv("CONTAINERS_CONF", str(folder / "containers.conf"))
+        yield
+        for command in (
+            ["rm", "--all", "--force", "--time", "0"], ["rmi", "--all", "--force"],
+            ["volume", "prune", "--force"], ["network", "prune", "--force"],
+        ):  # fmt: skip
+            subprocess.run(["podman", *command], capture_output=True, check=False)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def pip_options(folder: Path) -> list[str]:
+    """Return the options that give pip in a build the settings and wheels that it has here."""
+    shown = run(sys.executable, "-m", "pip", "config", "list")
+    found = dict(re.findall(r"^(?:global|:env:)\.([\w-]+)='(.*)'$", shown, re.MULTILINE))
+    values = {name: re.sub(r"\\n|\s+", "\n    ", value) for name, value in found.items()}
+    conf = folder / "pip.conf"
+    conf.write_text("[global]\n" + "".join(f"{name} = {text}\n" for name, text in values.items()))
+    places = {Path(each).parent for each in re.findall(r"file://(/\S+)", conf.read_text())}
+    places |= {Path(each) for each in re.findall(r"(?<![\w/:.])(/\S+)", conf.read_text())}
+    mounts = [f"{place}:{place}:ro" for place in sorted(places) if place.exists()]
+    return [f"--volume={each}" for each in (f"{conf}:/etc/pip.conf:ro", *mounts)]
+
+
+@pytest.fixture(scope="module")
+def image(engine: None, tmp_path_factory: pytest.TempPathFactory) -> None:
+    options = pip_options(tmp_path_factory.mktemp("pip"))
+    run("bash", "deploy/build.sh", "--debian", "--network=host", *options)
+    probe = subprocess.run(
+        ["podman", "run", "--rm", "localhost/serct-base", "true"], capture_output=True, text=True
+    )
+    if probe.returncode:
+        pytest.skip(f"the image was built, but no container runs here: {probe.stderr.strip()}")
+
+
+def test_the_image_serves_a_model_with_few_rights(
+    image: None, trained: dict[str, Path], spoken: Path
+) -> None:
+    port = free_port()
+    run("podman", "network", "create", "alone")
+    run(
+        "podman", "run", "--detach", "--name=alone", "--network=alone", "--read-only",
+        "--tmpfs=/tmp", "--cap-drop=ALL", "--security-opt=no-new-privileges",
+        f"--publish=127.0.0.1:{port}:8000",
+        f"--volume={trained['functionals_lda']}:/model:ro", "localhost/serct", "serve", "--model",
+        "/model", "--workspace", "/workspace", "--host", "0.0.0.0",
+    )  # fmt: skip
+    url = f"http://127.0.0.1:{port}"
+    wait(lambda: requests.get(f"{url}/ready", timeout=5).status_code == 200)
+    files = {"files": ("a.wav", spoken.read_bytes())}
+    found = requests.post(f"{url}/v1/predict", files=files, timeout=60)
+    assert found.json()["predictions"][0]["emotion"]
+    run("podman", "healthcheck", "run", "alone")
+    status = run("podman", "exec", "alone", "cat", "/proc/1/status")
+    assert re.search(r"^Uid:\t10001\t", status, re.MULTILINE)
+    assert re.search(r"^CapEff:\t0+$", status, re.MULTILINE)
+    assert re.search(r"^NoNewPrivs:\t1$", status, re.MULTILINE)
+    write = ["podman", "exec", "alone", "touch", "/opt/serct/x"]
+    assert b"Read-only" in subprocess.run(write, capture_output=True, check=False).stderr
+    run("podman", "stop", "--time=40", "alone")
+    assert run("podman", "inspect", "alone", "--format={{.State.ExitCode}}").strip() == "0"
+
+
+@pytest.fixture
+def composed(image: None, tmp_path: Path) -> Iterator[None]:
+    """The composed set; an image of Debian's PostgreSQL stands in for that of the registry."""
+    for port in (5000, 8000, 8501):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                pytest.skip(f"port {port} is in use")
+    base = tmp_path / "base.tar"
+    run("mmdebstrap", "--quiet", "--variant=minbase", "--include=postgresql", "bookworm", str(base),
+        "http://deb.debian.org/debian")  # fmt: skip
+    run("podman", "import", "--quiet", str(base), "localhost/postgres-base")
+    run("podman", "build", "--tag=localhost/postgres", str(Path(__file__).parent / "postgres"))
+    environment = {"SERCT_API_KEY": KEY, "POSTGRES_PASSWORD": "x" * 40,
+                   "POSTGRES_IMAGE": "localhost/postgres"}  # fmt: skip
+    compose = ("podman-compose", "-f", "deploy/compose.yaml")
+    try:
+        run(*compose, "up", "-d", **environment)
+        yield
+    finally:
+        run(*compose, "down", "-v", **environment)
+
+
+def test_the_composed_set_follows_its_registry(
+    composed: None, trained: dict[str, Path], tone_shards: Path, tmp_path: Path, spoken: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    registry, service = "http://localhost:5000", "http://localhost:8000"
+    wait(lambda: requests.get(f"{registry}/health", timeout=5).status_code == 200)
+    wait(lambda: requests.get(f"{service}/health", timeout=5).status_code == 200)
+    assert requests.get(f"{service}/ready", timeout=5).json()["model"] is None
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", registry)
+    root = tmp_path / "workspace"
+    root.mkdir()
+    make_workspace(root, trained["serct"], tone_shards)
+    wait(lambda: requests.get(f"{service}/ready", timeout=5).json()["ready"])
+    files = {"files": ("a.wav", spoken.read_bytes())}
+    assert requests.post(f"{service}/v1/predict", files=files, timeout=60).status_code == 401
+    found = requests.post(
+        f"{service}/v1/predict", files=files, headers={"X-API-Key": KEY}, timeout=60
+    ).json()
+    assert (found["model"]["name"], found["model"]["version"]) == ("serct", "1")
+    wait(lambda: requests.get("http://localhost:8501/_stcore/health", timeout=5).text == "ok")
+    ask = (
+        "import os; from serct.app.client import Client; "
+        "print(Client('http://service:8000', os.environ['SERCT_API_KEY']).versions()[0]['version'])"
+    )
+    assert run("podman", "exec", "deploy_app_1", "python", "-c", ask).strip() == "1"
+    for name in ("database", "mlflow", "service", "app"):
+        run("podman", "healthcheck", "run", f"deploy_{name}_1")
+    # What the registry holds lies in volumes: it outlives its containers.
+    run("podman", "restart", "--time=10", "deploy_mlflow_1", "deploy_service_1")
+    wait(lambda: requests.get(f"{service}/ready", timeout=5).json()["ready"])
