@@ -233,9 +233,10 @@ class DecoderPool:
         decoder = self._take()
         may_go_on = False
         try:
-            await anyio.to_thread.run_sync(
-                decoder.wait_until_ready, abandon_on_cancel=True, limiter=self._threads
-            )
+            if not decoder.is_ready:
+                await anyio.to_thread.run_sync(
+                    decoder.wait_until_ready, abandon_on_cancel=True, limiter=self._threads
+                )
             with anyio.fail_after(self._timeout_s):
                 found = await anyio.to_thread.run_sync(
                     decoder.decode, content, name, max_duration_s,
