@@ -25,7 +25,7 @@ from serct.inference.serving_form import serving_form
 from serct.runtime.machine import share_threads
 from serct.serving.analysis import Analysis
 from serct.serving.decoder import decode
-from serct.serving.decoder_pool import DecodedAudio
+from serct.serving.decoder_process import DecodedAudio
 from serct.tracking import find_model
 
 MAX_BATCH = 16

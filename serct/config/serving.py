@@ -14,11 +14,13 @@ class ServingParams(Section):
 
     poll_s: Positive = Field(1.0, description="Time between two checks of the registry, in s.")
     max_body_mb: Positive = Field(20.0, description="Largest request body, in MB.")
+    max_call_mb: Positive = Field(3000.0, description="Largest body of /v1/segments, in MB.")
     max_files: PositiveInt = Field(16, description="Files in one request.")
     max_clip_s: Positive = Field(60.0, description="Longest file for /v1/predict, in s.")
-    max_recording_s: Positive = Field(600.0, description="Longest file for /v1/segments, in s.")
+    max_recording_s: Positive = Field(14_400.0, description="Longest file for /v1/segments, in s.")
     max_in_flight: PositiveInt = Field(64, description="Whole requests at the same time.")
     max_uploads: PositiveInt = Field(256, description="Requests whose body is still arriving.")
+    max_calls: PositiveInt = Field(4, description="Requests of /v1/segments at the same time.")
     max_streams: PositiveInt = Field(16, description="Live streams at the same time.")
     max_batch: PositiveInt = Field(16, description="Clips that the model predicts at once.")
     max_speakers: PositiveInt = Field(1000, description="Enrolled speakers held at the same time.")
@@ -28,6 +30,9 @@ class ServingParams(Section):
     body_timeout_s: Positive = Field(10.0, description="Longest wait for a part of a body, in s.")
     min_body_rate_kb: Positive = Field(
         20.0, description="Least rate of a body after the first body_timeout_s, in kB/s."
+    )
+    min_call_rate_kb: Positive = Field(
+        0.5, description="The same for /v1/segments, whose recordings may be live, in kB/s."
     )
     decode_timeout_s: Positive = Field(10.0, description="Longest time to decode a file, in s.")
     decode_memory_mb: Positive = Field(1000.0, description="Memory to decode a file, in MB.")

@@ -11,7 +11,7 @@ from serct.errors import AudioError
 from serct.inference.recording import RecordingPrediction, conclude
 from serct.inference.window_model import WindowModel
 from serct.runtime.arrays import Pcm
-from serct.serving.decoder_pool import DecodedAudio
+from serct.serving.decoder_process import DecodedAudio
 
 _Planned = tuple[Pcm, Plan]
 

@@ -4,20 +4,17 @@ The C libraries that decode audio meet bytes from anybody. Here a crash, a hang 
 ends this process and one request, not the service: `DecoderPool` starts another one. The process
 imports neither PyTorch nor the web framework, so that it starts in a fifth of a second.
 
-Run as ``python -m serct.serving.decoder FD FUNCTION MEMORY_MB PARENT``. Both sides send messages: a
-header in JSON, then bytes. What comes back is data and never code, since a process that decoded a
-hostile file is not to be trusted.
+Run as ``python -m serct.serving.decoder FD FUNCTION MEMORY_MB PARENT``, with
+`serct.serving.messages` both ways. A process decodes whole files, or one stream and then ends.
 """
 
 import ctypes
 import io
-import json
 import os
 import pkgutil
 import resource
 import signal
 import socket
-import struct
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -26,13 +23,10 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from serct.data.audio import Limits, Recording, read_recording
-from serct.errors import AudioError
+from serct.serving.messages import describe_failure, receive, send
 
 # Of one channel: 120 MB after decoding. Ten minutes at 48 kHz fit.
 MAX_SAMPLES = 30_000_000
-_SIZES = struct.Struct("<IQ")
-_MAX_HEADER_BYTES = 100_000
-_MAX_PROBLEM = 1000
 _PR_SET_PDEATHSIG = 1
 
 DecodeFunction = Callable[[BinaryIO, str, float], Recording]
@@ -53,45 +47,6 @@ def decode(source: BinaryIO, name: str, max_duration_s: float) -> Recording:
     return read_recording(source, limits, name, mono=True, max_samples=MAX_SAMPLES)
 
 
-def send(connection: socket.socket, header: dict[str, Any], payload: Any = b"") -> None:
-    """Send a message: a header and any number of bytes.
-
-    Raises:
-        OSError: If the other side is gone.
-    """
-    encoded = json.dumps(header).encode()
-    view = memoryview(payload).cast("B")
-    connection.sendall(_SIZES.pack(len(encoded), len(view)) + encoded)
-    connection.sendall(view)
-
-
-def receive(connection: socket.socket, max_bytes: int) -> tuple[dict[str, Any], bytearray]:
-    """Wait for a message, and return its header and its bytes.
-
-    Raises:
-        EOFError: If the other side is gone.
-        ValueError: If the message is larger than ``max_bytes`` or malformed.
-    """
-    header_size, size = _SIZES.unpack(_receive_exactly(connection, _SIZES.size))
-    if header_size > _MAX_HEADER_BYTES or size > max_bytes:
-        raise ValueError(f"a message of {header_size} and {size} bytes, expected fewer")
-    header = json.loads(_receive_exactly(connection, header_size))
-    if not isinstance(header, dict):
-        raise ValueError("a message without a header")
-    return header, _receive_exactly(connection, size)
-
-
-def _receive_exactly(connection: socket.socket, size: int) -> bytearray:
-    content = bytearray(size)
-    view = memoryview(content)
-    while len(view):
-        num_received = connection.recv_into(view)
-        if num_received == 0:
-            raise EOFError
-        view = view[num_received:]
-    return content
-
-
 def _main(descriptor: str, function: str, memory_mb: str, parent: str) -> None:
     """Decode until the service closes the connection."""
     _outlive_nobody(int(parent))
@@ -104,6 +59,12 @@ def _main(descriptor: str, function: str, memory_mb: str, parent: str) -> None:
             try:
                 header, content = receive(connection, sys.maxsize)
             except (EOFError, OSError):
+                return
+            if "encoding" in header:
+                # Here, since FFmpeg takes time to load and most files need none.
+                from serct.serving.stream_decoder import decode_stream
+
+                decode_stream(connection, header)
                 return
             response, samples = _respond(decode_function, header, content)
             del content  # before the next file comes
@@ -119,12 +80,8 @@ def _respond(
         source = io.BytesIO(content)
         recording = decode_function(source, header["name"], header["max_duration_s"])
         samples = np.ascontiguousarray(recording.waveform, "<f4")
-    except AudioError as error:
-        return {"problem": str(error)[:_MAX_PROBLEM]}, b""
-    except MemoryError:
-        return {"is_out_of_memory": True}, b""
     except Exception as error:  # whatever a decoder raises, the file is at fault
-        return {"fault": type(error).__name__}, b""
+        return describe_failure(error), b""
     return {"sample_rate": recording.sample_rate, "notes": recording.notes}, samples
 
 

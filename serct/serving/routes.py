@@ -106,7 +106,7 @@ def emotion_routes(state: ServiceState) -> APIRouter:
 
     async def predict_one(model: LoadedModel, file: UploadFile) -> RecordingPrediction | AudioError:
         try:
-            audio = await state.decode(file, is_long=False)
+            audio = await state.decode(file)
             return await predicting.analyse(model, state.batcher, audio)
         except AudioError as error:
             return error
@@ -142,7 +142,7 @@ def emotion_routes(state: ServiceState) -> APIRouter:
         """Predict the emotion of a recording, as /v1/predict does, and along it."""
         model = state.for_speaker(await state.model(version), speaker)
         async with asyncio.timeout(limits.timeout_s):
-            audio = await state.decode(file, is_long=True)
+            audio = await state.decode(file)
             row_s = model.predictor.row_s(audio.sample_rate)
             timing_s = _timing(window_s, hop_s, row_s)
             try:
@@ -172,7 +172,7 @@ def emotion_routes(state: ServiceState) -> APIRouter:
         """
         model = state.for_speaker(await state.model(version), speaker)
         async with asyncio.timeout(limits.timeout_s):
-            audio = await state.decode(file, is_long=False)
+            audio = await state.decode(file)
             found = await predicting.importance(model, state.batcher, audio)
         return predicting.describe_importance(model, file_name(file), found)
 

@@ -72,7 +72,7 @@ def create_service(
         settings, models or ModelManager(settings),
         Batcher(limits.max_batch, metrics.batches.observe, num_workers), metrics,
         # Two at least: one file that hangs does not stop the others.
-        pool(max(2, num_cores)), pool(1),
+        pool(max(2, num_cores)), pool(limits.max_calls + limits.max_streams),
         SpeakerStore(limits.max_speakers, limits.speaker_ttl_s),
     )  # fmt: skip
     app = FastAPI(
@@ -168,7 +168,7 @@ async def _lifespan(state: ServiceState) -> AsyncIterator[None]:
             with suppress(asyncio.CancelledError):
                 await task
         await state.decoders.close()
-        await state.long_decoders.close()
+        await state.stream_decoders.close()
 
 
 async def _forget(state: ServiceState) -> None:

@@ -70,7 +70,7 @@ def speaker_routes(state: ServiceState) -> APIRouter:
         )  # fmt: skip
 
     async def enrol_one(model: LoadedModel, file: UploadFile) -> Speaker:
-        audio = await state.decode(file, is_long=False)
+        audio = await state.decode(file)
         return await predicting.enrol(model, state.batcher, audio, file_name(file))
 
     @router.delete(

@@ -8,7 +8,8 @@ from fastapi import HTTPException, UploadFile
 
 from serct.errors import UnknownVersionError
 from serct.serving.batching import Batcher
-from serct.serving.decoder_pool import DecodedAudio, DecoderPool
+from serct.serving.decoder_pool import DecoderPool
+from serct.serving.decoder_process import DecodedAudio
 from serct.serving.echo import file_name, printable
 from serct.serving.metrics import ServiceMetrics
 from serct.serving.models import LoadedModel, ModelManager
@@ -25,7 +26,7 @@ class ServiceState:
 
     Attributes:
         decoders: Decode files.
-        long_decoders: Decode long files, one after another, since they need much memory.
+        stream_decoders: Decode what is still arriving: long calls and live streams.
     """
 
     settings: Settings
@@ -33,7 +34,7 @@ class ServiceState:
     batcher: Batcher
     metrics: ServiceMetrics
     decoders: DecoderPool
-    long_decoders: DecoderPool
+    stream_decoders: DecoderPool
     speakers: SpeakerStore
 
     async def model(self, version: str | None) -> LoadedModel:
@@ -82,17 +83,15 @@ class ServiceState:
         self.check_speakers()
         return model.for_speaker(self.speakers.get(speaker))
 
-    async def decode(self, file: UploadFile, *, is_long: bool) -> DecodedAudio:
+    async def decode(self, file: UploadFile) -> DecodedAudio:
         """Decode a file. Silence is accepted: it has no speech.
 
         Raises:
             AudioError: If the file is not usable audio, or too long.
         """
-        limits = self.settings.limits
-        max_duration_s = limits.max_recording_s if is_long else limits.max_clip_s
-        decoders = self.long_decoders if is_long else self.decoders
         content = await file.read()
-        return await decoders.decode(content, file_name(file), max_duration_s)
+        max_duration_s = self.settings.limits.max_clip_s
+        return await self.decoders.decode(content, file_name(file), max_duration_s)
 
     def accepts_key(self, key: str | None) -> bool:
         """Check an API key, in constant time."""

@@ -17,7 +17,7 @@ from fastapi import HTTPException, WebSocket, WebSocketDisconnect
 
 from serct.errors import SerctError, SpeakerError
 from serct.runtime.arrays import PCM_SCALE, Floats
-from serct.serving.decoder_pool import DecodedAudio
+from serct.serving.decoder_process import DecodedAudio
 from serct.serving.echo import printable
 from serct.serving.limits import RETRY_AFTER_S
 from serct.serving.predicting import analyse, describe

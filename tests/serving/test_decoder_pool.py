@@ -1,12 +1,13 @@
 """A file that ends its decoder costs one request; no process is left behind."""
 
+import asyncio
 import io
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ import pytest
 import soundfile
 
 from serct.errors import AudioError, SerctError
-from serct.serving.decoder_pool import DecodedAudio, DecoderPool
+from serct.serving.decoder_pool import DecoderPool
+from serct.serving.decoder_process import DecodedAudio
 from tests.conftest import ROOT
 from tests.serving import hostile_decoder
 from tests.serving.hostile_decoder import file
@@ -74,6 +76,79 @@ def test_samples_come_back_whole() -> None:
     found = with_pool(work)
     assert (found.sample_rate, found.notes) == (48_000, ())
     np.testing.assert_allclose(found.waveform, stereo.mean(axis=1), atol=1e-4)
+
+
+async def decode_stream(
+    pool: DecoderPool, parts: Iterable[bytes], **more: Any
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Send parts while another task takes the blocks; return all frames and notes."""
+    async with pool.open_stream("call.wav", **more) as stream:
+
+        async def send() -> None:
+            for part in parts:
+                await stream.write(part)
+            await stream.end()
+
+        sending = asyncio.create_task(send())
+        try:
+            frames = [block.frames async for block in stream]
+        finally:
+            sending.cancel()
+        return np.concatenate(frames), stream.notes
+
+
+def test_a_stream_is_decoded_while_it_arrives() -> None:
+    stereo = np.random.default_rng(0).uniform(-1, 1, (1_000_000, 2))
+    content = wav(stereo, 48_000)
+
+    async def work(pool: DecoderPool) -> None:
+        parts = [content[first : first + 65_536] for first in range(0, len(content), 65_536)]
+        frames, notes = await decode_stream(pool, parts)
+        np.testing.assert_allclose(frames, stereo, atol=1e-4)
+        assert notes == ()
+        with pytest.raises(AudioError, match=r"^call\.wav: longer than the 3 s expected at most"):
+            await decode_stream(pool, parts, max_duration_s=3.0)
+        with pytest.raises(AudioError, match=r"^call\.wav: cut off, found"):
+            await decode_stream(pool, parts[:-1])
+        with pytest.raises(AudioError, match=r"^call\.wav: packet 1 of Opus is damaged"):
+            await decode_stream(pool, [b"\xff" * 20], encoding="opus")
+
+    with_pool(work)
+
+
+def test_samples_of_a_stream_come_before_its_end() -> None:
+    async def work(pool: DecoderPool) -> None:
+        content = wav(np.linspace(-1, 1, 200_000))
+        async with pool.open_stream("call.wav") as stream:
+            await stream.write(content[:200_000])
+            assert len((await anext(stream)).frames) > 0
+            # A client that leaves: the process is ended although it waits for more.
+
+    with_pool(work)
+
+
+@pytest.mark.slow
+def test_a_stream_that_ends_its_decoder_is_an_error_of_its_own() -> None:
+    lost: list[str] = []
+
+    async def kill(pool: DecoderPool, number: int) -> None:
+        async with pool.open_stream("call.wav") as stream:
+            await stream.write(GOOD)
+            decoders()[0].send_signal(number)
+            await stream.end()
+            async for _ in stream:
+                pass
+
+    async def work(pool: DecoderPool) -> None:
+        with pytest.raises(AudioError, match=r"call.wav: .* the decoder crashed \(SIGABRT\)"):
+            await kill(pool, signal.SIGABRT)
+        with pytest.raises(SerctError, match=r"call.wav: the decoder was ended from outside"):
+            await kill(pool, signal.SIGKILL)
+        with pytest.raises(AudioError, match=r"call.wav: .* it takes longer than 0\.5 s"):
+            await kill(pool, signal.SIGSTOP)
+
+    with_pool(work, timeout_s=0.5, on_lost=lost.append)
+    assert lost == ["crash", "timeout"]
 
 
 def slow(*values: object) -> Any:

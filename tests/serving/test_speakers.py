@@ -17,7 +17,7 @@ from serct.inference.enrolment import Speaker
 from serct.inference.recording import RecordingPrediction
 from serct.models.classical.enrolment import Enrolment
 from serct.serving.batching import Batcher
-from serct.serving.decoder_pool import DecodedAudio
+from serct.serving.decoder_process import DecodedAudio
 from serct.serving.models import LoadedModel, ModelManager
 from serct.serving.service import create_service
 from serct.serving.settings import Settings

@@ -3,7 +3,8 @@
 Lossy formats start where the library starts them, see `serct.data.decoding.libsndfile`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
 
 import av
 import numpy as np
@@ -11,38 +12,52 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 
 from serct.data.decoding.libsndfile import VALUES_AT_ONCE, Block
-from serct.data.decoding.view import View
 from serct.errors import AudioError
 from serct.runtime.arrays import Floats
 
 # A file may name others, in a playlist for example: FFmpeg reads nothing but the given bytes.
 _FFMPEG_OPTIONS = {"protocol_whitelist": "none", "enable_drefs": "0"}
+# How much FFmpeg reads before the first frame, in microseconds and bytes: else 5 s of samples.
+_ARRIVING_OPTIONS = {"analyzeduration": "100000", "probesize": "20000"}
 # Up to two frames of WMA at its lowest rates.
 _DURATION_TOLERANCE_S = 0.5
 # Errors that its decoders would otherwise only log.
 _CODEC_OPTIONS = {"err_detect": "crccheck+bitstream+buffer+explode"}
 
 
-def decode_with_ffmpeg(view: View, format_name: str) -> Iterator[Block]:
-    """Yield the first audio stream in a view.
+class Readable(Protocol):
+    """What FFmpeg reads; it jumps to and fro in it if it also has ``seek`` and ``tell``."""
+
+    def read(self, size: int, /) -> bytes | None:
+        """Return up to so many bytes, none at the end."""
+
+
+def decode_with_ffmpeg(
+    file: Readable, format_name: str, must_flush: Callable[[], bool] | None = None
+) -> Iterator[Block]:
+    """Yield the first audio stream in a file, from its place on.
 
     Args:
-        view: The file.
+        file: The file.
         format_name: What FFmpeg calls its format.
+        must_flush: For a file that arrives: returns whether to yield what is decoded now, and not
+            to wait for more.
 
     Raises:
         AudioError: If it is not readable, there is no audio, or a part is damaged or missing.
     """
     try:
-        yield from _decode(view, format_name)
+        yield from _decode(file, format_name, must_flush)
     except av.FFmpegError as error:
         raise AudioError(f"not readable as audio ({error})") from error
 
 
-def _decode(view: View, format_name: str) -> Iterator[Block]:
-    view.seek(0)
+def _decode(
+    file: Readable, format_name: str, must_flush: Callable[[], bool] | None
+) -> Iterator[Block]:
+    options = _FFMPEG_OPTIONS | (_ARRIVING_OPTIONS if must_flush is not None else {})
     with av.open(
-        view, "r", format=format_name, options=_FFMPEG_OPTIONS, metadata_errors="ignore"
+        file, "r", format=format_name, options=options, metadata_errors="ignore"
     ) as container:
         stream = _audio_stream(container)
         num_streams = len(container.streams.audio)
@@ -53,12 +68,13 @@ def _decode(view: View, format_name: str) -> Iterator[Block]:
         for packet in container.demux(stream):
             num_packets += packet.size > 0
             for frame in _decode_packet(packet, num_frames / (rate or 1)):
-                frames = _as_floats(frame)
+                frames = as_floats(frame)
                 # FFmpeg drops damaged frames of FLAC; their numbers show the gap.
                 if format_name == "flac" and (frame.pts or 0) > num_frames:
                     raise AudioError(f"damaged after {num_frames / rate:.2f} s")
                 is_other = kept and (rate, kept[0].shape[1]) != (frame.rate, frames.shape[1])
-                if kept and (is_other or num_values >= wanted):
+                is_flushed = must_flush is not None and must_flush()
+                if kept and (is_other or is_flushed or num_values >= wanted):
                     yield Block(rate, np.concatenate(kept), num_streams)
                     kept, num_values, wanted = [], 0, VALUES_AT_ONCE
                 rate = frame.rate
@@ -106,7 +122,7 @@ def _decode_packet(packet: "av.Packet[AudioStream]", seconds: float) -> Sequence
     return [frame for frame in frames if frame.samples]
 
 
-def _as_floats(frame: av.AudioFrame) -> Floats:
+def as_floats(frame: av.AudioFrame) -> Floats:
     """Return a decoded frame as float32 [n, channels], full scale = 1."""
     samples = frame.to_ndarray()
     num_channels = frame.layout.nb_channels

@@ -55,59 +55,84 @@ def find_pieces(view: View, longest_s: float) -> list[Piece]:
     return pieces
 
 
-def _pieces(whole: View, longest_s: float) -> list[Piece] | None:
-    magic = whole.at(0, 16)
+def ffmpeg_format(magic: bytes) -> str | None:
+    """Return what FFmpeg calls the format of a file by its first 16 bytes, None if it is unknown.
+
+    Tags in front must have been skipped, see `serct.data.decoding.tags`.
+    """
     if chunks.is_supported(magic):
-        name = _CHUNK_FORMATS[magic[:4]]
-        is_for_libsndfile = not chunks.is_misread(whole)
-        return [Piece(chunks.with_true_size(whole), name, is_for_libsndfile)]
-    for prefix, find in _FORMATS:
+        return _CHUNK_FORMATS[magic[:4]]
+    for prefix, name in _MAGICS:
         if magic.startswith(prefix):
-            return list(find(whole))
-    if magic.startswith(b"#!AMR"):
-        mpeg.check_amr(whole, longest_s)
-        return [Piece(whole, "amr")]
+            return name
     if magic[4:8] in boxes.MP4_TYPES:
-        boxes.check_mp4(whole)
-        return [Piece(whole, "mov")]
+        return "mov"
     if mpeg.is_adts(magic):
-        mpeg.check_adts(whole, longest_s)
-        return [Piece(whole, "aac")]
-    if mpeg.is_mpeg_audio(magic):
-        parts = mpeg.split(whole, longest_s)
-        return [Piece(part, "mp3", True, num_frames) for part, num_frames in parts]
-    return None
+        return "aac"
+    return "mp3" if mpeg.is_mpeg_audio(magic) else None
 
 
-def _flac(view: View) -> Iterator[Piece]:
+def _pieces(whole: View, longest_s: float) -> list[Piece] | None:
+    name = ffmpeg_format(whole.at(0, 16))
+    if name is None:
+        return None
+    if find := _FINDERS.get(name):
+        return list(find(whole, longest_s))
+    is_for_libsndfile = not chunks.is_misread(whole)
+    return [Piece(chunks.with_true_size(whole), name, is_for_libsndfile)]
+
+
+def _flac(view: View, _: float) -> Iterator[Piece]:
     for part in flac.split(view):
         total, end = flac.num_samples(part), flac.end_of_last_frame(part)
         # Without a total, libsndfile fails where it looks for the end; with one, it stops there.
         yield Piece(part, "flac", total > 0 and end <= total, max(total, end))
 
 
-def _ogg(view: View) -> Iterator[Piece]:
+def _ogg(view: View, _: float) -> Iterator[Piece]:
     for link in ogg.split(view):
         note = "" if link.is_ended else "its end is not marked: it is read as far as it goes"
         yield Piece(link.view, "ogg", link.num_streams == 1, note=note)
 
 
-def _matroska(view: View) -> Iterator[Piece]:
+def _matroska(view: View, _: float) -> Iterator[Piece]:
     for part in boxes.split_matroska(view):
         yield Piece(part, "matroska")
 
 
-def _asf(view: View) -> Iterator[Piece]:
+def _asf(view: View, _: float) -> Iterator[Piece]:
     yield Piece(boxes.check_asf(view), "asf")
+
+
+def _mov(view: View, _: float) -> Iterator[Piece]:
+    boxes.check_mp4(view)
+    yield Piece(view, "mov")
+
+
+def _amr(view: View, longest_s: float) -> Iterator[Piece]:
+    mpeg.check_amr(view, longest_s)
+    yield Piece(view, "amr")
+
+
+def _aac(view: View, longest_s: float) -> Iterator[Piece]:
+    mpeg.check_adts(view, longest_s)
+    yield Piece(view, "aac")
+
+
+def _mp3(view: View, longest_s: float) -> Iterator[Piece]:
+    for part, num_frames in mpeg.split(view, longest_s):
+        yield Piece(part, "mp3", True, num_frames)
 
 
 _CHUNK_FORMATS = {
     b"RIFF": "wav", b"RIFX": "wav", b"RF64": "wav", b"BW64": "wav", b"riff": "w64",
     b"FORM": "aiff", b"caff": "caf", b".snd": "au", b"dns.": "au", b"NIST": "nistsphere",
 }  # fmt: skip
-_FORMATS: tuple[tuple[bytes, Callable[[View], Iterator[Piece]]], ...] = (
-    (b"fLaC", _flac),
-    (b"OggS", _ogg),
-    (b"\x1aE\xdf\xa3", _matroska),
-    (boxes.ASF_MAGIC, _asf),
-)
+_MAGICS = (
+    (b"fLaC", "flac"), (b"OggS", "ogg"), (b"\x1aE\xdf\xa3", "matroska"), (boxes.ASF_MAGIC, "asf"),
+    (b"#!AMR", "amr"),
+)  # fmt: skip
+_FINDERS: dict[str, Callable[[View, float], Iterator[Piece]]] = {
+    "flac": _flac, "ogg": _ogg, "matroska": _matroska, "asf": _asf, "mov": _mov, "amr": _amr,
+    "aac": _aac, "mp3": _mp3,
+}  # fmt: skip

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -49,15 +49,13 @@ class Source:
         """Yield blocks of one rate and number of channels, no more than allowed."""
         found = 0
         form = None
-        self._pieces = self._pieces or find_pieces(self._view, self._longest_s)
-        notes = dict.fromkeys(piece.note for piece in self._pieces if piece.note)
-        for block in chain.from_iterable(map(self._decode, self._pieces)):
+        self.notes = ()
+        for block in self._decoded():
             new = _Form(block.sample_rate, block.frames.shape[1])
             if form is None:
                 form = new
                 if block.num_streams > 1:
-                    notes[f"holds {block.num_streams} audio streams: the first was used"] = None
-                self.notes = tuple(notes)
+                    self._note(f"holds {block.num_streams} audio streams: the first was used")
                 check_rate(form.rate)
                 longest_s = min(self._longest_s, self._max_samples / form.rate)
             elif form != new:
@@ -66,6 +64,19 @@ class Source:
             if found > longest_s * form.rate:
                 raise AudioError(f"longer than the {longest_s:g} s expected at most")
             yield block
+
+    def _note(self, text: str) -> None:
+        if text and text not in self.notes:
+            self.notes += (text,)
+
+    def _decoded(self) -> Iterator[Block]:
+        self._pieces = self._pieces or find_pieces(self._view, self._longest_s)
+        return self._decode_all(self._pieces)
+
+    def _decode_all(self, pieces: Sequence[Piece]) -> Iterator[Block]:
+        for piece in pieces:
+            self._note(piece.note)
+        return chain.from_iterable(map(self._decode, pieces))
 
     def _decode(self, piece: Piece) -> Iterator[Block]:
         found = 0
@@ -93,6 +104,7 @@ def _decode_with_ffmpeg(piece: Piece) -> Iterator[Block]:
         raise BackendUnavailableError(
             f"this format needs the package av: {error}: pip install av"
         ) from error
+    piece.view.seek(0)
     return decode_with_ffmpeg(piece.view, piece.ffmpeg_format)
 
 
@@ -130,10 +142,10 @@ def open_source(
         AudioError: If it cannot be opened or is empty.
     """
     if not isinstance(source, Path):
-        label = _printable(name or "recording")
+        label = printable_name(name or "recording")
         yield _checked(source, label, longest_s, max_samples)
         return
-    label = _printable(name or str(source))
+    label = printable_name(name or str(source))
     try:
         # Completeness needs the end first, and whoever opens a pipe may wait for ever.
         if source.is_fifo():
@@ -156,7 +168,7 @@ def _checked(file: BinaryIO, label: str, longest_s: float, max_samples: float) -
     return Source(view, label, longest_s, max_samples)
 
 
-def _printable(name: str) -> str:
+def printable_name(name: str) -> str:
     """Return a name with what is not UTF-8 in it as escapes."""
     content = os.fsencode(name)
     try:

@@ -3,12 +3,22 @@
 import io
 import os
 from collections.abc import Iterator, Mapping
-from typing import Any, BinaryIO
+from typing import Any, Protocol
 
 # Less than a header with its chunks: sizes are often wrong by one, for whoever computes them.
 FEW_BYTES = 128
 _BYTES_AT_ONCE = 2**20
 _TAGS = (b"TAG", b"ID3", b"APETAGEX", b"LYRICSBEGIN"[:8])
+
+
+class RandomAccess(Protocol):
+    """What a view needs of a file."""
+
+    def seek(self, offset: int, /) -> int:
+        """Move to a place, counted from the start."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return so many bytes, fewer only at the end."""
 
 
 class View(io.RawIOBase):
@@ -22,7 +32,7 @@ class View(io.RawIOBase):
     """
 
     def __init__(
-        self, file: BinaryIO, start: int, stop: int, patches: Mapping[int, bytes] | None = None
+        self, file: RandomAccess, start: int, stop: int, patches: Mapping[int, bytes] | None = None
     ) -> None:
         """Make a view; ``patches`` maps places in the view to the bytes that replace its own."""
         super().__init__()
