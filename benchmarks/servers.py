@@ -35,7 +35,8 @@ class Server(NamedTuple):
 def serct_serve(*source: str) -> Iterator[str]:
     """Run the service of a ``--workspace`` or ``--model``; yield its address."""
     command = [*CLI, "serve", *source, "--port", "0"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    # In a session of its own, as the others: Linux shares processors out to sessions first.
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     try:
         assert process.stderr is not None
         for line in process.stderr:
@@ -96,7 +97,7 @@ def _running(
         _wait_for(f"{url}/{page}", process)
         yield Server(url, process.pid)
     finally:
-        children = psutil.Process(process.pid).children(recursive=True)
+        children = _descendants(process.pid)
         for each in (*children, process):
             each.terminate()
         process.wait(30)
@@ -114,6 +115,13 @@ def _wait_for(page: str, process: "subprocess.Popen[bytes]") -> None:
             pass
         time.sleep(0.5)
     raise SystemExit(f"no answer from {page}")
+
+
+def _descendants(pid: int) -> list[psutil.Process]:
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
 
 
 def _free_port() -> int:

@@ -22,8 +22,9 @@ from serct.serving.messages import Encoding
 
 logger = logging.getLogger("serct.serving")
 
-# What a C library leaks with every broken file must not add up to the memory limit.
-_MAX_DECODED = 500
+# What a C library leaks with every file must not add up to the memory limit. A new process costs as
+# much as hundreds of files.
+_MAX_DECODED = 2000
 
 
 class DecoderPool:
