@@ -22,7 +22,7 @@ _RATE_HZ = 16_000
 _THRESHOLD = 0.5
 # Longer recordings are looked through in parts, so that memory does not depend on their length. A
 # whole number of frames at any rate.
-_PART_S = 60
+PART_S = 60
 
 
 def find_speech(pieces: Iterable[Pcm], sample_rate: int) -> npt.NDArray[np.bool_]:
@@ -91,7 +91,7 @@ def _waveform(pcm: Pcm, sample_rate: int) -> Floats:
 
 def _parts(pieces: Iterable[Pcm], sample_rate: int) -> Iterator[Pcm]:
     """Divide samples anew, into parts of one length; the last one may be shorter."""
-    length = _PART_S * sample_rate
+    length = PART_S * sample_rate
     waiting: list[Pcm] = []
     num_waiting = 0
     for piece in pieces:

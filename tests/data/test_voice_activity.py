@@ -62,7 +62,7 @@ def test_noise_and_tones_are_no_speech() -> None:
 def test_a_long_recording_is_looked_through_in_parts_however_it_comes(
     spoken: Path, rate: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(voice_activity, "_PART_S", 4)
+    monkeypatch.setattr(voice_activity, "PART_S", 4)
     samples, own = soundfile.read(spoken, dtype="float32")
     once = to_pcm16(resample(samples, own, rate, "soxr"))
     pcm = np.concatenate([once, np.zeros(rate, np.int16)] * 4)
