@@ -88,32 +88,63 @@ def prepare(waveform: Floats, sample_rate: int, audio: AudioParams) -> Pcm:
     return to_pcm16(waveform) if len(waveform) else np.zeros(1, np.int16)
 
 
-def prepare_blocks(blocks: Iterable[Floats], sample_rate: int, audio: AudioParams) -> Iterator[Pcm]:
-    """Yield what `prepare` returns for all blocks together, bit for bit, in pieces.
+class Preparer:
+    """Does what `prepare` does with a recording that comes in blocks, bit for bit.
 
     With soxr, memory does not depend on the recording's length. The other resamplers cannot go on
-    where they stopped, so they get the recording as a whole.
+    where they stopped, so they get the recording as a whole, at its end.
+    """
+
+    def __init__(self, sample_rate: int, audio: AudioParams) -> None:
+        """Begin a recording.
+
+        Args:
+            sample_rate: As for `prepare`.
+            audio: As for `prepare`.
+        """
+        self._rate, self._audio = sample_rate, audio
+        self._num_samples = 0
+        self._kept: list[Floats] | None = None
+        self._stream: Any = None
+        if audio.sample_rate in ("native", sample_rate):
+            return
+        if audio.resampler == "soxr":
+            soxr = _import_resampler("soxr")
+            self._stream = soxr.ResampleStream(
+                sample_rate, audio.sample_rate, 1, dtype="float32", quality="HQ"
+            )
+        else:
+            self._kept = []
+
+    def add(self, block: Floats) -> Pcm:
+        """Return what is ready after the next block, float32 [n]; int16 [any length]."""
+        if self._kept is not None:
+            self._kept.append(block)
+            return np.empty(0, np.int16)
+        if self._stream is not None:
+            block = self._stream.resample_chunk(block)
+        self._num_samples += len(block)
+        return to_pcm16(block)
+
+    def end(self) -> Pcm:
+        """Return the rest, so that there is a sample at least. int16 [any length]."""
+        if self._kept:
+            return prepare(np.concatenate(self._kept), self._rate, self._audio)
+        rest = np.empty(0, np.float32)
+        if self._stream is not None:
+            rest = self._stream.resample_chunk(rest, last=True)
+        return to_pcm16(rest) if self._num_samples + len(rest) else np.zeros(1, np.int16)
+
+
+def prepare_blocks(blocks: Iterable[Floats], sample_rate: int, audio: AudioParams) -> Iterator[Pcm]:
+    """Yield what `prepare` returns for all blocks together, in pieces; see `Preparer`.
 
     Args:
         blocks: The recording's samples, in order. float32 [n > 0] each
         sample_rate: As for `prepare`.
         audio: As for `prepare`.
     """
-    if audio.sample_rate == "native" or audio.sample_rate == sample_rate:
-        yield from map(to_pcm16, blocks)
-    elif audio.resampler == "soxr":
-        yield from _resampled_pieces(blocks, sample_rate, audio.sample_rate)
-    else:
-        yield prepare(np.concatenate(list(blocks)), sample_rate, audio)
-
-
-def _resampled_pieces(blocks: Iterable[Floats], from_hz: int, to_hz: int) -> Iterator[Pcm]:
-    soxr = _import_resampler("soxr")
-    stream = soxr.ResampleStream(from_hz, to_hz, 1, dtype="float32", quality="HQ")
-    num_samples = 0
+    preparer = Preparer(sample_rate, audio)
     for block in blocks:
-        piece = to_pcm16(stream.resample_chunk(block))
-        num_samples += len(piece)
-        yield piece
-    rest = to_pcm16(stream.resample_chunk(np.empty(0, np.float32), last=True))
-    yield rest if num_samples + len(rest) else np.zeros(1, np.int16)
+        yield preparer.add(block)
+    yield preparer.end()

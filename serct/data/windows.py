@@ -107,14 +107,19 @@ class Plan:
         At least 0.2 s, or 30 % of a shorter step; where no step has that but the recording does,
         all steps with speech.
         """
+        spoken = self.has_enough_speech
+        if not spoken.any() and self.speech_s >= LEAST_SPEECH_S:
+            return np.asarray(self.step_speech_s > 0)
+        return spoken
+
+    @cached_property
+    def has_enough_speech(self) -> Frames:
+        """Whether a step has enough speech, whatever the others have. bool [S]."""
         if self.frames is None:
             return np.ones(self.num_steps, bool)
         speech = self.step_speech_s
         spoken = speech >= np.minimum(LEAST_SPEECH_S, _LEAST_SHARE * np.diff(self.step_edges))
-        spoken &= speech > 0
-        if not spoken.any() and self.speech_s >= LEAST_SPEECH_S:
-            return np.asarray(speech > 0)
-        return np.asarray(spoken)
+        return np.asarray(spoken & (speech > 0))
 
     @cached_property
     def windows(self) -> list[tuple[int, int]]:
@@ -168,6 +173,11 @@ class Plan:
         total: float = weights.sum()
         return weights / total
 
+    @property
+    def window_numbers(self) -> tuple[int, ...]:
+        """The number of each of `windows`, counted from the start of the recording."""
+        return tuple(self._places)
+
     @cached_property
     def _places(self) -> dict[int, int]:
         """The place in `windows` of each window to predict, by its number from the start."""
@@ -180,14 +190,15 @@ class Plan:
 
         They are numbered from the start of the recording.
         """
+        return {step: self.cover(step) for step in np.flatnonzero(self.is_spoken).tolist()}
+
+    def cover(self, step: int) -> tuple[int, int]:
+        """Return the first of the windows that cover the middle of a step, and the end of them."""
         window, hop = self.timing.window, self.timing.hop
         last = max(0, math.ceil((self.num_samples - window) / hop))
-        covers = {}
-        for step in np.flatnonzero(self.is_spoken).tolist():
-            middle = (step * hop + min((step + 1) * hop, self.num_samples)) / 2
-            first = max(0, math.floor((middle - window) / hop) + 1)
-            covers[step] = (min(first, last), min(math.floor(middle / hop), last) + 1)
-        return covers
+        middle = (step * hop + min((step + 1) * hop, self.num_samples)) / 2
+        first = max(0, math.floor((middle - window) / hop) + 1)
+        return min(first, last), min(math.floor(middle / hop), last) + 1
 
 
 def plan_recording(
