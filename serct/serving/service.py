@@ -71,8 +71,8 @@ def create_service(
     state = ServiceState(
         settings, models or ModelManager(settings),
         Batcher(limits.max_batch, metrics.batches.observe, num_workers), metrics,
-        # Two at least: one file that hangs does not stop the others.
-        pool(max(2, num_cores)), pool(limits.max_calls + limits.max_streams),
+        # Two a core: one file that hangs does not stop the others, and workers wait less for files.
+        pool(2 * num_cores), pool(limits.max_calls + limits.max_streams),
         SpeakerStore(limits.max_speakers, limits.speaker_ttl_s),
     )  # fmt: skip
     app = FastAPI(
