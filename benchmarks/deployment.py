@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 import soundfile
 import torch
-from serving import form, saturate, serct_serve
+from load import form, saturate
+from servers import serct_serve
 
 from serct.inference.exporting import export_onnx
 from serct.inference.predictor import load_classifier

@@ -21,7 +21,7 @@ from typing import Any
 import aiohttp
 import psutil
 from hostile_files import all_makers
-from serving import process_of, serct_serve
+from servers import process_of, serct_serve
 
 from serct.runtime import machine
 from serct.runtime.atomic import write_json

@@ -1,80 +1,148 @@
-"""The service under load, beside MLflow's own, and through promotions.
+"""The service under load, beside MLflow's own and LitServe, and through promotions.
 
-    python benchmarks/serving.py --workspace build/demo --clip hello.wav --other 7 --out FILE
+    python benchmarks/serving.py compare --workspace build/demo --clip hello.wav \
+        --litserve PYTHON --other 7 --bad 2 --out FILE
+    python benchmarks/serving.py soak --workspace build/demo --clip hello.wav --other 7 --out FILE
 
 The workspace needs a champion, a second version that passes the gates (`--other`), and one that
-does not (`--bad`). Each part starts a server on a free port and sends requests over sockets.
+does not (`--bad`). Each part starts servers on free ports and sends requests over sockets.
+PYTHON is that of an environment with litserve and SERCT's packages; without it, that part is left
+out.
 """
 
 import argparse
 import asyncio
 import base64
 import json
-import os
-import re
-import socket
-import statistics
 import subprocess
-import sys
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import aiohttp
-import psutil
+import numpy as np
+from load import Post, Usage, form, saturate
+from servers import CLI, Server, litserve_serve, mlflow_serve, process_of, serct_serve
 
 from serct.runtime import machine
 from serct.runtime.atomic import write_json
 
-CLI = [sys.executable, "-m", "serct.cli"]
+CHAMPION = "models:/serct@champion"
+ROUNDS = 3
+SAMPLE_S = 10
+# Of the servers, before anything is measured.
+_WARM_S = 3
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--workspace", type=Path, required=True)
-    parser.add_argument("--clip", type=Path, required=True, help="a few seconds of speech")
-    parser.add_argument("--other", required=True, help="a version that may be promoted")
-    parser.add_argument("--bad", required=True, help="a version that the gates refuse")
-    parser.add_argument("--seconds", type=float, default=60.0)
-    parser.add_argument("--clients", type=int, default=16)
-    parser.add_argument("--out", type=Path, required=True)
+    parts: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
+        "compare": compare,
+        "soak": soak,
+    }
+    commands = parser.add_subparsers(dest="part", required=True)
+    for name in parts:
+        command = commands.add_parser(name)
+        command.add_argument("--workspace", type=Path, required=True)
+        command.add_argument("--clip", type=Path, required=True, help="a few seconds of speech")
+        command.add_argument("--other", required=True, help="a version that may be promoted")
+        command.add_argument("--clients", type=int, default=16)
+        command.add_argument("--out", type=Path, required=True)
+        if name == "compare":
+            command.add_argument("--bad", required=True, help="a version that the gates refuse")
+            command.add_argument("--litserve", metavar="PYTHON")
+            command.add_argument("--seconds", type=float, default=10.0, help="of a round")
+        else:
+            command.add_argument("--minutes", type=float, default=30.0)
+            command.add_argument("--every", type=float, default=3.0, help="minutes, a promotion")
     arguments = parser.parse_args()
     results: dict[str, Any] = {
         "date": datetime.now(UTC).date().isoformat(),
         "machine": vars(machine.machine()),
         "commit": machine.git_commit(),
         "clients": arguments.clients,
+        **parts[arguments.part](arguments),
     }
-    results["compare"] = compare(arguments)
-    results["promotions"] = promotions(arguments)
     write_json(arguments.out, results)
-    print(json.dumps(results, indent=2))
+    print(json.dumps({key: value for key, value in results.items() if key != "samples"}, indent=2))
 
 
 def compare(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Send requests to both servers in turns, three rounds each, both running all the time."""
+    """Measure all servers in turns, then the service through promotions."""
+    return {"compare": in_turns(arguments), "promotions": promotions(arguments)}
+
+
+def in_turns(arguments: argparse.Namespace) -> dict[str, list[dict[str, float]]]:
+    """Send requests to one server after the other, in rounds, all running all the time."""
     content = arguments.clip.read_bytes()
-    rows = {"dataframe_records": [{"audio": base64.b64encode(content).decode()}]}
-    found: dict[str, list[dict[str, float]]] = {"serct serve": [], "mlflow models serve": []}
-    with (
-        serct_serve("--workspace", str(arguments.workspace)) as ours,
-        mlflow_serve(arguments.workspace) as theirs,
-    ):
-        ask: dict[str, Callable[[aiohttp.ClientSession], Any]] = {
-            "serct serve": lambda s: s.post(f"{ours}/v1/predict", data=form(content)),
-            "mlflow models serve": lambda s: s.post(f"{theirs}/invocations", json=rows),
+    encoded = base64.b64encode(content).decode()
+    rows = {"dataframe_records": [{"audio": encoded}]}
+    workspace = arguments.workspace
+    found: dict[str, list[dict[str, float]]] = {}
+    with ExitStack() as stack:
+        url = stack.enter_context(serct_serve("--workspace", str(workspace)))
+        theirs = stack.enter_context(mlflow_serve(CHAMPION, workspace))
+        servers: dict[str, tuple[Server, Post]] = {
+            "serct serve": (
+                Server(url, process_of(url)),
+                lambda session: session.post(f"{url}/v1/predict", data=form(content)),
+            ),
+            "mlflow models serve": (
+                theirs,
+                lambda session: session.post(f"{theirs.url}/invocations", json=rows),
+            ),
         }
+        if arguments.litserve:
+            num_workers = best_litserve(arguments, encoded)
+            name = f"LitServe, {num_workers} worker{'s' * (num_workers > 1)}"
+            servers[name] = (
+                stack.enter_context(
+                    litserve_serve(arguments.litserve, CHAMPION, workspace, num_workers)
+                ),
+                _litserve_post(servers, name, encoded),
+            )
+        else:
+            print("without LitServe, since there is no --litserve PYTHON")
+        for _, post in servers.values():
+            asyncio.run(saturate(post, arguments.clients, _WARM_S))
         for clients in (1, arguments.clients):
-            for _ in range(3):
-                for name, post in ask.items():
-                    measured = asyncio.run(saturate(post, clients, arguments.seconds / 6))
-                    found[name].append({"clients": clients, **measured})
+            for _ in range(ROUNDS):
+                for name, (server, post) in servers.items():
+                    measured = measure(server, post, clients, arguments.seconds)
+                    found.setdefault(name, []).append({"clients": clients, **measured})
     return found
+
+
+def _litserve_post(servers: dict[str, tuple[Server, Post]], name: str, encoded: str) -> Post:
+    return lambda session: session.post(f"{servers[name][0].url}/predict", json={"audio": encoded})
+
+
+def best_litserve(arguments: argparse.Namespace, encoded: str) -> int:
+    """Return with how many processes LitServe answers the most requests."""
+    rates = {}
+    for num_workers in (1, 2):
+        with litserve_serve(arguments.litserve, CHAMPION, arguments.workspace, num_workers) as it:
+
+            def post(session: aiohttp.ClientSession, url: str = it.url) -> Any:
+                return session.post(f"{url}/predict", json={"audio": encoded})
+
+            asyncio.run(saturate(post, arguments.clients, _WARM_S))
+            found = asyncio.run(saturate(post, arguments.clients, arguments.seconds / 2))
+            rates[num_workers] = found["requests_per_s"]
+    return max(rates, key=rates.__getitem__)
+
+
+def measure(server: Server, post: Post, clients: int, seconds: float) -> dict[str, float]:
+    """Saturate a server; add the processor time of a request and the server's memory."""
+    usage = Usage(server.pid)
+    before = usage.cpu_s()
+    found = asyncio.run(saturate(post, clients, seconds))
+    cpu_ms = 1000 * (usage.cpu_s() - before) / found["requests"]
+    return {**found, "cpu_ms": cpu_ms, "memory_mb": sum(usage.memory_mb())}
 
 
 def promotions(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -83,9 +151,10 @@ def promotions(arguments: argparse.Namespace) -> dict[str, Any]:
     expected: dict[str, dict[str, float]] = {}
     verdicts: list[dict[str, Any]] = []
     champion = champion_of(arguments.workspace)
+    seconds = 6 * arguments.seconds
     with serct_serve("--workspace", str(arguments.workspace)) as url:
 
-        async def run() -> list[tuple[int, dict[str, Any]]]:
+        async def run() -> tuple[dict[str, float], list[tuple[int, dict[str, Any]]]]:
             answers: list[tuple[int, dict[str, Any]]] = []
             async with aiohttp.ClientSession() as session:
                 for version in (champion, arguments.other):
@@ -97,21 +166,17 @@ def promotions(arguments: argparse.Namespace) -> dict[str, Any]:
                 saturate(
                     lambda s: s.post(f"{url}/v1/predict", data=form(content)),
                     arguments.clients,
-                    arguments.seconds,
+                    seconds,
                     answers,
                 )
             )
-            for version in (arguments.other, arguments.bad, champion):
-                await asyncio.sleep(arguments.seconds / 8)
-                command = [*CLI, "promote", version, "--workspace", str(arguments.workspace)]
-                process = await asyncio.create_subprocess_exec(
-                    *command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-                )
-                verdicts.append({"version": version, "exit_code": await process.wait()})
-            verdicts.append(await load)
-            return answers
+            for change in (["promote", arguments.other], ["promote", arguments.bad], ["rollback"]):
+                await asyncio.sleep(seconds / 8)
+                code = await asyncio.to_thread(_change, change, arguments.workspace)
+                verdicts.append({"change": " ".join(change), "exit_code": code})
+            return await load, answers
 
-        answers = asyncio.run(run())
+        load, answers = asyncio.run(run())
     wrong = sum(
         status == 200
         and max(
@@ -122,129 +187,85 @@ def promotions(arguments: argparse.Namespace) -> dict[str, Any]:
         for status, body in answers
     )
     return {
-        "promotions": verdicts[:-1],
-        "load": verdicts[-1],
+        "promotions": verdicts,
+        "load": load,
         "statuses": Counter(str(status) for status, _ in answers),
         "answers_by_version": Counter(body["model"]["version"] for s, body in answers if s == 200),
-        "failed": sum(status != 200 for status, _ in answers),
+        "failed": load["failed"],
         "answers_of_another_version_than_they_say": wrong,
     }
 
 
-def form(content: bytes) -> aiohttp.FormData:
-    data = aiohttp.FormData()
-    data.add_field("files", content, filename="clip.wav")
-    return data
+def soak(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Saturate the service for long, with promotions, and watch its memory."""
+    content = arguments.clip.read_bytes()
+    samples: list[dict[str, float]] = []
+    changes: list[dict[str, Any]] = []
+    with serct_serve("--workspace", str(arguments.workspace)) as url:
+        usage = Usage(process_of(url))
 
+        async def watch() -> None:
+            started = time.monotonic()
+            while True:
+                service, *decoders = await asyncio.to_thread(usage.memory_mb)
+                samples.append(
+                    {
+                        "s": time.monotonic() - started,
+                        "service_mb": service,
+                        "decoders_mb": sum(decoders),
+                        "decoders": len(decoders),
+                    }
+                )
+                await asyncio.sleep(SAMPLE_S)
 
-async def saturate(
-    post: Callable[[aiohttp.ClientSession], Any],
-    clients: int,
-    seconds: float,
-    answers: list[tuple[int, dict[str, Any]]] | None = None,
-) -> dict[str, float]:
-    """Let each client send its next request as soon as it has a response."""
-    took: list[float] = []
-    failed = 0
-    until = time.perf_counter() + seconds
+        async def promote() -> None:
+            while True:
+                for change in (["promote", arguments.other], ["rollback"]):
+                    await asyncio.sleep(60 * arguments.every)
+                    code = await asyncio.to_thread(_change, change, arguments.workspace)
+                    changes.append({"change": " ".join(change), "exit_code": code})
 
-    async def client(session: aiohttp.ClientSession) -> None:
-        nonlocal failed
-        while time.perf_counter() < until:
-            started = time.perf_counter()
-            async with post(session) as answer:
-                body = await answer.json()
-            took.append(time.perf_counter() - started)
-            failed += answer.status != 200
-            if answers is not None:
-                answers.append((answer.status, body))
-
-    timeout = aiohttp.ClientTimeout(total=120)
-    async with aiohttp.ClientSession(timeout=timeout) as session:
-        started = time.perf_counter()
-        await asyncio.gather(*(client(session) for _ in range(clients)))
-        elapsed = time.perf_counter() - started
-    ordered = sorted(took)
-    return {
-        "requests_per_s": len(took) / elapsed,
-        "p50_ms": 1000 * statistics.median(ordered),
-        "p99_ms": 1000 * ordered[int(0.99 * (len(ordered) - 1))],
-        "failed": failed,
-    }
-
-
-@contextmanager
-def serct_serve(*source: str) -> Iterator[str]:
-    """Run the service of a ``--workspace`` or ``--model``; yield its address."""
-    command = [*CLI, "serve", *source, "--port", "0"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    try:
-        assert process.stderr is not None
-        for line in process.stderr:
-            if found := re.search(r"http://[\d.:]+", line):
-                break
-        else:
-            raise SystemExit("the service did not start")
-        # A log that nobody reads would stop the service.
-        threading.Thread(target=process.stderr.read, daemon=True).start()
-        yield found[0]
-    finally:
-        process.terminate()
-        process.wait(timeout=60)
-
-
-@contextmanager
-def mlflow_serve(workspace: Path) -> Iterator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    store = f"sqlite:///{workspace.resolve() / 'mlflow.db'}"
-    environment = {
-        **os.environ,
-        "MLFLOW_TRACKING_URI": store,
-        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
-    }
-    command = [
-        str(Path(sys.executable).with_name("mlflow")), "models", "serve", "-m",
-        "models:/serct@champion", "--env-manager", "local", "--port", str(port),
-    ]  # fmt: skip
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    process = subprocess.Popen(
-        command, env={**environment, "PATH": path}, stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
-    url = f"http://127.0.0.1:{port}"
-    try:
-        import requests
-
-        for _ in range(240):
+        async def run() -> dict[str, float]:
+            others = [asyncio.create_task(each) for each in (watch(), promote())]
             try:
-                if requests.get(f"{url}/ping", timeout=5).ok:
-                    break
-            except requests.ConnectionError:
-                time.sleep(0.5)
-        yield url
-    finally:
-        for child in psutil.Process(process.pid).children(recursive=True):
-            child.terminate()
-        process.terminate()
-        process.wait(30)
+                return await saturate(
+                    lambda s: s.post(f"{url}/v1/predict", data=form(content)),
+                    arguments.clients,
+                    60 * arguments.minutes,
+                )
+            finally:
+                for task in others:
+                    task.cancel()
+
+        load = asyncio.run(run())
+    return {
+        "minutes": arguments.minutes,
+        "load": load,
+        "changes": changes,
+        # After the first third: until then both models and all batch sizes have been met.
+        "service_mb_per_hour": _slope(samples, "service_mb"),
+        "decoders_mb_per_hour": _slope(samples, "decoders_mb"),
+        "samples": samples,
+    }
 
 
-def process_of(url: str) -> int:
-    port = int(url.rsplit(":", 1)[1])
-    for connection in psutil.net_connections("tcp4"):
-        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port:
-            return int(connection.pid or 0)
-    raise SystemExit(f"nothing listens on {url}")
+def _slope(samples: list[dict[str, float]], key: str) -> float:
+    late = samples[len(samples) // 3 :]
+    hours = [each["s"] / 3600 for each in late]
+    return float(np.polyfit(hours, [each[key] for each in late], 1)[0])
+
+
+def _change(change: list[str], workspace: Path) -> int:
+    command = [*CLI, *change, "--workspace", str(workspace)]
+    return subprocess.run(command, capture_output=True).returncode
 
 
 def champion_of(workspace: Path) -> str:
     from serct.tracking import find_version
 
-    version = find_version("models:/serct@champion", workspace)
+    version = find_version(CHAMPION, workspace)
     assert version is not None
-    return version
+    return version.number
 
 
 if __name__ == "__main__":

@@ -1,8 +1,11 @@
-"""Voice activity: a small network that finds speech in a recording."""
+"""Voice activity: a small network that finds speech in recordings."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
-from typing import Any
+from importlib.util import find_spec
+from itertools import accumulate, pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +13,9 @@ import numpy.typing as npt
 from serct.data.preparing import resample
 from serct.errors import BackendUnavailableError
 from serct.runtime.arrays import PCM_SCALE, Floats, Pcm
+
+if TYPE_CHECKING:
+    from serct.data.silero import SpeechNetwork
 
 FRAME_S = 0.032
 _RATE_HZ = 16_000
@@ -37,41 +43,55 @@ def find_speech(pieces: Iterable[Pcm], sample_rate: int) -> npt.NDArray[np.bool_
     Source:
         Silero Team, Silero VAD, https://github.com/snakers4/silero-vad, MIT licence.
     """
+    parts = (find_speech_in([part], sample_rate)[0] for part in _parts(pieces, sample_rate))
+    return np.concatenate(list(parts))
+
+
+def find_speech_in(recordings: Sequence[Pcm], sample_rate: int) -> list[npt.NDArray[np.bool_]]:
+    """Compute what `find_speech` does for each of several recordings, all at once.
+
+    Args:
+        recordings: At least one, as `serct.data.preparing` makes them. int16 [N > 0] each
+        sample_rate: Of all, in Hz.
+
+    Returns:
+        bool [about N / (0.032 * sample_rate)] each
+
+    Raises:
+        BackendUnavailableError: If the network's package is not installed.
+    """
     network = load_network()
-    found = []
-    for pcm in _parts(pieces, PART_S * sample_rate):
-        waveform = pcm.astype(np.float32) / np.float32(PCM_SCALE)
-        probabilities: Floats = network.audio_forward(
-            resample(waveform, sample_rate, _RATE_HZ, "soxr")
-        )
-        found.append(probabilities > _THRESHOLD)
-    return np.concatenate(found)
+    parts = [list(_parts([each], sample_rate)) for each in recordings]
+    waveforms = [_waveform(part, sample_rate) for each in parts for part in each]
+    spoken = [each > _THRESHOLD for each in network(waveforms)]
+    edges = accumulate(map(len, parts), initial=0)
+    return [np.concatenate(spoken[first:end]) for first, end in pairwise(edges)]
 
 
 @cache
-def load_network() -> Any:
+def load_network() -> "SpeechNetwork":
     """Load the network, once in a process.
 
     Raises:
         BackendUnavailableError: If its package is not installed.
     """
-    import torch
+    # The package itself is not imported: it sets the number of torch's threads to one, for all.
+    package = find_spec("silero_vad")
+    if package is None or package.origin is None:
+        raise BackendUnavailableError("voice activity needs a package: pip install silero-vad")
+    from serct.data.silero import SpeechNetwork
 
-    num_threads = torch.get_num_threads()
-    try:
-        from silero_vad import load_silero_vad
-
-        return load_silero_vad(sequence=True)
-    except ImportError as error:
-        raise BackendUnavailableError(
-            f"voice activity needs a package: {error}: pip install silero-vad onnxruntime"
-        ) from error
-    finally:
-        torch.set_num_threads(num_threads)  # the package sets it to one, for all
+    return SpeechNetwork(Path(package.origin).with_name("data") / "silero_vad.jit")
 
 
-def _parts(pieces: Iterable[Pcm], length: int) -> Iterator[Pcm]:
+def _waveform(pcm: Pcm, sample_rate: int) -> Floats:
+    waveform = pcm.astype(np.float32) / np.float32(PCM_SCALE)
+    return resample(waveform, sample_rate, _RATE_HZ, "soxr")
+
+
+def _parts(pieces: Iterable[Pcm], sample_rate: int) -> Iterator[Pcm]:
     """Divide samples anew, into parts of one length; the last one may be shorter."""
+    length = PART_S * sample_rate
     waiting: list[Pcm] = []
     num_waiting = 0
     for piece in pieces:

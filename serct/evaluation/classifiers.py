@@ -52,8 +52,10 @@ class TorchClassifier:
         """See `Classifier`; dropout is off meanwhile, and the model's mode stays its own."""
         import torch
 
+        # Threads of a service share a module; it is in evaluation mode, and not touched then.
         was_training = self.module.training
-        self.module.eval()
+        if was_training:
+            self.module.eval()
         is_mixed = self.precision != torch.float32
         with (
             torch.inference_mode(),
@@ -65,7 +67,8 @@ class TorchClassifier:
                 torch.from_numpy(num_valid).to(self.device),
             )
             probabilities = logits.double().softmax(dim=-1).cpu().numpy()
-        self.module.train(was_training)
+        if was_training:
+            self.module.train()
         return np.asarray(probabilities)
 
 

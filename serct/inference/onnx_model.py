@@ -23,6 +23,7 @@ from serct.models.interface import ClassicalParams
 from serct.models.records import CARD, ESTIMATOR, WEIGHTS, Card
 from serct.runtime.arrays import Features, Floats, Integers, Probabilities
 from serct.runtime.digests import check_files
+from serct.runtime.machine import threads_each
 
 MODEL_FILE = "model.onnx"
 WEIGHTS_FILE = "model.onnx.data"
@@ -84,7 +85,7 @@ class OnnxClassifier:
 
         Args:
             model: A `model.onnx`.
-            num_threads: The most threads; None for one per core.
+            num_threads: The most threads; None for the share of one computation.
 
         Raises:
             CheckpointError: If ONNX Runtime is not installed or cannot read the file.
@@ -96,7 +97,7 @@ class OnnxClassifier:
                 f"{model}: needs ONNX Runtime, which is not installed: pip install onnxruntime"
             ) from error
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = num_threads or 0
+        options.intra_op_num_threads = num_threads or threads_each()
         options.log_severity_level = 3
         try:
             self._session: Any = onnxruntime.InferenceSession(

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from serct.data.audio import Limits, usable_waveform
 from serct.data.dataset import stack_clips
 from serct.data.preparing import prepare
-from serct.data.voice_activity import find_speech
+from serct.data.voice_activity import find_speech, find_speech_in
 from serct.data.windows import Frames, Plan, Timing, plan_recording
 from serct.errors import AudioError
 from serct.evaluation.classifiers import AdaptiveClassifier, Classifier, EnrolledClassifier
@@ -147,6 +147,10 @@ class WindowModel:
     def find_speech(self, pieces: Iterable[Pcm], sample_rate: int) -> Frames:
         """Return where somebody speaks in a prepared recording; its rate before is in Hz."""
         return find_speech(pieces, self.model_rate(sample_rate))
+
+    def find_speech_in(self, recordings: Sequence[Pcm], sample_rate: int) -> list[Frames]:
+        """Return the same for several prepared recordings, at least one, of one rate before."""
+        return find_speech_in(recordings, self._model_rate(sample_rate))
 
     def predict_prepared(self, clips: Sequence[Pcm]) -> Probabilities:
         """Compute the calibrated probabilities of one or more windows. float64 [B, K].

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from serct.runtime.devices import may_have_gpu
 
+_num_workers = 1
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -89,3 +91,22 @@ def num_threads() -> int:
     Ray and `serct repro --jobs` set it to a process' share of the machine.
     """
     return int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
+
+
+def share_threads(num_workers: int) -> None:
+    """Let each of several threads of this process compute with its share of `num_threads`.
+
+    From now on: a thread that computed with torch before keeps what it had.
+    """
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    global _num_workers
+    _num_workers = num_workers
+    torch.set_num_threads(threads_each())
+    threadpool_limits(threads_each(), user_api="blas")
+
+
+def threads_each() -> int:
+    """Return with how many threads one computation should run, see `share_threads`."""
+    return max(1, num_threads() // _num_workers)

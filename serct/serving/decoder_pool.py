@@ -22,8 +22,9 @@ from serct.serving.messages import Encoding
 
 logger = logging.getLogger("serct.serving")
 
-# What a C library leaks with every broken file must not add up to the memory limit.
-_MAX_DECODED = 500
+# What a C library leaks with every file must not add up to the memory limit. A new process costs as
+# much as hundreds of files.
+_MAX_DECODED = 2000
 
 
 class DecoderPool:
@@ -150,9 +151,10 @@ class DecoderPool:
         """
         decoder = self._take()
         try:
-            await anyio.to_thread.run_sync(
-                decoder.wait_until_ready, abandon_on_cancel=True, limiter=self._threads
-            )
+            if not decoder.is_ready:
+                await anyio.to_thread.run_sync(
+                    decoder.wait_until_ready, abandon_on_cancel=True, limiter=self._threads
+                )
             yield decoder
         except TooSlowError as error:
             problem = f"it takes longer than {self._timeout_s:g} s"

@@ -20,6 +20,8 @@ from serct.serving.messages import MAX_PART_BYTES, Encoding, head_of, receive, r
 logger = logging.getLogger("serct.serving")
 
 _MAX_BYTES = 4 * MAX_SAMPLES
+# What a C library leaks with a broken file counts as what it leaks with so many others.
+_REFUSED_COUNTS = 4
 # Time to end by itself, before it is killed.
 _END_S = 0.5
 
@@ -66,7 +68,7 @@ class DecoderProcess:
     """One process, for one file at a time.
 
     Attributes:
-        num_decoded: Files so far.
+        num_decoded: Files so far; one that was refused counts as four.
         is_ready: Whether it has started.
         is_free: Whether it may be given another file.
     """
@@ -130,6 +132,8 @@ class DecoderProcess:
         if header.get("is_out_of_memory"):
             raise OutOfMemoryError
         self.is_free = True
+        if "sample_rate" not in header:
+            self.num_decoded += _REFUSED_COUNTS - 1
         _check(header, name)
         try:
             rate, notes = int(header["sample_rate"]), tuple(map(str, header["notes"]))

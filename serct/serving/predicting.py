@@ -7,19 +7,22 @@ import anyio
 import numpy as np
 
 from serct.data.windows import Plan
-from serct.evaluation.observation import Signal, measure_signal
+from serct.errors import AudioError
 from serct.inference.enrolment import Speaker
 from serct.inference.importance import Occlusion, TimeImportance
 from serct.inference.recording import NO_SPEECH, RecordingPrediction, TimedPrediction, conclude
 from serct.models.classical.enrolment import Enrolment
 from serct.runtime.arrays import Pcm, Probabilities
 from serct.serving import schemas
+from serct.serving.analysis import Analysis
 from serct.serving.batching import Batcher
 from serct.serving.decoder_process import DecodedAudio
 from serct.serving.models import LoadedModel
 
 # Of one recording, so that other requests are served between them.
 _WINDOWS_AT_ONCE = 16
+# A recording of no more rows, which are four windows, is one piece of work.
+_SHORT_ROWS = 2
 
 
 def describe(model: LoadedModel) -> schemas.Model:
@@ -57,17 +60,21 @@ async def analyse(
     audio: DecodedAudio,
     timing_s: tuple[float, float] | None = None,
 ) -> RecordingPrediction:
-    """Do what `serct.Predictor.analyse` does, in batches that requests share."""
+    """Do what `serct.Predictor.analyse` does, in batches that requests share.
+
+    Raises:
+        AudioError: As that does.
+    """
     predictor, rate = model.predictor, audio.sample_rate
-
-    def plan_windows() -> tuple[Pcm, Plan, Signal]:
-        pcm = predictor.prepare(audio.waveform, rate)
-        frames = predictor.find_speech([pcm], rate)
-        plan = predictor.plan(len(pcm), rate, frames, timing_s)
-        return pcm, plan, measure_signal(pcm, frames, plan.sample_rate)
-
+    analysis = Analysis(predictor, timing_s)
+    if timing_s is None and len(audio.waveform) <= _SHORT_ROWS * rate * predictor.row_s(rate):
+        [whole] = await batcher.compute(analysis, [audio])
+        return whole
     # In a thread, so that the event loop serves other requests meanwhile.
-    pcm, plan, signal = await anyio.to_thread.run_sync(plan_windows)
+    [planned] = await anyio.to_thread.run_sync(analysis.plan, [audio])
+    if isinstance(planned, AudioError):
+        raise planned
+    pcm, plan, signal = planned
     found: list[Probabilities] = []
     for first in range(0, len(plan.windows), _WINDOWS_AT_ONCE):
         windows = plan.windows[first : first + _WINDOWS_AT_ONCE]

@@ -9,8 +9,22 @@ import torch
 
 from serct.data import voice_activity
 from serct.data.preparing import resample, to_pcm16
-from serct.data.voice_activity import FRAME_S, find_speech, load_network
+from serct.data.silero import SpeechNetwork
+from serct.data.voice_activity import FRAME_S, find_speech, find_speech_in, load_network
 from serct.data.windows import LEAST_SPEECH_S
+from serct.errors import BackendUnavailableError
+
+
+@pytest.fixture(scope="module")
+def recordings(spoken: Path) -> list[np.ndarray]:
+    """Speech, loud and soft, cut anywhere, alone and in noise. float32 [N] at 16 kHz each."""
+    samples, own = soundfile.read(spoken, dtype="float32")
+    speech = resample(samples, own, 16_000, "soxr")
+    rng = np.random.default_rng(0)
+    noise = rng.standard_normal(len(speech)).astype(np.float32)
+    lengths = (1, 511, 512, 513, 7777, len(speech))
+    mixes = (speech, 0.05 * speech + 0.01 * noise, speech[::-1] + 0.1 * noise, 0 * speech)
+    return [np.ascontiguousarray(mix[:length]) for mix in mixes for length in lengths]
 
 
 def seconds_of(frames: np.ndarray) -> float:
@@ -48,7 +62,7 @@ def test_noise_and_tones_are_no_speech() -> None:
 def test_a_long_recording_is_looked_through_in_parts_however_it_comes(
     spoken: Path, rate: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(voice_activity, "_PART_S", 4)
+    monkeypatch.setattr(voice_activity, "PART_S", 4)
     samples, own = soundfile.read(spoken, dtype="float32")
     once = to_pcm16(resample(samples, own, rate, "soxr"))
     pcm = np.concatenate([once, np.zeros(rate, np.int16)] * 4)
@@ -60,6 +74,36 @@ def test_a_long_recording_is_looked_through_in_parts_however_it_comes(
         find_speech([part], rate) for part in np.split(pcm, range(4 * rate, len(pcm), 4 * rate))
     ]
     np.testing.assert_array_equal(np.concatenate(parts), whole)
+
+
+def test_computes_what_the_package_computes(recordings: list[np.ndarray]) -> None:
+    from silero_vad import load_silero_vad
+
+    before = torch.get_num_threads()
+    theirs = load_silero_vad(sequence=True)
+    torch.set_num_threads(before)  # the package sets it to one
+    for waveform, found in zip(recordings, load_network()(recordings), strict=True):
+        expected = theirs.audio_forward(waveform)
+        np.testing.assert_allclose(found, expected, atol=5e-5)
+        np.testing.assert_array_equal(found > 0.5, expected > 0.5)
+
+
+def test_several_recordings_at_once_are_as_each_alone(recordings: list[np.ndarray]) -> None:
+    network = load_network()
+    for waveform, found in zip(recordings, network(recordings), strict=True):
+        np.testing.assert_allclose(found, network([waveform])[0], atol=5e-6)
+    clips = [to_pcm16(each) for each in recordings]
+    for clip, frames in zip(clips, find_speech_in(clips, 16_000), strict=True):
+        np.testing.assert_array_equal(frames, find_speech([clip], 16_000))
+
+
+def test_another_file_is_no_network(tmp_path: Path) -> None:
+    other = tmp_path / "silero_vad.jit"
+    with pytest.raises(BackendUnavailableError, match="is not usable"):
+        SpeechNetwork(other)
+    other.write_bytes(b"no archive")
+    with pytest.raises(BackendUnavailableError, match="is not usable"):
+        SpeechNetwork(other)
 
 
 def test_leaves_the_number_of_threads_alone() -> None:

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import torch
+from threadpoolctl import threadpool_info
 
 from serct.errors import TrainingError
 from serct.runtime import devices, log, machine
@@ -122,3 +123,19 @@ print(faults() - before)
         for mode in ("keep", "give back")
     }
     assert counts["keep"] < counts["give back"] / 10
+
+
+def test_workers_share_the_threads_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = torch.get_num_threads()
+    monkeypatch.setenv("OMP_NUM_THREADS", "4")
+    try:
+        for num_workers, each in ((1, 4), (2, 2), (3, 1), (8, 1)):
+            machine.share_threads(num_workers)
+            pools = [
+                pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"
+            ]
+            assert (machine.threads_each(), torch.get_num_threads()) == (each, each)
+            assert max(pools) <= each
+    finally:
+        machine.share_threads(1)
+        torch.set_num_threads(before)

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -31,9 +32,9 @@ def clip(value: int) -> np.ndarray:
     return np.array([value], np.int16)
 
 
-def run(scenario: Any, max_batch: int = 4) -> Any:
+def run(scenario: Any, max_batch: int = 4, num_workers: int = 1) -> Any:
     async def main() -> Any:
-        batcher = Batcher(max_batch)
+        batcher = Batcher(max_batch, num_workers=num_workers)
         task = asyncio.create_task(batcher.run())
         try:
             return await asyncio.wait_for(scenario(batcher), 20)
@@ -109,3 +110,33 @@ def test_a_cancelled_request_is_not_computed() -> None:
 
     run(scenario)
     assert model.sizes == [1, 1]
+
+
+def test_an_error_in_place_of_a_result_is_that_of_its_clip_alone() -> None:
+    def work(clips: Sequence[int]) -> list[int | Exception]:
+        return [ValueError("odd") if clip % 2 else clip for clip in clips]
+
+    async def scenario(batcher: Batcher) -> None:
+        found = await asyncio.gather(
+            *(batcher.compute(work, [number]) for number in range(4)), return_exceptions=True
+        )
+        assert found[0::2] == [[0], [2]]
+        assert [str(each) for each in found[1::2]] == ["odd", "odd"]
+
+    run(scenario)
+
+
+def test_free_workers_share_what_waits() -> None:
+    model = Echo("one")
+    at_once = threading.Barrier(2)
+
+    def work(clips: list[np.ndarray]) -> list[dict[str, Any]]:
+        at_once.wait(10)  # until both workers are here
+        return model.predict_prepared(clips)
+
+    async def scenario(batcher: Batcher) -> None:
+        found = await batcher.compute(work, [clip(number) for number in range(6)])
+        assert [each["value"] for each in found] == list(range(6))
+
+    run(scenario, max_batch=16, num_workers=2)
+    assert model.sizes == [3, 3]
