@@ -150,7 +150,7 @@ class WindowModel:
 
     def find_speech_in(self, recordings: Sequence[Pcm], sample_rate: int) -> list[Frames]:
         """Return the same for several prepared recordings, at least one, of one rate before."""
-        return find_speech_in(recordings, self._model_rate(sample_rate))
+        return find_speech_in(recordings, self.model_rate(sample_rate))
 
     def predict_prepared(self, clips: Sequence[Pcm]) -> Probabilities:
         """Compute the calibrated probabilities of one or more windows. float64 [B, K].
