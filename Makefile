@@ -47,6 +47,7 @@ lint: install-dev  ## Style, types and import rules
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/hadolint deploy/Containerfile
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec deploy/compose.yaml
+	$(BIN)/check-jsonschema --quiet --schemafile tests/deploy/grafana-dashboard.schema.json deploy/monitoring/dashboard.json
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/ci.yml
 	$(BIN)/shellcheck deploy/team.sh docs/how-to/remote.sh docs/start/versions.sh .ci/run
 	$(BIN)/codespell README.md CHANGELOG.md CONTRIBUTING.md docs serct pipeline tests

@@ -12,13 +12,14 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.errors import ExtensionError
 
-from _generate import command_line, http, offline, parameters, rooms, signatures
+from _generate import command_line, http, offline, parameters, rooms, signatures, stream
 
 GENERATORS: dict[str, Callable[[], str]] = {
     "command_line": command_line.markdown,
     "http": http.markdown,
     "parameters": parameters.markdown,
     "rooms": rooms.markdown,
+    "stream": stream.markdown,
 }
 _MARK = re.compile(r"^<!-- generated: (\w+) -->$", re.MULTILINE)
 
@@ -28,6 +29,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("source-read", _fill)
     app.connect("env-get-outdated", _generated_pages)
     app.connect("build-finished", offline.check)
+    app.connect("build-finished", stream.write)
     app.connect("autodoc-process-signature", signatures.shorten)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 

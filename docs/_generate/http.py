@@ -62,29 +62,37 @@ def _type(name: str, schema: Schema) -> Iterator[str]:
     yield f"### {name}\n"
     if schema.get("description"):
         yield f"{schema['description']}\n"
+    yield from field_table(schema)
+
+
+def field_table(schema: Schema, page: str = "") -> Iterator[str]:
+    """Return a table of the fields of a type, with links to the types on a page; "": its own."""
     required = schema.get("required", ())
     yield "| field | type | meaning |\n|---|---|---|"
     for field, inner in schema.get("properties", {}).items():
         optional = "" if field in required else " (optional)"
-        yield f"| `{field}` | {_kind(inner)}{optional} | {inner.get('description', '')} |"
+        kind = f"{_kind(inner, page)}{optional}"
+        yield f"| `{field}` | {kind} | {inner.get('description', '')} |"
     yield ""
 
 
-def _kind(schema: Schema) -> str:
+def _kind(schema: Schema, page: str = "") -> str:
     """Return a type in words, with a link where it has a table of its own."""
     if "$ref" in schema:
         name = _title(schema["$ref"].rpartition("/")[2])
-        return f"[{name}](#{name.lower().replace(' ', '-')})"
+        return f"[{name}]({page}#{name.lower().replace(' ', '-')})"
     if "anyOf" in schema:
-        return " or ".join(_kind(each) for each in schema["anyOf"])
+        return " or ".join(_kind(each, page) for each in schema["anyOf"])
+    if "const" in schema:
+        return f"`{schema['const']}`"
     if "enum" in schema:
         return " or ".join(f"`{value}`" for value in schema["enum"])
     if schema.get("type") == "array":
-        return f"list of {_kind(schema['items'])}"
+        return f"list of {_kind(schema['items'], page)}"
     if schema.get("contentMediaType") or schema.get("format") == "binary":
         return "file"
     if schema.get("type") == "object" and isinstance(schema.get("additionalProperties"), Mapping):
-        return f"{_kind(schema['additionalProperties'])} by name"
+        return f"{_kind(schema['additionalProperties'], page)} by name"
     bounds = [
         f"{words} {schema[key]:g}"
         for key, words in (("minimum", "from"), ("maximum", "to"))

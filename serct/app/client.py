@@ -33,6 +33,11 @@ class Client:
         found: list[dict[str, Any]] = response.json() if response.status_code == 200 else []
         return found
 
+    def drift(self) -> list[dict[str, Any]]:
+        """Return how far each version's last predictions are from its validation part."""
+        found: list[dict[str, Any]] = self._request("GET", "/v1/drift").json()
+        return found
+
     def segments(
         self, name: str, content: bytes, version: str | None = None, speaker: str | None = None
     ) -> dict[str, Any]:

@@ -1,8 +1,6 @@
 """The page of the demonstrator, run by Streamlit; it only uses the public HTTP routes."""
 
 import os
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import altair as alt
@@ -11,8 +9,8 @@ import streamlit as st
 
 from serct.app.client import Client
 from serct.app.pictures import decode, timeline_figure
+from serct.app.recordings import choose_recording
 from serct.app.yours import enrolled_speaker, forget
-from serct.data.audio import SUFFIXES
 from serct.errors import SerctError, UnknownSpeakerError
 
 SERVICE, API_KEY = "SERCT_SERVICE", "SERCT_API_KEY"
@@ -54,7 +52,7 @@ def main() -> None:
     with st.expander("How it works"):
         st.graphviz_chart(_WORKFLOW)
     speaker = enrolled_speaker(client, ready["model"])
-    chosen = _choose(ready["model"]["language"])
+    chosen = choose_recording(ready["model"]["language"])
     if chosen is None:
         return
     name, content = chosen
@@ -72,9 +70,7 @@ def main() -> None:
 def _sidebar(client: Client, ready: dict[str, Any], versions: list[dict[str, Any]]) -> str | None:
     model = ready["model"]
     st.sidebar.header("Model")
-    st.sidebar.markdown(
-        f"**{_title(model)}**, trained on `{model['corpus']}` ({model['language']})"
-    )
+    st.sidebar.markdown(f"**{_title(model)}**, trained on {trained_on(model)}")
     if model["synthetic"]:
         st.sidebar.warning("Trained on synthetic speech: not valid for people.")
     if ready["problem"]:
@@ -88,31 +84,6 @@ def _sidebar(client: Client, ready: dict[str, Any], versions: list[dict[str, Any
         format_func=lambda version: labels[version] if version else "nothing",
     )
     return chosen
-
-
-def _choose(language: str) -> tuple[str, bytes] | None:
-    """Show the choice of a recording; return its name and content."""
-    kinds = ("A sample", "Your file", "Your microphone")
-    kind = st.radio("Recording", kinds, horizontal=True)
-    if kind == kinds[0]:
-        samples = _samples(language)
-        emotion = st.selectbox("Emotion of the sample (synthetic speech)", list(samples))
-        return f"{emotion}.wav", samples[emotion]
-    if kind == kinds[1]:
-        file = st.file_uploader("A file with speech", type=[each[1:] for each in SUFFIXES])
-    else:
-        file = st.audio_input("Speak for a few seconds")
-    return (file.name, file.getvalue()) if file else None
-
-
-@st.cache_data
-def _samples(language: str) -> dict[str, bytes]:
-    from serct.data.corpora import demo
-
-    supported = language if language in demo.SENTENCES else "en"
-    with tempfile.TemporaryDirectory() as folder:
-        files = demo.speak_examples(Path(folder), supported)
-        return {emotion: path.read_bytes() for emotion, path in files.items()}
 
 
 def _show(
@@ -180,8 +151,9 @@ def _show_prediction(found: dict[str, Any]) -> None:
         heading += f" ({found['confidence']:.0%})"
     st.subheader(f"Prediction: {heading}")
     st.caption(
-        f"Predicted by {_title(found['model'])}. The model used {found['analysed_s']:.1f} of "
-        f"{found['duration_s']:.1f} s; the recording has {found['speech_s']:.1f} s of speech."
+        f"`{found['file']}`. Predicted by {_title(found['model'])}. The model used "
+        f"{found['analysed_s']:.1f} of {found['duration_s']:.1f} s; the recording has "
+        f"{found['speech_s']:.1f} s of speech."
     )
     if found["adaptation"]:
         adaptation = found["adaptation"]
@@ -204,6 +176,18 @@ def _show_prediction(found: dict[str, Any]) -> None:
     )
     labels = bars.mark_text(align="left", dx=4).encode(text=alt.Text("probability", format=".1%"))
     st.altair_chart((bars.mark_bar() + labels).properties(height=34 * len(table)))
+
+
+def trained_on(model: dict[str, Any]) -> str:
+    """Return the corpora of a model as the service describes it, and how many speakers they had."""
+    corpora = model["corpora"]
+    if not corpora:  # its card is older
+        return f"`{model['corpus']}` ({model['language']})"
+    parts = []
+    for name, part in corpora.items():
+        speakers = f", {part['speakers']} speakers" if part["speakers"] else ""
+        parts.append(f"`{name}` ({part['language']}{speakers})")
+    return ", ".join(parts)
 
 
 def _title(model: dict[str, Any]) -> str:

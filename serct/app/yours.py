@@ -5,7 +5,7 @@ from typing import Any
 import streamlit as st
 
 from serct.app.client import Client
-from serct.data.audio import SUFFIXES
+from serct.app.recordings import speak, upload_files
 from serct.errors import SerctError, UnknownSpeakerError
 
 # In the session of one browser tab: the service's response, and which files it has had.
@@ -44,12 +44,8 @@ def enrolled_speaker(client: Client, model: dict[str, Any]) -> str | None:
 
 
 def _enrol(client: Client) -> None:
-    files = list(
-        st.file_uploader(
-            "Recordings of you", type=[each[1:] for each in SUFFIXES], accept_multiple_files=True
-        )
-    )
-    if spoken := st.audio_input("Or say a sentence in some mood, and another in the next"):
+    files = list(upload_files("Recordings of you"))
+    if spoken := speak("Or say a sentence in some mood, and another in the next"):
         files.append(spoken)
     sent = st.session_state.get(_SENT, frozenset())
     new = [file for file in files if file.file_id not in sent]

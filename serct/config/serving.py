@@ -27,6 +27,10 @@ class ServingParams(Section):
     speaker_ttl_s: Positive = Field(
         3600.0, description="Time without use after which a speaker is forgotten, in s."
     )
+    drift_predictions: PositiveInt = Field(
+        500, description="Last predictions of a version that drift is measured on."
+    )
+    drift_max_age_s: Positive = Field(86_400.0, description="How old they may be, in s.")
     body_timeout_s: Positive = Field(10.0, description="Longest wait for a part of a body, in s.")
     min_body_rate_kb: Positive = Field(
         20.0, description="Least rate of a body after the first body_timeout_s, in kB/s."

@@ -11,6 +11,7 @@ import numpy as np
 from serct.data.preparing import Preparer
 from serct.data.voice_activity import PART_S
 from serct.data.windows import Frames, Plan, geometric_mean
+from serct.evaluation.observation import SignalMeter
 from serct.inference.recording import RecordingPrediction, TimedPrediction, conclude
 from serct.inference.window_model import WindowModel
 from serct.runtime.arrays import Floats, Pcm, Probabilities
@@ -20,7 +21,8 @@ class ArrivingAnalysis:
     """Does what `serct.Predictor.analyse` does with a recording that comes in blocks.
 
     The caller computes the model, so that recordings may share batches: after each `add`, and
-    after `end`, it predicts `take_windows` and hands the result to `put`.
+    after `end`, it predicts windows from `take_windows` and hands the result to `put`, until there
+    are none.
 
     Memory holds a minute of samples, and a few numbers for each step.
     """
@@ -42,10 +44,12 @@ class ArrivingAnalysis:
         self._timing = model.timing(sample_rate, timing_s)
         self._preparer = Preparer(sample_rate, model.card.audio)
         # A part for voice activity, in samples of the model's rate.
-        self._part = PART_S * model.plan(0, sample_rate, None).sample_rate
+        rate = model.model_rate(sample_rate)
+        self._part, self._meter = PART_S * rate, SignalMeter(rate)
         self._pcm, self._offset = np.empty(0, np.int16), 0
         self._frames: Frames = np.empty(0, bool)
         self._num_known = 0
+        self._plan = self._new_plan()
         self._is_complete = False
         # The first step of the timeline that was not given yet.
         self._next_step = 0
@@ -82,12 +86,14 @@ class ArrivingAnalysis:
             return
         start = self._num_known - self._offset
         part = self._pcm[start : start + size]
-        self._frames = np.concatenate((self._frames, self._model.find_speech([part], self._rate)))
+        frames = self._model.find_speech([part], self._rate)
+        self._meter.add(part, frames)
+        self._frames = np.concatenate((self._frames, frames))
         self._num_known += size
+        self._plan = self._new_plan()
 
-    @property
-    def _plan(self) -> Plan:
-        """The plan of the part that is known, as if the recording ended there."""
+    def _new_plan(self) -> Plan:
+        """Plan the part that is known, as if the recording ended there."""
         return self._model.plan(self._num_known, self._rate, self._frames, self._timing_s)
 
     @property
@@ -101,8 +107,12 @@ class ArrivingAnalysis:
         window, hop = self._timing.window, self._timing.hop
         return max(0, (self._num_known - window) // hop + 1)
 
-    def take_windows(self) -> list[Pcm]:
-        """Return the windows that can be predicted now and were not taken before; int16 each."""
+    def take_windows(self, most: int) -> list[Pcm]:
+        """Return the first windows that can be predicted now and were not; up to ``most``.
+
+        Returns:
+            int16 each, for `put`.
+        """
         plan, num_decided = self._plan, self._num_decided
         wanted = set(plan.window_numbers)
         if not self._is_complete:
@@ -113,16 +123,18 @@ class ArrivingAnalysis:
             steps = np.flatnonzero(spoken)
             steps = steps[steps >= self._next_step]
             wanted = {each for step in steps.tolist() for each in range(*plan.cover(step))}
-        self._asked = sorted(wanted - self._found.keys())
+        missing = sorted(wanted - self._found.keys())
+        self._asked = missing[:most]
         window, hop = self._timing.window, self._timing.hop
         starts = [number * hop - self._offset for number in self._asked]
         windows = [self._pcm[start : start + window] for start in starts]
-        unused = max(0, num_decided * hop - window - self._offset)
-        self._pcm, self._offset = self._pcm[unused:].copy(), self._offset + unused
+        if not missing:
+            unused = max(0, num_decided * hop - window - self._offset)
+            self._pcm, self._offset = self._pcm[unused:].copy(), self._offset + unused
         return windows
 
     def put(self, probabilities: Probabilities) -> list[TimedPrediction]:
-        """Take the calibrated probabilities of the windows taken last, float64 [W, K].
+        """Take the calibrated probabilities of the windows taken last, float64 [W, K]; W may be 0.
 
         Returns:
             The steps of the timeline that are final now and were not before.
@@ -137,7 +149,10 @@ class ArrivingAnalysis:
         for step in range(self._next_step, num_decided):
             found = None
             if spoken[step]:
-                rows = np.array([self._found[number] for number in range(*plan.cover(step))])
+                windows = range(*plan.cover(step))
+                if not self._found.keys() >= set(windows):
+                    break
+                rows = np.array([self._found[number] for number in windows])
                 mean = geometric_mean(rows, np.ones(len(rows)))
                 found = dict(zip(emotions, mean.tolist(), strict=True))
             elif speech_s[step] > 0 and not is_settled:
@@ -159,4 +174,5 @@ class ArrivingAnalysis:
         """
         plan, card = self._plan, self._model.card
         rows = np.array([self._found[number] for number in plan.window_numbers])
-        return conclude(plan, rows, card.emotions, self._model.decide, notes)
+        signal = self._meter.signal
+        return conclude(plan, rows, card.emotions, self._model.decide, notes, signal)

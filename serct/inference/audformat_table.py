@@ -49,6 +49,11 @@ def write_table(path: Path, rows: Iterable[TableRow], emotions: Sequence[str]) -
     _write(path, [list(rows)], emotions)
 
 
+def table_text(rows: Iterable[TableRow], emotions: Sequence[str]) -> str:
+    """Return a table as text."""
+    return "".join(_as_csv([list(rows)], emotions))
+
+
 def write_scored_table(path: Path, out: Path) -> None:
     """Write the predictions of `serct.inference.scoring.score_folder` as one table.
 

@@ -8,10 +8,12 @@ from itertools import groupby
 import numpy as np
 
 from serct.data.windows import Plan, geometric_mean
+from serct.evaluation.observation import NO_SPEECH as NO_SPEECH
+from serct.evaluation.observation import UNCERTAIN as UNCERTAIN
+from serct.evaluation.observation import Signal
 from serct.runtime.arrays import Probabilities
 
 EmotionProbabilities = dict[str, float]
-UNCERTAIN, NO_SPEECH = "uncertain", "no_speech"
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class RecordingPrediction:
         hop_s: From the start of a window to that of the next, and of a step.
         steps: The timeline, without gaps.
         notes: What was done to make the recording usable, in sentences.
+        signal: How loud it is; None where nobody measured that.
     """
 
     emotion: str
@@ -58,6 +61,7 @@ class RecordingPrediction:
     hop_s: float
     steps: tuple[TimedPrediction, ...]
     notes: tuple[str, ...] = ()
+    signal: Signal | None = None
 
     @property
     def confidence(self) -> float | None:
@@ -71,10 +75,11 @@ class RecordingPrediction:
         The mean of the segments, each weighted by its speech, is the prediction for the recording.
         """
         groups = (tuple(group) for _, group in groupby(self.steps, lambda step: step.emotion))
-        return tuple(_joined(group) for group in groups)
+        return tuple(joined(group) for group in groups)
 
 
-def _joined(steps: Sequence[TimedPrediction]) -> TimedPrediction:
+def joined(steps: Sequence[TimedPrediction]) -> TimedPrediction:
+    """Return neighbouring steps of one emotion, at least one, as one part."""
     first, last = steps[0], steps[-1]
     spoken = [(step.probabilities, step.speech_s) for step in steps if step.probabilities]
     if spoken:
@@ -90,6 +95,7 @@ def conclude(
     emotions: Sequence[str],
     decide: Callable[[EmotionProbabilities | None], str],
     notes: Sequence[str] = (),
+    signal: Signal | None = None,
 ) -> RecordingPrediction:
     """Combine the predictions for a recording's windows.
 
@@ -99,6 +105,7 @@ def conclude(
         emotions: K names.
         decide: Returns the emotion that follows from probabilities, `NO_SPEECH` from None.
         notes: What was done to make the recording usable.
+        signal: How loud it is.
     """
 
     def by_emotion(row: Probabilities) -> EmotionProbabilities:
@@ -129,4 +136,5 @@ def conclude(
             )
         ),
         notes=tuple(notes),
+        signal=signal,
     )

@@ -95,7 +95,7 @@ class WindowModel:
 
     def row_s(self, sample_rate: int) -> float:
         """Return the length of a row, in seconds, for recordings of a rate in Hz."""
-        return float(self.card.audio.num_samples / self._model_rate(sample_rate))
+        return float(self.card.audio.num_samples / self.model_rate(sample_rate))
 
     def plan(
         self,
@@ -116,7 +116,7 @@ class WindowModel:
             ValueError: As `timing`.
         """
         timing = self.timing(sample_rate, timing_s)
-        return Plan(num_samples, self._model_rate(sample_rate), timing, frames)
+        return Plan(num_samples, self.model_rate(sample_rate), timing, frames)
 
     def timing(self, sample_rate: int, timing_s: tuple[float, float] | None = None) -> Timing:
         """Return the length of windows and from one to the next, in samples of the model's rate.
@@ -132,7 +132,7 @@ class WindowModel:
         if timing_s is None:
             return Timing.of_rows(row)
         window_s, hop_s = timing_s
-        rate = self._model_rate(sample_rate)
+        rate = self.model_rate(sample_rate)
         for name, seconds in (("window_s", window_s), ("hop_s", hop_s)):
             if not seconds > 0:
                 raise ValueError(f"{name} is {seconds:g}, expected above 0")
@@ -146,11 +146,11 @@ class WindowModel:
 
     def find_speech(self, pieces: Iterable[Pcm], sample_rate: int) -> Frames:
         """Return where somebody speaks in a prepared recording; its rate before is in Hz."""
-        return find_speech(pieces, self._model_rate(sample_rate))
+        return find_speech(pieces, self.model_rate(sample_rate))
 
     def find_speech_in(self, recordings: Sequence[Pcm], sample_rate: int) -> list[Frames]:
         """Return the same for several prepared recordings, at least one, of one rate before."""
-        return find_speech_in(recordings, self._model_rate(sample_rate))
+        return find_speech_in(recordings, self.model_rate(sample_rate))
 
     def predict_prepared(self, clips: Sequence[Pcm]) -> Probabilities:
         """Compute the calibrated probabilities of one or more windows. float64 [B, K].
@@ -202,13 +202,14 @@ class WindowModel:
     def plan_all(self, pcm: Pcm, sample_rate: int) -> Plan:
         """Plan windows with speech; where nobody speaks, or in a single window, all counts."""
         timing = Timing.of_rows(self.card.audio.num_samples)
-        return plan_recording(len(pcm), self._model_rate(sample_rate), timing, lambda: pcm)
+        return plan_recording(len(pcm), self.model_rate(sample_rate), timing, lambda: pcm)
 
     def by_emotion(self, row: Probabilities) -> EmotionProbabilities:
         """Return probabilities, float64 [K], by the names of their emotions."""
         return dict(zip(self.card.emotions, row.tolist(), strict=True))
 
-    def _model_rate(self, sample_rate: int) -> int:
+    def model_rate(self, sample_rate: int) -> int:
+        """Return the rate, in Hz, of prepared recordings that had a rate before."""
         expected = self.card.audio.sample_rate
         return sample_rate if expected == "native" else expected
 

@@ -13,6 +13,7 @@ from serct.config.record import Migration, Record, RecordPart, restore_section, 
 from serct.errors import CheckpointError, SerctError
 from serct.models.calibration import Calibration
 from serct.models.encoders.params import EncoderParams
+from serct.models.reference import Reference
 from serct.runtime.digests import check_files
 
 
@@ -102,11 +103,13 @@ class Card(Record):
         majority_emotion: The most frequent emotion of its training part.
         training: The settings of training in params.yaml: a record that nothing depends on.
         fingerprint: Digest of parameters, data and seed; equal for a repetition.
+        reference: What it met and predicted on its validation part; None before version 6, and
+            where training could not look for speech. Then its service measures no drift.
         files: SHA-256 of the files with the weights, by name; none before version 4. An export
             has the card of the model that it was made from.
     """
 
-    FORMAT: ClassVar[int] = 5
+    FORMAT: ClassVar[int] = 6
     SEALED_FROM: ClassVar[int] = 4
     MIGRATIONS: ClassVar[Mapping[int, Migration]] = {1: _card_2, 2: _card_3, 4: _card_5}
     ERROR: ClassVar[type[SerctError]] = CheckpointError
@@ -129,6 +132,7 @@ class Card(Record):
     best_epoch: int
     validation: ValidationScores
     calibration: Calibration
+    reference: Reference | None = None
     digests: Digests
     versions: dict[str, str]
     fingerprint: str

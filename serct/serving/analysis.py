@@ -8,12 +8,13 @@ import numpy as np
 
 from serct.data.windows import Frames, Plan
 from serct.errors import AudioError
+from serct.evaluation.observation import Signal, measure_signal
 from serct.inference.recording import RecordingPrediction, conclude
 from serct.inference.window_model import WindowModel
 from serct.runtime.arrays import Pcm
 from serct.serving.decoder_process import DecodedAudio
 
-_Planned = tuple[Pcm, Plan]
+_Planned = tuple[Pcm, Plan, Signal]
 
 
 @dataclass(frozen=True)
@@ -37,16 +38,16 @@ class Analysis:
         usable = [each for each in planned if not isinstance(each, AudioError)]
         found = iter(
             self.predictor.predict_windows(
-                pcm[start:end] for pcm, plan in usable for start, end in plan.windows
+                pcm[start:end] for pcm, plan, _ in usable for start, end in plan.windows
             )
         )
 
-        def result(audio: DecodedAudio, plan: Plan) -> RecordingPrediction:
+        def result(audio: DecodedAudio, plan: Plan, signal: Signal) -> RecordingPrediction:
             rows = np.array([next(found) for _ in plan.windows])
-            return conclude(plan, rows, card.emotions, decide, audio.notes)
+            return conclude(plan, rows, card.emotions, decide, audio.notes, signal)
 
         return [
-            each if isinstance(each, AudioError) else result(audio, each[1])
+            each if isinstance(each, AudioError) else result(audio, *each[1:])
             for audio, each in zip(recordings, planned, strict=True)
         ]
 
@@ -62,9 +63,10 @@ class Analysis:
         )
 
         def plan(pcm: Pcm, rate: int) -> _Planned:
-            found = self.predictor.plan(len(pcm), rate, next(spoken), self.timing_s)
+            frames = next(spoken)
+            found = self.predictor.plan(len(pcm), rate, frames, self.timing_s)
             _ = found.windows  # computed in this thread, not in that of the event loop
-            return pcm, found
+            return pcm, found, measure_signal(pcm, frames, found.sample_rate)
 
         return [
             pcm if isinstance(pcm, AudioError) else plan(pcm, audio.sample_rate)

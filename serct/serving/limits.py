@@ -12,6 +12,8 @@ from serct.serving.uploads import Upload
 
 # Requests of monitoring: always accepted, not counted.
 _UNLIMITED = ("/", "/health", "/ready", "/metrics", "/docs", "/openapi.json")
+# Whose bodies may be long and slow, and whose responses begin before they end.
+CALLS = "/v1/segments"
 RETRY_AFTER_S = 1
 
 
@@ -25,7 +27,7 @@ class RequestLimits:
 
     def __init__(self, app: ASGIApp, limits: ServingParams, metrics: ServiceMetrics) -> None:
         self._app, self._limits, self._metrics = app, limits, metrics
-        self._num_in_flight = 0
+        self._num_in_flight = self._num_calls = 0
         self._uploads: set[Upload] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -41,10 +43,13 @@ class RequestLimits:
                 status = message["status"]
             await send(message)
 
+        is_call = scope["path"] == CALLS
         try:
-            if busy := self._too_many_in_flight() or self._too_many_uploads():
+            if busy := self._too_many_calls() if is_call else self._too_many():
                 response = JSONResponse({"detail": busy.detail}, busy.status_code, busy.headers)
                 await response(scope, receive, send_and_note)
+            elif is_call:
+                await self._pass_call_on(scope, receive, send_and_note)
             else:
                 await self._pass_on(scope, receive, send_and_note)
         finally:
@@ -62,7 +67,8 @@ class RequestLimits:
             self._num_in_flight += 1
             self._set_metrics()
 
-        upload = Upload(scope, receive, self._limits, begin)
+        limits = self._limits
+        upload = Upload(scope, receive, limits.max_body_mb, limits.min_body_rate_kb, limits, begin)
         self._uploads.add(upload)
         self._set_metrics()
         try:
@@ -76,9 +82,32 @@ class RequestLimits:
                 self._num_in_flight -= 1
             self._set_metrics()
 
+    async def _pass_call_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the application respond while a long recording arrives, and after."""
+        limits = self._limits
+        upload = Upload(
+            scope, receive, limits.max_call_mb, limits.min_call_rate_kb, limits, lambda: None
+        )
+        self._num_calls += 1
+        self._set_metrics()
+        try:
+            await self._app(scope, upload.receive, send)
+        finally:
+            self._num_calls -= 1
+            self._set_metrics()
+
     def _set_metrics(self) -> None:
+        self._metrics.calls.set(self._num_calls)
         self._metrics.uploads.set(len(self._uploads))
         self._metrics.in_flight.set(self._num_in_flight)
+
+    def _too_many_calls(self) -> HTTPException | None:
+        if self._num_calls < self._limits.max_calls:
+            return None
+        return _busy(f"{self._num_calls} long recordings")
+
+    def _too_many(self) -> HTTPException | None:
+        return self._too_many_in_flight() or self._too_many_uploads()
 
     def _too_many_in_flight(self) -> HTTPException | None:
         if self._num_in_flight < self._limits.max_in_flight:

@@ -1,8 +1,12 @@
 """Metrics for operators: counts, times and the state of the model, in the format of Prometheus."""
 
+import threading
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from serct.config.serving import ServingParams
 from serct.serving.batching import Batcher
+from serct.serving.drift import DriftMonitor
 from serct.serving.models import ModelManager
 from serct.serving.speakers import SpeakerStore
 
@@ -11,10 +15,21 @@ _CLIPS = (1, 2, 4, 8, 16, 32, 64)
 
 
 class ServiceMetrics:
-    """Metrics of one service; they contain nothing that clients sent."""
+    """Metrics of one service; they contain nothing that clients sent.
 
-    def __init__(self) -> None:
+    Args:
+        limits: Of the service; the defaults if None.
+
+    Attributes:
+        drift: Counts predictions by model version.
+    """
+
+    def __init__(self, limits: ServingParams | None = None) -> None:
+        limits = limits or ServingParams()
         own = self._registry = CollectorRegistry()
+        self._lock = threading.Lock()
+        self.drift = DriftMonitor(limits.drift_predictions, limits.drift_max_age_s)
+        own.register(self.drift)
         self.requests = Counter(
             "serct_requests", "Finished requests.", ("route", "status"), registry=own
         )
@@ -31,6 +46,7 @@ class ServiceMetrics:
         )  # fmt: skip
         self.in_flight = Gauge("serct_requests_in_flight", "Open requests.", registry=own)
         self.uploads = Gauge("serct_uploads", "Bodies still arriving.", registry=own)
+        self.calls = Gauge("serct_calls", "Long recordings on their way.", registry=own)
         self.streams = Gauge("serct_streams", "Live streams.", registry=own)
         self._speakers = Gauge("serct_speakers", "Enrolled speakers.", registry=own)
         self._waiting = Gauge("serct_clips_waiting", "Clips waiting for the model.", registry=own)
@@ -43,7 +59,11 @@ class ServiceMetrics:
         )
 
     def text(self, models: ModelManager, batcher: Batcher, speakers: SpeakerStore) -> bytes:
-        """Return all metrics as they are now."""
+        """Return all metrics as they are now; two threads take turns."""
+        with self._lock:
+            return self._text(models, batcher, speakers)
+
+    def _text(self, models: ModelManager, batcher: Batcher, speakers: SpeakerStore) -> bytes:
         self._speakers.set(len(speakers))
         self._waiting.set(batcher.num_waiting)
         self._is_ready.set(models.current is not None)

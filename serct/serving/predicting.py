@@ -1,6 +1,5 @@
 """Predict decoded recordings, enrol speakers with them, and build the responses."""
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import islice
 
@@ -34,6 +33,10 @@ def describe(model: LoadedModel) -> schemas.Model:
         version=model.version,
         corpus=card.corpus,
         language=card.language,
+        corpora={
+            corpus: schemas.TrainedOn(**trained_on.model_dump())
+            for corpus, trained_on in card.corpora.items()
+        },
         synthetic=card.synthetic,
         fingerprint=card.fingerprint,
         adapts_to_speaker=model.predictor.adapts_to_speaker,
@@ -71,13 +74,14 @@ async def analyse(
     [planned] = await anyio.to_thread.run_sync(analysis.plan, [audio])
     if isinstance(planned, AudioError):
         raise planned
-    pcm, plan = planned
+    pcm, plan, signal = planned
     found: list[Probabilities] = []
     for first in range(0, len(plan.windows), _WINDOWS_AT_ONCE):
         windows = plan.windows[first : first + _WINDOWS_AT_ONCE]
         clips = [pcm[start:end] for start, end in windows]
         found += await batcher.compute(predictor.predict_prepared, clips)
-    return conclude(plan, np.array(found), predictor.card.emotions, predictor.decide, audio.notes)
+    emotions = predictor.card.emotions
+    return conclude(plan, np.array(found), emotions, predictor.decide, audio.notes, signal)
 
 
 async def importance(
@@ -142,7 +146,8 @@ def timeline(model: LoadedModel, name: str, found: RecordingPrediction) -> schem
     return schemas.Timeline(
         **prediction(name, found).model_dump(), model=describe(model),
         adaptation=describe_adaptation(model), window_s=found.window_s, hop_s=found.hop_s,
-        segments=_timed(found.segments), steps=_timed(found.steps),
+        segments=[timed(each) for each in found.segments],
+        steps=[timed(each) for each in found.steps],
     )  # fmt: skip
 
 
@@ -160,30 +165,13 @@ def describe_importance(
     )
 
 
-def _timed(parts: Sequence[TimedPrediction]) -> list[schemas.TimedPrediction]:
-    return [
-        schemas.TimedPrediction(
-            emotion=part.emotion,
-            confidence=max(part.probabilities.values()) if part.probabilities else None,
-            probabilities=part.probabilities,
-            start_s=part.start_s,
-            end_s=part.end_s,
-            speech_s=part.speech_s,
-        )
-        for part in parts
-    ]
-
-
-def webvtt(segments: Sequence[tuple[float, float, str]]) -> str:
-    """Return segments (start, end, text) as subtitles.
-
-    Source:
-        W3C, WebVTT: The Web Video Text Tracks Format, section 4.1.
-    """
-    cues = [f"{_clock(start)} --> {_clock(end)}\n{text}\n" for start, end, text in segments]
-    return "\n".join(["WEBVTT\n", *cues])
-
-
-def _clock(seconds: float) -> str:
-    ms = round(1000 * seconds)
-    return f"{ms // 3_600_000:02d}:{ms // 60_000 % 60:02d}:{ms // 1000 % 60:02d}.{ms % 1000:03d}"
+def timed(part: TimedPrediction) -> schemas.TimedPrediction:
+    """Return the prediction for a part of a recording."""
+    return schemas.TimedPrediction(
+        emotion=part.emotion,
+        confidence=max(part.probabilities.values()) if part.probabilities else None,
+        probabilities=part.probabilities,
+        start_s=part.start_s,
+        end_s=part.end_s,
+        speech_s=part.speech_s,
+    )

@@ -1,7 +1,7 @@
 """The HTTP routes of the service."""
 
 import asyncio
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import anyio
 from fastapi import APIRouter, File, HTTPException, Query, Request, Response, UploadFile
@@ -11,6 +11,7 @@ from serct import __version__
 from serct.errors import AudioError
 from serct.inference.recording import RecordingPrediction
 from serct.serving import predicting, schemas
+from serct.serving.asyncapi import describe_stream
 from serct.serving.echo import file_name
 from serct.serving.models import NO_VERSIONS, LoadedModel
 from serct.serving.state import ServiceState
@@ -107,58 +108,11 @@ def emotion_routes(state: ServiceState) -> APIRouter:
     async def predict_one(model: LoadedModel, file: UploadFile) -> RecordingPrediction | AudioError:
         try:
             audio = await state.decode(file)
-            return await predicting.analyse(model, state.batcher, audio)
+            found = await predicting.analyse(model, state.batcher, audio)
+            state.metrics.drift.observe(model, found)
+            return found
         except AudioError as error:
             return error
-
-    @router.post(
-        "/segments",
-        tags=["emotions"],
-        response_model=schemas.Timeline,
-        responses={
-            200: {"content": {"text/vtt": {"schema": {"type": "string"}}}},
-            **UNPROCESSABLE,
-            **SPEAKER_PROBLEMS,
-        },
-    )
-    async def segments(
-        file: Annotated[
-            UploadFile, File(description=f"{FORMATS}; up to {limits.max_recording_s:g} s.")
-        ],
-        window_s: Annotated[
-            float | None,
-            Query(ge=0.5, le=600, description="Length of a window: that of the model's rows."),
-        ] = None,
-        hop_s: Annotated[
-            float | None,
-            Query(ge=0.25, le=600, description="Length of a step: a third of window_s."),
-        ] = None,
-        form: Annotated[
-            Literal["json", "vtt"], Query(alias="format", description="vtt: subtitles.")
-        ] = "json",
-        version: VersionQuery = None,
-        speaker: SpeakerQuery = None,
-    ) -> schemas.Timeline | Response:
-        """Predict the emotion of a recording, as /v1/predict does, and along it."""
-        model = state.for_speaker(await state.model(version), speaker)
-        async with asyncio.timeout(limits.timeout_s):
-            audio = await state.decode(file)
-            row_s = model.predictor.row_s(audio.sample_rate)
-            timing_s = _timing(window_s, hop_s, row_s)
-            try:
-                model.predictor.timing(audio.sample_rate, timing_s)
-            except ValueError as error:
-                raise HTTPException(422, str(error)) from error
-            found = await predicting.analyse(model, state.batcher, audio, timing_s)
-        timeline = predicting.timeline(model, file_name(file), found)
-        if form == "json":
-            return timeline
-        cues = [
-            (each.start_s, each.end_s, _subtitle(each))
-            for each in timeline.segments
-            if each.confidence is not None
-        ]
-        return PlainTextResponse(predicting.webvtt(cues), media_type="text/vtt")
 
     @router.post("/importance", tags=["emotions"], responses={**UNPROCESSABLE, **SPEAKER_PROBLEMS})
     async def importance(
@@ -195,10 +149,19 @@ def state_routes(state: ServiceState) -> APIRouter:
     async def root(request: Request) -> dict[str, str]:
         """Return where to find what."""
         base = str(request.scope.get("root_path", "")).rstrip("/")
-        places = ("docs", "openapi.json", "health", "ready", "metrics", "v1/models")
+        places = (
+            "docs", "openapi.json", "asyncapi.json", "stream/", "health", "ready", "metrics",
+            "v1/models",
+        )  # fmt: skip
         return {"service": "SERCT", "version": __version__} | {
-            place.removeprefix("v1/").removesuffix(".json"): f"{base}/{place}" for place in places
+            place.removeprefix("v1/").removesuffix(".json").rstrip("/"): f"{base}/{place}"
+            for place in places
         }
+
+    @router.get("/asyncapi.json", include_in_schema=False)
+    async def asyncapi() -> dict[str, Any]:
+        """Return the AsyncAPI document of live streams."""
+        return describe_stream()
 
     @router.get("/health")
     async def health() -> dict[str, str]:
@@ -217,24 +180,13 @@ def state_routes(state: ServiceState) -> APIRouter:
     @router.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> Response:
         """Return counts and times for Prometheus."""
-        text = state.metrics.text(state.models, state.batcher, state.speakers)
+        # In a thread: thresholds of drift take a while.
+        text = await anyio.to_thread.run_sync(
+            state.metrics.text, state.models, state.batcher, state.speakers
+        )
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     # Many monitors, such as `wget --spider`, ask with HEAD.
     for path, endpoint in (("/", root), ("/health", health), ("/ready", ready)):
         router.add_api_route(path, endpoint, methods=["HEAD"], include_in_schema=False)
     return router
-
-
-def _timing(
-    window_s: float | None, hop_s: float | None, row_s: float
-) -> tuple[float, float] | None:
-    """Return the length of windows and steps; None for the model's own."""
-    if window_s is None and hop_s is None:
-        return None
-    window_s = row_s if window_s is None else window_s
-    return window_s, window_s / 3 if hop_s is None else hop_s
-
-
-def _subtitle(segment: schemas.TimedPrediction) -> str:
-    return f"{segment.emotion} ({segment.confidence:.0%})"

@@ -6,10 +6,19 @@ from pydantic.config import JsonDict
 _PROBABILITIES: JsonDict = {"angry": 0.02, "happy": 0.91, "neutral": 0.04, "sad": 0.03}
 _MODEL: JsonDict = {
     "name": "serct", "version": "3", "corpus": "tess", "language": "en", "synthetic": False,
+    "corpora": {"tess": {"language": "en", "utterances": 2240, "speakers": 2}},
     "fingerprint": "4f2a91c" + "0" * 57, "adapts_to_speaker": False,
 }  # fmt: skip
 _ADAPTATION = "To the speaker of `?speaker=`; null without it."
 _FINGERPRINT = "Of its params, data and seed: the same in every registry, unlike the number."
+
+
+class TrainedOn(BaseModel):
+    """A corpus in the training part of a model."""
+
+    language: str
+    utterances: int = Field(description="Of it.")
+    speakers: int = Field(description="Of those utterances; 0 if none is known.")
 
 
 class Model(BaseModel):
@@ -19,6 +28,9 @@ class Model(BaseModel):
     version: str | None = Field(description="In the registry; null for a model from a folder.")
     corpus: str = Field(description="Corpus on which the model was trained.")
     language: str = Field(description="Language of that corpus.")
+    corpora: dict[str, TrainedOn] = Field(
+        description="What its training part was of, by corpus; none for a model of version 0.2."
+    )
     synthetic: bool = Field(description="Trained on synthetic speech: not valid for people.")
     fingerprint: str = Field(description=_FINGERPRINT)
     adapts_to_speaker: bool = Field(description="Whether speakers can be enrolled.")
@@ -28,7 +40,8 @@ class Adaptation(BaseModel):
     """How much the model adapted to a speaker."""
 
     recordings: int = Field(
-        description="That the speaker was enrolled with; windows of 3 s of a stream count as one."
+        description="That the speaker was enrolled with; an utterance, or a window of 3 s, of a "
+        "stream counts as one."
     )
     windows: int = Field(description="Windows of the model's length with speech in them.")
     speech_s: float = Field(description="Length of the speech in them.")
@@ -132,6 +145,13 @@ class Timeline(Prediction):
     steps: list[TimedPrediction]
 
 
+class Timelines(BaseModel):
+    """The timeline of each channel of a recording."""
+
+    file: str = Field(description="Name of the file.")
+    channels: list[Timeline] = Field(description="In the order of the channels.")
+
+
 class Stretch(BaseModel):
     """A part of a recording."""
 
@@ -176,6 +196,45 @@ class Version(BaseModel):
     fingerprint: str = Field(description=_FINGERPRINT)
     validation_ua: float
     test_ua: float | None
+
+
+class Bin(BaseModel):
+    """How many recordings fell into one bin of a quantity."""
+
+    name: str
+    reference: int | None = Field(description="Of the validation part; null without a reference.")
+    current: int = Field(description="Of the last predictions.")
+
+
+class QuantityDrift(BaseModel):
+    """How far one quantity of the last predictions is from the validation part."""
+
+    quantity: str
+    title: str
+    unit: str
+    distance: float | None = Field(
+        description="Jensen-Shannon distance to base 2, 0 to 1; null without a reference, or with "
+        "too few predictions or recordings that have a value."
+    )
+    threshold: float | None = Field(
+        description="The distance that chance alone exceeds, for any quantity, in 0.1 % of cases."
+    )
+    is_drifting: bool = Field(description="Whether the distance is above the threshold.")
+    bins: list[Bin]
+
+
+class Drift(BaseModel):
+    """What a version met and predicted, beside its validation part."""
+
+    version: str | None = Field(description="In the registry; null for a model from a folder.")
+    model: Model
+    predictions: int = Field(description="That are compared: the last ones.")
+    reference: int | None = Field(
+        description="Recordings of the validation part; null if the model's card has none."
+    )
+    least: int = Field(description="Predictions and recordings below which nothing is compared.")
+    problem: str | None = Field(description="Why nothing is compared; null if something is.")
+    quantities: list[QuantityDrift]
 
 
 class Problem(BaseModel):

@@ -15,6 +15,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from fastapi.security import APIKeyHeader
 from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.staticfiles import StaticFiles
 
 from serct import __version__
 from serct.config.serving import ServingParams
@@ -23,8 +24,10 @@ from serct.errors import AudioError, SerctError, SpeakerError, UnknownSpeakerErr
 from serct.runtime.devices import pick_device
 from serct.runtime.machine import machine, num_threads, share_threads
 from serct.serving.batching import Batcher
+from serct.serving.call_routes import call_routes
 from serct.serving.decoder import DecodeFunction, decode
 from serct.serving.decoder_pool import DecoderPool
+from serct.serving.drift_routes import drift_routes
 from serct.serving.echo import respond_to_invalid, respond_to_unreadable
 from serct.serving.limits import RETRY_AFTER_S, RequestLimits
 from serct.serving.metrics import ServiceMetrics
@@ -58,7 +61,7 @@ def create_service(
         decode_function: Decodes a file, in a process of its own that imports it by its name.
         models: Holds the model; None to make it.
     """
-    limits, metrics = settings.limits, ServiceMetrics()
+    limits, metrics = settings.limits, ServiceMetrics(settings.limits)
 
     def pool(num_processes: int) -> DecoderPool:
         return DecoderPool(
@@ -89,10 +92,13 @@ def create_service(
     app.add_exception_handler(TimeoutError, _respond_with(504, timeout))
     busy = {"Retry-After": str(RETRY_AFTER_S)}
     app.add_exception_handler(SerctError, _respond_with(503, headers=busy))
-    for router in (emotion_routes(state), speaker_routes(state)):
+    routers = (emotion_routes, call_routes, speaker_routes, drift_routes)
+    for router in (each(state) for each in routers):
         app.include_router(router, prefix="/v1", dependencies=[Depends(_key_check(state))])
     app.include_router(state_routes(state))
     app.add_api_websocket_route("/v1/stream", stream_route(state))
+    # A client of these routes; it needs no key, its visitors do.
+    app.mount("/stream", StaticFiles(packages=[("serct.serving", "pages")], html=True))
     return app
 
 
@@ -121,7 +127,12 @@ def run(app: FastAPI, limits: ServingParams, host: str, port: int) -> None:
     # It would log what is wrong with a body, and with which bytes.
     logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
     logging.getLogger("uvicorn.error").addFilter(_is_no_stream)
-    uvicorn.run(
+    uvicorn.Server(process_config(app, limits, host, port)).run()
+
+
+def process_config(app: FastAPI, limits: ServingParams, host: str, port: int) -> uvicorn.Config:
+    """Return how uvicorn serves an application."""
+    return uvicorn.Config(
         app,
         host=host,
         port=port,
@@ -133,6 +144,9 @@ def run(app: FastAPI, limits: ServingParams, host: str, port: int) -> None:
         timeout_graceful_shutdown=int(limits.drain_s),
         ws_max_size=_MAX_MESSAGE_BYTES,
         ws="websockets-sansio",
+        # A client that sends faster than the model predicts waits with its pongs as well. Limits of
+        # the stream itself end those that are gone.
+        ws_ping_interval=None,
     )
 
 

@@ -42,14 +42,17 @@ _KBITS = {
 
 
 class StreamFormat:
-    """Looks at a stream of bytes for what no raw 16-bit samples look like.
+    """Looks at a stream of bytes for what no raw samples look like.
+
+    Floats are told from mono 16-bit samples alone.
 
     Attributes:
         found: The format that was found instead; None while the stream may be raw samples.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, are_mono_16_bit: bool = True) -> None:
         self.found: str | None = None
+        self._may_be_floats = are_mono_16_bit
         self._head = b""
         self._num_bytes = 0
         self._rest = b""
@@ -60,6 +63,8 @@ class StreamFormat:
             self._head += message[: _HEAD_BYTES - self._num_bytes]
             self.found = self.found or find_container(self._head)
         self._num_bytes += len(message)
+        if not self._may_be_floats:
+            return
         # Whole floats of either size, counted from the start of the stream.
         content = self._rest + message
         whole = len(content) // 8 * 8

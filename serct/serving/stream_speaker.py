@@ -21,7 +21,7 @@ class StreamSpeaker:
 
         Args:
             speaker: Who was enrolled before; None for a speaker without recordings.
-            adapts: Whether the windows of the stream are enrolled as well.
+            adapts: Whether windows or utterances of the stream are enrolled as well.
             window_s: Length of a full window.
         """
         self._speaker, self._enrolled = speaker, speaker
@@ -74,8 +74,15 @@ class StreamSpeaker:
         start_s, end_s = times_s
         is_full = end_s - start_s > self._window_s - _TINY_S
         is_new = is_full and start_s > self._until_s - _TINY_S
-        if not (self._adapts and is_new and found.probabilities):
+        if is_new and found.probabilities:
+            self._until_s = end_s
+            await self.enrol(model, batcher, audio, found)
+
+    async def enrol(
+        self, model: LoadedModel, batcher: Batcher, audio: DecodedAudio, found: RecordingPrediction
+    ) -> None:
+        """Enrol a part of the stream that was predicted, if it has speech; no sound comes twice."""
+        if not (self._adapts and found.probabilities):
             return
-        self._until_s = end_s
         part = await enrol(model, batcher, audio, "stream")
         self._speaker = part if self._speaker is None else self._speaker + part

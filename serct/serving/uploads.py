@@ -21,22 +21,26 @@ class Upload:
     """
 
     def __init__(
-        self, scope: Scope, receive: Receive, limits: ServingParams, on_end: Callable[[], object]
-    ) -> None:
+        self, scope: Scope, receive: Receive, max_mb: float, min_rate_kb: float,
+        limits: ServingParams, on_end: Callable[[], object],
+    ) -> None:  # fmt: skip
         """Create the upload.
 
         Args:
             scope: The request.
             receive: Gets the next part.
-            limits: Of size and speed.
+            max_mb: Largest size.
+            min_rate_kb: Least rate, in kB/s.
+            limits: How long it may pause.
             on_end: Called after the last part.
         """
         headers = dict(scope["headers"])
         announced = headers.get(b"content-length", b"0")
-        self._max_bytes = int(limits.max_body_mb * 1e6)
+        self._max_bytes = int(max_mb * 1e6)
         # The header alone can refuse a body, but never accept one: it may be wrong.
         self._is_too_large = announced.isdigit() and int(announced) > self._max_bytes
         self._receive, self._limits, self._on_end = receive, limits, on_end
+        self._min_rate_kb = min_rate_kb
         self.is_complete = not {b"content-length", b"transfer-encoding"} & headers.keys()
         self._num_bytes, self._waited_s = 0, 0.0
         self._waits_since: float | None = None
@@ -91,7 +95,7 @@ class Upload:
 
     async def _next(self) -> Message:
         grace_s = self._limits.body_timeout_s
-        allowed_s = grace_s + self._num_bytes / (1000 * self._limits.min_body_rate_kb)
+        allowed_s = grace_s + self._num_bytes / (1000 * self._min_rate_kb)
         left_s = min(grace_s, allowed_s - self._waited_s)
         self._waits_since = time.perf_counter()
         try:
@@ -112,6 +116,6 @@ class Upload:
         if has_stopped:
             return f"no data for {limits.body_timeout_s:g} s"
         return (
-            f"{found}, expected at least {limits.min_body_rate_kb:g} kB/s "
+            f"{found}, expected at least {self._min_rate_kb:g} kB/s "
             f"after {limits.body_timeout_s:g} s"
         )

@@ -15,7 +15,7 @@ from pydantic import JsonValue
 
 from serct.config.params import TrainParams
 from serct.data.dataset import ShardDataset
-from serct.evaluation.classifiers import as_classifier
+from serct.evaluation.classifiers import AdaptiveClassifier, as_classifier, without_enrolment
 from serct.evaluation.evaluate import predict
 from serct.evaluation.importance import measure_importance
 from serct.evaluation.metrics import score
@@ -114,6 +114,9 @@ def fit_classical(
     own = classical.predict_by_speaker(versions[0][0], train_set.speakers)
     classifier = as_classifier(classical, "cpu")
     validation = predict(classifier, validation_set, _BATCH_SIZE)
+    unadapted = None
+    if isinstance(classifier, AdaptiveClassifier):
+        unadapted = predict(without_enrolment(classifier), validation_set, _BATCH_SIZE)
     importance = None
     if isinstance(classical, FeatureClassifier):
         labels, speakers = validation_set.labels, validation_set.speakers
@@ -132,7 +135,9 @@ def fit_classical(
     row = EpochRow(1, rate, learned.loss, learned.wa, found.loss, found.metrics, seconds)
     on_epoch(row)
     size = classical.num_parameters
-    return Fitted(classical, validation, started_at, (row,), 1, "cpu", size, importance)
+    return Fitted(
+        classical, validation, started_at, (row,), 1, "cpu", size, importance, unadapted
+    )  # fmt: skip
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from serct.models import read_model_params
 from serct.models.calibration import Calibration, calibrate
 from serct.models.checkpoint import save_model
 from serct.models.records import HISTORY, IMPORTANCE, RUN, Card, Machine, RunRecord, write_history
+from serct.models.reference import Reference
 from serct.runtime import atomic, distributed, machine
 from serct.runtime.atomic import write_json
 from serct.runtime.digests import file_digests
@@ -22,6 +23,7 @@ from serct.tracking.process_tags import process_source
 from serct.tracking.run_logger import tracked
 from serct.training.fitted import Fitted
 from serct.training.fitting import fingerprint, fit
+from serct.training.reference import measure_reference
 
 
 def train_and_track(
@@ -77,8 +79,12 @@ def _train_and_track(
         calibration = calibrate(fitted.validation, validation_set.labels, train.max_error)
         if distributed.rank() > 0:
             return
+        served = fitted.validation
+        if fitted.without_enrolment is not None:
+            served = fitted.without_enrolment
+        reference = measure_reference(validation_set, served, calibration)
         with atomic.replacing_folder(out) as folder:
-            save_model(folder, fitted.model, _card(known, fitted, calibration))
+            save_model(folder, fitted.model, _card(known, fitted, calibration, reference))
             write_history(folder, fitted.history)
             if fitted.importance is not None:
                 write_json(folder / IMPORTANCE, fitted.importance.as_json())
@@ -101,12 +107,15 @@ def _corpora(train_set: ShardDataset) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _card(known: dict[str, Any], fitted: Fitted, calibration: Calibration) -> Card:
+def _card(
+    known: dict[str, Any], fitted: Fitted, calibration: Calibration, reference: Reference | None
+) -> Card:
     best = fitted.best
     content = {
         **known, "num_parameters": fitted.num_parameters, "best_epoch": fitted.best_epoch,
         "validation": {"loss": best.validation_loss, **best.validation},
         "calibration": calibration.model_dump(mode="json"),
+        "reference": reference and reference.model_dump(mode="json"),
     }  # fmt: skip
     return Card.parse(json.dumps(content), "card.json")
 

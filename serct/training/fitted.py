@@ -18,6 +18,8 @@ class Fitted:
             that part. float64 [n, K]
         importance: `serct.evaluation.importance.FeatureImportance`, from before that too; None of
             a network, and of features without names.
+        without_enrolment: As ``validation``, of a model that adapts to speakers, when it does not,
+            as a service predicts; None of any other. float64 [n, K]
     """
 
     model: Model
@@ -28,6 +30,7 @@ class Fitted:
     device: str
     num_parameters: int
     importance: Record | None = None
+    without_enrolment: Probabilities | None = None
 
     @property
     def best(self) -> EpochRow:

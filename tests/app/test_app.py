@@ -1,5 +1,6 @@
 """The demonstrator, page and all, in front of a real service."""
 
+import io
 import os
 import shutil
 import socket
@@ -8,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import requests
@@ -18,7 +20,9 @@ from streamlit.testing.v1.element_tree import Button
 import serct.app
 from serct import Predictor, tracking
 from serct.app.client import Client
+from serct.app.page import trained_on
 from serct.app.pictures import timeline_figure
+from serct.app.recordings import microphone_problem
 from serct.errors import UnknownSpeakerError
 from tests.service_process import Service, running
 
@@ -31,6 +35,46 @@ def page(service: Service, monkeypatch: pytest.MonkeyPatch) -> AppTest:
     return AppTest.from_file(str(PAGE), default_timeout=120).run()
 
 
+def as_m4a(recording: Path) -> bytes:
+    """Return a recording as a phone saves it, AAC in MP4."""
+    samples, rate = soundfile.read(recording, dtype="float32")
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as container:
+        stream = container.add_stream("aac", rate=rate, layout="mono")
+        frame = av.AudioFrame.from_ndarray(samples[None], "fltp", "mono")
+        frame.rate = rate
+        container.mux([*stream.encode(frame), *stream.encode(None)])
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("url", "has_microphone"),
+    [
+        (None, True), ("http://localhost:8501", True), ("http://127.0.0.1:8501/", True),
+        ("https://example.org/app", True), ("http://192.168.1.7:8501", False),
+        ("http://example.org", False),
+    ],
+)  # fmt: skip
+def test_a_page_without_https_explains_why_it_has_no_microphone(
+    url: str | None, has_microphone: bool
+) -> None:
+    problem = microphone_problem(url)
+    assert (problem is None) is has_microphone
+    if problem:
+        assert "only over HTTPS or on localhost" in problem
+        assert str(url) in problem
+
+
+def test_says_on_which_corpora_and_speakers_a_model_was_trained() -> None:
+    parts = {
+        "tess": {"language": "en", "utterances": 9, "speakers": 2},
+        "own": {"language": "pl", "utterances": 9, "speakers": 0},
+    }
+    model = {"corpus": "joint", "language": "en", "corpora": parts}
+    assert trained_on(model) == "`tess` (en, 2 speakers), `own` (pl)"
+    assert trained_on({**model, "corpora": {}}) == "`joint` (en)"
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 class TestPage:
@@ -38,6 +82,7 @@ class TestPage:
         assert not page.exception
         assert "What it does not predict:" in page.info[0].value
         assert "serct, version 1" in page.sidebar.markdown[0].value
+        assert "trained on `tones` (en, 4 speakers)" in page.sidebar.markdown[0].value
 
     def test_a_sample_gets_a_prediction(self, page: AppTest, served: Path) -> None:
         sample = page.selectbox[0]
@@ -51,6 +96,19 @@ class TestPage:
         assert any(each.value.startswith("Points lost: ") for each in page.caption)
         shown = page.get("vega_lite_chart") or page.get("arrow_vega_lite_chart")
         assert shown
+
+    def test_a_refused_file_leaves_no_earlier_result(self, page: AppTest, spoken: Path) -> None:
+        page.radio[0].set_value("Your file").run()
+        for name, content in (("phone.m4a", as_m4a(spoken)), ("notes.txt", b"no sound")):
+            page.file_uploader[0].set_value((name, content, "")).run()
+            assert not page.subheader, "the prediction of another file"
+            page.button[0].click().run()
+            assert not page.exception
+            if name == "phone.m4a":
+                assert page.subheader[0].value.startswith("Prediction: ")
+                assert any(each.value.startswith("`phone.m4a`. ") for each in page.caption)
+        assert "notes.txt: not readable as audio" in page.error[0].value
+        assert not page.subheader
 
     def test_two_versions_side_by_side(self, page: AppTest) -> None:
         page.sidebar.selectbox[0].select("2").run()

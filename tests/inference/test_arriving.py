@@ -24,10 +24,17 @@ def arrive(
     for block in np.split(waveform, sorted(cuts)):
         if len(block):
             analysis.add(block)
-            steps += analysis.put(model.predict_windows(analysis.take_windows()))
+            steps += predict(model, analysis)
     analysis.end()
-    steps += analysis.put(model.predict_windows(analysis.take_windows()))
+    steps += predict(model, analysis)
     return analysis.conclude(), steps
+
+
+def predict(model: Predictor, analysis: ArrivingAnalysis) -> list[TimedPrediction]:
+    steps: list[TimedPrediction] = []
+    while windows := analysis.take_windows(3):
+        steps += analysis.put(model.predict_windows(windows))
+    return steps + analysis.put(np.empty((0, 0)))
 
 
 @pytest.fixture(scope="module")

@@ -78,7 +78,7 @@ def test_card_of_another_version(folder: Path) -> None:
     edit_record(folder / "card.json", format_version=99)
     with pytest.raises(
         CheckpointError,
-        match=r"format version 99, but serct .* reads up to 5: install a newer serct",
+        match=r"format version 99, but serct .* reads up to 6: install a newer serct",
     ):
         load_card(folder)
 

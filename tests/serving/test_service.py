@@ -401,7 +401,6 @@ class TestStream:
     @pytest.mark.parametrize(
         ("messages", "query", "code", "reason"),
         [
-            ([], "", 1008, "sample_rate is None, expected 8000 to 192000"),
             ([], "sample_rate=1", 1008, "sample_rate is 1, expected"),
             ([], "sample_rate=²", 1008, "expected 8000"),
             (["hello"], "sample_rate=16000", 1003, "expected binary samples"),
@@ -435,6 +434,26 @@ class TestState:
         assert 'serct_model_info{name="serct",version="1"} 1.0' in text
         assert "serct_request_seconds_bucket" in text
         assert service.get("/v1/models").json()[0]["aliases"] == ["challenger", "champion"]
+
+    def test_drift_counts_predictions_by_version(self, service: Service, spoken: Path) -> None:
+        def num_compared() -> dict[str, int]:
+            found = service.get("/v1/drift").json()
+            return {each["version"]: each["predictions"] for each in found}
+
+        before = num_compared().get("1", 0)
+        files = [("a.wav", spoken.read_bytes()), ("b.wav", encode(np.zeros(48_000)))]
+        assert service.post("/v1/predict", "files", *files).status_code == 200
+        assert num_compared()["1"] == before + 2
+        (found,) = [each for each in service.get("/v1/drift").json() if each["version"] == "1"]
+        quantities = {each["quantity"]: each for each in found["quantities"]}
+        emotions = {each["name"]: each for each in quantities["emotion"]["bins"]}
+        # It learned from tones, in which nobody speaks.
+        assert emotions["no_speech"]["reference"] == found["reference"] > 0
+        assert emotions["no_speech"]["current"] > 0
+        assert sum(each["current"] for each in quantities["level"]["bins"]) > 0
+        text = service.get("/metrics").text
+        assert 'serct_predictions_total{emotion="no_speech",version="1"}' in text
+        assert f'serct_drift_predictions{{version="1"}} {before + 2}.0' in text
 
     def test_the_log_holds_nothing_of_requests(self, service: Service) -> None:
         service.post("/v1/predict", "files", ("my secret.wav", b"x"))

@@ -26,7 +26,7 @@ _CODEC_OPTIONS = {"err_detect": "crccheck+bitstream+buffer+explode"}
 
 
 class Readable(Protocol):
-    """What FFmpeg reads; it jumps to and fro in it if it also has ``seek`` and ``tell``."""
+    """What FFmpeg reads; it jumps in it if it also has ``seek`` and ``tell``."""
 
     def read(self, size: int, /) -> bytes | None:
         """Return up to so many bytes, none at the end."""

@@ -1,0 +1,1 @@
+"""Long recordings, which are decoded and predicted while they arrive."""
