@@ -86,8 +86,29 @@ class SpeechNetwork:
         encoded = self._encode(_frames(waveforms, lengths))
         # What follows the end of a recording changes nothing before it.
         states, _ = self._lstm(nn.utils.rnn.pad_sequence(list(torch.split(encoded, lengths))))
-        probabilities = torch.sigmoid(states.relu_() @ self._output + self._output_bias)  # [F, B]
+        probabilities = self._decide(states)
         return [probabilities[:length, place].numpy() for place, length in enumerate(lengths)]
+
+    @torch.inference_mode()
+    def go_on(
+        self, frames: Floats, state: tuple[Tensor, Tensor] | None
+    ) -> tuple[Floats, tuple[Tensor, Tensor]]:
+        """Compute the probabilities of the next frames of one recording.
+
+        Args:
+            frames: Each after the last 64 samples of the one before. float32 [F, 576], F > 0
+            state: What this returned for the frames before; None for the first ones.
+
+        Returns:
+            float32 [F], and the state.
+        """
+        mirrored = np.concatenate((frames, frames[:, -2 : -_CONTEXT - 2 : -1]), axis=1)
+        states, state = self._lstm(self._encode(torch.from_numpy(mirrored))[:, None], state)
+        return self._decide(states)[:, 0].numpy(), state
+
+    def _decide(self, states: Tensor) -> Tensor:
+        """Return probabilities. [F, B, 128] -> [F, B]."""
+        return torch.sigmoid(states.relu_() @ self._output + self._output_bias)
 
     def _encode(self, frames: Tensor) -> Tensor:
         """Compute features of frames. [R, 640] -> [R, 128]."""

@@ -2,6 +2,7 @@
 
 import numpy as np
 import soxr
+from torch import Tensor
 
 from serct.data.voice_activity import load_network
 from serct.runtime.arrays import Floats
@@ -17,7 +18,7 @@ class SpeechProbabilities:
     """Computes for each 32 ms of a stream how probable it is that somebody speaks.
 
     It carries on the network's state and the resampler's, so that each sample is looked at once,
-    and however a stream is cut, the numbers are those of `audio_forward` for all of it.
+    and however a stream is cut, the numbers are those for all of it at once, but for rounding.
 
     Source:
         Silero Team, Silero VAD, https://github.com/snakers4/silero-vad, MIT licence.
@@ -32,7 +33,7 @@ class SpeechProbabilities:
         )
         self._rest = np.empty(0, np.float32)
         self._context = np.zeros(_CONTEXT, np.float32)
-        self._hidden = self._cell = np.zeros((1, 1, 128), np.float32)
+        self._state: tuple[Tensor, Tensor] | None = None
 
     def add(self, waveform: Floats) -> Floats:
         """Return the probabilities of the frames that the next samples complete.
@@ -58,13 +59,6 @@ class SpeechProbabilities:
     def _compute(self, frames: Floats) -> Floats:
         contexts = np.concatenate((self._context[None], frames[:-1, -_CONTEXT:]))
         self._context = frames[-1, -_CONTEXT:].copy()
-        values, self._hidden, self._cell = self._network.session.run(
-            ["speech_probs", "hn", "cn"],
-            {
-                "input": np.concatenate((contexts, frames), axis=1),
-                "h": self._hidden,
-                "c": self._cell,
-            },
-        )
-        probabilities: Floats = values.reshape(-1)
+        seen = np.concatenate((contexts, frames), axis=1)
+        probabilities, self._state = self._network.go_on(seen, self._state)
         return probabilities
