@@ -142,6 +142,7 @@ def found(*parts: TimedPrediction) -> RecordingPrediction:
 CALLER = found(
     TimedPrediction(0.0, 1.5, 1.0, "happy", {"happy": 0.91, "sad": 0.09}),
     TimedPrediction(1.5, 3.0, 0.0, "no_speech", None),
+    TimedPrediction(3599.9996, 3661.25, 9.0, "happy", {"happy": 0.5, "sad": 0.5}),
 )
 AGENT = found(TimedPrediction(0.5, 3662.25, 9.0, "uncertain", {"happy": 0.52, "sad": 0.48}))
 
@@ -149,10 +150,12 @@ AGENT = found(TimedPrediction(0.5, 3662.25, 9.0, "uncertain", {"happy": 0.52, "s
 def test_subtitles_of_one_and_of_two_channels() -> None:
     assert webvtt([CALLER], is_separate=False) == (
         "WEBVTT\n\n00:00:00.000 --> 00:00:01.500\nhappy (91%)\n"
+        "\n01:00:00.000 --> 01:01:01.250\nhappy (50%)\n"
     )
     assert webvtt([CALLER, AGENT], is_separate=True) == (
         "WEBVTT\n\n00:00:00.000 --> 00:00:01.500\n<v Channel 1>happy (91%)\n\n"
-        "00:00:00.500 --> 01:01:02.250\n<v Channel 2>uncertain (52%)\n"
+        "00:00:00.500 --> 01:01:02.250\n<v Channel 2>uncertain (52%)\n\n"
+        "01:00:00.000 --> 01:01:01.250\n<v Channel 1>happy (50%)\n"
     )
 
 
@@ -160,6 +163,7 @@ def test_rttm_has_ten_fields_a_line() -> None:
     lines = rttm("my call.wav", [CALLER, AGENT]).splitlines()
     assert lines == [
         "SPEAKER my_call.wav 1 0.000 1.500 <NA> <NA> happy 0.9100 <NA>",
+        "SPEAKER my_call.wav 1 3600.000 61.250 <NA> <NA> happy 0.5000 <NA>",
         "SPEAKER my_call.wav 2 0.500 3661.750 <NA> <NA> uncertain 0.5200 <NA>",
     ]
     assert all(len(line.split()) == 10 for line in lines)

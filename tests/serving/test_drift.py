@@ -48,7 +48,7 @@ def model(
 ) -> Any:
     """What the monitor reads of a loaded model; weights are none of its business."""
     card = SimpleNamespace(
-        name="m", corpus="c", language="en", synthetic=False, fingerprint=mark,
+        name="m", corpus="c", corpora={}, language="en", synthetic=False, fingerprint=mark,
         emotions=EMOTIONS, reference=reference,
     )  # fmt: skip
     predictor = SimpleNamespace(card=card, speaker=speaker, adapts_to_speaker=False)

@@ -63,7 +63,7 @@ def test_only_the_first_problems_are_listed(client: TestClient) -> None:
     ("query", "field", "problem"),
     [
         ("hop_s=SECRET", "hop_s", "Input should be a valid number"),
-        ("format=SECRET", "format", "Input should be 'json' or 'vtt'"),
+        ("format=SECRET", "format", "Input should be 'json', 'ndjson', 'vtt', 'rttm' or 'csv'"),
         ("version=" + "SECRET" * 1000, "version", "String should have at most 60 characters"),
     ],
 )

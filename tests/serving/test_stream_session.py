@@ -250,7 +250,7 @@ def test_a_late_model_loses_no_utterance(
 @pytest.mark.parametrize(
     ("start", "audio", "problem"),
     [
-        ({"api_key": "wrong"}, b"", r"1008: the API key is missing or wrong"),
+        ({"api_key": "wrong"}, b"", r"1008: the header X-API-Key is missing or wrong"),
         ({"version": 2}, b"", r"1008: session\.start: version is 2: Input should be 1"),
         ({"encoding": "mp3"}, b"", r"1008: session\.start: encoding is mp3: Input should be"),
         ({"sample_rate": None}, b"", r"sample_rate is missing, pcm_s16le needs it"),
