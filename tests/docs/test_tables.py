@@ -28,7 +28,7 @@ def test_a_number_edited_by_hand_is_found(monkeypatch: pytest.MonkeyPatch, tmp_p
     page.parent.mkdir()
     (tmp_path / "README.md").write_text("No table.")
     original = (ROOT / "docs/results/service.md").read_text("utf-8")
-    page.write_text(re.sub(r"\| 16 \| 157 \|", "| 16 | 158 |", original))
+    page.write_text(re.sub(r"\| 16 \| (\d+) \|", r"| 16 | 9\1 |", original))
     assert page.read_text("utf-8") != original
     monkeypatch.setattr("docs._tables.__main__.ROOT", tmp_path)
     assert dict(written())[page] == original
