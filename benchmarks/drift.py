@@ -31,8 +31,8 @@ from serct.evaluation.observation import QUANTITIES
 from serct.runtime.arrays import PCM_SCALE, Floats
 from serct.runtime.atomic import write_json
 from serct.runtime.machine import git_commit, machine
-from serct.serving.metrics import ServiceMetrics
 from serct.serving.models import LoadedModel
+from serct.serving.monitoring.metrics import ServiceMetrics
 from tests.deploy.prometheus_process import (
     Prometheus,
     predict_all,

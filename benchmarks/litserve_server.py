@@ -24,8 +24,8 @@ from serct.inference.recording import RecordingPrediction
 from serct.inference.serving_form import serving_form
 from serct.runtime.machine import share_threads
 from serct.serving.analysis import Analysis
-from serct.serving.decoder import decode
-from serct.serving.decoder_process import DecodedAudio
+from serct.serving.decoding.decoder import decode
+from serct.serving.decoding.process import DecodedAudio
 from serct.tracking import find_model
 
 MAX_BATCH = 16

@@ -25,7 +25,7 @@ from serct.inference.recording import conclude
 from serct.inference.serving_form import serving_form
 from serct.runtime import machine
 from serct.runtime.atomic import write_json
-from serct.serving.decoder import decode
+from serct.serving.decoding.decoder import decode
 
 TOGETHER = 8
 _TIMES = 50

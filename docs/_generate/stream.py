@@ -8,7 +8,7 @@ import yaml
 from sphinx.application import Sphinx
 
 from _generate.http import field_table
-from serct.serving.asyncapi import describe_stream
+from serct.serving.streams.asyncapi import describe_stream
 
 FILE = Path("reference", "stream.yaml")
 # Model and Adaptation are types of the other routes as well.

@@ -13,7 +13,7 @@ from serct.cli.shared import app
 from serct.errors import KeysError
 
 if TYPE_CHECKING:
-    from serct.serving.keys import ApiKey
+    from serct.serving.access.keys import ApiKey
 
 keys_app = typer.Typer(
     help="Make, list and remove the API keys of a service (`serct serve --keys`).",
@@ -53,7 +53,7 @@ def keys_add(
     A service that uses the file accepts the key within a second.
     """
     from serct.config.section import validate
-    from serct.serving.keys import ApiKey, hash_key, make_key
+    from serct.serving.access.keys import ApiKey, hash_key, make_key
 
     key = make_key()
     fields = {
@@ -80,7 +80,7 @@ def keys_add(
 @keys_app.command("list")
 def keys_list(file: File, as_json: AsJson = False) -> None:
     """List names, limits and last days; neither keys nor hashes."""
-    from serct.serving.keys import read_keys
+    from serct.serving.access.keys import read_keys
 
     now = datetime.now(UTC)
     if as_json:
@@ -119,7 +119,7 @@ def _changing(file: Path) -> "Iterator[list[ApiKey]]":
     """Yield the keys of a file, and write them as they are at the end of the block."""
     from filelock import FileLock
 
-    from serct.serving.keys import read_keys, write_keys
+    from serct.serving.access.keys import read_keys, write_keys
 
     file.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(file.with_name(f".{file.name}.lock"), mode=0o600):

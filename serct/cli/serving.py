@@ -117,7 +117,7 @@ def serve(
 
     The page /docs of the service describes its routes.
     """
-    from serct.serving.origins import check_origin
+    from serct.serving.access.origins import check_origin
     from serct.serving.settings import Settings
 
     root, limits = _limits(model, workspace, options)

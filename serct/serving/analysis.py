@@ -12,7 +12,7 @@ from serct.evaluation.observation import Signal, measure_signal
 from serct.inference.recording import RecordingPrediction, conclude
 from serct.inference.window_model import WindowModel
 from serct.runtime.arrays import Pcm
-from serct.serving.decoder_process import DecodedAudio
+from serct.serving.decoding.process import DecodedAudio
 
 _Planned = tuple[Pcm, Plan, Signal]
 

@@ -16,7 +16,7 @@ from serct.runtime.arrays import Pcm, Probabilities
 from serct.serving import schemas
 from serct.serving.analysis import Analysis
 from serct.serving.batching import Batcher
-from serct.serving.decoder_process import DecodedAudio
+from serct.serving.decoding.process import DecodedAudio
 from serct.serving.models import LoadedModel
 
 # Of one recording, so that other requests are served between them.

@@ -11,10 +11,10 @@ from serct import __version__
 from serct.errors import AudioError
 from serct.inference.recording import RecordingPrediction
 from serct.serving import predicting, schemas
-from serct.serving.asyncapi import describe_stream
 from serct.serving.echo import file_name
 from serct.serving.models import NO_VERSIONS, LoadedModel
 from serct.serving.state import ServiceState
+from serct.serving.streams.asyncapi import describe_stream
 from serct.tracking import known_versions
 
 PROBLEMS: dict[int | str, dict[str, object]] = {

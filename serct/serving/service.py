@@ -25,31 +25,31 @@ from serct.data.voice_activity import load_network
 from serct.errors import AudioError, SerctError, SpeakerError, UnknownSpeakerError
 from serct.runtime.devices import pick_device
 from serct.runtime.machine import machine, num_threads, share_threads
-from serct.serving.batching import Batcher
-from serct.serving.call_routes import call_routes
-from serct.serving.clients import Clients
-from serct.serving.decoder import DecodeFunction, decode
-from serct.serving.decoder_pool import DecoderPool
-from serct.serving.docs_page import add_docs_page
-from serct.serving.drift_routes import drift_routes
-from serct.serving.echo import respond_to_invalid, respond_to_unreadable
-from serct.serving.limits import KEY_HEADER, RETRY_AFTER_S, WRONG_KEY, RequestLimits
-from serct.serving.metrics import ServiceMetrics
-from serct.serving.models import ModelManager
-from serct.serving.origins import CrossSiteGuard
-from serct.serving.request_context import (
+from serct.serving.access.clients import Clients
+from serct.serving.access.limits import KEY_HEADER, RETRY_AFTER_S, WRONG_KEY, RequestLimits
+from serct.serving.access.origins import CrossSiteGuard
+from serct.serving.access.request_context import (
     HEADERS,
     REQUEST_ID,
     LogFormat,
     RequestContext,
     setup_service_log,
 )
+from serct.serving.batching import Batcher
+from serct.serving.calls.routes import call_routes
+from serct.serving.decoding.decoder import DecodeFunction, decode
+from serct.serving.decoding.pool import DecoderPool
+from serct.serving.docs_page import add_docs_page
+from serct.serving.echo import respond_to_invalid, respond_to_unreadable
+from serct.serving.models import ModelManager
+from serct.serving.monitoring.metrics import ServiceMetrics
+from serct.serving.monitoring.routes import drift_routes
 from serct.serving.routes import emotion_routes, state_routes
 from serct.serving.settings import Settings
 from serct.serving.speaker_routes import speaker_routes
 from serct.serving.speakers import SpeakerStore
 from serct.serving.state import ServiceState
-from serct.serving.websocket import stream_route
+from serct.serving.streams.route import stream_route
 
 _DESCRIPTION = """
 Predicts the emotion of speech. The model was trained on acted speech: it predicts how speech
@@ -111,7 +111,7 @@ def create_service(
     app.include_router(state_routes(state))
     app.add_api_websocket_route("/v1/stream", stream_route(state))
     # A client of these routes; it needs no key, its visitors do.
-    app.mount("/stream", StaticFiles(packages=[("serct.serving", "pages")], html=True))
+    app.mount("/stream", StaticFiles(packages=[("serct.serving.streams", "pages")], html=True))
     add_docs_page(app)
     return app
 

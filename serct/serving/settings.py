@@ -21,7 +21,8 @@ class Settings:
         device: "auto", "cpu", "cuda" or "mps".
         precision: See `serct.Predictor.load`.
         api_key: Key that clients may send; None if there is none.
-        keys_file: File of more keys; see `serct.serving.keys`. Without both clients need none.
+        keys_file: File of more keys; see `serct.serving.access.keys`. Without both, clients need
+            none.
         allow_origins: Sites whose pages may use the service from a browser.
         allow_hosts: Names of the service in the header Host; None for any.
         limits: The ``serving`` section of params.yaml.

@@ -6,13 +6,13 @@ import anyio
 from fastapi import HTTPException, UploadFile
 
 from serct.errors import UnknownVersionError
+from serct.serving.access.clients import Client, Clients
 from serct.serving.batching import Batcher
-from serct.serving.clients import Client, Clients
-from serct.serving.decoder_pool import DecoderPool
-from serct.serving.decoder_process import DecodedAudio
+from serct.serving.decoding.pool import DecoderPool
+from serct.serving.decoding.process import DecodedAudio
 from serct.serving.echo import file_name, printable
-from serct.serving.metrics import ServiceMetrics
 from serct.serving.models import LoadedModel, ModelManager
+from serct.serving.monitoring.metrics import ServiceMetrics
 from serct.serving.settings import Settings
 from serct.serving.speakers import SpeakerStore
 

@@ -14,8 +14,8 @@ from serct.cli.shared import app
 from serct.evaluation.observation import count
 from serct.models.reference import Reference
 from serct.reports.drift import drift_page
-from serct.serving.drift import DriftMonitor
-from serct.serving.drift_routes import _response
+from serct.serving.monitoring.drift import DriftMonitor
+from serct.serving.monitoring.routes import _response
 from tests.serving.test_drift import EMOTIONS, as_observation, model, recording
 
 

@@ -17,9 +17,9 @@ import yaml
 
 from serct.runtime.arrays import Floats
 from serct.serving.batching import Batcher
-from serct.serving.decoder_pool import DecodedAudio
-from serct.serving.metrics import ServiceMetrics
+from serct.serving.decoding.pool import DecodedAudio
 from serct.serving.models import LoadedModel, ModelManager
+from serct.serving.monitoring.metrics import ServiceMetrics
 from serct.serving.predicting import analyse
 from serct.serving.settings import Settings
 from serct.serving.speakers import SpeakerStore

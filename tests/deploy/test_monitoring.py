@@ -14,8 +14,8 @@ import yaml
 from jsonschema import Draft7Validator
 
 from serct.serving.batching import Batcher
-from serct.serving.metrics import ServiceMetrics
 from serct.serving.models import ModelManager
+from serct.serving.monitoring.metrics import ServiceMetrics
 from serct.serving.settings import Settings
 from serct.serving.speakers import SpeakerStore
 from tests.conftest import ROOT

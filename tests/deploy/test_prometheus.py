@@ -14,8 +14,8 @@ from serct.data.preparing import resample
 from serct.evaluation.conditions import Scene, read_conditions
 from serct.models.reference import Reference
 from serct.runtime.arrays import Floats
-from serct.serving.metrics import ServiceMetrics
 from serct.serving.models import LoadedModel
+from serct.serving.monitoring.metrics import ServiceMetrics
 from tests.deploy.prometheus_process import (
     Prometheus,
     predict_all,

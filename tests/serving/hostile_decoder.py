@@ -14,7 +14,7 @@ from typing import BinaryIO
 import numpy as np
 
 from serct.data.audio import Recording
-from serct.serving import decoder
+from serct.serving.decoding import decoder
 
 # Its name in a file keeps the real one from being read.
 _PREFIX = b"HOSTILE "

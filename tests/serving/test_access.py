@@ -16,8 +16,8 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 from serct.errors import ParamsError
-from serct.serving.origins import check_origin
-from serct.serving.request_context import ServiceFormatter
+from serct.serving.access.origins import check_origin
+from serct.serving.access.request_context import ServiceFormatter
 from serct.serving.service import create_service
 from serct.serving.settings import Settings
 from tests.serving.test_keys import make
@@ -108,7 +108,7 @@ class TestKeys:
                 assert third.receive()["code"] == 1008
 
     def test_a_broken_file_is_said(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("serct.serving.clients._CHECK_S", 0.0)
+        monkeypatch.setattr("serct.serving.access.clients._CHECK_S", 0.0)
         key = make(tmp_path / "k", "lab")["lab"]
         service = client(keys_file=tmp_path / "k")
         assert service.get("/ready").json()["keys_problem"] is None

@@ -9,7 +9,7 @@ import soundfile
 from serct import Predictor
 from serct.errors import AudioError
 from serct.serving.analysis import Analysis
-from serct.serving.decoder_process import DecodedAudio
+from serct.serving.decoding.process import DecodedAudio
 
 
 @pytest.mark.parametrize("name", ["serct", "functionals_lda"])

@@ -6,8 +6,8 @@ from typing import Any, get_args
 import jsonschema
 import pytest
 
-from serct.serving.asyncapi import describe_stream, type_of
-from serct.serving.stream_messages import CLIENT_MESSAGES, SERVER_MESSAGES, End, ServerMessage
+from serct.serving.streams.asyncapi import describe_stream, type_of
+from serct.serving.streams.messages import CLIENT_MESSAGES, SERVER_MESSAGES, End, ServerMessage
 
 API = describe_stream()
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.exceptions import HTTPException
 
-from serct.serving.clients import Client, ClientLimits, TokenBucket
+from serct.serving.access.clients import Client, ClientLimits, TokenBucket
 from tests.serving.test_speakers import Clock
 
 WAITS = st.lists(st.floats(0, 200, allow_nan=False), max_size=60)

@@ -7,8 +7,8 @@ import pytest
 import soundfile
 
 from serct.errors import AudioError
-from serct.serving import decoder
-from serct.serving.decoder import decode
+from serct.serving.decoding import decoder
+from serct.serving.decoding.decoder import decode
 
 
 def encoded(samples: np.ndarray, rate: int = 16_000, form: str = "WAV", **more: str) -> io.BytesIO:

@@ -18,8 +18,8 @@ import pytest
 import soundfile
 
 from serct.errors import AudioError, SerctError
-from serct.serving.decoder_pool import DecoderPool
-from serct.serving.decoder_process import DecodedAudio
+from serct.serving.decoding.pool import DecoderPool
+from serct.serving.decoding.process import DecodedAudio
 from tests.conftest import ROOT
 from tests.serving import hostile_decoder
 from tests.serving.hostile_decoder import file
@@ -42,7 +42,7 @@ def decoders() -> list[psutil.Process]:
 def is_decoder(process: psutil.Process) -> bool:
     try:
         return process.status() == psutil.STATUS_ZOMBIE or (
-            "serct.serving.decoder" in process.cmdline()
+            "serct.serving.decoding.decoder" in process.cmdline()
         )
     except psutil.NoSuchProcess:
         return False
@@ -264,7 +264,7 @@ def test_a_request_that_is_given_up_ends_its_decoder() -> None:
 
 
 def test_processes_are_renewed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serct.serving.decoder_pool._MAX_DECODED", 2)
+    monkeypatch.setattr("serct.serving.decoding.pool._MAX_DECODED", 2)
 
     async def work(pool: DecoderPool) -> list[int]:
         return [len((await pool.decode(file("pid"), "a", 9.0)).waveform) for _ in range(4)]
@@ -287,7 +287,7 @@ def test_a_decoder_that_cannot_start_is_the_services_fault() -> None:
 
 
 def test_a_decoder_imports_little() -> None:
-    code = "import sys, serct.serving.decoder; print(*sys.modules)"
+    code = "import sys, serct.serving.decoding.decoder; print(*sys.modules)"
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
     )
@@ -300,7 +300,7 @@ def parent(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
     """A process whose decoder hangs."""
     code = f"""
 import anyio
-from serct.serving.decoder_pool import DecoderPool
+from serct.serving.decoding.pool import DecoderPool
 from tests.serving.hostile_decoder import decode
 async def main():
     pool = DecoderPool(1, 300.0, 60.0, decode)

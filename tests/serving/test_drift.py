@@ -15,9 +15,9 @@ from serct.evaluation.drift import LEAST
 from serct.evaluation.observation import NO_SPEECH, QUANTITIES, Observation, Quantity, Signal, count
 from serct.inference.recording import RecordingPrediction
 from serct.models.reference import Reference
-from serct.serving import drift
-from serct.serving.drift import DriftMonitor
-from serct.serving.drift_routes import _response
+from serct.serving.monitoring import drift
+from serct.serving.monitoring.drift import DriftMonitor
+from serct.serving.monitoring.routes import _response
 
 EMOTIONS = ("angry", "sad")
 

@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 from serct.cli.shared import app
 from serct.config.serving import ServingParams
 from serct.errors import KeysError
-from serct.serving import keys as keys_module
-from serct.serving.clients import Clients
-from serct.serving.keys import ApiKey, find_key, hash_key, make_key, read_keys, write_keys
+from serct.serving.access import keys as keys_module
+from serct.serving.access.clients import Clients
+from serct.serving.access.keys import ApiKey, find_key, hash_key, make_key, read_keys, write_keys
 from tests.conftest import ROOT
 from tests.serving.test_speakers import Clock
 

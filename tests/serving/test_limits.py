@@ -14,8 +14,8 @@ from starlette.exceptions import HTTPException
 from serct.config.reader import read_params
 from serct.config.serving import ServingParams
 from serct.errors import ParamsError
-from serct.serving.limits import RequestLimits
-from serct.serving.metrics import ServiceMetrics
+from serct.serving.access.limits import RequestLimits
+from serct.serving.monitoring.metrics import ServiceMetrics
 from serct.serving.settings import read_limits
 from tests.cli.test_cli import serct
 from tests.conftest import ROOT
@@ -244,7 +244,7 @@ def test_the_slowest_of_too_many_uploads_ends(monkeypatch: pytest.MonkeyPatch) -
         (refused, body) = await traffic.start()[0]
         assert refused["status"] == 503
         assert b"server busy: 2 uploads; retry after 1 s" in body["body"]
-        monkeypatch.setattr("serct.serving.uploads._SAFE_S", 0.01)
+        monkeypatch.setattr("serct.serving.access.uploads._SAFE_S", 0.01)
         await asyncio.sleep(0.02)
         another = traffic.start()
         expected = r"too slow: 10 bytes in 0\.\d s, while 2 uploads are open"

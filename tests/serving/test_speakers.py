@@ -17,12 +17,12 @@ from serct.inference.enrolment import Speaker
 from serct.inference.recording import RecordingPrediction
 from serct.models.classical.enrolment import Enrolment
 from serct.serving.batching import Batcher
-from serct.serving.decoder_process import DecodedAudio
+from serct.serving.decoding.process import DecodedAudio
 from serct.serving.models import LoadedModel, ModelManager
 from serct.serving.service import create_service
 from serct.serving.settings import Settings
 from serct.serving.speakers import SpeakerStore
-from serct.serving.stream_speaker import StreamSpeaker
+from serct.serving.streams.speaker import StreamSpeaker
 from tests.service_process import running
 
 

@@ -10,7 +10,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serct.serving.stream_format import StreamFormat
+from serct.serving.streams.format import StreamFormat
 
 RATE = 16_000
 

@@ -21,17 +21,17 @@ from starlette.websockets import WebSocket, WebSocketState
 
 from serct.config.serving import ServingParams
 from serct.data.preparing import resample, to_pcm16
+from serct.serving.access.clients import Clients
 from serct.serving.batching import Batcher
-from serct.serving.clients import Clients
-from serct.serving.decoder_pool import DecoderPool
-from serct.serving.metrics import ServiceMetrics
+from serct.serving.decoding.pool import DecoderPool
 from serct.serving.models import ModelManager
+from serct.serving.monitoring.metrics import ServiceMetrics
 from serct.serving.settings import Settings
 from serct.serving.speakers import SpeakerStore
 from serct.serving.state import ServiceState
-from serct.serving.stream_messages import RefusedError, ServerMessage, SessionStart
-from serct.serving.stream_session import StreamSession
-from serct.serving.stream_speaker import StreamSpeaker
+from serct.serving.streams.messages import RefusedError, ServerMessage, SessionStart
+from serct.serving.streams.session import StreamSession
+from serct.serving.streams.speaker import StreamSpeaker
 from tests.conftest import ROOT
 from tests.serving.in_thread import serving
 
@@ -230,7 +230,7 @@ def test_finished_utterances_are_enrolled(url: str, stream: np.ndarray) -> None:
 def test_a_late_model_loses_no_utterance(
     url: str, stream: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from serct.serving import stream_session
+    from serct.serving.streams import session as stream_session
 
     analyse = stream_session.analyse
 

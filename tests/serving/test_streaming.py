@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serct.serving.stream_audio import SampleReader
-from serct.serving.stream_messages import HOP_S, WINDOW_S
-from serct.serving.stream_windows import AudioBuffer
+from serct.serving.streams.audio import SampleReader
+from serct.serving.streams.messages import HOP_S, WINDOW_S
+from serct.serving.streams.windows import AudioBuffer
 
 
 @given(st.lists(st.integers(0, 9001), max_size=40), st.integers(0, 1000))

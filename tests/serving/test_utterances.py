@@ -9,9 +9,9 @@ import soundfile
 
 from serct.data.preparing import resample
 from serct.data.voice_activity import load_network
-from serct.serving import utterances
-from serct.serving.stream_speech import SpeechProbabilities
-from serct.serving.utterances import Ended, SampleQueue, Started, UtteranceFinder
+from serct.serving.streams import utterances
+from serct.serving.streams.speech import SpeechProbabilities
+from serct.serving.streams.utterances import Ended, SampleQueue, Started, UtteranceFinder
 
 
 def speech(spoken: Path, rate: int) -> np.ndarray:

@@ -17,7 +17,7 @@ from serct.serving import predicting
 from serct.serving.calls.body import Body
 from serct.serving.calls.events import Event, Progress, Result, Segment, Start, Step
 from serct.serving.calls.mixing import ArrivingMixer
-from serct.serving.decoder_process import DecodingStream
+from serct.serving.decoding.process import DecodingStream
 from serct.serving.models import LoadedModel
 from serct.serving.state import ServiceState
 

@@ -8,8 +8,8 @@ from fastapi import WebSocket, WebSocketDisconnect
 from serct.data.decoding.source import check_rate
 from serct.errors import AudioError
 from serct.runtime.arrays import Floats
-from serct.serving.stream_audio import AudioSource
-from serct.serving.stream_messages import (
+from serct.serving.streams.audio import AudioSource
+from serct.serving.streams.messages import (
     DONE,
     POLICY,
     WRONG_DATA,
@@ -17,8 +17,8 @@ from serct.serving.stream_messages import (
     SessionStart,
     is_end,
 )
-from serct.serving.stream_windows import AudioBuffer
-from serct.serving.utterances import Ended, Started, UtteranceFinder
+from serct.serving.streams.utterances import Ended, Started, UtteranceFinder
+from serct.serving.streams.windows import AudioBuffer
 
 # Events that wait for the model, at most: with the current one, three utterances.
 _MAX_EVENTS = 4

@@ -10,10 +10,10 @@ import numpy as np
 from serct.data.decoding.level import Mixing
 from serct.errors import AudioError
 from serct.runtime.arrays import PCM_SCALE, Floats
-from serct.serving.decoder_process import DecodingStream
+from serct.serving.decoding.process import DecodingStream
 from serct.serving.state import ServiceState
-from serct.serving.stream_format import StreamFormat
-from serct.serving.stream_messages import SessionStart
+from serct.serving.streams.format import StreamFormat
+from serct.serving.streams.messages import SessionStart
 
 # Takes the next samples, float32 [n], and their rate; waits while there is too much to do.
 Sink = Callable[[Floats, int], Awaitable[None]]

@@ -9,8 +9,9 @@ from contextlib import asynccontextmanager, closing, suppress
 import anyio
 
 from serct.errors import AudioError, SerctError
-from serct.serving.decoder import DecodeFunction, decode
-from serct.serving.decoder_process import (
+from serct.serving.decoding.decoder import DecodeFunction, decode
+from serct.serving.decoding.messages import Encoding
+from serct.serving.decoding.process import (
     DecodedAudio,
     DecoderProcess,
     DecodingStream,
@@ -18,7 +19,6 @@ from serct.serving.decoder_process import (
     OutOfMemoryError,
     TooSlowError,
 )
-from serct.serving.messages import Encoding
 
 logger = logging.getLogger("serct.serving")
 

@@ -9,9 +9,9 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serct.config.serving import ServingParams
-from serct.serving.clients import EVERYBODY, Client
-from serct.serving.metrics import ServiceMetrics
-from serct.serving.uploads import Upload
+from serct.serving.access.clients import EVERYBODY, Client
+from serct.serving.access.uploads import Upload
+from serct.serving.monitoring.metrics import ServiceMetrics
 
 # Requests of monitoring: always accepted, without a key, and not counted.
 UNLIMITED = (

@@ -16,13 +16,13 @@ from pydantic import BaseModel
 from serct.data.decoding.opus_packets import OPUS_RATE_HZ
 from serct.inference.recording import RecordingPrediction
 from serct.runtime.arrays import Floats
-from serct.serving.decoder_process import DecodedAudio
+from serct.serving.decoding.process import DecodedAudio
 from serct.serving.models import LoadedModel
 from serct.serving.predicting import analyse, describe
 from serct.serving.state import ServiceState
-from serct.serving.stream_audio import AudioSource, open_audio
-from serct.serving.stream_input import StreamInput
-from serct.serving.stream_messages import (
+from serct.serving.streams.audio import AudioSource, open_audio
+from serct.serving.streams.input import StreamInput
+from serct.serving.streams.messages import (
     POLICY,
     WINDOW_S,
     Final,
@@ -35,9 +35,9 @@ from serct.serving.stream_messages import (
     UtterancePartial,
     UtteranceStart,
 )
-from serct.serving.stream_speaker import StreamSpeaker
-from serct.serving.stream_windows import AudioBuffer
-from serct.serving.utterances import MAX_UTTERANCE_S, Ended, Started, UtteranceFinder
+from serct.serving.streams.speaker import StreamSpeaker
+from serct.serving.streams.utterances import MAX_UTTERANCE_S, Ended, Started, UtteranceFinder
+from serct.serving.streams.windows import AudioBuffer
 
 # A time says which sample it is, at any rate.
 _DIGITS = 6

@@ -5,7 +5,7 @@ from fastapi import APIRouter
 
 from serct.evaluation.drift import LEAST
 from serct.serving import schemas
-from serct.serving.drift import VersionDrift
+from serct.serving.monitoring.drift import VersionDrift
 from serct.serving.routes import PROBLEMS
 from serct.serving.state import ServiceState
 

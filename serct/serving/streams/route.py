@@ -1,6 +1,6 @@
 """The route of live speech: who may begin a session, and how it is closed.
 
-A session begins with the message `session.start` (`serct.serving.stream_messages`). Clients of
+A session begins with the message `session.start` (`serct.serving.streams.messages`). Clients of
 version 0.2 name everything in the address instead, `?sample_rate=48000&speaker=ID&adapt=true`, and
 get steps alone: a prediction every half second, and no other message.
 """
@@ -12,11 +12,11 @@ from contextlib import suppress
 from fastapi import HTTPException, WebSocket, WebSocketDisconnect
 
 from serct.errors import AudioError, SerctError, SpeakerError
-from serct.serving.clients import Client
+from serct.serving.access.clients import Client
+from serct.serving.access.limits import KEY_HEADER, RETRY_AFTER_S, WRONG_KEY
 from serct.serving.echo import printable
-from serct.serving.limits import KEY_HEADER, RETRY_AFTER_S, WRONG_KEY
 from serct.serving.state import ServiceState
-from serct.serving.stream_messages import (
+from serct.serving.streams.messages import (
     DONE,
     FAULT,
     MAX_RATE_HZ,
@@ -29,7 +29,7 @@ from serct.serving.stream_messages import (
     SessionStart,
     read_start,
 )
-from serct.serving.stream_session import StreamSession
+from serct.serving.streams.session import StreamSession
 
 # The first message takes no time; until it has come, anybody may hold a connection.
 _START_S = 10.0

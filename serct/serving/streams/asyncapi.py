@@ -6,7 +6,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from serct import __version__
-from serct.serving.stream_messages import CLIENT_MESSAGES, SCHEMA_VERSION, SERVER_MESSAGES
+from serct.serving.streams.messages import CLIENT_MESSAGES, SCHEMA_VERSION, SERVER_MESSAGES
 
 PATH: Final = "/v1/stream"
 _DESCRIPTION = """

@@ -4,8 +4,9 @@ The C libraries that decode audio meet bytes from anybody. Here a crash, a hang 
 ends this process and one request, not the service: `DecoderPool` starts another one. The process
 imports neither PyTorch nor the web framework, so that it starts in a fifth of a second.
 
-Run as ``python -m serct.serving.decoder FD FUNCTION MEMORY_MB PARENT``, with
-`serct.serving.messages` both ways. A process decodes whole files, or one stream and then ends.
+Run as ``python -m serct.serving.decoding.decoder FD FUNCTION MEMORY_MB PARENT``, with
+`serct.serving.decoding.messages` both ways. A process decodes whole files, or one stream and then
+ends.
 """
 
 import ctypes
@@ -23,7 +24,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from serct.data.audio import Limits, Recording, read_recording
-from serct.serving.messages import describe_failure, receive, send
+from serct.serving.decoding.messages import describe_failure, receive, send
 
 # Of one channel: 120 MB after decoding. Ten minutes at 48 kHz fit.
 MAX_SAMPLES = 30_000_000
@@ -62,7 +63,7 @@ def _main(descriptor: str, function: str, memory_mb: str, parent: str) -> None:
                 return
             if "encoding" in header:
                 # Here, since FFmpeg takes time to load and most files need none.
-                from serct.serving.stream_decoder import decode_stream
+                from serct.serving.decoding.stream import decode_stream
 
                 decode_stream(connection, header)
                 return

@@ -5,7 +5,7 @@ from serct.inference.enrolment import Speaker
 from serct.inference.recording import RecordingPrediction
 from serct.serving import schemas
 from serct.serving.batching import Batcher
-from serct.serving.decoder_process import DecodedAudio
+from serct.serving.decoding.process import DecodedAudio
 from serct.serving.models import LoadedModel
 from serct.serving.predicting import describe_adaptation, enrol
 

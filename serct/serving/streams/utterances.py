@@ -15,7 +15,7 @@ import numpy as np
 from serct.data.voice_activity import FRAME_S
 from serct.data.windows import LEAST_SPEECH_S
 from serct.runtime.arrays import Floats
-from serct.serving.stream_speech import SpeechProbabilities
+from serct.serving.streams.speech import SpeechProbabilities
 
 EndedBy = Literal["silence", "length", "stream"]
 

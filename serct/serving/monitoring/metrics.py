@@ -6,8 +6,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from serct.config.serving import ServingParams
 from serct.serving.batching import Batcher
-from serct.serving.drift import DriftMonitor
 from serct.serving.models import ModelManager
+from serct.serving.monitoring.drift import DriftMonitor
 from serct.serving.speakers import SpeakerStore
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)

@@ -13,7 +13,7 @@ from fastapi import HTTPException
 from serct.config.serving import ServingParams
 from serct.errors import KeysError
 from serct.runtime.log import logger
-from serct.serving.keys import ApiKey, find_key, hash_key, problem_of_rights, read_keys
+from serct.serving.access.keys import ApiKey, find_key, hash_key, problem_of_rights, read_keys
 
 # The client of `SERCT_API_KEY`; no name in a file of keys has capitals.
 _ONE_KEY = "SERCT_API_KEY"

@@ -14,8 +14,15 @@ import numpy as np
 
 from serct.errors import AudioError, SerctError
 from serct.runtime.arrays import Floats
-from serct.serving.decoder import MAX_SAMPLES
-from serct.serving.messages import MAX_PART_BYTES, Encoding, head_of, receive, receive_async, send
+from serct.serving.decoding.decoder import MAX_SAMPLES
+from serct.serving.decoding.messages import (
+    MAX_PART_BYTES,
+    Encoding,
+    head_of,
+    receive,
+    receive_async,
+    send,
+)
 
 logger = logging.getLogger("serct.serving")
 
@@ -89,8 +96,8 @@ class DecoderProcess:
         }  # fmt: skip
         self._connection, other = socket.socketpair()
         command = [
-            sys.executable, "-P", "-m", "serct.serving.decoder", str(other.fileno()), function,
-            str(memory_mb), str(os.getpid()),
+            sys.executable, "-P", "-m", "serct.serving.decoding.decoder", str(other.fileno()),
+            function, str(memory_mb), str(os.getpid()),
         ]  # fmt: skip
         try:
             with other:

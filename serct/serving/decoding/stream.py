@@ -17,7 +17,13 @@ from serct.data.decoding.arriving import ArrivingFile, ArrivingSource
 from serct.data.decoding.libsndfile import Block
 from serct.data.decoding.opus_packets import OPUS_RATE_HZ, ArrivingPackets
 from serct.errors import AudioError
-from serct.serving.messages import MAX_PART_BYTES, Encoding, describe_failure, receive, send
+from serct.serving.decoding.messages import (
+    MAX_PART_BYTES,
+    Encoding,
+    describe_failure,
+    receive,
+    send,
+)
 
 
 class _Arriving(Protocol):

@@ -17,8 +17,8 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serct.runtime.log import logger
-from serct.serving.clients import TokenBucket
-from serct.serving.limits import route_pattern
+from serct.serving.access.clients import TokenBucket
+from serct.serving.access.limits import route_pattern
 
 LogFormat = Literal["text", "json"]
 REQUEST_ID = "X-Request-ID"

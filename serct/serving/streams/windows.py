@@ -3,7 +3,7 @@
 import numpy as np
 
 from serct.runtime.arrays import Floats
-from serct.serving.stream_messages import HOP_S, WINDOW_S
+from serct.serving.streams.messages import HOP_S, WINDOW_S
 
 
 class AudioBuffer:

@@ -1,0 +1,1 @@
+"""Clients' audio, decoded in processes of their own."""
