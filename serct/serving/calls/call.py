@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import anyio
 import numpy as np
@@ -15,7 +15,7 @@ from serct.inference.recording import RecordingPrediction, TimedPrediction, join
 from serct.runtime.arrays import Floats
 from serct.serving import predicting
 from serct.serving.calls.body import Body
-from serct.serving.calls.events import Event, Progress, Result, Segment, Start, Step
+from serct.serving.calls.events import Event, Part, Progress, Result, Start
 from serct.serving.calls.mixing import ArrivingMixer
 from serct.serving.decoding.process import DecodingStream
 from serct.serving.models import LoadedModel
@@ -191,10 +191,15 @@ class _Track:
             if self._open and self._open[0].emotion != step.emotion:
                 await self.end(emit)
             self._open.append(step)
-            await emit(Step(channel=self.channel, **predicting.timed(step).model_dump()))
+            await self._emit("step", step, emit)
 
     async def end(self, emit: Emit) -> None:
         """Tell the segment that ends here."""
-        segment = predicting.timed(joined(self._open))
-        self._open = []
-        await emit(Segment(channel=self.channel, **segment.model_dump()))
+        segment, self._open = joined(self._open), []
+        await self._emit("segment", segment, emit)
+
+    async def _emit(
+        self, kind: Literal["step", "segment"], part: TimedPrediction, emit: Emit
+    ) -> None:
+        plain = predicting.timed(part).model_dump()
+        await emit(Part(type=kind, channel=self.channel, **plain))

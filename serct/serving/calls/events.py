@@ -22,17 +22,13 @@ class Start(BaseModel):
     hop_s: float = Field(description="Length of a step.")
 
 
-class Step(TimedPrediction):
-    """A step of the timeline, which does not change any more."""
+class Part(TimedPrediction):
+    """A step of the timeline, or a segment: neighbouring steps of one emotion.
 
-    type: Literal["step"] = "step"
-    channel: int | None = Field(description=_CHANNEL)
+    A step comes when nothing can change it any more, a segment when the next emotion is known.
+    """
 
-
-class Segment(TimedPrediction):
-    """Neighbouring steps of one emotion, when the first step of another one is known."""
-
-    type: Literal["segment"] = "segment"
+    type: Literal["step", "segment"]
     channel: int | None = Field(description=_CHANNEL)
 
 
@@ -60,7 +56,7 @@ class Failure(BaseModel):
     detail: str
 
 
-Event = Start | Step | Segment | Progress | Result | Failure
+Event = Start | Part | Progress | Result | Failure
 
 
 def line_of(event: Event) -> str:

@@ -85,7 +85,9 @@ def call_routes(state: ServiceState) -> APIRouter:
 
 def _responses() -> dict[str, Any]:
     text = {"schema": {"type": "string"}}
-    kinds = ", ".join(each.model_fields["type"].default for each in get_args(Event))
+    kinds = ", ".join(
+        kind for each in get_args(Event) for kind in get_args(each.model_fields["type"].annotation)
+    )
     lines = {"schema": {"type": "string", "description": f"An object a line, of a type: {kinds}."}}
     others = {MEDIA_TYPES[form]: text for form in ("vtt", "rttm", "csv")}
     return {MEDIA_TYPES["ndjson"]: lines, **others}

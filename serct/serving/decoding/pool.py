@@ -1,10 +1,11 @@
 """Processes that decode clients' files, and are replaced when a file ends them."""
 
+import asyncio
 import logging
 import math
 import signal
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, closing, suppress
+from contextlib import asynccontextmanager, suppress
 
 import anyio
 
@@ -54,8 +55,6 @@ class DecoderPool:
         self._function = f"{function.__module__}:{function.__qualname__}"
         self._on_lost = on_lost
         self._slots = anyio.CapacityLimiter(num_processes)
-        # Twice as many, since a thread that was given up ends a little later.
-        self._threads = anyio.CapacityLimiter(2 * num_processes)
         self._idle: list[DecoderProcess] = []
         self._all: set[DecoderProcess] = set()
         self._is_closed = False
@@ -68,7 +67,7 @@ class DecoderPool:
         """
         decoder = self._start_one()
         try:
-            await anyio.to_thread.run_sync(decoder.wait_until_ready)
+            await decoder.wait_until_ready()
         except LostError as error:
             await self._end(decoder)
             raise SerctError("the decoder does not start, see the log") from error
@@ -108,11 +107,8 @@ class DecoderPool:
         """
         async with self._process(name) as decoder:
             try:
-                with anyio.fail_after(self._timeout_s):
-                    return await anyio.to_thread.run_sync(
-                        decoder.decode, content, name, max_duration_s,
-                        abandon_on_cancel=True, limiter=self._threads,
-                    )  # fmt: skip
+                async with asyncio.timeout(self._timeout_s):
+                    return await decoder.decode(content, name, max_duration_s)
             except TimeoutError as error:
                 raise TooSlowError from error
 
@@ -134,9 +130,7 @@ class DecoderPool:
         """
         try:
             async with self._slots, self._process(name) as decoder:
-                stream = await decoder.begin(name, encoding, max_duration_s, self._timeout_s)
-                with closing(stream):
-                    yield stream
+                yield await decoder.begin(name, encoding, max_duration_s, self._timeout_s)
         except LostError as error:
             raise SerctError(f"{name}: the decoder was ended from outside; retry") from error
 
@@ -151,10 +145,7 @@ class DecoderPool:
         """
         decoder = self._take()
         try:
-            if not decoder.is_ready:
-                await anyio.to_thread.run_sync(
-                    decoder.wait_until_ready, abandon_on_cancel=True, limiter=self._threads
-                )
+            await decoder.wait_until_ready()
             yield decoder
         except TooSlowError as error:
             problem = f"it takes longer than {self._timeout_s:g} s"
@@ -188,6 +179,7 @@ class DecoderPool:
             if decoder.is_running:
                 return decoder
             self._all.discard(decoder)
+            decoder.close()
             decoder.wait_for_end()
         return self._start_one()
 
@@ -199,6 +191,7 @@ class DecoderPool:
 
     async def _end(self, decoder: DecoderProcess) -> None:
         decoder.kill()  # now: this task may be cancelled again while it waits
+        decoder.close()
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(decoder.wait_for_end)
         self._all.discard(decoder)

@@ -15,20 +15,15 @@ import numpy as np
 from serct.errors import AudioError, SerctError
 from serct.runtime.arrays import Floats
 from serct.serving.decoding.decoder import MAX_SAMPLES
-from serct.serving.decoding.messages import (
-    MAX_PART_BYTES,
-    Encoding,
-    head_of,
-    receive,
-    receive_async,
-    send,
-)
+from serct.serving.decoding.messages import MAX_PART_BYTES, Encoding, head_of, receive_async
 
 logger = logging.getLogger("serct.serving")
 
 _MAX_BYTES = 4 * MAX_SAMPLES
 # What a C library leaks with a broken file counts as what it leaks with so many others.
 _REFUSED_COUNTS = 4
+# Of a reply that are read at once: two seconds of most recordings.
+_BUFFER_BYTES = 2**19
 # Time to end by itself, before it is killed.
 _END_S = 0.5
 
@@ -94,6 +89,8 @@ class DecoderProcess:
             # Decoding uses no threads of numpy; each would cost memory.
             "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1",
         }  # fmt: skip
+        self._reader: asyncio.StreamReader | None = None
+        self._writer: asyncio.StreamWriter | None = None
         self._connection, other = socket.socketpair()
         command = [
             sys.executable, "-P", "-m", "serct.serving.decoding.decoder", str(other.fileno()),
@@ -113,17 +110,21 @@ class DecoderProcess:
         """Whether the process has not ended."""
         return self._process.poll() is None
 
-    def wait_until_ready(self) -> None:
+    async def wait_until_ready(self) -> None:
         """Wait until the process has started.
 
         Raises:
             LostError: If it ends instead.
         """
-        if not self.is_ready:
-            self._receive()
-            self.is_ready = True
+        if self.is_ready:
+            return
+        self._reader, self._writer = await asyncio.open_connection(
+            sock=self._connection, limit=_BUFFER_BYTES
+        )
+        await self.receive()
+        self.is_ready = True
 
-    def decode(self, content: bytes, name: str, max_duration_s: float) -> DecodedAudio:
+    async def decode(self, content: bytes, name: str, max_duration_s: float) -> DecodedAudio:
         """Decode a file in a process that is ready; waits as long as it takes.
 
         Raises:
@@ -133,11 +134,8 @@ class DecoderProcess:
         """
         self.num_decoded += 1
         self.is_free = False
-        with suppress(OSError):  # the process has ended, as `_receive` notices
-            send(self._connection, {"name": name, "max_duration_s": max_duration_s}, content)
-        header, samples = self._receive()
-        if header.get("is_out_of_memory"):
-            raise OutOfMemoryError
+        await self.send({"name": name, "max_duration_s": max_duration_s}, content)
+        header, samples = await self.receive()
         self.is_free = True
         if "sample_rate" not in header:
             self.num_decoded += _REFUSED_COUNTS - 1
@@ -163,24 +161,42 @@ class DecoderProcess:
             LostError: If the process has ended.
         """
         header = {"encoding": encoding, "name": name, "max_duration_s": max_duration_s}
-        try:
-            send(self._connection, header)
-            reader, writer = await asyncio.open_connection(sock=self._connection)
-        except OSError as error:
-            raise LostError from error
-        return DecodingStream(reader, writer, name, timeout_s)
+        await self.send(header, b"")
+        return DecodingStream(self, name, timeout_s)
 
-    def _receive(self) -> tuple[dict[str, Any], bytearray]:
+    async def send(self, header: Mapping[str, Any], content: bytes) -> None:
+        """Send a message to a process that is ready, unless it has ended, as `receive` notices."""
+        assert self._writer is not None  # noqa: S101  since it is ready
+        with suppress(OSError):
+            self._writer.writelines((head_of(header, len(content)), content))
+            await self._writer.drain()
+
+    async def receive(self) -> tuple[dict[str, Any], bytes]:
+        """Wait for the next message.
+
+        Raises:
+            LostError: If the process ends, or sends what no decoder sends.
+            OutOfMemoryError: If it says that it needs too much memory.
+        """
+        assert self._reader is not None  # noqa: S101  since it is ready
         try:
-            return receive(self._connection, _MAX_BYTES)
+            header, content = await receive_async(self._reader, _MAX_BYTES)
         except (EOFError, OSError, ValueError) as error:
             raise LostError from error
+        if header.get("is_out_of_memory"):
+            raise OutOfMemoryError
+        return header, content
 
     def kill(self) -> None:
-        """End the process at once; a thread that waits in `decode` gets a `LostError`."""
-        with suppress(OSError):  # ended by itself
-            self._connection.shutdown(socket.SHUT_RDWR)
+        """End the process at once; who waits for a message gets a `LostError`."""
         self._process.kill()
+
+    def close(self) -> None:
+        """Give the connection up, from the thread of the event loop."""
+        if self._writer is None:
+            self._connection.close()
+        else:
+            self._writer.transport.abort()
 
     def wait_for_end(self) -> int:
         """Wait until the process has ended; kill it if it does not.
@@ -193,8 +209,6 @@ class DecoderProcess:
         except subprocess.TimeoutExpired:
             self.kill()
             return self._process.wait()
-        finally:
-            self._connection.close()
 
 
 class DecodingStream:
@@ -209,34 +223,21 @@ class DecodingStream:
         notes: What is unusual in the recording, a sentence each; complete after the last block.
     """
 
-    def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, name: str,
-        timeout_s: float,
-    ) -> None:  # fmt: skip
+    def __init__(self, process: DecoderProcess, name: str, timeout_s: float) -> None:
         self.notes: tuple[str, ...] = ()
-        self._reader, self._writer = reader, writer
-        self._name, self._timeout_s = name, timeout_s
+        self._process, self._name, self._timeout_s = process, name, timeout_s
         self._has_all = False
 
     async def write(self, content: bytes) -> None:
         """Hand over the next part of a file, or the next packet."""
         for first in range(0, len(content), MAX_PART_BYTES):
             part = content[first : first + MAX_PART_BYTES]
-            await self._send({}, part)
+            await self._process.send({}, part)
 
     async def end(self) -> None:
         """Say that the last part was written."""
         self._has_all = True
-        await self._send({"is_end": True}, b"")
-
-    def close(self) -> None:
-        """Give the connection up."""
-        self._writer.transport.abort()
-
-    async def _send(self, header: Mapping[str, Any], content: bytes) -> None:
-        with suppress(OSError):  # the process has ended, as who reads notices
-            self._writer.write(head_of(header, len(content)) + content)
-            await self._writer.drain()
+        await self._process.send({"is_end": True}, b"")
 
     def __aiter__(self) -> "DecodingStream":
         """Return itself."""
@@ -247,13 +248,9 @@ class DecodingStream:
         try:
             # Before that, it waits for the client.
             async with asyncio.timeout(self._timeout_s if self._has_all else None):
-                header, content = await receive_async(self._reader, _MAX_BYTES)
+                header, content = await self._process.receive()
         except TimeoutError as error:
             raise TooSlowError from error
-        except (EOFError, OSError, ValueError) as error:
-            raise LostError from error
-        if header.get("is_out_of_memory"):
-            raise OutOfMemoryError
         _check(header, self._name)
         try:
             if header.get("is_end"):
