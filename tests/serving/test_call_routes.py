@@ -4,7 +4,7 @@ import io
 import json
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ MAX_S = 200.0
 @pytest.fixture(scope="module")
 def url(trained: dict[str, Path]) -> Iterator[str]:
     """The route of a service."""
-    limits = ServingParams(max_calls=1, max_recording_s=MAX_S)
+    limits = ServingParams(max_calls=1, max_recording_s=MAX_S, body_timeout_s=120)
     settings = Settings(str(trained["mlp"]), Path("nowhere"), limits=limits)
     with serving(settings) as url:
         yield f"{url}/v1/segments"
@@ -100,31 +100,37 @@ def test_lines_come_before_the_recording_ends(url: str, call: np.ndarray) -> Non
     content = wav(call[:, :1])
     place = url.removeprefix("http://").partition("/")[0]
     host, _, port = place.partition(":")
-    with socket.create_connection((host, int(port)), timeout=30) as connection:
+    with socket.create_connection((host, int(port)), timeout=120) as connection:
         path = "/v1/segments?format=ndjson"
         head = f"POST {path} HTTP/1.1\r\nHost: {place}\r\nContent-Length: {len(content)}\r\n\r\n"
         connection.sendall(head.encode() + content[: len(content) * 3 // 4])
-        text = b""
-        while b'"step"' not in text:
-            text += connection.recv(65_536)
+        text = receive(connection, lambda text: b'"step"' in text)
         busy = requests.post(url, data=content, timeout=30)
         assert busy.status_code == 503
         assert "1 long recordings" in busy.json()["detail"]
         assert busy.headers["Retry-After"]
         connection.sendall(content[len(content) * 3 // 4 :])
-        while not text.endswith(b"0\r\n\r\n"):
-            text += connection.recv(65_536)
+        text = receive(connection, lambda text: text.endswith(b"0\r\n\r\n"))
     assert b'"result"' in text
+
+
+def receive(connection: socket.socket, is_done: Callable[[bytes], bool]) -> bytes:
+    text = b""
+    while not is_done(text):
+        part = connection.recv(65_536)
+        assert part, text.decode()
+        text += part
+    return text
 
 
 def test_the_work_ends_when_the_client_leaves(url: str, call: np.ndarray) -> None:
     place = url.removeprefix("http://").partition("/")[0]
     host, _, port = place.partition(":")
     before = {each.pid for each in psutil.Process().children() if is_decoder(each)}
-    with socket.create_connection((host, int(port)), timeout=30) as connection:
+    with socket.create_connection((host, int(port)), timeout=120) as connection:
         head = f"POST /v1/segments HTTP/1.1\r\nHost: {place}\r\nContent-Length: 9999999\r\n\r\n"
         connection.sendall(head.encode() + wav(call)[:200_000])
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60
         while not (decoders(before) or time.monotonic() > until):
             time.sleep(0.02)
         assert decoders(before)

@@ -136,7 +136,7 @@ class TestBadInput:
     def test_is_the_clients_fault_and_says_why(
         self, service: Service, name: str, path: str, field: str
     ) -> None:
-        if (name, path) == ("a minute of silence too long", "segments"):
+        if path == "segments" and name in ("a minute of silence too long", "an hour unfolded"):
             pytest.skip("short enough there")
         answer = service.post(f"/v1/{path}", field, ("bad.wav", HOSTILE[name]))
         assert answer.status_code == 422, answer.text
@@ -633,7 +633,7 @@ class TestProcess:
                 target=lambda: answers.append(service.post(path, "file", ("a.flac", long)))
             )
             thread.start()
-            service.wait(lambda: "serct_requests_in_flight 1.0" in service.get("/metrics").text)
+            service.wait(lambda: "serct_calls 1.0" in service.get("/metrics").text)
             service.process.send_signal(signal.SIGTERM)
             thread.join(60)
             # uvicorn ends by the signal that told it to, when all is answered.
@@ -643,7 +643,7 @@ class TestProcess:
     def test_too_many_requests_get_503_with_retry_after(self, served: Path, spoken: Path) -> None:
         samples, rate = soundfile.read(spoken)
         long = encode(np.tile(samples, 200)[: 120 * rate], rate, "FLAC")
-        with running("--workspace", str(served), "--max-in-flight", "2") as service:
+        with running("--workspace", str(served), "--max-calls", "2") as service:
             service.wait_for_version("1")
             answers: list[requests.Response] = []
 
@@ -660,7 +660,7 @@ class TestProcess:
             assert set(statuses) == {200, 503}
             for refused in (answer for answer in answers if answer.status_code == 503):
                 assert refused.headers["retry-after"] == "1"
-                detail = "server busy: 2 requests in flight; retry after 1 s"
+                detail = "server busy: 2 long recordings; retry after 1 s"
                 assert refused.json()["detail"] == detail
             assert service.post(
                 "/v1/predict", "files", ("a.wav", spoken.read_bytes())

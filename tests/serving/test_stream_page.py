@@ -34,7 +34,7 @@ def test_a_microphone_by_samples_by_parts_of_a_file_and_by_http(
             await page.open(f"{url}/stream/")
             await page.wait_for("element('model').innerText.includes('trained on tones (en, 4')")
             await page.evaluate("element('live').click()")
-            await page.wait_for("element('problem').innerText.includes('API key')")
+            await page.wait_for("element('problem').innerText.includes('X-API-Key is missing')")
             await page.evaluate("element('key').value = 'k3y'")
             for encoding in ("pcm_f32le", "file"):
                 await page.evaluate(f"element('encoding').value = {encoding!r}")

@@ -45,7 +45,8 @@ class Body:
         form = _Form(options.get(b"boundary", b"")) if kind == b"multipart/form-data" else None
         async for content in self._messages():
             if form is None:
-                yield content
+                if content:
+                    yield content
                 continue
             form.add(content)
             self.name = printable(form.name) or FIELD

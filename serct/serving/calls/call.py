@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Literal, TypeAlias
 
 import anyio
@@ -10,6 +11,7 @@ import numpy as np
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from serct.errors import AudioError
 from serct.inference.arriving import ArrivingAnalysis
 from serct.inference.recording import RecordingPrediction, TimedPrediction, joined
 from serct.runtime.arrays import Floats
@@ -72,12 +74,16 @@ class Call:
             ClientDisconnect: If the client leaves.
             SerctError: If the decoder or the model fails.
         """
-        limits, name = self._state.settings.limits, self.body.name
+        limits, parts = self._state.settings.limits, self.body.parts()
+        first = await anext(parts, b"")
+        name = self.body.name  # which stands in front of the file
+        if not first:
+            raise AudioError(f"{name}: the file is empty")
         with anyio.CancelScope() as scope:
             async with self._state.stream_decoders.open_stream(
                 name, max_duration_s=limits.max_recording_s
             ) as decoding:
-                feeding = asyncio.create_task(self._feed(decoding, scope))
+                feeding = asyncio.create_task(self._feed(decoding, first, parts, scope))
                 try:
                     await self._predict(decoding, emit)
                     if not self.body.is_complete:
@@ -87,10 +93,14 @@ class Call:
         if self._failure is not None:
             raise self._failure
 
-    async def _feed(self, decoding: DecodingStream, scope: anyio.CancelScope) -> None:
+    async def _feed(
+        self, decoding: DecodingStream, first: bytes, parts: AsyncIterator[bytes],
+        scope: anyio.CancelScope,
+    ) -> None:  # fmt: skip
         """Hand the body to the decoder; whatever goes wrong with it ends the call."""
         try:
-            async for part in self.body.parts():
+            await decoding.write(first)
+            async for part in parts:
                 await decoding.write(part)
             await decoding.end()
             await self.body.wait_for_disconnect()
@@ -105,10 +115,14 @@ class Call:
             if mixer is None:
                 mixer = await self._begin(block.sample_rate, block.frames.shape[1], emit)
             self._decoded_s += len(block.frames) / block.sample_rate
-            await self._add(mixer.add(block.frames), emit)
+            with self._labelled():
+                waveforms = mixer.add(block.frames)
+            await self._add(waveforms, emit)
             await self._report(emit)
         assert mixer is not None  # noqa: S101  without a sample the decoder reports a problem
-        await self._add(mixer.end(), emit)
+        with self._labelled():
+            waveforms = mixer.end()
+        await self._add(waveforms, emit)
         for number, track in enumerate(self._tracks):
             await anyio.to_thread.run_sync(track.analysis.end)
             await self._take(track, emit)
@@ -119,6 +133,14 @@ class Call:
             self._state.metrics.drift.observe(self.model, found)
             plain = predicting.prediction(self.body.name, found).model_dump()
             await emit(Result(channel=track.channel, **plain))
+
+    @contextmanager
+    def _labelled(self) -> Iterator[None]:
+        """Let errors of the samples begin with the file's name, as those of decoders do."""
+        try:
+            yield
+        except AudioError as error:
+            raise AudioError(f"{self.body.name}: {error}") from error
 
     async def _begin(self, sample_rate: int, num_channels: int, emit: Emit) -> ArrivingMixer:
         if self._is_separate and num_channels > _MOST_CHANNELS:
