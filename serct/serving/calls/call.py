@@ -37,6 +37,7 @@ class Call:
     is or the client reads; the samples wait there until they are predicted.
 
     Attributes:
+        is_separate: Whether each channel is predicted by itself.
         found: The prediction for each channel, or for the mix of them; complete after `run`.
     """
 
@@ -60,7 +61,7 @@ class Call:
         """
         self.found: list[RecordingPrediction] = []
         self.body, self.model = body, model
-        self._state, self._timing_s, self._is_separate = state, timing_s, is_separate
+        self._state, self._timing_s, self.is_separate = state, timing_s, is_separate
         self._tracks: list[_Track] = []
         self._failure: Exception | None = None
         self._decoded_s, self._reported = 0.0, time.monotonic()
@@ -85,9 +86,8 @@ class Call:
             ) as decoding:
                 feeding = asyncio.create_task(self._feed(decoding, first, parts, scope))
                 try:
+                    # Its last block comes after the end of the body.
                     await self._predict(decoding, emit)
-                    if not self.body.is_complete:
-                        await feeding  # what follows the file in a form
                 finally:
                     feeding.cancel()
         if self._failure is not None:
@@ -143,18 +143,18 @@ class Call:
             raise AudioError(f"{self.body.name}: {error}") from error
 
     async def _begin(self, sample_rate: int, num_channels: int, emit: Emit) -> ArrivingMixer:
-        if self._is_separate and num_channels > _MOST_CHANNELS:
+        if self.is_separate and num_channels > _MOST_CHANNELS:
             raise HTTPException(
                 422, f"{num_channels} channels, expected at most {_MOST_CHANNELS} to separate"
             )
-        mixer = ArrivingMixer(sample_rate, num_channels, is_separate=self._is_separate)
+        mixer = ArrivingMixer(sample_rate, num_channels, is_separate=self.is_separate)
         predictor = self.model.predictor
         timing_s = self._timing_s(predictor.row_s(sample_rate))
         try:
             self._tracks = [
                 _Track(
                     ArrivingAnalysis(predictor, sample_rate, timing_s),
-                    number + 1 if self._is_separate else None,
+                    number + 1 if self.is_separate else None,
                 )
                 for number in range(mixer.num_waveforms)
             ]

@@ -15,11 +15,11 @@ MEDIA_TYPES: dict[Form, str] = {
 }  # fmt: skip
 
 
-def text_of(call: Call, form: Form, *, is_separate: bool) -> str:
+def text_of(call: Call, form: Form) -> str:
     """Return all of a call that was predicted, in a format other than NDJSON."""
     name, found = call.body.name, call.found
     if form == "vtt":
-        return webvtt(found, is_separate=is_separate)
+        return webvtt(found, is_separate=call.is_separate)
     if form == "rttm":
         return rttm(name, found)
     if form == "csv":
@@ -27,7 +27,7 @@ def text_of(call: Call, form: Form, *, is_separate: bool) -> str:
             rows_of(name, found[0], timeline=True), call.model.predictor.card.emotions
         )
     timelines = [predicting.timeline(call.model, name, each) for each in found]
-    if is_separate:
+    if call.is_separate:
         return schemas.Timelines(file=name, channels=timelines).model_dump_json()
     return timelines[0].model_dump_json()
 

@@ -21,9 +21,9 @@ class CallResponse(Response):
     line of NDJSON says so.
     """
 
-    def __init__(self, call: Call, form: Form, *, is_separate: bool) -> None:
+    def __init__(self, call: Call, form: Form) -> None:
         super().__init__(media_type=MEDIA_TYPES[form])
-        self._call, self._form, self._is_separate = call, form, is_separate
+        self._call, self._form = call, form
         self._has_begun = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -36,8 +36,7 @@ class CallResponse(Response):
         try:
             await self._call.run(emit)
             if self._form != "ndjson":
-                text = text_of(self._call, self._form, is_separate=self._is_separate)
-                await self._send_part(send, text)
+                await self._send_part(send, text_of(self._call, self._form))
         except ClientDisconnect:
             return  # nobody is left to be told
         except (HTTPException, SerctError) as error:

@@ -78,7 +78,7 @@ def call_routes(state: ServiceState) -> APIRouter:
 
         body = Body(request.headers, request.receive)
         call = Call(state, model, body, timing_s, is_separate=is_separate)
-        return CallResponse(call, form, is_separate=is_separate)
+        return CallResponse(call, form)
 
     return router
 

@@ -3,20 +3,13 @@
 import asyncio
 
 import numpy as np
-from fastapi import WebSocket, WebSocketDisconnect
+from fastapi import WebSocket
 
 from serct.data.decoding.source import check_rate
 from serct.errors import AudioError
 from serct.runtime.arrays import Floats
 from serct.serving.streams.audio import AudioSource
-from serct.serving.streams.messages import (
-    DONE,
-    POLICY,
-    WRONG_DATA,
-    RefusedError,
-    SessionStart,
-    is_end,
-)
+from serct.serving.streams.messages import WRONG_DATA, RefusedError, SessionStart, is_end, receive
 from serct.serving.streams.utterances import Ended, Started, UtteranceFinder
 from serct.serving.streams.windows import AudioBuffer
 
@@ -62,13 +55,7 @@ class StreamInput:
         """
         try:
             while True:
-                try:
-                    async with asyncio.timeout(idle_s):
-                        message = await socket.receive()
-                except TimeoutError as error:
-                    raise RefusedError(POLICY, f"no message for {idle_s:g} s") from error
-                if message["type"] == "websocket.disconnect":
-                    raise WebSocketDisconnect(message.get("code", DONE))
+                message = await receive(socket, idle_s, "message")
                 if message.get("bytes") is not None:
                     await audio.write(message["bytes"])
                 elif is_end(message.get("text") or ""):

@@ -4,9 +4,12 @@ The client sends `session.start`, then audio in binary messages, then `end`. Eve
 sends is one of `SERVER_MESSAGES`.
 """
 
+import asyncio
 from typing import Annotated, Literal, Self
 
+from fastapi import WebSocket, WebSocketDisconnect
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from starlette.types import Message
 
 from serct.data.decoding.opus_packets import OPUS_RATE_HZ
 from serct.errors import SerctError
@@ -257,3 +260,25 @@ def _first_problem(error: ValidationError) -> str:
     is_shown = place and isinstance(given, str | int | float) and place != "api_key"
     found = f" is {given!s}" if is_shown else ""
     return printable(f"{place}{found}: {reason}" if place else reason, _MAX_PROBLEM)
+
+
+async def receive(socket: WebSocket, wait_s: float, expected: str) -> Message:
+    """Wait for a client's next message.
+
+    Args:
+        socket: Of the client.
+        wait_s: Longest wait, in s.
+        expected: What errors call the message.
+
+    Raises:
+        RefusedError: If none comes.
+        WebSocketDisconnect: If the client leaves.
+    """
+    try:
+        async with asyncio.timeout(wait_s):
+            message = await socket.receive()
+    except TimeoutError as error:
+        raise RefusedError(POLICY, f"no {expected} for {wait_s:g} s") from error
+    if message["type"] == "websocket.disconnect":
+        raise WebSocketDisconnect(message.get("code", DONE))
+    return message

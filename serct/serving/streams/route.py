@@ -28,6 +28,7 @@ from serct.serving.streams.messages import (
     RefusedError,
     SessionStart,
     read_start,
+    receive,
 )
 from serct.serving.streams.session import StreamSession
 
@@ -119,13 +120,7 @@ def _from_address(socket: WebSocket) -> SessionStart:
 async def _from_message(state: ServiceState, socket: WebSocket) -> SessionStart:
     """Return what the first message asks for."""
     wait_s = min(_START_S, state.settings.limits.idle_s)
-    try:
-        async with asyncio.timeout(wait_s):
-            message = await socket.receive()
-    except TimeoutError as error:
-        raise RefusedError(POLICY, f"no session.start for {wait_s:g} s") from error
-    if message["type"] == "websocket.disconnect":
-        raise WebSocketDisconnect(message.get("code", DONE))
+    message = await receive(socket, wait_s, "session.start")
     if message.get("text") is None:
         raise RefusedError(
             POLICY,
