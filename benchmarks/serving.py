@@ -28,8 +28,10 @@ import numpy as np
 from load import Post, Usage, form, saturate
 from servers import CLI, Server, litserve_serve, mlflow_serve, process_of, serct_serve
 
+from serct.inference.serving_form import serving_form
 from serct.runtime import machine
 from serct.runtime.atomic import write_json
+from serct.tracking import find_model, find_version
 
 CHAMPION = "models:/serct@champion"
 ROUNDS = 3
@@ -60,6 +62,9 @@ def main() -> None:
             command.add_argument("--minutes", type=float, default=30.0)
             command.add_argument("--every", type=float, default=3.0, help="minutes, a promotion")
     arguments = parser.parse_args()
+    for version in (CHAMPION, f"models:/serct/{arguments.other}"):
+        # As a service that has run for a while has them.
+        serving_form(find_model(version, arguments.workspace), "cpu")
     results: dict[str, Any] = {
         "date": datetime.now(UTC).date().isoformat(),
         "machine": vars(machine.machine()),
@@ -261,8 +266,6 @@ def _change(change: list[str], workspace: Path) -> int:
 
 
 def champion_of(workspace: Path) -> str:
-    from serct.tracking import find_version
-
     version = find_version(CHAMPION, workspace)
     assert version is not None
     return version.number

@@ -57,7 +57,7 @@ class Service:
 def running(
     *arguments: str,
     environment: dict[str, str] | None = None,
-    program: Sequence[str] = ("serct.cli", "serve", "--port", "0"),
+    program: Sequence[str] = ("serct.cli", "serve", "--port", "0", "--convert-after-s", "3600"),
 ) -> Iterator[Service]:
     """Run `serct serve`, or another module, on a free port until the block ends."""
     command = [sys.executable, "-m", *program, *arguments]

@@ -13,6 +13,9 @@ class ServingParams(Section):
     """
 
     poll_s: Positive = Field(1.0, description="Time between two checks of the registry, in s.")
+    convert_after_s: Positive = Field(
+        60.0, description="Time in use before a model is converted to a faster form, in s."
+    )
     max_body_mb: Positive = Field(20.0, description="Largest request body, in MB.")
     max_call_mb: Positive = Field(3000.0, description="Largest body of /v1/segments, in MB.")
     max_files: PositiveInt = Field(16, description="Files in one request.")

@@ -3,7 +3,7 @@
 Shapes: B batch, M samples of a cut row, S hidden states in use, T frames, D width, K emotions.
 """
 
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import JsonValue
@@ -47,8 +47,6 @@ class EncoderNetworkParams(TorchParams, UsesEncoder, NetworkParams):
     """A pretrained encoder with learned weights of its layers, and a small network."""
 
     architecture: Literal["encoder_network"]
-
-    is_faster_exported: ClassVar[bool] = True
 
     @property
     def masks_padding(self) -> bool:

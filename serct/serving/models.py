@@ -1,15 +1,18 @@
 """The model in use: loaded from the registry, tested, and replaced while requests go on."""
 
 import logging
+import shutil
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from serct.errors import SerctError, UnknownVersionError
 from serct.inference.enrolment import Speaker
 from serct.inference.predictor import Predictor
-from serct.inference.serving_form import serving_form
+from serct.inference.serving_form import faster_form, has_form
 from serct.promotion.gates import smoke_problem
+from serct.serving.conversion import Conversion
 from serct.serving.settings import Settings
 from serct.tracking import Identity, find_model, find_version
 
@@ -28,10 +31,12 @@ class LoadedModel:
     Attributes:
         predictor: The model.
         identity: The version in the registry; None for a folder.
+        convertible: The model's folder, if its export to ONNX is faster and not in use.
     """
 
     predictor: Predictor
     identity: Identity | None
+    convertible: Path | None = None
 
     @property
     def version(self) -> str | None:
@@ -66,6 +71,7 @@ class ModelManager:
         self._others: OrderedDict[Identity, LoadedModel] = OrderedDict()
         self._lock = threading.Lock()
         self._is_stopped = threading.Event()
+        self._conversion = Conversion(settings.limits.convert_after_s)
         self._failed: Identity | None = None
         self._polls_to_wait = 0
 
@@ -94,13 +100,33 @@ class ModelManager:
             self.problem = problem
 
     def follow(self) -> None:
-        """Check the registry again and again until `stop`; runs in a thread of its own."""
+        """Check the registry, if there is one, again and again until `stop`, and convert the model.
+
+        Runs in a thread of its own.
+        """
         while not self._is_stopped.wait(self._settings.limits.poll_s):
-            self.refresh()
+            if self.is_followed:
+                self.refresh()
+            self._convert()
 
     def stop(self) -> None:
         """End `follow`."""
         self._is_stopped.set()
+        self._conversion.stop()
+
+    def _convert(self) -> None:
+        """Take the export of the model in use as soon as there is one."""
+        current = self.current
+        if current is None or not self._conversion.has_just_ended(current.convertible):
+            return
+        try:
+            converted = self._load(current.identity)
+        except Exception as error:  # as in `refresh`
+            logger.warning("cannot use the converted model: %s", str(error) or type(error).__name__)
+            return
+        if converted.convertible is None:
+            self.current = converted
+            logger.info("the model in use was converted to ONNX, for speed")
 
     def version(self, which: str) -> LoadedModel:
         """Return one version; load it if it is not in memory.
@@ -141,11 +167,21 @@ class ModelManager:
 
     def _load(self, version: Identity | None) -> LoadedModel:
         settings, source = self._settings, self._source(version)
-        folder = serving_form(find_model(source, settings.workspace), settings.device)
-        predictor = Predictor.load(folder, settings.device, settings.precision)
+        folder = find_model(source, settings.workspace)
+        form = faster_form(folder, settings.device, settings.precision)
+        if form is not None and has_form(form):
+            try:
+                return LoadedModel(self._tested(form, source), version)
+            except SerctError as error:
+                logger.warning("not used and removed: %s", error)
+                shutil.rmtree(form, ignore_errors=True)
+        return LoadedModel(self._tested(folder, source), version, folder if form else None)
+
+    def _tested(self, folder: Path, source: str) -> Predictor:
+        predictor = Predictor.load(folder, self._settings.device, self._settings.precision)
         if problem := smoke_problem(predictor):
             raise SerctError(f"{source}: {problem}")
-        return LoadedModel(predictor, version)
+        return predictor
 
     def _source(self, version: Identity | None) -> str:
         source = self._settings.model

@@ -214,8 +214,7 @@ async def _lifespan(state: ServiceState) -> AsyncIterator[None]:
     await state.decoders.start()
     await anyio.to_thread.run_sync(state.models.refresh)
     tasks = [asyncio.create_task(each) for each in (state.batcher.run(), _forget(state))]
-    if state.models.is_followed:
-        threading.Thread(target=state.models.follow, name="serct-registry", daemon=True).start()
+    threading.Thread(target=state.models.follow, name="serct-models", daemon=True).start()
     try:
         yield
     finally:

@@ -26,7 +26,7 @@ def registry(monkeypatch: pytest.MonkeyPatch) -> dict[str, Identity]:
 
     monkeypatch.setattr(models, "find_version", lambda address, root: found[address])
     monkeypatch.setattr(models, "find_model", lambda address, root: found[address].model)
-    monkeypatch.setattr(models, "serving_form", lambda folder, device: folder)
+    monkeypatch.setattr(models, "faster_form", lambda folder, device, precision: None)
     monkeypatch.setattr(models, "Predictor", SimpleNamespace(load=load))
     monkeypatch.setattr(models, "smoke_problem", lambda predictor: None)
     return found
