@@ -105,6 +105,23 @@ def _running(
             each.kill()
 
 
+@contextmanager
+def suspended(servers: Sequence[Server]) -> Iterator[None]:
+    """Stop all processes of servers, and let them go on."""
+    processes = [
+        process
+        for server in servers
+        for process in (psutil.Process(server.pid), *_descendants(server.pid))
+    ]
+    for process in processes:
+        process.suspend()
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.resume()
+
+
 def _wait_for(page: str, process: "subprocess.Popen[bytes]") -> None:
     until = time.monotonic() + _START_S
     while time.monotonic() < until and process.poll() is None:

@@ -24,7 +24,7 @@ from serct.config.serving import ServingParams
 from serct.data.voice_activity import load_network
 from serct.errors import AudioError, SerctError, SpeakerError, UnknownSpeakerError
 from serct.runtime.devices import pick_device
-from serct.runtime.machine import machine, num_threads, share_threads
+from serct.runtime.machine import keep_freed_memory, machine, num_threads, share_threads
 from serct.serving.access.clients import Clients
 from serct.serving.access.limits import KEY_HEADER, RETRY_AFTER_S, WRONG_KEY, RequestLimits
 from serct.serving.access.origins import CrossSiteGuard
@@ -151,6 +151,7 @@ def serve(settings: Settings, host: str, port: int, log_format: LogFormat = "tex
         SerctError: If a model's folder cannot be used. A version in the registry may come later.
     """
     setup_service_log(log_format)
+    keep_freed_memory()
     models = ModelManager(settings)
     app = create_service(settings, models=models)
     if not models.is_followed:
