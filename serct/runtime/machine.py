@@ -73,8 +73,8 @@ def keep_freed_memory() -> None:
     """Let this process keep the memory it frees, for its next tensors.
 
     glibc returns large blocks to the system at once, which then clears them anew for each tensor
-    of each step: on two cores that took a third of the time of a training, and an eighth of what a
-    busy service can do. Without glibc this function does nothing.
+    of each step: on two cores that took a third of the time of a training, and a fifteenth of that
+    of a busy service. Without glibc this function does nothing.
     """
     m_trim_threshold, m_mmap_max = -1, -4
     try:

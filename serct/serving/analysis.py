@@ -25,11 +25,9 @@ class Analysis:
 
     Attributes:
         predictor: The model.
-        timing_s: As for `serct.Predictor.analyse`.
     """
 
     predictor: WindowModel
-    timing_s: tuple[float, float] | None = None
 
     def __call__(self, recordings: Sequence[DecodedAudio]) -> list[RecordingPrediction | Exception]:
         """Predict each recording; an AudioError in place of one that cannot be prepared."""
@@ -64,7 +62,7 @@ class Analysis:
 
         def plan(pcm: Pcm, rate: int) -> _Planned:
             frames = next(spoken)
-            found = self.predictor.plan(len(pcm), rate, frames, self.timing_s)
+            found = self.predictor.plan(len(pcm), rate, frames)
             _ = found.windows  # computed in this thread, not in that of the event loop
             return pcm, found, measure_signal(pcm, frames, found.sample_rate)
 

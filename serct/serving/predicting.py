@@ -54,20 +54,15 @@ def describe_adaptation(model: LoadedModel) -> schemas.Adaptation | None:
     )  # fmt: skip
 
 
-async def analyse(
-    model: LoadedModel,
-    batcher: Batcher,
-    audio: DecodedAudio,
-    timing_s: tuple[float, float] | None = None,
-) -> RecordingPrediction:
+async def analyse(model: LoadedModel, batcher: Batcher, audio: DecodedAudio) -> RecordingPrediction:
     """Do what `serct.Predictor.analyse` does, in batches that requests share.
 
     Raises:
         AudioError: As that does.
     """
     predictor, rate = model.predictor, audio.sample_rate
-    analysis = Analysis(predictor, timing_s)
-    if timing_s is None and len(audio.waveform) <= _SHORT_ROWS * rate * predictor.row_s(rate):
+    analysis = Analysis(predictor)
+    if len(audio.waveform) <= _SHORT_ROWS * rate * predictor.row_s(rate):
         [whole] = await batcher.compute(analysis, [audio])
         return whole
     # In a thread, so that the event loop serves other requests meanwhile.

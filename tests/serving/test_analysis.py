@@ -41,11 +41,8 @@ def test_recordings_of_any_length_and_rate_at_once(
     assert [each.emotion for each in found[1:2]] == ["no_speech"]
 
 
-def test_requests_share_a_batch_if_their_model_and_windows_are_the_same(
-    trained: dict[str, Path],
-) -> None:
+def test_requests_share_a_batch_if_their_model_is_the_same(trained: dict[str, Path]) -> None:
     predictor = Predictor.load(trained["functionals_lda"])
     same = Predictor(predictor.classify, predictor.card)
     assert Analysis(predictor) == Analysis(predictor)
     assert Analysis(predictor) != Analysis(same)
-    assert Analysis(predictor) != Analysis(predictor, (1.0, 0.5))

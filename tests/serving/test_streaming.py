@@ -25,6 +25,23 @@ def test_any_cut_gives_the_same_window(sizes: list[int], seed: int) -> None:
     assert end_s - start_s == pytest.approx(len(window) / 8000)
 
 
+@pytest.mark.parametrize("encoding", ["pcm_s16le", "pcm_f32le"])
+def test_channels_are_mixed_unless_they_cancel_each_other(encoding: str) -> None:
+    samples = np.random.default_rng(0).integers(-10_000, 10_000, 16_000).astype(np.float32)
+    others = np.random.default_rng(1).integers(-10_000, 10_000, 16_000).astype(np.float32)
+    for second, expected in (
+        (samples, samples),
+        (others, (samples + others) / 2),
+        (0 * samples, samples / 2),
+        (-0.5 * samples, samples),
+    ):
+        frames = np.stack((samples, second), axis=1)
+        data = frames.astype("<i2") if encoding == "pcm_s16le" else (frames / 32768).astype("<f4")
+        reader = SampleReader(encoding, channels=2)
+        parts = [reader.read(part.tobytes()) for part in np.array_split(data, 7)]
+        np.testing.assert_allclose(np.concatenate(parts), expected / 32768, atol=1 / 32768)
+
+
 def test_due_after_each_hop_and_late_ones_are_skipped() -> None:
     buffer = AudioBuffer(16_000)
     hop = np.zeros(int(HOP_S * 16_000), np.float32)

@@ -91,9 +91,9 @@ class Level:
         peaks = np.maximum(self.highest, -self.lowest)
         _check_range(float(peaks.max()), self.is_whole_numbers)
         notes = []
-        channel, column = None, -1
-        if self._is_cancelled():
-            channel = column = int(self._powers()[:-1].argmax())
+        channel = self.channel()
+        column = -1 if channel is None else channel
+        if channel is not None:
             num_channels = len(peaks) - 1
             who = "channels 1 and 2" if num_channels == 2 else f"the {num_channels} channels"
             notes.append(f"{who} cancel each other: channel {channel + 1} was used")
@@ -111,6 +111,14 @@ class Level:
             )
         return Mixing(channel, offset, max(peak, 1.0)), tuple(notes)
 
+    def channel(self) -> int | None:
+        """Return the channel to use where the channels cancel each other; None: their mean."""
+        powers = self._powers()
+        *channels, mixed = (float(power) for power in powers)
+        if channels and mixed < _CANCELLED_BELOW * sum(channels) / len(channels) ** 2:
+            return int(powers[:-1].argmax())
+        return None
+
     def peak_without_mean(self, mixing: Mixing) -> float:
         """Return how far the waveform of this mixing reaches from its mean."""
         column = -1 if mixing.channel is None else mixing.channel
@@ -121,10 +129,6 @@ class Level:
         """Return the power of each column without its mean."""
         powers: Features = self.squares / self.num_frames - (self.sums / self.num_frames) ** 2
         return np.maximum(powers, 0.0)
-
-    def _is_cancelled(self) -> bool:
-        *channels, mixed = (float(power) for power in self._powers())
-        return bool(channels) and mixed < _CANCELLED_BELOW * sum(channels) / len(channels) ** 2
 
 
 def is_silent(waveform: npt.NDArray[np.floating], silence_peak: float | None) -> bool:

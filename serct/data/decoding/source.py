@@ -61,8 +61,7 @@ class Source:
             elif form != new:
                 raise AudioError(f"changes from {form} to {new} after {found / form.rate:.2f} s")
             found += len(block.frames)
-            if found > longest_s * form.rate:
-                raise AudioError(f"longer than the {longest_s:g} s expected at most")
+            check_length(found, form.rate, longest_s)
             yield block
 
     def _note(self, text: str) -> None:
@@ -116,6 +115,16 @@ def check_rate(sample_rate: float) -> None:
     """
     if not _LOWEST_RATE_HZ <= sample_rate <= _HIGHEST_RATE_HZ:
         raise AudioError(f"{sample_rate} Hz, expected {_LOWEST_RATE_HZ} to {_HIGHEST_RATE_HZ}")
+
+
+def check_length(num_frames: int, sample_rate: int, longest_s: float) -> None:
+    """Check that the frames of a recording so far are no more than allowed.
+
+    Raises:
+        AudioError: If they are.
+    """
+    if num_frames > longest_s * sample_rate:
+        raise AudioError(f"longer than the {longest_s:g} s expected at most")
 
 
 class _Form(NamedTuple):

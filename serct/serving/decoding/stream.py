@@ -16,6 +16,7 @@ import numpy as np
 from serct.data.decoding.arriving import ArrivingFile, ArrivingSource
 from serct.data.decoding.libsndfile import Block
 from serct.data.decoding.opus_packets import OPUS_RATE_HZ, ArrivingPackets
+from serct.data.decoding.source import check_length
 from serct.errors import AudioError
 from serct.serving.decoding.messages import (
     MAX_PART_BYTES,
@@ -61,7 +62,7 @@ class _Packets(ArrivingPackets):
 
     def __init__(self, name: str, max_duration_s: float) -> None:
         super().__init__()
-        self._name, self._longest = name, max_duration_s * OPUS_RATE_HZ
+        self._name, self._longest_s = name, max_duration_s
 
     notes: tuple[str, ...] = ()
 
@@ -70,9 +71,7 @@ class _Packets(ArrivingPackets):
         try:
             for block in super().blocks():
                 found += len(block.frames)
-                if found > self._longest:
-                    longest_s = self._longest / OPUS_RATE_HZ
-                    raise AudioError(f"longer than the {longest_s:g} s expected at most")
+                check_length(found, OPUS_RATE_HZ, self._longest_s)
                 yield block
         except AudioError as error:
             raise AudioError(f"{self._name}: {error}") from error

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from serct.data.decoding.level import Mixing
+from serct.data.decoding.level import Level, Mixing
 from serct.errors import AudioError
 from serct.runtime.arrays import PCM_SCALE, Floats
 from serct.serving.decoding.process import DecodingStream
@@ -46,10 +46,31 @@ class AudioSource(Protocol):
         """
 
 
+class LiveMixer:
+    """Mixes the channels of a stream.
+
+    The mean is taken, or one channel where those so far cancel each other.
+    """
+
+    def __init__(self) -> None:
+        self._level = Level()
+
+    def apply(self, frames: Floats) -> Floats:
+        """Return the next frames as the waveform. float32 [n, channels] -> float32 [n].
+
+        Raises:
+            AudioError: If a sample of several channels is not finite.
+        """
+        if frames.shape[1] == 1 or not len(frames):
+            return Mixing().apply(frames)
+        self._level.add(frames)
+        return Mixing(self._level.channel()).apply(frames)
+
+
 class SampleReader:
     """Reads interleaved little-endian samples from messages of any size.
 
-    Samples that are split between two messages are joined. Of several channels the mean is taken.
+    Samples that are split between two messages are joined, channels mixed.
     """
 
     def __init__(self, encoding: str, channels: int = 1) -> None:
@@ -57,6 +78,7 @@ class SampleReader:
         self._dtype = np.dtype(_DTYPES[encoding])
         self._channels = channels
         self._format = StreamFormat(are_mono_16_bit=encoding == "pcm_s16le" and channels == 1)
+        self._mixer = LiveMixer()
         self._rest = b""
 
     def read(self, message: bytes) -> Floats:
@@ -73,7 +95,7 @@ class SampleReader:
         whole = len(message) // size * size
         frames = np.frombuffer(message[:whole], self._dtype).reshape(-1, self._channels)
         self._rest = message[whole:]
-        waveform = Mixing().apply(frames.astype(np.float32))
+        waveform = self._mixer.apply(frames.astype(np.float32))
         return waveform / np.float32(PCM_SCALE) if self._dtype.kind == "i" else waveform
 
 
@@ -113,8 +135,9 @@ class EncodedAudio:
         self.task = asyncio.create_task(self._pass_on())
 
     async def _pass_on(self) -> None:
+        mixer = LiveMixer()
         async for block in self._decoding:
-            await self._sink(Mixing().apply(block.frames), block.sample_rate)
+            await self._sink(mixer.apply(block.frames), block.sample_rate)
 
     async def write(self, message: bytes) -> None:
         """See `AudioSource`."""
