@@ -16,7 +16,7 @@ from serct.models.reference import Reference
 from serct.reports.drift import drift_page
 from serct.serving.monitoring.drift import DriftMonitor
 from serct.serving.monitoring.routes import _response
-from tests.serving.test_drift import EMOTIONS, as_observation, model, recording
+from tests.serving.monitoring.test_drift import EMOTIONS, as_observation, model, recording
 
 
 def answer(num: int, level_dbfs: float, *, has_reference: bool = True) -> str:

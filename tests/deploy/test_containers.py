@@ -131,24 +131,31 @@ def test_the_image_serves_a_model_with_few_rights(
 
 @pytest.fixture
 def composed(image: None, tmp_path: Path) -> Iterator[None]:
-    """The composed set; an image of Debian's PostgreSQL stands in for that of the registry."""
-    for port in (5000, 8000, 8501):
+    """The composed set with Prometheus; Debian's PostgreSQL and Prometheus stand in for images."""
+    for port in (5000, 8000, 8501, 9090):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 pytest.skip(f"port {port} is in use")
-    base = tmp_path / "base.tar"
-    run("mmdebstrap", "--quiet", "--variant=minbase", "--include=postgresql", "bookworm", str(base),
-        "http://deb.debian.org/debian")  # fmt: skip
-    run("podman", "import", "--quiet", str(base), "localhost/postgres-base")
+    for package, name, entry in (
+        ("postgresql", "postgres-base", "[]"), ("prometheus", "prometheus", '["prometheus"]')
+    ):  # fmt: skip
+        base = tmp_path / "base.tar"
+        run("mmdebstrap", "--quiet", "--variant=minbase", f"--include={package}", "bookworm",
+            str(base), "http://deb.debian.org/debian")  # fmt: skip
+        change = f"--change=ENTRYPOINT {entry}"
+        run("podman", "import", "--quiet", change, str(base), f"localhost/{name}")
     run("podman", "build", "--tag=localhost/postgres", str(Path(__file__).parent / "postgres"))
     environment = {"SERCT_API_KEY": KEY, "POSTGRES_PASSWORD": "x" * 40,
-                   "POSTGRES_IMAGE": "localhost/postgres"}  # fmt: skip
-    compose = ("podman-compose", "-f", "deploy/compose.yaml")
+                   "POSTGRES_IMAGE": "localhost/postgres", "GRAFANA_PASSWORD": "x" * 40,
+                   "PROMETHEUS_IMAGE": "localhost/prometheus"}  # fmt: skip
+    compose = ("podman-compose", "-f", "deploy/compose.yaml", "-f",
+               "deploy/monitoring/compose.yaml")  # fmt: skip
     try:
-        run(*compose, "up", "-d", **environment)
+        # Without Grafana, which Debian does not have.
+        run(*compose, "up", "-d", "app", "prometheus", **environment)
         yield
     finally:
         run(*compose, "down", "-v", **environment)
@@ -181,6 +188,18 @@ def test_the_composed_set_follows_its_registry(
     assert run("podman", "exec", "deploy_app_1", "python", "-c", ask).strip() == "1"
     for name in ("database", "mlflow", "service", "app"):
         run("podman", "healthcheck", "run", f"deploy_{name}_1")
+    target = {"query": 'up{job="serct"}'}
+    wait(
+        lambda: (
+            [
+                (each["metric"]["instance"], each["value"][1])
+                for each in requests.get(
+                    "http://localhost:9090/api/v1/query", params=target, timeout=5
+                ).json()["data"]["result"]
+            ]
+            == [("service:8000", "1")]
+        )
+    )
     # What the registry holds lies in volumes: it outlives its containers.
     run("podman", "restart", "--time=10", "deploy_mlflow_1", "deploy_service_1")
     wait(lambda: requests.get(f"{service}/ready", timeout=5).json()["ready"])

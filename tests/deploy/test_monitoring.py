@@ -19,7 +19,7 @@ from serct.serving.monitoring.metrics import ServiceMetrics
 from serct.serving.settings import Settings
 from serct.serving.speakers import SpeakerStore
 from tests.conftest import ROOT
-from tests.serving.test_drift import model, recording
+from tests.serving.monitoring.test_drift import model, recording
 
 HERE, MONITORING = Path(__file__).parent, ROOT / "deploy" / "monitoring"
 

@@ -20,7 +20,7 @@ from serct.serving.access.origins import check_origin
 from serct.serving.access.request_context import ServiceFormatter
 from serct.serving.service import create_service
 from serct.serving.settings import Settings
-from tests.serving.test_keys import make
+from tests.serving.access.test_keys import make
 
 FILE = {"files": ("my secret.wav", b"RIFF")}
 OPEN_PATHS = ("/", "/health", "/ready", "/metrics", "/docs", "/openapi.json")

@@ -17,8 +17,8 @@ import soundfile
 from serct.config.serving import ServingParams
 from serct.inference.predictor import Predictor
 from serct.serving.settings import Settings
+from tests.serving.decoding.test_decoder_pool import is_decoder
 from tests.serving.in_thread import serving
-from tests.serving.test_decoder_pool import is_decoder
 
 RATE = 22_050
 MAX_S = 200.0

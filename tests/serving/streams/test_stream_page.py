@@ -8,8 +8,8 @@ import pytest
 import soundfile
 
 from serct.serving.settings import Settings
-from tests.serving.chromium import chromium
 from tests.serving.in_thread import serving
+from tests.serving.streams.chromium import chromium
 
 # What the table shows of predictions that are complete.
 _DONE = "[...document.querySelectorAll('#found tr')].map(row => row.innerText).filter(text => {})"

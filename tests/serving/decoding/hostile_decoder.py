@@ -54,7 +54,7 @@ def decode(source: BinaryIO, name: str, max_duration_s: float) -> Recording:
 if __name__ == "__main__":
     from serct.serving import service
     from serct.serving.settings import Settings, read_limits
-    from tests.serving.hostile_decoder import decode as decode_by_name
+    from tests.serving.decoding.hostile_decoder import decode as decode_by_name
 
     workspace, port, *options = sys.argv[1:]
     pairs = (option.split("=") for option in options)

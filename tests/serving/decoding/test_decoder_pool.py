@@ -21,8 +21,8 @@ from serct.errors import AudioError, SerctError
 from serct.serving.decoding.pool import DecoderPool
 from serct.serving.decoding.process import DecodedAudio
 from tests.conftest import ROOT
-from tests.serving import hostile_decoder
-from tests.serving.hostile_decoder import file
+from tests.serving.decoding import hostile_decoder
+from tests.serving.decoding.hostile_decoder import file
 
 
 def wav(samples: np.ndarray, rate: int = 16_000) -> bytes:
@@ -301,7 +301,7 @@ def parent(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
     code = f"""
 import anyio
 from serct.serving.decoding.pool import DecoderPool
-from tests.serving.hostile_decoder import decode
+from tests.serving.decoding.hostile_decoder import decode
 async def main():
     pool = DecoderPool(1, 300.0, 60.0, decode)
     await pool.start()

@@ -12,11 +12,11 @@ import pytest
 import requests
 
 from tests.service_process import Service, running
-from tests.serving.hostile_decoder import file
+from tests.serving.decoding.hostile_decoder import file
 
 pytestmark = pytest.mark.slow
 
-PROGRAM = ("tests.serving.hostile_decoder",)
+PROGRAM = ("tests.serving.decoding.hostile_decoder",)
 PROBLEMS = {
     "signal 11": "the decoder crashed (SIGSEGV)",
     "signal 6": "the decoder crashed (SIGABRT)",
