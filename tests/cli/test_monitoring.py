@@ -1,10 +1,9 @@
 """`serct monitor` asks a service, shows what drifts, and exits with 1 if something does."""
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from serct.reports.drift import drift_page
 from serct.serving.monitoring.drift import DriftMonitor
 from serct.serving.monitoring.routes import _response
 from tests.serving.monitoring.test_drift import EMOTIONS, as_observation, model, recording
+from tests.web import QuietHandler, in_background
 
 
 def answer(num: int, level_dbfs: float, *, has_reference: bool = True) -> str:
@@ -34,24 +34,15 @@ def answer(num: int, level_dbfs: float, *, has_reference: bool = True) -> str:
 def answering(body: str) -> Iterator[str]:
     """Answer `GET /v1/drift` of clients with the key."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_GET(self) -> None:
             is_right = self.path == "/v1/drift" and self.headers["X-API-Key"] == "k"
             self.send_response(200 if is_right else 401)
             self.end_headers()
             self.wfile.write(body.encode() if is_right else b'{"detail": "no key"}')
 
-        def log_message(self, format: str, *arguments: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with in_background(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as address:
+        yield f"http://{address}"
 
 
 def monitor(body: str, *arguments: str) -> tuple[int, str]:

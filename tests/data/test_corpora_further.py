@@ -3,7 +3,6 @@
 import hashlib
 import io
 import re
-import threading
 import zipfile
 from collections import Counter
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -28,6 +27,7 @@ from serct.data.download import no_progress
 from serct.data.reading.verification import Original, read_originals
 from serct.errors import CorpusError, DownloadError
 from tests.recordings import write_recording
+from tests.web import QuietHandler, in_background
 
 RAVDESS = CorpusParams(reader="ravdess")
 NEMO = CorpusParams(reader="nemo")
@@ -174,22 +174,16 @@ def test_crema_d_is_downloaded_file_by_file_and_verified(tmp_path, monkeypatch):
         digest = hashlib.sha256(content).hexdigest()
         files[stem] = Original(PurePosixPath(f"{stem}.wav"), len(content), digest, "")
 
-    class Quiet(SimpleHTTPRequestHandler):
+    class Files(QuietHandler, SimpleHTTPRequestHandler):
         def __init__(self, *arguments):
             super().__init__(*arguments, directory=str(served))
 
-        def log_message(self, *arguments):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Quiet)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setattr(crema_d, "_FILES", f"http://127.0.0.1:{server.server_port}")
     monkeypatch.setattr(CremaD, "originals", lambda self: files)
     monkeypatch.setattr(CremaD, "num_utterances", 3)
     sources = Sources(mirror=None, cache=tmp_path / "cache", offline=False)
-    obtain_corpus("crema_d", CREMA_D, tmp_path / "raw", sources, no_progress)
-    server.shutdown()
-    server.server_close()
+    with in_background(ThreadingHTTPServer(("127.0.0.1", 0), Files)) as address:
+        monkeypatch.setattr(crema_d, "_FILES", f"http://{address}")
+        obtain_corpus("crema_d", CREMA_D, tmp_path / "raw", sources, no_progress)
     assert [clip.emotion for clip in scan_corpus(CREMA_D, tmp_path / "raw").utterances] == [
         "angry",
         "neutral",

@@ -4,11 +4,10 @@ import asyncio
 import re
 import socket
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from serct.serving.predicting import analyse
 from serct.serving.settings import Settings
 from serct.serving.speakers import SpeakerStore
 from tests.conftest import ROOT
+from tests.web import QuietHandler, in_background
 
 ALERTS = ROOT / "deploy" / "monitoring" / "alerts.yml"
 
@@ -116,7 +116,7 @@ def served_metrics(metrics: ServiceMetrics, model: LoadedModel) -> Iterator[str]
     models.current = model
     batcher, speakers = Batcher(1), SpeakerStore(1, 1.0)
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_GET(self) -> None:
             content = metrics.text(models, batcher, speakers)
             with suppress(ConnectionError):  # a late reader, which asks again
@@ -125,17 +125,8 @@ def served_metrics(metrics: ServiceMetrics, model: LoadedModel) -> Iterator[str]
                 self.end_headers()
                 self.wfile.write(content)
 
-        def log_message(self, format: str, *arguments: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1})
-        thread.start()
-        try:
-            yield f"127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with in_background(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as address:
+        yield address
 
 
 def predict_all(

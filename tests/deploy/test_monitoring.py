@@ -121,6 +121,22 @@ def test_prometheus_takes_configuration_and_rules() -> None:
     promtool("check", "config", str(MONITORING / "prometheus.yml"))
 
 
+@pytest.mark.parametrize("name", ["compose.yaml", "monitoring/compose.yaml"])
+def test_composed_containers_mount_files_that_are_there(name: str) -> None:
+    deploy = ROOT / "deploy"
+    content = yaml.safe_load((deploy / name).read_text())
+    mounts = [each for part in content["services"].values() for each in part.get("volumes", [])]
+    sources = [each.split(":")[0] for each in mounts]
+    # Paths are from the folder of the first file.
+    assert [each for each in sources if each[0] == "." and not (deploy / each).is_file()] == []
+    assert {each for each in sources if each[0] != "."} <= content["volumes"].keys()
+    targets = yaml.safe_load((MONITORING / "targets.compose.yml").read_text())
+    assert (
+        targets[0]["targets"][0].split(":")[0]
+        in yaml.safe_load((deploy / "compose.yaml").read_text())["services"]
+    )
+
+
 def test_rules_fire_when_they_should() -> None:
     promtool("test", "rules", str(HERE / "alerts.test.yml"))
 
