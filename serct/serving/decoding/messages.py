@@ -38,8 +38,11 @@ def send(connection: socket.socket, header: Mapping[str, Any], payload: Any = b"
         OSError: If the other side is gone.
     """
     view = memoryview(payload).cast("B")
-    connection.sendall(head_of(header, len(view)))
-    connection.sendall(view)
+    head = head_of(header, len(view))
+    # Together, since the service wakes up for each part.
+    num_sent = connection.sendmsg((head, view))
+    connection.sendall(head[num_sent:])
+    connection.sendall(view[max(0, num_sent - len(head)) :])
 
 
 def head_of(header: Mapping[str, Any], size: int) -> bytes:

@@ -1,6 +1,7 @@
 """What comes in during a session: messages, their samples, steps and utterances in them."""
 
 import asyncio
+from collections.abc import Callable
 
 import numpy as np
 from fastapi import WebSocket
@@ -40,22 +41,30 @@ class StreamInput:
         self.steps: AudioBuffer | None = None
         self.utterances: UtteranceFinder | None = None
 
-    async def read(self, socket: WebSocket, audio: AudioSource, idle_s: float) -> None:
+    async def read(
+        self,
+        socket: WebSocket,
+        audio: AudioSource,
+        idle_s: float,
+        check_access: Callable[[], object],
+    ) -> None:
         """Pass messages to the audio until the client ends the stream.
 
         Args:
             socket: Of the client.
             audio: Gives their samples to `add`.
             idle_s: Longest wait for a message, in s.
+            check_access: Called at each message.
 
         Raises:
             WebSocketDisconnect: If the client leaves.
-            RefusedError: If it sends something else, or nothing.
+            RefusedError: If it sends something else, or nothing, or may not go on.
             AudioError: If what it sends is not usable audio.
         """
         try:
             while True:
                 message = await receive(socket, idle_s, "message")
+                check_access()
                 if message.get("bytes") is not None:
                     await audio.write(message["bytes"])
                 elif is_end(message.get("text") or ""):

@@ -48,7 +48,8 @@ def stream_route(state: ServiceState) -> Callable[[WebSocket], Awaitable[None]]:
         is_address = "sample_rate" in socket.query_params
         try:
             start = _from_address(socket) if is_address else await wait_for_start(socket)
-            await serve(socket, start, _client(state, socket, start), is_address=is_address)
+            key = socket.headers.get(KEY_HEADER) or start.api_key
+            await serve(socket, start, lambda: _client(state, key), is_address=is_address)
             await _close(socket, DONE, "")
         except WebSocketDisconnect:
             pass
@@ -69,16 +70,17 @@ def stream_route(state: ServiceState) -> Callable[[WebSocket], Awaitable[None]]:
             num_waiting -= 1
 
     async def serve(
-        socket: WebSocket, start: SessionStart, client: Client, *, is_address: bool
+        socket: WebSocket, start: SessionStart, find: Callable[[], Client], *, is_address: bool
     ) -> None:
         nonlocal num_streams
+        client = find()
         if num_streams >= limits.max_streams:
             raise _busy(f"{num_streams} streams open")
         num_streams += 1
         state.metrics.streams.set(num_streams)
         try:
             with client.stream():
-                session = await StreamSession.begin(state, socket, start)
+                session = await StreamSession.begin(state, socket, start, find)
                 if not is_address:
                     await session.confirm()
                 await session.run()
@@ -91,9 +93,9 @@ def stream_route(state: ServiceState) -> Callable[[WebSocket], Awaitable[None]]:
     return stream
 
 
-def _client(state: ServiceState, socket: WebSocket, start: SessionStart) -> Client:
+def _client(state: ServiceState, key: str | None) -> Client:
     """Return whose key came with the connection or with its first message."""
-    client = state.accepts_key(socket.headers.get(KEY_HEADER) or start.api_key)
+    client = state.accepts_key(key)
     if client is None:
         raise RefusedError(POLICY, WRONG_KEY)
     return client

@@ -7,6 +7,7 @@ is bounded.
 """
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Self
 
@@ -51,17 +52,31 @@ class StreamSession:
         state: ServiceState,
         socket: WebSocket,
         start: SessionStart,
+        check_access: Callable[[], object],
         speaker: StreamSpeaker,
         pinned: LoadedModel | None,
     ) -> None:
         self._state, self._socket, self._start = state, socket, start
+        self._check_access = check_access
         self._speaker, self._pinned = speaker, pinned
         self._input = StreamInput(start)
         self._announced = 0  # the last utterance whose start was sent
 
     @classmethod
-    async def begin(cls, state: ServiceState, socket: WebSocket, start: SessionStart) -> Self:
+    async def begin(
+        cls,
+        state: ServiceState,
+        socket: WebSocket,
+        start: SessionStart,
+        check_access: Callable[[], object],
+    ) -> Self:
         """Check what a client asks for, before any sound comes.
+
+        Args:
+            state: Of the service.
+            socket: Of the client.
+            start: What it asks for.
+            check_access: Called at each message; raises a `RefusedError` once its key is removed.
 
         Raises:
             HTTPException: If there is no such model or speaker.
@@ -73,7 +88,7 @@ class StreamSession:
             enrolled = state.speakers.get(start.speaker)
         speaker = StreamSpeaker(enrolled, adapts=start.adapt, window_s=WINDOW_S)
         pinned = None if start.model is None else await state.model(start.model)
-        session = cls(state, socket, start, speaker, pinned)
+        session = cls(state, socket, start, check_access, speaker, pinned)
         if start.speaker is not None or start.adapt:
             await session._model()
         return session
@@ -103,7 +118,9 @@ class StreamSession:
         incoming, idle_s = self._input, self._state.settings.limits.idle_s
         on_failure = incoming.has_news.set
         async with open_audio(self._state, self._start, incoming.add, on_failure) as audio:
-            reading = asyncio.create_task(incoming.read(self._socket, audio, idle_s))
+            reading = asyncio.create_task(
+                incoming.read(self._socket, audio, idle_s, self._check_access)
+            )
             try:
                 await self._predict_until_done(audio, reading)
             finally:

@@ -107,6 +107,20 @@ class TestKeys:
             with service.websocket_connect(address) as third:
                 assert third.receive()["code"] == 1008
 
+    def test_a_stream_ends_when_its_key_is_removed(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("serct.serving.access.clients._CHECK_S", 0.0)
+        key = make(tmp_path / "k", "lab", "other")["lab"]
+        service = client(keys_file=tmp_path / "k")
+        address = "/v1/stream?sample_rate=16000"
+        with service.websocket_connect(address, headers={"X-API-Key": key}) as socket:
+            socket.send_bytes(bytes(320))
+            make(tmp_path / "k", "other")
+            socket.send_bytes(bytes(320))
+            closed = socket.receive()
+        assert (closed["code"], "X-API-Key" in closed["reason"]) == (1008, True)
+
     def test_a_broken_file_is_said(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("serct.serving.access.clients._CHECK_S", 0.0)
         key = make(tmp_path / "k", "lab")["lab"]

@@ -330,6 +330,6 @@ def test_a_client_that_reads_nothing_ends_its_session() -> None:
     start = SessionStart(type="session.start", version=1, sample_rate=RATE)
     socket.application_state = WebSocketState.CONNECTED
     speaker = StreamSpeaker(None, adapts=False, window_s=3)
-    session = StreamSession(state, socket, start, speaker, None)
+    session = StreamSession(state, socket, start, lambda: None, speaker, None)
     with pytest.raises(RefusedError, match=r"no message was read for 0\.05 s"):
         asyncio.run(asyncio.wait_for(session.conclude(), 5))
