@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -23,7 +22,7 @@ from serct.serving.predicting import analyse
 from serct.serving.settings import Settings
 from serct.serving.speakers import SpeakerStore
 from tests.conftest import ROOT
-from tests.web import QuietHandler, in_background
+from tests.web import QuietHandler, free_port, in_background
 
 ALERTS = ROOT / "deploy" / "monitoring" / "alerts.yml"
 
@@ -79,7 +78,7 @@ def running_prometheus(
     """
     rules = re.sub(r"for: \w+", f"for: {hold_s}s", ALERTS.read_text())
     (folder / "alerts.yml").write_text(rules)
-    own = f"127.0.0.1:{_free_port()}"
+    own = f"127.0.0.1:{free_port()}"
     jobs = [
         {"job_name": name, "static_configs": [{"targets": [each]}]}
         for name, each in (("serct", target), ("prometheus", own))
@@ -101,12 +100,6 @@ def running_prometheus(
     finally:
         process.terminate()
         process.wait(30)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

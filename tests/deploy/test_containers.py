@@ -14,6 +14,7 @@ import pytest
 import requests
 
 from tests.conftest import ROOT, make_workspace
+from tests.web import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(3600)]
 
@@ -43,12 +44,6 @@ def wait(condition: Callable[[], bool], seconds: float = 120) -> None:
             pass
         assert time.monotonic() < deadline
         time.sleep(0.5)
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
