@@ -84,7 +84,7 @@ def compare(arguments: argparse.Namespace) -> dict[str, Any]:
 def in_turns(arguments: argparse.Namespace) -> dict[str, list[dict[str, float]]]:
     """Send requests to one server after the other, in rounds, while the others are suspended.
 
-    Some spend a third of a core on waiting for requests.
+    LitServe spends a quarter of a core on waiting for requests.
     """
     content = arguments.clip.read_bytes()
     encoded = base64.b64encode(content).decode()
