@@ -31,8 +31,8 @@ class Conversion:
         self._lock = threading.Lock()
         self._is_stopped = False
 
-    def has_just_ended(self, folder: Path | None) -> bool:
-        """Go on, and return whether the export of the model in use has been made since.
+    def poll(self, folder: Path | None) -> bool:
+        """Go on; return whether the export of the model in use has been made since the last call.
 
         Args:
             folder: Of the model in use; None if there is nothing to convert.

@@ -117,7 +117,7 @@ class ModelManager:
     def _convert(self) -> None:
         """Take the export of the model in use as soon as there is one."""
         current = self.current
-        if current is None or not self._conversion.has_just_ended(current.convertible):
+        if current is None or not self._conversion.poll(current.convertible):
             return
         try:
             converted = self._load(current.identity)

@@ -4,9 +4,8 @@ import hashlib
 import json
 import os
 import random
-import threading
 from collections import Counter
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -21,6 +20,7 @@ from serct.data.reading import piecewise
 from serct.data.reading.verification import Original, read_originals
 from serct.errors import CorpusError, DownloadError
 from tests.recordings import insert_chunk, write_recording
+from tests.web import QuietHandler, in_background
 
 TESS = CorpusParams(reader="tess")
 CHECKS = CheckParams(silence_peak=0.0001, max_duration_s=600.0, max_rejected=0)
@@ -143,10 +143,7 @@ class Dataverse(ThreadingHTTPServer):
         self.fetched = []
 
 
-class DataverseHandler(BaseHTTPRequestHandler):
-    def log_message(self, *arguments):
-        pass
-
+class DataverseHandler(QuietHandler):
     def do_GET(self):
         names = sorted(self.server.files)
         if self.path.startswith("/api/datasets/:persistentId/versions/:latest-published/files"):
@@ -188,15 +185,12 @@ def dataverse(tmp_path, monkeypatch):
             sha256=hashlib.sha256(files[path.name]).hexdigest(),
             audio_sha256=read_recording(path, CHECKS).digest(),
         )
-    with Dataverse(files) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        monkeypatch.setattr(tess, "_SERVER", f"http://127.0.0.1:{server.server_port}")
+    server = Dataverse(files)
+    with in_background(server) as address:
+        monkeypatch.setattr(tess, "_SERVER", f"http://{address}")
         monkeypatch.setattr(Tess, "originals", lambda self: originals)
         monkeypatch.setattr(Tess, "num_utterances", len(originals))
         yield server
-        server.shutdown()
-        thread.join()
 
 
 def obtain(tmp_path, offline=False, mirror=None):

@@ -8,13 +8,14 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 
 import pytest
 
 from serct.data.download import Patience, Remote, download
 from serct.errors import DownloadError
 from serct.runtime.digests import file_digest
+from tests.web import QuietHandler, in_background
 
 CONTENT = hashlib.shake_256(b"content").digest(300_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -46,10 +47,7 @@ class Server(ThreadingHTTPServer):
         """A cut connection is no error here."""
 
 
-class Handler(BaseHTTPRequestHandler):
-    def log_message(self, *arguments):
-        pass
-
+class Handler(QuietHandler):
     def do_GET(self):
         server = self.server
         server.seen.append((self.headers.get("Range"), self.headers.get("If-Range")))
@@ -93,12 +91,9 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server():
-    with Server() as running:
-        thread = threading.Thread(target=running.serve_forever, args=(0.01,))
-        thread.start()
+    running = Server()
+    with in_background(running):
         yield running
-        running.shutdown()
-        thread.join()
 
 
 def leave_partial(path, content, validator=None):

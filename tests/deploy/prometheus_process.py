@@ -3,7 +3,6 @@
 import asyncio
 import re
 import subprocess
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from http.server import ThreadingHTTPServer
@@ -22,6 +21,7 @@ from serct.serving.predicting import analyse
 from serct.serving.settings import Settings
 from serct.serving.speakers import SpeakerStore
 from tests.conftest import ROOT
+from tests.waiting import wait_for
 from tests.web import QuietHandler, free_port, in_background
 
 ALERTS = ROOT / "deploy" / "monitoring" / "alerts.yml"
@@ -55,13 +55,7 @@ class Prometheus:
         return max((float(each["value"][1]) for each in found), default=0)
 
     def wait(self, condition: Callable[[], object], timeout_s: float = 30) -> None:
-        deadline = time.monotonic() + timeout_s
-        while True:
-            with suppress(requests.RequestException):
-                if condition():
-                    return
-            assert time.monotonic() < deadline, "Prometheus did not get there"
-            time.sleep(0.1)
+        wait_for(condition, timeout_s)
 
 
 @contextmanager

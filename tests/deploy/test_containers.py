@@ -6,14 +6,14 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import requests
 
 from tests.conftest import ROOT, make_workspace
+from tests.waiting import wait_for
 from tests.web import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(3600)]
@@ -22,6 +22,7 @@ PROGRAMS = ("podman", "podman-compose", "mmdebstrap", "runc")
 # What a virtual machine may be denied to raise.
 _LIMITS = 'default_ulimits = ["nofile=4096:4096", "nproc=1024:1024"]'
 KEY = "sesame" * 8
+_PATIENCE_S = 120.0
 
 
 def run(*command: str, **environment: str) -> str:
@@ -32,18 +33,6 @@ def run(*command: str, **environment: str) -> str:
     )  # fmt: skip
     assert result.returncode == 0, f"{command}: {result.stdout[-2000:]}{result.stderr[-4000:]}"
     return result.stdout
-
-
-def wait(condition: Callable[[], bool], seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            if condition():
-                return
-        except requests.RequestException:
-            pass
-        assert time.monotonic() < deadline
-        time.sleep(0.5)
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +98,7 @@ def test_the_image_serves_a_model_with_few_rights(
         "/model", "--workspace", "/workspace", "--host", "0.0.0.0",
     )  # fmt: skip
     url = f"http://127.0.0.1:{port}"
-    wait(lambda: requests.get(f"{url}/ready", timeout=5).status_code == 200)
+    wait_for(lambda: requests.get(f"{url}/ready", timeout=5).status_code == 200, _PATIENCE_S)
     files = {"files": ("a.wav", spoken.read_bytes())}
     found = requests.post(f"{url}/v1/predict", files=files, timeout=60)
     assert found.json()["predictions"][0]["emotion"]
@@ -161,21 +150,24 @@ def test_the_composed_set_follows_its_registry(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     registry, service = "http://localhost:5000", "http://localhost:8000"
-    wait(lambda: requests.get(f"{registry}/health", timeout=5).status_code == 200)
-    wait(lambda: requests.get(f"{service}/health", timeout=5).status_code == 200)
+    wait_for(lambda: requests.get(f"{registry}/health", timeout=5).status_code == 200, _PATIENCE_S)
+    wait_for(lambda: requests.get(f"{service}/health", timeout=5).status_code == 200, _PATIENCE_S)
     assert requests.get(f"{service}/ready", timeout=5).json()["model"] is None
     monkeypatch.setenv("MLFLOW_TRACKING_URI", registry)
     root = tmp_path / "workspace"
     root.mkdir()
     make_workspace(root, trained["serct"], tone_shards)
-    wait(lambda: requests.get(f"{service}/ready", timeout=5).json()["ready"])
+    wait_for(lambda: requests.get(f"{service}/ready", timeout=5).json()["ready"], _PATIENCE_S)
     files = {"files": ("a.wav", spoken.read_bytes())}
     assert requests.post(f"{service}/v1/predict", files=files, timeout=60).status_code == 401
     found = requests.post(
         f"{service}/v1/predict", files=files, headers={"X-API-Key": KEY}, timeout=60
     ).json()
     assert (found["model"]["name"], found["model"]["version"]) == ("serct", "1")
-    wait(lambda: requests.get("http://localhost:8501/_stcore/health", timeout=5).text == "ok")
+    wait_for(
+        lambda: requests.get("http://localhost:8501/_stcore/health", timeout=5).text == "ok",
+        _PATIENCE_S,
+    )
     ask = (
         "import os; from serct.app.client import Client; "
         "print(Client('http://service:8000', os.environ['SERCT_API_KEY']).versions()[0]['version'])"
@@ -184,7 +176,7 @@ def test_the_composed_set_follows_its_registry(
     for name in ("database", "mlflow", "service", "app"):
         run("podman", "healthcheck", "run", f"deploy_{name}_1")
     target = {"query": 'up{job="serct"}'}
-    wait(
+    wait_for(
         lambda: (
             [
                 (each["metric"]["instance"], each["value"][1])
@@ -197,4 +189,4 @@ def test_the_composed_set_follows_its_registry(
     )
     # What the registry holds lies in volumes: it outlives its containers.
     run("podman", "restart", "--time=10", "deploy_mlflow_1", "deploy_service_1")
-    wait(lambda: requests.get(f"{service}/ready", timeout=5).json()["ready"])
+    wait_for(lambda: requests.get(f"{service}/ready", timeout=5).json()["ready"], _PATIENCE_S)

@@ -6,7 +6,6 @@ import re
 import shutil
 import ssl
 import subprocess
-import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -19,8 +18,9 @@ import soundfile
 from serct.serving.settings import Settings
 from tests.conftest import ROOT
 from tests.serving.in_thread import serving
-from tests.serving.streams.chromium import chromium
+from tests.serving.streams.chromium import chromium, microphone
 from tests.serving.streams.test_stream_session import stream_client
+from tests.waiting import wait_for
 from tests.web import free_port
 
 pytestmark = pytest.mark.slow
@@ -72,15 +72,12 @@ def url(
         process = subprocess.Popen(["nginx", "-p", folder, "-c", "nginx.conf", "-e", "errors"])
         try:
             address = f"https://localhost:{port}"
-            until = time.monotonic() + _PATIENCE_S
-            while True:
+
+            def is_up() -> bool:
                 assert process.poll() is None, (folder / "errors").read_text()
-                try:
-                    requests.get(f"{address}/health", verify=certificate, timeout=5)
-                    break
-                except requests.ConnectionError:
-                    assert time.monotonic() < until
-                    time.sleep(0.05)
+                return requests.get(f"{address}/health", verify=certificate, timeout=5).ok
+
+            wait_for(is_up, _PATIENCE_S)
             yield address
         finally:
             process.terminate()
@@ -164,17 +161,10 @@ def test_a_live_stream(
 
 
 def test_the_page_hears_a_microphone(url: str, spoken: Path, tmp_path: Path) -> None:
-    samples, rate = soundfile.read(spoken)
-    microphone = tmp_path / "microphone.wav"
-    soundfile.write(microphone, np.concatenate([samples[:rate], np.zeros(rate)]), rate)
+    options = microphone(tmp_path, spoken)
 
     async def main() -> None:
-        async with chromium(
-            tmp_path / "profile", "--ignore-certificate-errors",
-            "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
-            f"--use-file-for-fake-audio-capture={microphone}",
-            "--autoplay-policy=no-user-gesture-required",
-        ) as page:  # fmt: skip
+        async with chromium(tmp_path / "profile", "--ignore-certificate-errors", *options) as page:
             await page.open(f"{url}/stream/")
             await page.wait_for("element('model').innerText.includes('trained on tones')")
             await page.evaluate("element('live').click()")

@@ -3,7 +3,6 @@
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,16 +13,14 @@ import requests
 from serct.app.client import Client
 from serct.errors import SerctError
 from serct.runtime.loopback import avoid_proxies
+from tests.web import QuietHandler, in_background
 
 
-class _Service(BaseHTTPRequestHandler):
+class _Service(QuietHandler):
     def do_GET(self) -> None:
         self.send_response(200)
         self.end_headers()
         self.wfile.write(b'{"model": null}')
-
-    def log_message(self, *_: object) -> None:
-        pass
 
 
 class _Proxy(_Service):
@@ -40,15 +37,10 @@ def listening(handler: type[BaseHTTPRequestHandler], family: socket.AddressFamil
         address_family = family
 
     host = "::1" if family == socket.AF_INET6 else "127.0.0.1"
-    with Server((host, 0), handler) as server:
-        server.asked = asked  # type: ignore[attr-defined]
-        thread = threading.Thread(target=server.serve_forever, args=[0.01])
-        thread.start()
-        try:
-            yield server.server_port
-        finally:
-            server.shutdown()
-            thread.join()
+    server = Server((host, 0), handler)
+    server.asked = asked  # type: ignore[attr-defined]
+    with in_background(server):
+        yield server.server_port
 
 
 asked: list[str] = []

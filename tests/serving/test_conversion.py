@@ -3,8 +3,7 @@
 import logging
 import shutil
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,15 +16,7 @@ from serct.inference.serving_form import faster_form, serving_form
 from serct.serving.conversion import Conversion
 from serct.serving.models import ModelManager
 from serct.serving.settings import Settings
-
-_PATIENCE_S = 60.0
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + _PATIENCE_S
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.05)
+from tests.waiting import wait_for
 
 
 @contextmanager
@@ -83,11 +74,11 @@ def test_a_model_that_cannot_be_converted_stays_and_is_not_tried_again(
 ) -> None:
     conversion = Conversion(0.0)
     with caplog.at_level(logging.WARNING):
-        wait_for(lambda: bool(conversion.has_just_ended(tmp_path) or caplog.text))
+        wait_for(lambda: conversion.poll(tmp_path) or caplog.text)
     assert "stays in its own form" in caplog.text
     assert str(tmp_path / "card.json") in caplog.text
     for _ in range(3):
-        assert not conversion.has_just_ended(tmp_path)
+        assert not conversion.poll(tmp_path)
         assert conversion._process is None
 
 
@@ -95,12 +86,12 @@ def test_another_model_in_use_and_a_stop_end_what_is_under_way(tmp_path: Path) -
     conversion = Conversion(0.0)
     other = tmp_path / "other"
     for folder in (tmp_path, None, other):
-        conversion.has_just_ended(folder)
+        conversion.poll(folder)
     running = conversion._process
     assert running is not None
     conversion.stop()
     assert running.returncode is not None
-    assert not conversion.has_just_ended(tmp_path / "third")
+    assert not conversion.poll(tmp_path / "third")
     assert conversion._process is None
 
 

@@ -11,8 +11,10 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import requests
+import soundfile
 import websockets
 
 
@@ -54,6 +56,18 @@ class Page:
             assert time.monotonic() < deadline, await self.evaluate("document.body.innerText")
             await asyncio.sleep(0.05)
         return value
+
+
+def microphone(folder: Path, recording: Path) -> tuple[str, ...]:
+    """Return options for a microphone that plays a second of a recording and one of silence."""
+    samples, rate = soundfile.read(recording)
+    played = folder / "microphone.wav"
+    soundfile.write(played, np.concatenate([samples[:rate], np.zeros(rate)]), rate)
+    return (
+        "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
+        f"--use-file-for-fake-audio-capture={played}",
+        "--autoplay-policy=no-user-gesture-required",
+    )  # fmt: skip
 
 
 @asynccontextmanager

@@ -3,13 +3,11 @@
 import asyncio
 from pathlib import Path
 
-import numpy as np
 import pytest
-import soundfile
 
 from serct.serving.settings import Settings
 from tests.serving.in_thread import serving
-from tests.serving.streams.chromium import chromium
+from tests.serving.streams.chromium import chromium, microphone
 
 # What the table shows of predictions that are complete.
 _DONE = "[...document.querySelectorAll('#found tr')].map(row => row.innerText).filter(text => {})"
@@ -21,16 +19,10 @@ _FILES = _DONE.format("text.includes('recording.webm')")
 def test_a_microphone_by_samples_by_parts_of_a_file_and_by_http(
     trained: dict[str, Path], spoken: Path, tmp_path: Path
 ) -> None:
-    samples, rate = soundfile.read(spoken)
-    microphone = tmp_path / "microphone.wav"
-    soundfile.write(microphone, np.concatenate([samples[:rate], np.zeros(rate)]), rate)
+    options = microphone(tmp_path, spoken)
 
     async def main(url: str) -> None:
-        async with chromium(
-            tmp_path / "profile", "--use-fake-device-for-media-stream",
-            "--use-fake-ui-for-media-stream", f"--use-file-for-fake-audio-capture={microphone}",
-            "--autoplay-policy=no-user-gesture-required",
-        ) as page:  # fmt: skip
+        async with chromium(tmp_path / "profile", *options) as page:
             await page.open(f"{url}/stream/")
             await page.wait_for("element('model').innerText.includes('trained on tones (en, 4')")
             await page.evaluate("element('live').click()")
