@@ -32,19 +32,19 @@ from serct.inference.onnx_model import (
     ExportNote,
     OnnxClassifier,
 )
+from serct.inference.quantising import calibration_clips, quantise
 from serct.models.checkpoint import load_model
 from serct.models.classical.estimator import ClassicalModel
 from serct.models.classical.feature_classifier import FeatureClassifier
 from serct.models.interface import Model
 from serct.models.records import CARD, ESTIMATOR, WEIGHTS, Card
 from serct.runtime import atomic
+from serct.runtime.arrays import Floats
 from serct.runtime.digests import file_digests
 
 OPSET = 20
 _LARGEST_BATCH = 4096
 _LARGEST_WEIGHT = 2**28  # bytes
-# Narrower layers, such as the one that places windows, save little and lose much: they stay exact.
-_NARROWEST_INT8 = 64
 # Largest difference of a logit that rounding may cause in float32, see `_difference`.
 _TOLERANCE = 1e-3
 _FILES = (MODEL_FILE, WEIGHTS_FILE, CLIP_FILE, LABELS_FILE, CARD, ESTIMATOR, WEIGHTS)
@@ -64,14 +64,15 @@ def export_onnx(
 ) -> ExportNote:
     """Write a model as a folder that `serct.Predictor` loads with ONNX Runtime.
 
-    Batch size and length stay open. In int8 the weights of wider matrix products are stored in 8
-    bits, and their inputs are rounded to 8 bits anew for each batch; convolutions stay in float32.
+    Batch size and length stay open. In int8 weights and inputs of wider layers have 8 bits; see
+    `serct.inference.quantising.quantise` for what the recordings of ``shards`` change.
 
     Args:
         source: A trained model's folder.
         destination: Folder to make; whole or not at all.
         int8: Whether to quantise.
-        shards: A corpus on whose test part both are compared.
+        shards: A corpus on whose test part both are compared, and on whose training part the
+            ranges of int8 are measured.
         max_loss_points: Percentage points of accuracy that may be lost there.
 
     Raises:
@@ -98,10 +99,15 @@ def export_onnx(
                 f"expected at most {_TOLERANCE}"
             )
         kept = plain
+        clips: list[Floats] = []
+        calibration = None
         if int8:
             kept = Path(scratch) / "int8.onnx"
+            if shards is not None:
+                check_rows(card, shards)
+                clips, calibration = calibration_clips(shards, card.emotions)
             try:
-                quantise(plain, kept)
+                quantise(plain, kept, clips)
             except CheckpointError as error:
                 raise CheckpointError(f"{source}: {error}") from error
         write_graphs(kept, folder, card.emotions, card.calibration.temperature)
@@ -124,6 +130,7 @@ def export_onnx(
             save_file(model.save_head(folder), folder / WEIGHTS)
         note = ExportNote(
             precision="int8" if int8 else "float32",
+            calibration=calibration,
             opset=OPSET,
             difference=difference,
             comparison=comparison,
@@ -177,41 +184,6 @@ def trace(model: torch.nn.Module, num_samples: int, path: Path) -> None:
     # A stack trace a node would double a small file, and show the paths of this machine.
     ClearMetadataAndDocStringPass()(program.model)
     program.save(path, external_data=False)
-
-
-def quantise(plain: Path, path: Path) -> None:
-    """Write a float32 model with the weights of its wider matrix products in int8.
-
-    Raises:
-        CheckpointError: If there are none.
-    """
-    import onnx
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    graph = onnx.load(plain).graph
-    is_float = onnx.TensorProto.FLOAT
-    shapes = {w.name: w.dims for w in graph.initializer if w.data_type == is_float}
-    layers = [
-        node.name
-        for node in graph.node
-        if node.op_type in {"MatMul", "Gemm"}
-        and node.input[0] not in shapes
-        and min(shapes.get(node.input[1], [0])) >= _NARROWEST_INT8
-    ]
-    if not layers:
-        raise CheckpointError(
-            f"has no matrix product whose weights are {_NARROWEST_INT8} wide: in int8 it would be "
-            "the same"
-        )
-    # It warns of steps that are no use here, through the root logger.
-    root, level = logging.getLogger(), logging.getLogger().level
-    root.setLevel(max(level, logging.ERROR))
-    try:
-        quantize_dynamic(
-            plain, path, nodes_to_quantize=layers, per_channel=True, weight_type=QuantType.QInt8
-        )
-    finally:
-        root.setLevel(level)
 
 
 def _check_probabilities(

@@ -1,4 +1,4 @@
-"""Models in ONNX, run by ONNX Runtime; importing this module imports neither.
+"""Models in ONNX, run by ONNX Runtime or OpenVINO; importing this module imports neither.
 
 An exported folder holds `model.onnx`, the model's own `card.json`, and `export.json`, which says
 how the model was exported and checked, and lists the digests of the others. `model.onnx.data` has
@@ -17,6 +17,7 @@ from safetensors.numpy import load_file
 from serct.config.record import Migration, Record, RecordPart
 from serct.errors import CheckpointError, SerctError
 from serct.evaluation.classifiers import Classifier, as_classifier
+from serct.inference.onnx_engines import Engine, OnnxRuntime, OpenVino, Values
 from serct.models import restore_model_params
 from serct.models.checkpoint import load_card
 from serct.models.interface import ClassicalParams
@@ -46,16 +47,31 @@ class Comparison(RecordPart):
     largest_difference: float
 
 
+class Calibration(RecordPart):
+    """Recordings on which the ranges of int8 were measured."""
+
+    corpus: str
+    split: str
+    num_clips: int
+
+
 def _note_2(note: dict[str, Any]) -> dict[str, Any]:
     """Return a note of version 1, which had the model's digest alone."""
     return {"files": {MODEL_FILE: note.pop("sha256", "")}, **note}
+
+
+def _note_3(note: dict[str, Any]) -> dict[str, Any]:
+    """Return a note of version 2, before ranges were measured on recordings."""
+    return {"calibration": None, **note}
 
 
 class ExportNote(Record):
     """The content of `export.json`.
 
     Attributes:
-        precision: Of the weights in matrix products; all else is float32.
+        precision: Of the wider layers; all else is float32.
+        calibration: What the ranges of int8 were measured on; None: each batch anew, and
+            convolutions stay in float32.
         opset: Version of ONNX' operators.
         difference: Largest difference of a logit from the float32 model, on noise; relative to the
             largest logit where that is above 1.
@@ -64,12 +80,13 @@ class ExportNote(Record):
             files, by name.
     """
 
-    FORMAT: ClassVar[int] = 2
+    FORMAT: ClassVar[int] = 3
     SEALED_FROM: ClassVar[int] = 2
-    MIGRATIONS: ClassVar[Mapping[int, Migration]] = {1: _note_2}
+    MIGRATIONS: ClassVar[Mapping[int, Migration]] = {1: _note_2, 2: _note_3}
     ERROR: ClassVar[type[SerctError]] = CheckpointError
 
     precision: Literal["float32", "int8"]
+    calibration: Calibration | None
     opset: int
     difference: float
     comparison: Comparison | None
@@ -80,34 +97,26 @@ class ExportNote(Record):
 class OnnxClassifier:
     """An exported model as a `serct.evaluation.evaluate.Classifier`, on the CPU."""
 
-    def __init__(self, model: Path, num_threads: int | None = None) -> None:
+    def __init__(
+        self, model: Path, num_threads: int | None = None, precision: str = "float32"
+    ) -> None:
         """Load a file.
 
         Args:
             model: A `model.onnx`.
             num_threads: The most threads; None for the share of one computation.
+            precision: Of what is not in int8. "bfloat16" by OpenVINO, all else is float32 by
+                ONNX Runtime.
 
         Raises:
-            CheckpointError: If ONNX Runtime is not installed or cannot read the file.
+            CheckpointError: If the engine is not installed or cannot read the file.
         """
-        try:
-            import onnxruntime
-        except ModuleNotFoundError as error:
-            raise CheckpointError(
-                f"{model}: needs ONNX Runtime, which is not installed: pip install onnxruntime"
-            ) from error
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = num_threads or threads_each()
-        options.log_severity_level = 3
-        try:
-            self._session: Any = onnxruntime.InferenceSession(
-                str(model), options, providers=["CPUExecutionProvider"]
-            )
-        # Its own errors have no common base but this.
-        except Exception as error:
-            raise CheckpointError(f"{model}: not usable by ONNX Runtime: {error}") from error
-        entries = self._session.get_inputs() + self._session.get_overridable_initializers()
-        self._inputs = {entry.name for entry in entries}
+        num_threads = num_threads or threads_each()
+        self._engine: Engine
+        if precision == "bfloat16":
+            self._engine = OpenVino(model, num_threads, optional={INPUTS[1]: np.int64})
+        else:
+            self._engine = OnnxRuntime(model, num_threads)
 
     def __call__(self, waveforms: Floats, num_valid: Integers) -> Probabilities:
         """See `serct.evaluation.evaluate.Classifier`."""
@@ -129,20 +138,25 @@ class OnnxClassifier:
         return self._run(OUTPUTS[1], cut, num_valid).astype(np.float64)
 
     def _run(self, output: str, waveforms: Floats, num_valid: Integers) -> Floats:
-        values = dict(zip(INPUTS, (waveforms, num_valid.astype(np.int64)), strict=True))
-        [found] = self._session.run([output], {name: values[name] for name in self._inputs})
-        return np.asarray(found)
+        waveforms_name, num_valid_name = INPUTS
+        values: Values = {waveforms_name: waveforms, num_valid_name: num_valid.astype(np.int64)}
+        return self._engine.run(output, values)
 
 
-def load_exported(folder: Path) -> tuple[Classifier, Card]:
+def load_exported(folder: Path, precision: str = "float32") -> tuple[Classifier, Card]:
     """Load an exported folder and its card, once its files are checked to be those exported.
+
+    Args:
+        folder: The export.
+        precision: See `OnnxClassifier`.
 
     Raises:
         CheckpointError: If a file is missing, damaged, or not as exported.
     """
     note = ExportNote.read(folder / NOTE_FILE, "not a whole export: `serct export` writes it")
     check_files(folder, note.files, NOTE_FILE, CheckpointError)
-    exported, card = OnnxClassifier(folder / MODEL_FILE), load_card(folder)
+    exported = OnnxClassifier(folder / MODEL_FILE, precision=precision)
+    card = load_card(folder)
     if not (folder / ESTIMATOR).exists():
         return exported, card
     # A model that adapts to speakers: the graph gives features, scikit-learn does the rest.

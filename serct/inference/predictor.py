@@ -55,10 +55,11 @@ class Predictor(WindowModel):
 
         Args:
             source: A model's folder, a registry address such as "models:/serct@challenger", or
-                the folder of an export, which ONNX Runtime runs.
-            device: "auto", "cpu", "cuda" or "mps".
-            precision: Of a torch model: "float32"; "bfloat16", faster where the processor
-                computes it, with probabilities that differ in the third digit; or "auto".
+                the folder of an export, which ONNX Runtime or OpenVINO runs.
+            device: "auto", "cpu", "cuda" or "mps"; an export always computes on the CPU.
+            precision: "float32"; "bfloat16", faster where the processor computes it, with
+                probabilities that differ in the third digit, and for an export by OpenVINO; or
+                "auto".
 
         Raises:
             CheckpointError: If the folder holds no usable model.
@@ -264,7 +265,7 @@ def load_classifier(
     """Load a classifier and its card; see `Predictor.load`."""
     folder = find_model(source)
     if (folder / MODEL_FILE).exists():
-        return load_exported(folder)
+        return load_exported(folder, precision)
     model, card = load_model(folder)
     chosen = pick_device(device)
     return as_classifier(model, chosen, pick_precision(precision, chosen)), card

@@ -14,8 +14,9 @@ from onnx import TensorProto, helper, load, save
 
 from serct import Predictor
 from serct.errors import CheckpointError
-from serct.inference.exporting import export_onnx, quantise
+from serct.inference.exporting import export_onnx
 from serct.inference.onnx_model import OnnxClassifier
+from serct.inference.quantising import quantise
 from tests.cli.test_cli import serct
 from tests.conftest import ROOT
 from tests.edited import edit_record
@@ -60,7 +61,7 @@ def test_nothing_of_the_machine_is_in_the_file(
     folder = exported
     if int8:
         folder = tmp_path / "onnx"
-        monkeypatch.setattr("serct.inference.exporting._NARROWEST_INT8", 8)
+        monkeypatch.setattr("serct.inference.quantising._NARROWEST", 8)
         export_onnx(trained["serct"], folder, int8=True)
     for name in ("model.onnx", "clip.onnx"):
         content = (folder / name).read_bytes()
@@ -93,9 +94,15 @@ def test_masked_padding_is_exported_too(
 def test_int8_is_compared_on_a_corpus_and_refused_where_it_loses(
     trained: dict[str, Path], tone_shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("serct.inference.exporting._NARROWEST_INT8", 8)  # these models are narrow
+    monkeypatch.setattr("serct.inference.quantising._NARROWEST", 8)  # these models are narrow
     note = export_onnx(trained["serct"], tmp_path / "a", int8=True, shards=tone_shards)
     assert note.precision == "int8"
+    assert note.calibration is not None
+    assert note.calibration.split == "train"
+    nodes = load(tmp_path / "a" / "model.onnx").graph.node
+    rounded = {name for n in nodes if n.op_type == "DequantizeLinear" for name in n.output}
+    for kind in ("Conv", "MatMul"):
+        assert any(n.op_type == kind and rounded.issuperset(n.input[:2]) for n in nodes)
     assert note.comparison is not None
     assert note.comparison.num_clips > 0
     assert 1e-4 < note.comparison.largest_difference < 0.2  # rounding in float32 gives 1e-7
@@ -149,9 +156,7 @@ def test_int8_needs_wide_products_in_float32(tmp_path: Path) -> None:
             quantise(tmp_path / "x.onnx", tmp_path / "y.onnx")
             assert "MatMulInteger" in {n.op_type for n in load(tmp_path / "y.onnx").graph.node}
         else:
-            with pytest.raises(
-                CheckpointError, match="no matrix product whose weights are 64 wide"
-            ):
+            with pytest.raises(CheckpointError, match="no layer whose weights are 64 wide"):
                 quantise(tmp_path / "x.onnx", tmp_path / "y.onnx")
 
 
