@@ -25,7 +25,6 @@ LINES: dict[str, Any] = {
 }
 # Words of each measure, and what its unit is of the JSON's.
 MEASURES = {"time": ("seconds a step", 1.0), "memory": ("memory of a step, MB", 1e-6)}
-UNITS = {"clip_s": "length of a clip, s"}
 
 
 def main() -> None:
@@ -66,8 +65,8 @@ def draw(growth: list[dict[str, Any]]) -> Figure:
             for axis in (panel.xaxis, panel.yaxis):
                 axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
             panel.grid(alpha=0.4, linewidth=0.6)
-    for panel, (quantity, words) in zip(panels[-1], GROWN.items(), strict=True):
-        panel.set_xlabel(UNITS.get(quantity, words))
+    for panel, words in zip(panels[-1], GROWN.values(), strict=True):
+        panel.set_xlabel(words)
     handles, names = panels[0][0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=3, frameon=False)
     return figure

@@ -210,4 +210,4 @@ def test_growth_is_measured_with_everything_else(bench_params, monkeypatch):
     assert found["batch_size", "memory", "ours, float32"].values == (1000, 2000, 4000)
     figures = [f for f in benchmark.figures if f.size.width and f.precision == "float32"]
     assert len({f.size for f in figures}) == len(figures) == 10  # the common size once
-    assert "| operations | length of a clip |" in as_text(benchmark)
+    assert "| operations | length of a clip, s |" in as_text(benchmark)

@@ -13,7 +13,7 @@ from serct.models.serct import SerctParams
 # The fields of `Size` that grow, each alone.
 GROWN = {
     "batch_size": "clips of a batch",
-    "clip_s": "length of a clip",
+    "clip_s": "length of a clip, s",
     "num_layers": "layers",
     "width": "width",
 }
