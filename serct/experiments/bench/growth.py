@@ -121,7 +121,7 @@ def fit(sizes: Sequence[float], values: Sequence[float]) -> PowerLaw:
 
 def as_rows(growth: Sequence[Growth]) -> list[tuple[str, ...]]:
     """Return a table of the exponents, its head first: a row a quantity and measure."""
-    forms = list(dict.fromkeys(each.form for each in growth))
+    forms = sorted({each.form: None for each in growth}, key=lambda form: "direct" in form)
     rows = [("a step's", "by", "from", "to", *forms, "law off by")]
     for quantity in dict.fromkeys(each.quantity for each in growth):
         for measure in dict.fromkeys(each.measure for each in growth):
