@@ -122,6 +122,15 @@ def test_direct_formulation_costs_whole_rows(bench_params):
     assert ours < 0.7 * direct
 
 
+def test_a_wider_model_has_wider_feed_forward_parts(bench_params):
+    entry = read_model_params(bench_params, "serct")
+    ratio = entry.feed_forward / entry.width
+    for width in (2 * entry.width, 4 * entry.width):
+        work = Workload(bench_params, "serct", Size(1, width=width), CPU)
+        first = work.ours.blocks[0].feed_forward[0]
+        assert first.weight.shape == (ratio * width, width)
+
+
 def test_a_changed_weight_is_found_out(bench_params):
     workload = Workload(bench_params, "serct", Size(2), CPU).double()
     assert difference(workload).logits < 1e-12
@@ -180,3 +189,25 @@ def test_unequal_results_are_called_so(bench_params, monkeypatch):
 def test_sizes_read_well():
     assert describe(Size(16)) == "16 clips as in TESS"
     assert describe(Size(1, clip_s=3.0, num_layers=8)) == "1 clip of 3 s, 8 layers"
+    assert describe(Size(2, clip_s=3.0, num_layers=1, width=256)) == (
+        "2 clips of 3 s, 1 layer, width 256"
+    )
+
+
+@pytest.mark.slow
+def test_growth_is_measured_with_everything_else(bench_params, monkeypatch):
+    monkeypatch.setattr(
+        "serct.experiments.bench.suite.peak_memory",
+        lambda params, name, size, form, device: 1000 * size.batch_size,
+    )
+    benchmark = Suite(bench_params, "serct", CPU, repeats=1).run(is_quick=False)
+    found = {(each.quantity, each.measure, each.form): each for each in benchmark.growth}
+    by_batch = found["batch_size", "operations", "direct, float32"]
+    assert by_batch.law.exponent == pytest.approx(1.0, abs=1e-3)
+    assert found["clip_s", "operations", "direct, float32"].law.exponent == pytest.approx(0.0)
+    assert 0.1 < found["clip_s", "operations", "ours, float32"].law.exponent < 1
+    assert found["width", "operations", "ours, float32"].law.exponent > 0.1
+    assert found["batch_size", "memory", "ours, float32"].values == (1000, 2000, 4000)
+    figures = [f for f in benchmark.figures if f.size.width and f.precision == "float32"]
+    assert len({f.size for f in figures}) == len(figures) == 10  # the common size once
+    assert "| operations | length of a clip, s |" in as_text(benchmark)

@@ -1,4 +1,4 @@
-"""Measurements: interleaved times, peak memory, floating point operations, peak of the machine."""
+"""Measurements: interleaved times, peak memory, floating point operations, peaks of the machine."""
 
 import multiprocessing
 import statistics
@@ -75,6 +75,17 @@ def peak_flops(precision: torch.dtype, device: torch.device) -> float:
     right = torch.randn(size, size, device=device, dtype=precision)
     timing = interleave({"product": lambda: left @ right}, 12, device)["product"]
     return 2 * size**3 / timing.min_s
+
+
+def memory_bandwidth(device: torch.device) -> float:
+    """Measure the most bytes a second that memory gives and takes here.
+
+    They are those of a tensor too large for any cache that is read and written in place, in equal
+    parts.
+    """
+    values = torch.ones(2**27, device=device)  # 537 MB
+    timing = interleave({"change": values.neg_}, 12, device)["change"]
+    return 2 * values.nbytes / timing.min_s
 
 
 def peak_memory(params: Params, name: str, size: Size, form: str, device: torch.device) -> int:

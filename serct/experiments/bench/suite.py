@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from serct.config.params import Params
+from serct.experiments.bench.growth import Growth, as_rows, curves, sizes_to_measure
 from serct.experiments.bench.measure import (
     Difference,
     Timing,
@@ -18,7 +19,7 @@ from serct.experiments.bench.measure import (
     peak_flops,
     peak_memory,
 )
-from serct.experiments.bench.workload import FORMS, Size, Workload
+from serct.experiments.bench.workload import FORMS, Size, Workload, rate_hz, read_published
 from serct.runtime import devices, machine
 
 # Relative. In float64 both are the same formula; in float32 a bound of a window may fall on the
@@ -26,10 +27,9 @@ from serct.runtime import devices, machine
 LIMITS = {"float32": (1e-4, 1e-3), "float64": (1e-10, 1e-10)}
 # For the comparison in float32, windows stay between frames.
 _STILL_FRAMES = 0.005
-_GROWTH = (
-    *(Size(batch, clip_s=3.0) for batch in (1, 4, 16)),
-    *(Size(4, clip_s=seconds) for seconds in (1.0, 3.0, 9.0)),
-    *(Size(4, clip_s=3.0, num_layers=layers) for layers in (1, 4, 8)),
+_EXPONENTS = (
+    "Exponent of the power law (slopes between neighbouring sizes, least to most). 1: doubles "
+    "with the size; 0: does not grow. off by: of the value farthest from its law."
 )
 
 
@@ -80,6 +80,7 @@ class Benchmark:
     differences: dict[str, Difference]
     figures: tuple[Figure, ...]
     memory: tuple[Memory, ...]
+    growth: tuple[Growth, ...]
 
     @property
     def is_equal(self) -> bool:
@@ -126,11 +127,17 @@ class Suite:
             *self._time("one clip of 3 s", Size(1, clip_s=3.0), Workload.forward),
         ]
         memory = [self._measure_memory(usual)]
+        growth: tuple[Growth, ...] = ()
         if not is_quick:
-            for size in _GROWTH:
-                figures += self._time("training step", size, Workload.step)
+            row_s = self.params.audio.num_samples / rate_hz(self.params)
+            sizes = sizes_to_measure(read_published(self.params, self.name), row_s)
+            steps = []
+            for size in dict.fromkeys(each for chosen in sizes.values() for each in chosen):
+                steps += self._time("training step", size, Workload.step)
                 memory.append(self._measure_memory(size))
-        return Benchmark(self._about(), differences, tuple(figures), tuple(memory))
+            figures += steps
+            growth = curves(sizes, _by_measure(steps, memory))
+        return Benchmark(self._about(), differences, tuple(figures), tuple(memory), growth)
 
     def _compare(self, size: Size) -> dict[str, Difference]:
         workload = self._workload(size)
@@ -186,12 +193,33 @@ class Suite:
         }
 
 
+def _by_measure(
+    figures: Sequence[Figure], memory: Sequence[Memory]
+) -> dict[tuple[str, str], dict[Size, float]]:
+    """Order what was measured as `curves` reads it."""
+    found: dict[tuple[str, str], dict[Size, float]] = {}
+    for figure in figures:
+        for measure, form, value in (
+            ("time", f"ours, {figure.precision}", figure.ours.median_s),
+            ("time", "direct, float32", figure.direct.median_s),
+            ("operations", "ours, float32", figure.ours_flops),
+            ("operations", "direct, float32", figure.direct_flops),
+        ):
+            found.setdefault((measure, form), {})[figure.size] = value
+    for each in memory:
+        for form in FORMS:
+            # A small model may need no more than what was in use before.
+            value = max(1, getattr(each, form))
+            found.setdefault(("memory", f"{form}, float32"), {})[each.size] = value
+    return found
+
+
 def describe(size: Size) -> str:
     """Return a size in words, e.g. "16 clips as in TESS"."""
-    clips = f"{size.batch_size} clip" + "s" * (size.batch_size > 1)
     length = "as in TESS" if size.clip_s is None else f"of {size.clip_s:g} s"
-    layers = "" if size.num_layers is None else f", {size.num_layers} layers"
-    return f"{clips} {length}{layers}"
+    layers = "" if size.num_layers is None else f", {_count(size.num_layers, 'layer')}"
+    width = "" if size.width is None else f", width {size.width}"
+    return f"{_count(size.batch_size, 'clip')} {length}{layers}{width}"
 
 
 def as_text(benchmark: Benchmark) -> str:
@@ -232,7 +260,14 @@ def as_text(benchmark: Benchmark) -> str:
          f"{m.ours / m.direct:.2f}")
         for m in benchmark.memory
     ]  # fmt: skip
-    return "\n".join([*lines, *_table(memory)])
+    lines += _table(memory)
+    if benchmark.growth:
+        lines += ["", *_table(as_rows(benchmark.growth)), "", _EXPONENTS]
+    return "\n".join(lines)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + "s" * (number != 1)
 
 
 def _spread(timing: Timing) -> str:

@@ -35,11 +35,45 @@ class Size:
         batch_size: Clips.
         clip_s: Duration of each, in seconds; None: as in TESS.
         num_layers: Of the transformer; None: as in the params.
+        width: Of the transformer, and its feed-forward parts' in proportion; None: as in the
+            params. The heads stay as many, the convolutions as they are.
     """
 
     batch_size: int
     clip_s: float | None = None
     num_layers: int | None = None
+    width: int | None = None
+
+
+def read_published(params: Params, name: str) -> SerctParams:
+    """Read an entry of ``models`` that the direct formulation is of.
+
+    Raises:
+        ParamsError: If the entry is not of the published form of `serct`.
+    """
+    entry = read_model_params(params, name)
+    if not isinstance(entry, SerctParams) or entry.mask_padding or entry.attention != "deformable":
+        raise ParamsError(
+            f"models.{name}: expected a model of architecture serct with deformable attention "
+            "and without mask_padding, which the direct formulation is of"
+        )
+    return entry
+
+
+def rate_hz(params: Params) -> int:
+    """Return the sample rate of the batch; 16 kHz where each file has its own."""
+    rate = params.audio.sample_rate
+    return 16_000 if rate == "native" else rate
+
+
+def _resized(entry: SerctParams, size: Size) -> SerctParams:
+    changes = {}
+    if size.num_layers is not None:
+        changes["num_layers"] = size.num_layers
+    if size.width is not None:
+        changes["width"] = size.width
+        changes["feed_forward"] = entry.feed_forward * size.width // entry.width
+    return entry.model_copy(update=changes)
 
 
 class Workload:
@@ -58,19 +92,8 @@ class Workload:
         Raises:
             ParamsError: If the entry is not of the published form of `serct`.
         """
-        entry = read_model_params(params, name)
-        if (
-            not isinstance(entry, SerctParams)
-            or entry.mask_padding
-            or entry.attention != "deformable"
-        ):
-            raise ParamsError(
-                f"models.{name}: expected a model of architecture serct with deformable attention "
-                "and without mask_padding, which the direct formulation is of"
-            )
-        if size.num_layers is not None:
-            entry = entry.model_copy(update={"num_layers": size.num_layers})
-        rate = 16_000 if params.audio.sample_rate == "native" else params.audio.sample_rate
+        entry = _resized(read_published(params, name), size)
+        rate = rate_hz(params)
         self.device = device
         generator = torch.Generator().manual_seed(0)
         torch.manual_seed(0)
