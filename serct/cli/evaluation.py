@@ -80,11 +80,14 @@ def export(
         typer.Option("--format", help="ONNX, or a folder that Hugging Face's transformers loads."),
     ] = ExportFormat.ONNX,
     int8: Annotated[
-        bool, typer.Option("--int8", help="Compute matrix products in 8 bits; ONNX only.")
+        bool, typer.Option("--int8", help="Compute wide layers in 8 bits; ONNX only.")
     ] = False,
     shards: Annotated[
         Path | None,
-        typer.Option(help="Shards whose test part the accuracies are compared on; ONNX only."),
+        typer.Option(
+            help="Shards whose test part the accuracies are compared on, and whose training part "
+            "gives the ranges of --int8; ONNX only."
+        ),
     ] = None,
     max_loss_points: Annotated[
         float, typer.Option(help="Percentage points of accuracy that the export may lose there.")
