@@ -1,0 +1,76 @@
+"""Measures what frames further apart save: the full-size model with hops of 20, 40 and 60 ms.
+
+    python benchmarks/hop.py --out build/hop.json
+
+Training steps (a batch as in `serct bench`) and forward passes of one clip of 3 s take turns in
+one process. `serct study hop` has the scores of the small model.
+"""
+
+import argparse
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+from serct.config.reader import read_params
+from serct.experiments.bench.measure import Timing, count_flops, interleave
+from serct.experiments.bench.workload import Size, Workload
+from serct.runtime import devices, machine
+from serct.runtime.atomic import write_json
+
+ROOT = Path(__file__).resolve().parent.parent
+CPU = torch.device("cpu")
+# Kernel and stride of the first convolution, samples of 16 kHz; all other layers stay.
+FIRST_LAYERS = {20: (10, 5), 40: (20, 10), 60: (30, 15)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--params", type=Path, default=ROOT / "params.yaml")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    params = read_params(arguments.params)
+    entry = params.models["serct"]
+    models = {}
+    for hop_ms, (kernel, stride) in FIRST_LAYERS.items():
+        [channels, *_], *others = entry["conv_layers"]
+        layers = [[channels, kernel, stride, 0], *others]
+        models[f"hop_{hop_ms}"] = {**entry, "conv_layers": layers}
+    params = params.replace(models=params.models | models)
+    precision = torch.bfloat16 if devices.computes_bfloat16(CPU) else torch.float32
+    batch = Size(params.train_params("serct").batch_size)
+    steps = {n: Workload(params, n, batch, CPU).step("ours", precision) for n in models}
+    clip = Size(1, clip_s=3.0)
+    forwards = {n: Workload(params, n, clip, CPU).forward("ours", precision) for n in models}
+    rows = []
+    for name, functions in (("training step", steps), ("one clip of 3 s", forwards)):
+        flops = {model: count_flops(function) for model, function in functions.items()}
+        timings = interleave(functions, arguments.repeats, CPU)
+        usual: Timing = timings["hop_20"]
+        for model, hop_ms in zip(models, FIRST_LAYERS, strict=True):
+            timing = timings[model]
+            row = {
+                "task": name,
+                "hop_ms": hop_ms,
+                **vars(timing),
+                "flops": flops[model],
+                "faster": usual.median_s / timing.median_s,
+            }
+            rows.append(row)
+            print(
+                f"{name}, {hop_ms} ms: {timing.median_s:.3f} s "
+                f"({timing.min_s:.3f}-{timing.max_s:.3f}), {flops[model] / 1e9:,.0f} GFLOP, "
+                f"{row['faster']:.1f} x"
+            )
+    about = {
+        "machine": vars(machine.machine()),
+        "date": datetime.now(UTC).date().isoformat(),
+        "commit": machine.git_commit(),
+        "precision": str(precision).removeprefix("torch."),
+    }
+    write_json(arguments.out, {**about, "rows": rows})
+
+
+if __name__ == "__main__":
+    main()
