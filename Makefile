@@ -2,6 +2,8 @@
 VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
+EXTRAS := app,audformat,encoders,onnx,plots,search
+DEV_EXTRAS := $(EXTRAS),dev
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 USER_STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
@@ -20,16 +22,20 @@ install: $(USER_STAMP)  ## Make .venv with what the commands of serct need
 install-dev: $(DEV_STAMP)  ## Add what tests, checks and documentation need
 
 # torch first and alone: its pin must be met before a dependency can ask for another build.
-$(USER_STAMP): pyproject.toml constraints.txt
+# Everything else at once: each call of pip looks again at all that is there.
+define made_with
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) torch
-	$(PIP) -e '.[app,audformat,encoders,onnx,plots,search]'
+	$(PIP) -e '.[$(1)]'
 	$(BIN)/python -m serct.experiments.plot_page
-	touch $@
+	touch $(USER_STAMP) $@
+endef
 
-$(DEV_STAMP): $(USER_STAMP)
-	$(PIP) -e '.[app,audformat,encoders,onnx,plots,search,dev]'
-	touch $@
+$(USER_STAMP): pyproject.toml constraints.txt
+	$(call made_with,$(EXTRAS))
+
+$(DEV_STAMP): pyproject.toml constraints.txt
+	$(call made_with,$(DEV_EXTRAS))
 
 demo: install  ## Run the whole pipeline on synthetic speech in build/demo
 	$(BIN)/serct demo
