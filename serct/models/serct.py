@@ -144,8 +144,6 @@ class Serct(nn.Module):
         Returns:
             [B, T, D]
         """
-        missing = self.frontend.shortest - waveforms.shape[1]
-        waveforms = functional.pad(waveforms, (0, max(missing, 0)))
         num_samples = larger(waveforms.shape[1], self.num_samples)
         if not takes_groups(waveforms.device):
             return self._encode_rows(waveforms, num_samples, num_valid)
@@ -177,7 +175,9 @@ class Serct(nn.Module):
             [B, T, D]
         """
         if self.mask_padding:
-            projected: Tensor = self.projection(self.frontend(waveforms, num_valid))
+            missing = self.frontend.shortest - waveforms.shape[1]
+            rows = functional.pad(waveforms, (0, max(missing, 0)))
+            projected: Tensor = self.projection(self.frontend(rows, num_valid))
             return projected
         cut = self.frontend.cut(num_samples, waveforms.shape[1])
         rows = functional.pad(waveforms, (0, cut.num_samples - waveforms.shape[1]))

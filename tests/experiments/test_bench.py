@@ -3,6 +3,7 @@ import json
 import pytest
 import torch
 
+from benchmarks.kernels import KernelCounter, count_step, full_size
 from serct.errors import ParamsError
 from serct.experiments.bench.direct import DirectSerct
 from serct.experiments.bench.measure import count_flops, difference, interleave, peak_memory
@@ -13,6 +14,8 @@ from serct.models.serct import Serct
 from tests.cli.test_cli import serct
 
 CPU = torch.device("cpu")
+# Of a training step of the full-size model: 929 before attention found its windows' frames once.
+MOST_KERNELS = 600
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +117,22 @@ def test_operations_are_those_of_the_formulas():
     steps = (100 - 3) // 2 + 1
     found = count_flops(lambda: torch.nn.functional.conv1d(signal, kernel, stride=2))
     assert found == 2 * steps * 8 * 4 * 3
+
+
+def test_kernels_are_operations_that_compute():
+    left, right = torch.empty(3, 5, device="meta"), torch.empty(3, 5, device="meta")
+    with KernelCounter() as counter:
+        (left @ right.T)[:2].relu().add_(1)
+    assert counter.counts == {("rest", "forward"): 3}
+
+
+def test_a_training_step_starts_no_more_kernels_on_a_gpu():
+    counts = count_step(full_size())
+    assert min(counts["attention", way] for way in ("forward", "backward")) > 0
+    assert counts.total() <= MOST_KERNELS, (
+        f"a training step starts {counts.total()} kernels on a GPU, where launching them takes "
+        f"most of the time; expected at most {MOST_KERNELS}: {dict(counts)}"
+    )
 
 
 def test_direct_formulation_costs_whole_rows(bench_params):

@@ -18,6 +18,7 @@ from serct.experiments.bench.direct import DirectSerct
 from serct.models import read_model_params
 from serct.models.layers.deformable import DeformableAttention
 from serct.models.serct import Serct, SerctParams
+from serct.training.loop import make_learner
 
 NUM_EMOTIONS = 7
 # TESS (Dupuis & Pichora-Fuller, 2010) holds clips of 1.25 to 2.985 s, 2.05 s on average.
@@ -100,10 +101,7 @@ class Workload:
         self.ours = Serct(entry, params.audio.num_samples, rate, NUM_EMOTIONS).to(device)
         self.place_windows(WANDERING_FRAMES)
         self.direct = DirectSerct(self.ours)
-        train = params.train_params(name)
-        self.optimizer = torch.optim.Adam(
-            self.ours.parameters(), train.learning_rate, weight_decay=train.weight_decay
-        )
+        self.optimizer = make_learner(self.ours, params.train_params(name)).optimizer
         if size.clip_s is None:
             # Over 0..1 a power of a uniform number has this mean.
             mean = (_MEAN_S - _SHORTEST_S) / (_LONGEST_S - _SHORTEST_S)

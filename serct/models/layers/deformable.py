@@ -5,7 +5,6 @@ Shapes: B batch, T frames, D width, H heads, E = D // H.
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from serct.models.layers.window_attention import attend
 from serct.models.layers.windows import Windows
@@ -96,9 +95,10 @@ class DeformableAttention(nn.Module):
             weight = self.placement.weight @ to_queries.weight[:width]
             bias: Tensor = self.placement.bias
             if to_queries.bias is not None:
-                bias = bias + self.placement.weight @ to_queries.bias[:width]
-            raw = functional.linear(frames.to(weight.dtype), weight, bias)  # [B, T, 2 H]
-            offset, half_width = raw.permute(2, 0, 1).chunk(2)  # [H, B, T] each
+                bias = bias.addmv(self.placement.weight, to_queries.bias[:width])
+            columns = frames.flatten(0, 1).T.to(weight.dtype)  # [D, B T]
+            raw = torch.addmm(bias[:, None], weight, columns)  # [2 H, B T]
+            offset, half_width = raw.view(2, -1, *frames.shape[:2])  # [H, B, T] each
             own = torch.arange(num_frames, device=raw.device, dtype=raw.dtype)
             reach: Tensor | int = num_frames
             if num_valid_frames is not None:

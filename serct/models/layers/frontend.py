@@ -146,8 +146,9 @@ class Frontend(nn.Module):
     @staticmethod
     def restore(frames: Tensor, cut: Cut) -> Tensor:
         """Put back what was left out. [B, t, D] -> [B, T, D], whatever D has become."""
-        copies = frames[:, cut.frame : cut.frame + 1].expand(-1, cut.num_frames, -1)
-        return torch.cat((frames[:, : cut.frame], copies, frames[:, cut.frame :]), dim=1)
+        rest = frames.shape[1] - cut.frame - 1
+        before, frame, after = torch.split(frames, [cut.frame, 1, rest], dim=1)
+        return torch.cat((before, frame.expand(-1, 1 + cut.num_frames, -1), after), dim=1)
 
     def forward(
         self, waveforms: Tensor, num_valid: Tensor | None = None, num_left_out: int = 0
@@ -207,10 +208,11 @@ class Frontend(nn.Module):
         """
         _, kernel, stride, padding = self.layers[0]
         norm = cast(nn.GroupNorm, self.norms[0])
-        windows = functional.pad(waveforms, (padding, padding)).unfold(-1, kernel, stride)
+        rows = functional.pad(waveforms, (padding, padding)) if padding else waveforms
+        windows = rows.unfold(-1, kernel, stride)
         # In full precision: a filter may pass what is a thousand times softer than what it stops.
         counted = windows.to(_widest(waveforms.device))  # [B, S, kernel]
-        weight = self.convolutions[0].get_parameter("weight")[:, 0].to(counted.dtype)
+        weight = self.convolutions[0].get_parameter("weight").squeeze(1).to(counted.dtype)
         if num_valid is None:
             count: Tensor | int = windows.shape[1] + num_missing
         else:
@@ -218,9 +220,10 @@ class Frontend(nn.Module):
             count = num_valid[:, None, None]  # [B, 1, 1]
         middle = counted.sum(dim=1, keepdim=True) / count  # [B, 1, kernel]
         covariance = counted.mT @ counted / count - middle.mT @ middle
-        variance = ((weight @ covariance) * weight).sum(dim=-1)  # [B, C]
-        scale = norm.weight * torch.rsqrt(variance.clamp(min=0) + norm.eps)
-        shift = norm.bias - scale * (middle @ weight.T)[:, 0]
+        squares = (weight[:, :, None] * weight[:, None]).flatten(1)  # [C, kernel * kernel]
+        variance = covariance.flatten(1) @ squares.T  # [B, C]
+        scale = norm.weight * torch.rsqrt(variance.relu() + norm.eps)
+        shift = norm.bias - scale * (middle.squeeze(1) @ weight.T)
         scaled = (scale[..., None] * weight).to(waveforms.dtype)  # [B, C, kernel]
         return torch.baddbmm(shift[..., None].to(waveforms.dtype), scaled, windows.mT)
 

@@ -13,7 +13,7 @@ class Windows(NamedTuple):
     """Where each query looks, in fractional frames that may lie outside the clip.
 
     Attributes:
-        anchor: The point of most interest. [h, b, Q]
+        anchor: The point of most interest, between start and end. [h, b, Q]
         start: First point. [h, b, Q]
         end: Last point, >= start. [h, b, Q]
     """
@@ -23,16 +23,75 @@ class Windows(NamedTuple):
     end: Tensor
 
 
+class Reach(NamedTuple):
+    """What windows come to in whole frames: found once, read in both directions.
+
+    Attributes:
+        keys: The frames that are keys. [K]
+        first: The first frame that each window touches, maybe outside the clip. [h, b, Q]
+        last: The last one. [h, b, Q]
+        points: Four keys of each query, whose logits are weighted: the first and the last frame,
+            those before and after the anchor; the nearest one for a frame outside the clip.
+            int64 [h, b, Q, 4]
+        changes: Of the factors of these logits; 0 for a frame outside. [h, b, Q, 4]
+    """
+
+    keys: Tensor
+    first: Tensor
+    last: Tensor
+    points: Tensor
+    changes: Tensor
+
+
+def find_reach(windows: Windows, num_frames: int, num_valid_frames: Tensor | None) -> Reach:
+    """Find what windows come to; the windows' gradient is that of the changes.
+
+    Args:
+        windows: 3 x [h, b, Q]
+        num_frames: Of a row; all of them are keys.
+        num_valid_frames: Frames of each clip that are not padding, or None for all. int64 [b]
+    """
+    first, last = bounds(windows)
+    before = windows.anchor.detach().floor()
+    frames = torch.stack((first, last, before, before + 1), dim=-1)
+    # Whatever integer a NaN becomes, here it is a key. It reaches the loss by the changes.
+    points = frames.long().clamp(0, num_frames - 1)
+    if num_valid_frames is not None:
+        points = points.minimum(num_valid_frames[:, None, None] - 1)
+    nearness = windows.anchor - before  # of the frame after the anchor
+    changes = torch.stack(
+        (first - windows.start, windows.end - last, 1 - nearness, nearness), dim=-1
+    )
+    keys = torch.arange(num_frames, device=first.device, dtype=first.dtype)
+    return Reach(keys, first, last, points, changes * (points == frames))
+
+
+def bounds(windows: Windows) -> tuple[Tensor, Tensor]:
+    """Find the first and the last frame that each window touches. 2 x [h, b, Q]."""
+    return windows.start.detach().floor(), windows.end.detach().ceil()
+
+
 def attention_weights(
-    logits: Tensor, windows: Windows, num_valid_frames: Tensor | None, first_key: int = 0
-) -> Tensor:
-    """Compute weights whose sum is 1 from logits. [h, b, Q, K] -> [h, b, Q, K]."""
-    emphasised = emphasise(logits, windows, first_key)
-    return mask_outside(emphasised, windows, num_valid_frames, first_key).softmax(dim=-1)
+    logits: Tensor, at_points: Tensor, reach: Reach, num_valid_frames: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Compute weights whose sum is 1 from logits; **overwrites** the logits.
+
+    Args:
+        logits: [h, b, Q, K], queries by keys.
+        at_points: The logits at the reach's points. [h, b, Q, 4]
+        reach: Of the queries' windows.
+        num_valid_frames: Frames of each clip that are not padding, or None for all. int64 [b]
+
+    Returns:
+        The weights, and which keys lie outside a query's window. [h, b, Q, K], bool [h, b, Q, K]
+    """
+    emphasise(logits, at_points, reach)
+    outside = mask_outside(logits, reach, num_valid_frames)
+    return logits.softmax(dim=-1), outside
 
 
-def emphasise(logits: Tensor, windows: Windows, first_key: int = 0) -> Tensor:
-    """Weight the logits at the windows' fractional points.
+def emphasise(logits: Tensor, at_points: Tensor, reach: Reach) -> None:
+    """Weight the logits at the windows' fractional points; **overwrites** the logits.
 
     A logit's factor is 1, less the part of its frame that a bound cuts off, plus the anchor's
     nearness; where points fall on one frame their changes add up. Points outside the clip have
@@ -44,24 +103,17 @@ def emphasise(logits: Tensor, windows: Windows, first_key: int = 0) -> Tensor:
 
     Args:
         logits: [h, b, Q, K], queries by keys.
-        windows: 3 x [h, b, Q]
-        first_key: The frame that the first of the keys is.
-
-    Returns:
-        [h, b, Q, K]
+        at_points: The logits at the reach's points. [h, b, Q, 4]
+        reach: Of the queries' windows.
 
     Source:
         Chen et al., DST, ICASSP 2023: the weighting that makes the window learnable.
     """
-    found = _points(windows, logits.shape[-1], first_key)
-    added = logits.gather(-1, found.keys) * found.changes
-    return logits.scatter_add(-1, found.keys, added.to(logits.dtype))
+    logits.scatter_add_(-1, reach.points, (at_points * reach.changes).to(logits.dtype))
 
 
-def mask_outside(
-    logits: Tensor, windows: Windows, num_valid_frames: Tensor | None, first_key: int = 0
-) -> Tensor:
-    """Mask the keys beyond each query's window and beyond the clip; **overwrites** ``logits``.
+def mask_outside(logits: Tensor, reach: Reach, num_valid_frames: Tensor | None) -> Tensor:
+    """Mask the keys beyond each query's window and beyond the clip; **overwrites** the logits.
 
     The window takes in every frame that it touches. Keys outside it get the lowest finite number,
     which softmax turns into exactly 0 beside any other logit, and into equal shares where the
@@ -69,78 +121,32 @@ def mask_outside(
 
     Args:
         logits: [h, b, Q, K], queries by keys.
-        windows: 3 x [h, b, Q]
+        reach: Of the queries' windows.
         num_valid_frames: Frames of each clip that are not padding, or None for all. int64 [b]
-        first_key: The frame that the first of the keys is.
+
+    Returns:
+        Which keys lie outside a window. bool [h, b, Q, K]
     """
-    keys = torch.arange(first_key, first_key + logits.shape[-1], device=logits.device)
-    first, last = (bound[..., None] for bound in bounds(windows))  # [h, b, Q, 1]
-    logits.masked_fill_((keys < first) | (keys > last), torch.finfo(logits.dtype).min)
+    outside = (reach.keys < reach.first[..., None]) | (reach.keys > reach.last[..., None])
+    logits.masked_fill_(outside, torch.finfo(logits.dtype).min)
     if num_valid_frames is not None:
-        padded = keys >= num_valid_frames[:, None]  # [b, K]
+        padded = reach.keys >= num_valid_frames[:, None]  # [b, K]
         logits.masked_fill_(padded[:, None], -torch.inf)
-    return logits
+    return outside
 
 
 def back_to_logits(
-    grad_shares: Tensor,
-    shares: Tensor,
-    logits: Tensor,
-    windows: Windows,
-    num_valid_frames: Tensor | None,
-    first_key: int,
-) -> tuple[Tensor, Windows]:
-    """Compute the gradient of `attention_weights`; **overwrites** the one it is given.
+    grad_weights: Tensor, weights: Tensor, outside: Tensor, at_points: Tensor, reach: Reach
+) -> tuple[Tensor, Tensor]:
+    """Compute the gradient of `attention_weights`; see there for what it is given.
 
     Returns:
-        That of the logits and of the windows. [h, b, Q, K], 3 x [h, b, Q]
+        That of the logits and of the reach's changes. [h, b, Q, K], [h, b, Q, 4]
     """
-    grad_shares -= (grad_shares * shares).sum(dim=-1, keepdim=True)
-    grad_emphasised = grad_shares.mul_(shares)
-    # Where a window misses the whole clip the shares are even, whatever the logits.
-    first, last = bounds(windows)
-    limit = logits.shape[-1] + first_key
-    limits = limit if num_valid_frames is None else num_valid_frames[:, None]
-    grad_emphasised *= ((last >= 0) & (first < limits))[..., None]
-    found = _points(windows, logits.shape[-1], first_key)
-    at_points = grad_emphasised.gather(-1, found.keys)
-    grad_changes = at_points * logits.gather(-1, found.keys) * found.inside
-    grad_logits = grad_emphasised.scatter_add_(-1, found.keys, at_points * found.changes)
-    start, end, before, after = (-grad_changes).unbind(-1)
-    return grad_logits, Windows(before - after, start, -end)
-
-
-class _Points(NamedTuple):
-    """The four frames of each query whose logits are weighted, and by how much.
-
-    Attributes:
-        keys: Their places among the keys of a slice; 0 or the last for those outside. [h, b, Q, 4]
-        changes: Of the factor of the logit there; 0 outside. [h, b, Q, 4]
-        inside: Whether they lie in the slice. [h, b, Q, 4]
-    """
-
-    keys: Tensor
-    changes: Tensor
-    inside: Tensor
-
-
-def _points(windows: Windows, num_keys: int, first_key: int) -> _Points:
-    """Find the points of `emphasise`, in the order first, last, before and after the anchor."""
-    first, last = bounds(windows)
-    before = windows.anchor.detach().floor()
-    changes = (
-        first - windows.start,
-        windows.end - last,
-        before + 1 - windows.anchor,
-        windows.anchor - before,
-    )
-    keys = torch.stack((first, last, before, before + 1), dim=-1) - first_key
-    inside = (keys >= 0) & (keys < num_keys)
-    # A NaN is no index; it reaches the loss through the logits all the same, and is reported there.
-    indices = keys.nan_to_num().clamp(0, num_keys - 1).long()
-    return _Points(indices, torch.stack(changes, dim=-1) * inside, inside)
-
-
-def bounds(windows: Windows) -> tuple[Tensor, Tensor]:
-    """Find the first and the last frame that each window touches. 2 x [h, b, Q]."""
-    return windows.start.detach().floor(), windows.end.detach().ceil()
+    # What the gradient of PyTorch's softmax calls: one pass over all pairs instead of four.
+    grad_logits = torch._softmax_backward_data(grad_weights, weights, -1, weights.dtype)
+    # Only where a window misses the whole clip is a weight outside it more than 0.
+    grad_logits.masked_fill_(outside, 0.0)
+    grad_at_points = grad_logits.gather(-1, reach.points)
+    grad_logits.scatter_add_(-1, reach.points, grad_at_points * reach.changes)
+    return grad_logits, grad_at_points * at_points
