@@ -11,12 +11,14 @@ import torch
 from serct.config.params import Params
 from serct.experiments.bench.measure import (
     Difference,
+    Rounding,
     Timing,
     count_flops,
     difference,
     interleave,
     peak_flops,
     peak_memory,
+    rounding,
 )
 from serct.experiments.bench.workload import FORMS, Size, Workload
 from serct.runtime import devices, machine
@@ -74,10 +76,16 @@ class Memory:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """All measurements."""
+    """All measurements.
+
+    Attributes:
+        differences: Of ours to the direct formulation, both in one precision, by that precision.
+        rounded: By the precisions that the device computes faster than float32.
+    """
 
     about: dict[str, Any]
     differences: dict[str, Difference]
+    rounded: dict[str, Rounding]
     figures: tuple[Figure, ...]
     memory: tuple[Memory, ...]
 
@@ -119,7 +127,7 @@ class Suite:
         self.peaks = {each: peak_flops(each, self.device) for each in self.precisions}
         usual = Size(self.params.train_params(self.name).batch_size)
         self.on_progress("equality")
-        differences = self._compare(usual)
+        differences, rounded = self._compare(usual), self._round(usual)
         figures = [
             *self._time("training step", usual, Workload.step),
             *self._time("forward", usual, Workload.forward),
@@ -130,14 +138,28 @@ class Suite:
             for size in _GROWTH:
                 figures += self._time("training step", size, Workload.step)
                 memory.append(self._measure_memory(size))
-        return Benchmark(self._about(), differences, tuple(figures), tuple(memory))
+        return Benchmark(self._about(), differences, rounded, tuple(figures), tuple(memory))
 
     def _compare(self, size: Size) -> dict[str, Difference]:
         workload = self._workload(size)
         workload.place_windows(_STILL_FRAMES)
-        found = {"float32": difference(workload)}
-        # Two clips are enough, and take less time.
-        found["float64"] = difference(self._workload(Size(min(2, size.batch_size))).double())
+        # Two clips are enough for float64, and take less time.
+        exact = self._workload(Size(min(2, size.batch_size))).double()
+        return {
+            name: difference(each.gradients("ours"), each.gradients("direct"))
+            for name, each in (("float32", workload), ("float64", exact))
+        }
+
+    def _round(self, size: Size) -> dict[str, Rounding]:
+        workload = self._workload(size)
+        workload.place_windows(_STILL_FRAMES)
+        expected = workload.gradients("direct")
+        found = {}
+        if self.device.type == "cuda":
+            with devices.tensor_float32(is_allowed=True):
+                found["tf32"] = rounding(workload, torch.float32, expected)
+        if torch.bfloat16 in self.precisions:
+            found["bfloat16"] = rounding(workload, torch.bfloat16, expected)
         return found
 
     def _time(
@@ -209,6 +231,12 @@ def as_text(benchmark: Benchmark) -> str:
         lines.append(
             f"{precision}: logits differ by {found.logits:.1e}, gradients by {found.gradients:.1e} "
             f"(single weight: {found.worst_gradient:.1e})"
+        )
+    for precision, each in benchmark.rounded.items():
+        lines.append(
+            f"{precision} beside the direct formulation in float32: logits differ by "
+            f"{each.ours.logits:.1e} (the direct one's by {each.direct.logits:.1e}), gradients by "
+            f"{each.ours.gradients:.1e} ({each.direct.gradients:.1e})"
         )
     lines += ["equal" if benchmark.is_equal else "NOT EQUAL", ""]
     rows = [("task", "size", "ours in", "ours s", "direct s", "faster", "GFLOP", "direct", "peak")]
