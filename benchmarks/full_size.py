@@ -28,6 +28,7 @@ from serct.evaluation.evaluate import evaluate, evaluate_zero_shot
 from serct.models import read_model_params
 from serct.runtime import devices, log, machine
 from serct.runtime.atomic import write_json
+from serct.training.fitted import now
 from serct.training.fitting import fit
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -43,6 +44,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="*", default=None, help="after serct; all if left out")
     parser.add_argument("--rates", nargs="*", type=float, default=[1e-5, 1e-3])
     parser.add_argument("--epochs", type=int, help="instead of the params' number")
+    parser.add_argument("--seed", type=int, help="of weights and order, not of the split")
     arguments = parser.parse_args()
     log.setup_logging()
     machine.keep_freed_memory()
@@ -56,6 +58,7 @@ def main() -> None:
         "seed": params.seed,
         "results": [],
     }
+    write_json(arguments.out, report)
     jobs: list[tuple[str, float | None]] = [("serct", rate) for rate in arguments.rates]
     rest = arguments.models
     jobs += [(n, None) for n in (params.models if rest is None else rest) if n != "serct"]
@@ -66,6 +69,11 @@ def main() -> None:
             report["results"].append({"model": name, "learning_rate": rate, "error": str(error)})
         write_json(arguments.out, report)
         print(json.dumps(report["results"][-1], indent=2, default=str), flush=True)
+
+
+def state_path(work: Path, name: str, rate: float, seed: int) -> Path:
+    """Return where the state of a training is kept after each epoch."""
+    return work / f"{name}-{rate}-{seed}.safetensors"
 
 
 def preprocess(params: Params, name: str, root: Path, work: Path) -> Path:
@@ -98,18 +106,22 @@ def train_and_test(
     changes = {"learning_rate": rate, "epochs": arguments.epochs}
     train = train.model_copy(update={k: v for k, v in changes.items() if v is not None})
     sets = [ShardDataset(shards["tess"], [split]) for split in ("train", "validation", "test")]
-    state = arguments.work / f"{name}-{train.learning_rate}.safetensors"
-    started = time.perf_counter()
-    fitted = fit(read_model_params(params, name), train, params.seed, sets[0], sets[1], state)
-    seconds = time.perf_counter() - started
+    seed = params.seed if arguments.seed is None else arguments.seed
+    state = state_path(arguments.work, name, train.learning_rate, seed)
+    begun, started = now(), time.perf_counter()
+    fitted = fit(read_model_params(params, name), train, seed, sets[0], sets[1], state)
+    is_resumed = fitted.started_at < begun
+    seconds = None if is_resumed else time.perf_counter() - started
     classifier = as_classifier(fitted.model, devices.pick_device(train.device))
     test = evaluate(classifier, sets[2], params.evaluate.batch_size).scores
     result: dict[str, Any] = {
         "model": name,
+        "seed": seed,
         "learning_rate": train.learning_rate,
         "epochs": train.epochs,
         "best_epoch": fitted.best_epoch,
         "num_parameters": fitted.num_parameters,
+        "is_resumed": is_resumed,
         "seconds": seconds,
         "seconds_per_epoch": [row.seconds for row in fitted.history],
         "train_loss": [row.train_loss for row in fitted.history],

@@ -48,6 +48,11 @@ def spread(times: Mapping[str, float], factor: float = 1.0) -> str:
     )
 
 
+def rate(value: float) -> str:
+    """Return a learning rate without zeros at either end, as .00001."""
+    return f"{value:f}".strip("0")
+
+
 def parameters(count: float | str) -> str:
     """Return a number of parameters in millions."""
     millions = float(count) / 1e6
@@ -65,4 +70,6 @@ def machine(found: Mapping[str, Any]) -> str:
     return found["gpu"] or f"{found['num_cores']} cores of an {found['cpu']}, no GPU"
 
 
-FORMS = (score, best, mark, signed, interval, figures, spread, parameters, duration, machine)
+FORMS = (
+    score, best, mark, signed, interval, figures, spread, rate, parameters, duration, machine,
+)  # fmt: skip

@@ -48,7 +48,8 @@ def bench(
     The exit code is 1 if their results are not equal.
     """
     from serct.config.reader import read_params
-    from serct.experiments.bench.suite import Suite, as_text
+    from serct.experiments.bench.suite import Suite
+    from serct.experiments.bench.tables import as_text
     from serct.experiments.workspace import project_root
     from serct.runtime.atomic import write_json
     from serct.runtime.devices import pick_device

@@ -6,9 +6,16 @@ import torch
 from benchmarks.kernels import KernelCounter, count_step, full_size
 from serct.errors import ParamsError
 from serct.experiments.bench.direct import DirectSerct
-from serct.experiments.bench.measure import count_flops, difference, interleave, peak_memory
-from serct.experiments.bench.suite import Suite, as_text, describe
-from serct.experiments.bench.workload import Size, Workload
+from serct.experiments.bench.measure import (
+    count_flops,
+    difference,
+    interleave,
+    peak_memory,
+    rounding,
+)
+from serct.experiments.bench.suite import Suite
+from serct.experiments.bench.tables import as_text
+from serct.experiments.bench.workload import Size, Workload, describe
 from serct.models import read_model_params
 from serct.models.serct import Serct
 from tests.cli.test_cli import serct
@@ -152,11 +159,19 @@ def test_a_wider_model_has_wider_feed_forward_parts(bench_params):
 
 def test_a_changed_weight_is_found_out(bench_params):
     workload = Workload(bench_params, "serct", Size(2), CPU).double()
-    assert difference(workload).logits < 1e-12
+    ours, direct = workload.gradients("ours"), workload.gradients("direct")
+    assert difference(ours, direct).logits < 1e-12
     other = build(bench_params)
     workload.direct = DirectSerct(other)
     found = workload.gradients("direct")[0]
     assert not torch.allclose(found, workload.gradients("ours")[0])
+
+
+def test_a_faster_precision_is_compared_with_float32(bench_params):
+    workload = Workload(bench_params, "serct", Size(2), CPU)
+    found = rounding(workload, torch.bfloat16, workload.gradients("direct"))
+    for each in (found.ours, found.direct):
+        assert 1e-4 < each.logits < 0.1  # 8 bits
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""The measurements of `serct bench`, their order, and the report of them."""
+"""The measurements of `serct bench`, and their order."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -9,17 +9,26 @@ from typing import Any
 import torch
 
 from serct.config.params import Params
-from serct.experiments.bench.growth import Growth, as_rows, curves, sizes_to_measure
+from serct.experiments.bench.growth import Growth, curves, sizes_to_measure
 from serct.experiments.bench.measure import (
     Difference,
+    Rounding,
     Timing,
     count_flops,
     difference,
     interleave,
     peak_flops,
     peak_memory,
+    rounding,
 )
-from serct.experiments.bench.workload import FORMS, Size, Workload, rate_hz, read_published
+from serct.experiments.bench.workload import (
+    FORMS,
+    Size,
+    Workload,
+    describe,
+    rate_hz,
+    read_published,
+)
 from serct.runtime import devices, machine
 
 # Relative. In float64 both are the same formula; in float32 a bound of a window may fall on the
@@ -27,10 +36,6 @@ from serct.runtime import devices, machine
 LIMITS = {"float32": (1e-4, 1e-3), "float64": (1e-10, 1e-10)}
 # For the comparison in float32, windows stay between frames.
 _STILL_FRAMES = 0.005
-_EXPONENTS = (
-    "Exponent of the power law (slopes between neighbouring sizes, least to most). 1: doubles "
-    "with the size; 0: does not grow. off by: of the value farthest from its law."
-)
 
 
 @dataclass(frozen=True)
@@ -74,10 +79,16 @@ class Memory:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """All measurements."""
+    """All measurements.
+
+    Attributes:
+        differences: Of ours to the direct formulation, both in one precision, by that precision.
+        rounded: By the precisions that the device computes faster than float32.
+    """
 
     about: dict[str, Any]
     differences: dict[str, Difference]
+    rounded: dict[str, Rounding]
     figures: tuple[Figure, ...]
     memory: tuple[Memory, ...]
     growth: tuple[Growth, ...]
@@ -120,7 +131,7 @@ class Suite:
         self.peaks = {each: peak_flops(each, self.device) for each in self.precisions}
         usual = Size(self.params.train_params(self.name).batch_size)
         self.on_progress("equality")
-        differences = self._compare(usual)
+        differences, rounded = self._compare(usual), self._round(usual)
         figures = [
             *self._time("training step", usual, Workload.step),
             *self._time("forward", usual, Workload.forward),
@@ -137,14 +148,28 @@ class Suite:
                 memory.append(self._measure_memory(size))
             figures += steps
             growth = curves(sizes, _by_measure(steps, memory))
-        return Benchmark(self._about(), differences, tuple(figures), tuple(memory), growth)
+        return Benchmark(self._about(), differences, rounded, tuple(figures), tuple(memory), growth)
 
     def _compare(self, size: Size) -> dict[str, Difference]:
         workload = self._workload(size)
         workload.place_windows(_STILL_FRAMES)
-        found = {"float32": difference(workload)}
-        # Two clips are enough, and take less time.
-        found["float64"] = difference(self._workload(Size(min(2, size.batch_size))).double())
+        # Two clips are enough for float64, and take less time.
+        exact = self._workload(Size(min(2, size.batch_size))).double()
+        return {
+            name: difference(each.gradients("ours"), each.gradients("direct"))
+            for name, each in (("float32", workload), ("float64", exact))
+        }
+
+    def _round(self, size: Size) -> dict[str, Rounding]:
+        workload = self._workload(size)
+        workload.place_windows(_STILL_FRAMES)
+        expected = workload.gradients("direct")
+        found = {}
+        if self.device.type == "cuda":
+            with devices.tensor_float32(is_allowed=True):
+                found["tf32"] = rounding(workload, torch.float32, expected)
+        if torch.bfloat16 in self.precisions:
+            found["bfloat16"] = rounding(workload, torch.bfloat16, expected)
         return found
 
     def _time(
@@ -212,75 +237,6 @@ def _by_measure(
             value = max(1, getattr(each, form))
             found.setdefault(("memory", f"{form}, float32"), {})[each.size] = value
     return found
-
-
-def describe(size: Size) -> str:
-    """Return a size in words, e.g. "16 clips as in TESS"."""
-    length = "as in TESS" if size.clip_s is None else f"of {size.clip_s:g} s"
-    layers = "" if size.num_layers is None else f", {_count(size.num_layers, 'layer')}"
-    width = "" if size.width is None else f", width {size.width}"
-    return f"{_count(size.batch_size, 'clip')} {length}{layers}{width}"
-
-
-def as_text(benchmark: Benchmark) -> str:
-    """Return the tables and whether results are equal, in Markdown."""
-    about = benchmark.about
-    machine = about["machine"]
-    peaks = ", ".join(f"{peak / 1e9:,.0f} in {name}" for name, peak in about["peak_flops"].items())
-    lines = [
-        f"{machine['gpu'] if about['device'] == 'cuda' else machine['cpu']}, "
-        f"{about['threads']} threads, PyTorch {about['torch']}, {about['date']}; "
-        f"rows of {about['num_samples']:,} samples; GFLOP/s of a matrix product: {peaks}",
-        "",
-    ]
-    for precision, found in benchmark.differences.items():
-        lines.append(
-            f"{precision}: logits differ by {found.logits:.1e}, gradients by {found.gradients:.1e} "
-            f"(single weight: {found.worst_gradient:.1e})"
-        )
-    lines += ["equal" if benchmark.is_equal else "NOT EQUAL", ""]
-    rows = [("task", "size", "ours in", "ours s", "direct s", "faster", "GFLOP", "direct", "peak")]
-    rows += [
-        (
-            f.task, describe(f.size), f.precision, _spread(f.ours), _spread(f.direct),
-            f"{f.speedup:.1f} x", f"{f.ours_flops / 1e9:,.0f}", f"{f.direct_flops / 1e9:,.0f}",
-            f"{f.share_of_peak:.0%}",
-        )
-        for f in benchmark.figures
-    ]  # fmt: skip
-    lines += [
-        *_table(rows),
-        "",
-        "Median (least-most) of each. peak: share of a matrix product.",
-        "",
-    ]
-    memory = [("memory of a training step", "ours MB", "direct MB", "part")]
-    memory += [
-        (describe(m.size), f"{m.ours / 1e6:,.0f}", f"{m.direct / 1e6:,.0f}",
-         f"{m.ours / m.direct:.2f}")
-        for m in benchmark.memory
-    ]  # fmt: skip
-    lines += _table(memory)
-    if benchmark.growth:
-        lines += ["", *_table(as_rows(benchmark.growth)), "", _EXPONENTS]
-    return "\n".join(lines)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + "s" * (number != 1)
-
-
-def _spread(timing: Timing) -> str:
-    return f"{timing.median_s:.3g} ({timing.min_s:.3g}-{timing.max_s:.3g})"
-
-
-def _table(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    body = [
-        "| " + " | ".join(text.ljust(w) for text, w in zip(row, widths, strict=True)) + " |"
-        for row in rows
-    ]
-    return [body[0], "|" + "|".join("-" * (w + 2) for w in widths) + "|", *body[1:]]
 
 
 def _name(precision: torch.dtype) -> str:

@@ -46,6 +46,18 @@ class Size:
     width: int | None = None
 
 
+def describe(size: Size) -> str:
+    """Return a size in words, e.g. "16 clips as in TESS"."""
+    length = "as in TESS" if size.clip_s is None else f"of {size.clip_s:g} s"
+    layers = "" if size.num_layers is None else f", {_count(size.num_layers, 'layer')}"
+    width = "" if size.width is None else f", width {size.width}"
+    return f"{_count(size.batch_size, 'clip')} {length}{layers}{width}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + "s" * (number != 1)
+
+
 def read_published(params: Params, name: str) -> SerctParams:
     """Read an entry of ``models`` that the direct formulation is of.
 
@@ -166,11 +178,19 @@ class Workload:
 
         return run
 
-    def gradients(self, form: str) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return logits and each weight's gradient, without dropout, in the model's precision."""
+    def gradients(
+        self, form: str, precision: torch.dtype = torch.float32
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return logits and each weight's gradient, without dropout.
+
+        A precision other than float32 is that of products and convolutions alone.
+        """
         self.ours.eval()
         self.ours.zero_grad(set_to_none=True)
-        logits: Tensor = self.form(form)(self.waveforms, self.num_valid)
+        with self._autocast(precision):
+            logits: Tensor = self.form(form)(self.waveforms, self.num_valid)
+        if logits.dtype.itemsize < 4:
+            logits = logits.float()
         functional.cross_entropy(logits, self.labels).backward()  # type: ignore[no-untyped-call]
         found = {name: weight.grad for name, weight in self.ours.named_parameters()}
         return logits.detach(), {name: grad for name, grad in found.items() if grad is not None}
