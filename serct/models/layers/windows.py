@@ -27,7 +27,7 @@ class Reach(NamedTuple):
     """What windows come to in whole frames: found once, read in both directions.
 
     Attributes:
-        keys: The frames that are keys. [K]
+        keys: The frames that are keys. int64 [K]
         first: The first frame that each window touches, maybe outside the clip. [h, b, Q]
         last: The last one. [h, b, Q]
         points: Four keys of each query, whose logits are weighted: the first and the last frame,
@@ -62,7 +62,8 @@ def find_reach(windows: Windows, num_frames: int, num_valid_frames: Tensor | Non
     changes = torch.stack(
         (first - windows.start, windows.end - last, 1 - nearness, nearness), dim=-1
     )
-    keys = torch.arange(num_frames, device=first.device, dtype=first.dtype)
+    # Of integers: OpenVINO compares a range of floats twenty times more slowly.
+    keys = torch.arange(num_frames, device=first.device)
     return Reach(keys, first, last, points, changes * (points == frames))
 
 
