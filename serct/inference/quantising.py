@@ -49,7 +49,11 @@ def quantise(plain: Path, path: Path, clips: Sequence[Floats] = ()) -> None:
     how = {"nodes_to_quantize": layers, "per_channel": True, "weight_type": QuantType.QInt8}
     with _without_hints():
         if clips:
-            quantize_static(plain, path, _Reader(clips), quant_format=QuantFormat.QDQ, **how)
+            # ONNX Runtime has more kernels for unsigned inputs than for signed ones.
+            quantize_static(
+                plain, path, _Reader(clips), quant_format=QuantFormat.QDQ,
+                activation_type=QuantType.QUInt8, **how,
+            )  # fmt: skip
         else:
             quantize_dynamic(plain, path, **how)
 
