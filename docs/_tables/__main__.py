@@ -28,7 +28,7 @@ def written() -> Iterator[tuple[Path, str]]:
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
     )  # fmt: skip
     functions = (
-        results.measured, results.run, results.study, results.thesis,
+        results.measured, results.exponents, results.run, results.study, results.thesis,
         results.unseen, results.further_corpora, results.other_speakers, results.beside_published,
     )  # fmt: skip
     pages.globals |= {f.__name__: f for f in functions}

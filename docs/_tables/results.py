@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from serct.experiments.bench.growth import Growth, PowerLaw, as_rows
 from serct.experiments.studies.page import shared_speakers
 from serct.experiments.studies.results import StudyResult
 from serct.reports.thesis import ABLATION, THESIS
@@ -24,6 +25,12 @@ Scores = dict[str, dict[str, dict[str, dict[str, float]]]]
 def measured(name: str) -> Any:
     """Load the JSON of a benchmark or a study."""
     return json.loads((ROOT / "benchmarks/results" / f"{name}.json").read_text("utf-8"))
+
+
+def exponents(name: str) -> list[tuple[str, ...]]:
+    """Return the table of a benchmark's exponents, its head first; see `as_rows`."""
+    found = measured(name)["growth"]
+    return as_rows([Growth(**{**each, "law": PowerLaw(**each["law"])}) for each in found])
 
 
 @cache
