@@ -88,22 +88,24 @@ def main() -> None:
 
 def classifiers(work: Workload, clips: list[Floats], scratch: Path) -> dict[str, Classifier]:
     """Return every way to predict by its name; ``clips`` calibrate int8."""
-    plain, products, calibrated = (
-        scratch / f"{name}.onnx" for name in ("float32", "int8_products", "int8_calibrated")
+    plain, anew, measured = (
+        scratch / f"{name}.onnx" for name in ("float32", "int8", "int8_measured")
     )
     trace(work.ours, work.ours.num_samples, plain)
-    quantise(plain, products)
-    quantise(plain, calibrated, clips)
+    quantise(plain, anew)
+    quantise(plain, measured, clips)
     threads = torch.get_num_threads()
     return {
         DIRECT: TorchClassifier(work.direct, CPU),
         REFERENCE: TorchClassifier(work.ours, CPU),
         "torch, bfloat16": TorchClassifier(work.ours, CPU, torch.bfloat16),
         "ONNX Runtime, float32": OnnxClassifier(plain, threads),
-        "ONNX Runtime, int8 matrix products": OnnxClassifier(products, threads),
-        "ONNX Runtime, int8 calibrated": OnnxClassifier(calibrated, threads),
+        "ONNX Runtime, int8": OnnxClassifier(anew, threads),
+        "ONNX Runtime, int8 with measured ranges": OnnxClassifier(measured, threads),
         "OpenVINO, bfloat16": OnnxClassifier(plain, threads, "bfloat16"),
-        "OpenVINO, int8 calibrated, bfloat16": OnnxClassifier(calibrated, threads, "bfloat16"),
+        "OpenVINO, int8 with measured ranges, bfloat16": OnnxClassifier(
+            measured, threads, "bfloat16"
+        ),
     }
 
 
@@ -169,7 +171,7 @@ def describe(row: Mapping[str, Any]) -> str:
         for corpus, s in row.get("scores", {}).items()
     )
     return (
-        f"{row['by']:36} {1000 * row['median_s']:6.0f} ms "
+        f"{row['by']:46} {1000 * row['median_s']:6.0f} ms "
         f"({1000 * row['min_s']:.0f}-{1000 * row['max_s']:.0f}) {row['faster']:4.1f} x, "
         f"differ by {row['largest_difference']:.1e}{''.join(scores)}"
     )

@@ -80,7 +80,7 @@ def export(
         typer.Option("--format", help="ONNX, or a folder that Hugging Face's transformers loads."),
     ] = ExportFormat.ONNX,
     int8: Annotated[
-        bool, typer.Option("--int8", help="Compute wide layers in 8 bits; ONNX only.")
+        bool, typer.Option("--int8", help="Compute wide matrix products in 8 bits; ONNX only.")
     ] = False,
     shards: Annotated[
         Path | None,

@@ -64,8 +64,8 @@ def export_onnx(
 ) -> ExportNote:
     """Write a model as a folder that `serct.Predictor` loads with ONNX Runtime.
 
-    Batch size and length stay open. In int8 weights and inputs of wider layers have 8 bits; see
-    `serct.inference.quantising.quantise` for what the recordings of ``shards`` change.
+    Batch size and length stay open. In int8 weights and inputs of wider matrix products have 8
+    bits; see `serct.inference.quantising.quantise` for what the recordings of ``shards`` change.
 
     Args:
         source: A trained model's folder.

@@ -69,9 +69,8 @@ class ExportNote(Record):
     """The content of `export.json`.
 
     Attributes:
-        precision: Of the wider layers; all else is float32.
-        calibration: What the ranges of int8 were measured on; None: each batch anew, and
-            convolutions stay in float32.
+        precision: Of the wider matrix products; all else is float32.
+        calibration: What the ranges of int8 were measured on; None: on each batch anew.
         opset: Version of ONNX' operators.
         difference: Largest difference of a logit from the float32 model, on noise; relative to the
             largest logit where that is above 1.

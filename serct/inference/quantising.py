@@ -23,28 +23,29 @@ _NUM_CALIBRATED = 64
 
 
 def quantise(plain: Path, path: Path, clips: Sequence[Floats] = ()) -> None:
-    """Write a float32 model with its wider layers in int8, weights by output channel.
+    """Write a float32 model with its wider matrix products in int8, weights by output channel.
 
-    With clips, the ranges of the inputs of matrix products and convolutions are measured on them
-    and kept. Without, matrix products alone are done in int8, and the range of their inputs is
-    found anew for each batch.
+    Convolutions stay as they are: one range for all of a recording's frames leaves nothing of the
+    silent ones, which a layer norm behind them makes as large as the others.
 
     Args:
         plain: The float32 model.
         path: The file to write.
-        clips: Recordings like those that the model is for, none that scores it. float32 [M] each
+        clips: Recordings like those that the model is for, none that scores it: the ranges of
+            inputs are measured on them and kept, which is faster. Without, they are found anew
+            for each batch. float32 [M] each
 
     Raises:
-        CheckpointError: If no layer is wide enough.
+        CheckpointError: If no matrix product is wide enough.
     """
     import onnx
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_dynamic, quantize_static
 
-    kinds = {"MatMul", "Gemm", "Conv"} if clips else {"MatMul", "Gemm"}
-    layers = _wide_layers(onnx.load(plain).graph, kinds)
+    layers = _wide_products(onnx.load(plain).graph)
     if not layers:
         raise CheckpointError(
-            f"has no layer whose weights are {_NARROWEST} wide: in int8 it would be the same"
+            f"has no matrix product whose weights are {_NARROWEST} wide: in int8 it would be the "
+            "same"
         )
     how = {"nodes_to_quantize": layers, "per_channel": True, "weight_type": QuantType.QInt8}
     with _without_hints():
@@ -75,7 +76,7 @@ def calibration_clips(shards: Path, emotions: Sequence[str]) -> tuple[list[Float
     return clips, Calibration(corpus=dataset.meta.corpus, split="train", num_clips=count)
 
 
-def _wide_layers(graph: Any, kinds: set[str]) -> list[str]:
+def _wide_products(graph: Any) -> list[str]:
     """Return the names of the nodes whose float32 weights are wide in both directions."""
     from onnx import TensorProto
 
@@ -84,10 +85,9 @@ def _wide_layers(graph: Any, kinds: set[str]) -> list[str]:
     return [
         node.name
         for node in graph.node
-        if node.op_type in kinds
+        if node.op_type in {"MatMul", "Gemm"}
         and node.input[0] not in shapes
-        # A convolution's third dimension is its kernel.
-        and min(shapes.get(node.input[1], [0])[:2]) >= _NARROWEST
+        and min(shapes.get(node.input[1], [0])) >= _NARROWEST
     ]
 
 
