@@ -24,13 +24,6 @@ from tests.edited import edit_record
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def exported(trained: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("onnx") / "serct"
-    export_onnx(trained["serct"], folder)
-    return folder
-
-
 def noise(num_samples: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).uniform(-0.3, 0.3, num_samples)
 

@@ -11,17 +11,9 @@ from onnx import TensorProto, helper, save
 
 from serct import Predictor
 from serct.errors import CheckpointError
-from serct.inference.exporting import export_onnx
 from serct.inference.onnx_model import OnnxClassifier
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def exported(trained: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("openvino") / "serct"
-    export_onnx(trained["serct"], folder)
-    return folder
 
 
 def test_probabilities_are_those_of_float32_but_for_rounding(exported: Path) -> None:
