@@ -80,6 +80,8 @@ def export_onnx(
             would change nothing, or loses more accuracy than allowed.
     """
     model, card = load_model(source)
+    if shards is not None:
+        check_rows(card, shards)
     num_samples = card.audio.num_samples
     try:
         module = as_module(model, num_samples)
@@ -104,7 +106,6 @@ def export_onnx(
         if int8:
             kept = Path(scratch) / "int8.onnx"
             if shards is not None:
-                check_rows(card, shards)
                 clips, calibration = calibration_clips(shards, card.emotions)
             try:
                 quantise(plain, kept, clips)
@@ -238,7 +239,6 @@ def _logits(found: Tensor | tuple[Tensor, Tensor]) -> Tensor:
 
 
 def _compare(model: Model, exported: Classifier, card: Card, shards: Path) -> Comparison:
-    check_rows(card, shards)
     dataset = ShardDataset(shards, ["test"], card.emotions)
     own = without_enrolment(as_classifier(model, torch.device("cpu")))
     before = evaluate(own, dataset, batch_size=16)

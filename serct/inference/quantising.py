@@ -103,9 +103,6 @@ class _Reader:
         """Return the next batch, or None behind the last."""
         return next(self._batches, None)
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        return self._batches
-
 
 @contextmanager
 def _without_hints() -> Iterator[None]:

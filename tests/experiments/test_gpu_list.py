@@ -63,7 +63,7 @@ def formula(queries, keys, values, score_mod):
 )
 @pytest.mark.filterwarnings("ignore")  # of a way that is no longer, or not yet, meant for use
 def test_flex_attention_equals_ours(monkeypatch, flex, dtype, tolerance):
-    from gpu_step import attend_by_flex
+    from gpu_ways import attend_by_flex
 
     # On a CPU its gradient exists, for tests alone.
     monkeypatch.setattr(flex_attention, "_validate_device", lambda *tensors: None)
@@ -78,7 +78,7 @@ def test_flex_attention_equals_ours(monkeypatch, flex, dtype, tolerance):
 
 def script(folder, name, code):
     """Write a step that first counts its runs, and return it."""
-    from gpu import Step
+    from gpu_runner import Step
 
     path = folder / f"{name}.py"
     path.write_text(
@@ -91,7 +91,7 @@ def script(folder, name, code):
 
 
 def test_every_step_is_recorded_and_only_what_is_missing_runs_again(tmp_path):
-    from gpu import run_steps
+    from gpu_runner import run_steps
 
     steps = [
         script(tmp_path, "failing", "print('what went wrong'); sys.exit(3)"),

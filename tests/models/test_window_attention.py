@@ -3,7 +3,7 @@ import torch
 
 from serct.models.layers import window_attention
 from serct.models.layers.window_attention import Slice, attend, plan_slices
-from serct.models.layers.windows import Windows
+from serct.models.layers.windows import Windows, find_reach
 from tests import oracles
 
 
@@ -18,9 +18,9 @@ def make_inputs(num_frames=21, num_clips=2, num_heads=3, reach=4.0, seed=0):
     return projected, Windows(*(bound.requires_grad_() for bound in bounds))
 
 
-def everything(windows, num_valid_frames):
+def everything(reach, num_valid_frames):
     """The plan for devices that cannot be asked where the windows are."""
-    num_heads, num_clips, num_frames = windows.start.shape
+    num_heads, num_clips, num_frames = reach.first.shape
     return [Slice(*(slice(0, size) for size in (num_heads, num_clips, num_frames, num_frames)))]
 
 
@@ -85,7 +85,8 @@ def test_dropout_keeps_the_mean():
 
 def test_narrow_windows_cost_their_neighbourhood_only():
     around = torch.arange(450.0).expand(3, 1, 450)
-    slices = plan_slices(Windows(around, around - 25, around + 25), None)
+    windows = Windows(around, around - 25, around + 25)
+    slices = plan_slices(find_reach(windows, 450, None), None)
     pairs = sum((s.queries.stop - s.queries.start) * (s.keys.stop - s.keys.start) for s in slices)
     assert pairs < 0.9 * 450**2
     every_head = [(h, q) for s in slices for h in range(3)[s.heads] for q in range(450)[s.queries]]
@@ -95,7 +96,8 @@ def test_narrow_windows_cost_their_neighbourhood_only():
 def test_a_block_with_a_window_outside_the_clip_sees_all_of_it():
     around = torch.arange(200.0).expand(1, 1, 200).clone()
     around[0, 0, 70] = 1000.0
-    slices = plan_slices(Windows(around, around - 1, around + 1), torch.tensor([150]))
+    windows, num_valid = Windows(around, around - 1, around + 1), torch.tensor([150])
+    slices = plan_slices(find_reach(windows, 200, num_valid), num_valid)
     assert [s.keys for s in slices] == [slice(0, 65), slice(0, 150), slice(127, 150)]
     assert slices[-1].queries.start == 128
 

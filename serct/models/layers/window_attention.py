@@ -17,7 +17,6 @@ from serct.models.layers.windows import (
     Windows,
     attention_weights,
     back_to_logits,
-    bounds,
     find_reach,
 )
 
@@ -66,25 +65,25 @@ def attend(
         at_points = logits.gather(-1, reach.points)
         weights, _ = attention_weights(logits, at_points, reach, num_valid_frames)
         return (weights.to(values.dtype) @ values).permute(1, 2, 0, 3)
-    slices = plan_slices(windows, num_valid_frames)
+    slices = plan_slices(reach, num_valid_frames)
     attended: Tensor = _Attend.apply(  # type: ignore[no-untyped-call]
         projected, num_valid_frames, dropout, slices, *reach
     )
     return attended
 
 
-def plan_slices(windows: Windows, num_valid_frames: Tensor | None) -> list[Slice]:
+def plan_slices(reach: Reach, num_valid_frames: Tensor | None) -> list[Slice]:
     """Cover all pairs of a query and a key in its window.
 
     On a CPU these are blocks of queries, each with the keys from the first to the last that any
     of its windows touches. Elsewhere it is one slice of everything.
     """
-    num_heads, num_clips, num_frames = windows.start.shape
-    if not takes_slices(windows.start.device):
+    num_heads, num_clips, num_frames = reach.first.shape
+    if not takes_slices(reach.first.device):
         return [everything(num_heads, num_clips, num_frames)]
     counts = torch.full((num_clips,), num_frames) if num_valid_frames is None else num_valid_frames
     limits = counts[:, None]  # [B, 1]
-    first, last = bounds(windows)
+    first, last = reach.first, reach.last
     # A query whose window misses the clip attends to all of it; so does one whose window is NaN.
     # A padded one needs any key that is not padded.
     meets = (last >= 0) & (first < limits)
