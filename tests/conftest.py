@@ -53,20 +53,6 @@ TINY = {
 }
 
 
-# The files that take longest, in this order.
-_LONGEST = (
-    "test_team.py", "test_ray.py", "test_remote.py", "test_versions.py", "test_stages.py",
-    "test_reruns.py", "test_stage_faults.py", "test_tutorial.py", "test_distributed.py",
-    "test_service.py", "test_exporting.py", "test_dvc_faults.py",
-)  # fmt: skip
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the longest files, so that no worker is alone with one at the end."""
-    order = {name: place for place, name in enumerate(_LONGEST)}
-    items.sort(key=lambda item: order.get(item.path.name, len(order)))
-
-
 def shrink(params: Path, destination: Path, **sections: object) -> Params:
     """Write the real params.yaml, made small and changed by ``sections``, and read it."""
     import yaml
