@@ -4,6 +4,7 @@ Shapes: B batch, M samples of a cut row, S hidden states in use, T frames, D wid
 features, K emotions.
 """
 
+import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 # The names of its arrays in saved models.
 _PREFIX = "encoder."
+# Threads that share a model want its encoder at once.
+_READING = threading.Lock()
 
 
 class EncoderLdaParams(ClassicalParams, UsesEncoder):
@@ -121,14 +124,16 @@ class EncoderLda(FeatureClassifier):
             ParamsError: If the encoder's files are missing or damaged.
             BackendUnavailableError: If the package transformers is not installed.
         """
-        if self._pooled is None:
-            from serct.models.encoders.pooled import PooledEncoder
+        with _READING:
+            if self._pooled is None:
+                from serct.models.encoders.pooled import PooledEncoder
 
-            config = read_config(self._params.encoder_folder)
-            self._pooled = PooledEncoder(config, self._params)
-            self._pooled.load_encoder(self._encoder_weights())
-            self._pooled.requires_grad_(False).eval()
-        return self._pooled
+                config = read_config(self._params.encoder_folder)
+                pooled = PooledEncoder(config, self._params)
+                pooled.load_encoder(self._encoder_weights())
+                pooled.requires_grad_(False).eval()
+                self._pooled = pooled
+            return self._pooled
 
     def extract_features(self, waveforms: Floats, on_progress: Progress | None = None) -> Array:
         """See `ClassicalModel.extract_features`.

@@ -81,6 +81,33 @@ def test_the_module_predicts_as_the_model(params: Params, tone_shards: Path) -> 
 
 
 @pytest.mark.slow
+def test_threads_that_want_the_encoder_at_once_predict_as_one(saved: Path) -> None:
+    """In a new process, in which transformers is not yet imported."""
+    code = f"""
+import sys, threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+import numpy as np
+from serct import Predictor
+
+predictor = Predictor.load(Path({str(saved / NAMES[0])!r}))
+waveform = 0.1 * np.random.default_rng(0).standard_normal(5000)
+start = threading.Barrier(8)
+sys.setswitchinterval(1e-6)
+
+def predict(_):
+    start.wait()
+    return predictor.predict(waveform, 16_000)
+
+with ThreadPoolExecutor(8) as pool:
+    found = list(pool.map(predict, range(8)))
+assert all(each == found[0] for each in found), found
+assert found[0] == predictor.predict(waveform, 16_000)
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+@pytest.mark.slow
 def test_what_is_served_needs_neither_torch_nor_transformers(
     saved: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 Shapes: B batch, M samples of a cut row, L hidden states, T frames, D width, C mel bands.
 """
 
+import threading
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
@@ -19,6 +20,8 @@ _EPSILON = 1e-7
 _FFT_SIZE, _HOP = 400, 160
 _SILENCE = 1e-10
 _RANGE = 8.0  # powers of ten below the clip's loudest
+# transformers replaces its own module while it is imported: another thread would miss names in it.
+_IMPORTING = threading.Lock()
 
 
 class HiddenStates(nn.Module, ABC):
@@ -200,11 +203,13 @@ def build_encoder(content: dict[str, Any]) -> tuple[nn.Module, HiddenStates]:
         ParamsError: If the configuration is of no known kind, or not usable.
     """
     try:
-        from transformers import AutoConfig, AutoModel
-        from transformers.models.whisper.modeling_whisper import WhisperEncoder
+        with _IMPORTING:
+            from transformers import AutoConfig, AutoModel
+            from transformers.models.whisper.modeling_whisper import WhisperEncoder
     except ImportError as error:
         raise BackendUnavailableError(
-            "a pretrained encoder needs the package transformers: pip install 'serct[encoders]'"
+            "a pretrained encoder needs the package transformers: pip install 'serct[encoders]' "
+            f"({error})"
         ) from error
     try:
         config: Any = AutoConfig.for_model(**content)
