@@ -178,7 +178,17 @@ def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return demo.speak_examples(folder, "en")["happy"]
 
 
-def make_workspace(root: Path, model: Path, shards: Path) -> None:
+@pytest.fixture(scope="session")
+def new_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty database of MLflow, migrated once; the migrations take seconds."""
+    from mlflow import MlflowClient
+
+    path = tmp_path_factory.mktemp("new") / "mlflow.db"
+    MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+def make_workspace(root: Path, model: Path, shards: Path, new_database: Path) -> None:
     """Make a workspace where any model may be promoted, with one version."""
     import shutil
 
@@ -195,6 +205,7 @@ def make_workspace(root: Path, model: Path, shards: Path) -> None:
     shrink(ROOT / "params.yaml", root / "params.yaml", promotion=promotion, pipeline=pipeline)
     shutil.copytree(shards, root / "data" / "shards" / "tones")
     shutil.copytree(model, root / "data" / "models" / "tones-serct")
+    shutil.copy(new_database, root / "mlflow.db")
     folder = ModelFolder.read(root / "data" / "models" / "tones-serct")
     open_store(root, "serct", "serct").ensure(folder)
 
@@ -224,13 +235,16 @@ def add_version(root: Path, seed: int, noise: float) -> str:
 
 @pytest.fixture(scope="module")
 def served(
-    trained: dict[str, Path], tone_shards: Path, tmp_path_factory: pytest.TempPathFactory
+    trained: dict[str, Path],
+    tone_shards: Path,
+    new_database: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
     """A workspace with two versions, of which the first is the champion."""
     from serct.tracking import open_store
 
     root = tmp_path_factory.mktemp("served")
-    make_workspace(root, trained["serct"], tone_shards)
+    make_workspace(root, trained["serct"], tone_shards, new_database)
     add_version(root, 2, 0.5)
     open_store(root, "serct", "serct").set_aliases("1", None, {})
     return root

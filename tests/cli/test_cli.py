@@ -181,11 +181,11 @@ def test_listings_and_failures_make_nothing_in_a_new_workspace(tmp_path: Path) -
 
 @pytest.mark.slow
 def test_all_commands_use_the_champion_else_the_challenger(
-    trained: dict[str, Path], tone_shards: Path, tones: Path, tmp_path: Path
+    trained: dict[str, Path], tone_shards: Path, new_database: Path, tones: Path, tmp_path: Path
 ) -> None:
     root = tmp_path / "ws"
     root.mkdir()
-    make_workspace(root, trained["serct"], tone_shards)
+    make_workspace(root, trained["serct"], tone_shards, new_database)
     before = sorted(tmp_path.rglob("*"))
     clip = str(next(tones.rglob("*.wav")))
     shards = str(root / "data" / "shards" / "tones")

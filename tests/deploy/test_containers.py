@@ -146,8 +146,8 @@ def composed(image: None, tmp_path: Path) -> Iterator[None]:
 
 
 def test_the_composed_set_follows_its_registry(
-    composed: None, trained: dict[str, Path], tone_shards: Path, tmp_path: Path, spoken: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    composed: None, trained: dict[str, Path], tone_shards: Path, new_database: Path,
+    tmp_path: Path, spoken: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     registry, service = "http://localhost:5000", "http://localhost:8000"
     wait_for(lambda: requests.get(f"{registry}/health", timeout=5).status_code == 200, _PATIENCE_S)
@@ -156,7 +156,7 @@ def test_the_composed_set_follows_its_registry(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", registry)
     root = tmp_path / "workspace"
     root.mkdir()
-    make_workspace(root, trained["serct"], tone_shards)
+    make_workspace(root, trained["serct"], tone_shards, new_database)
     wait_for(lambda: requests.get(f"{service}/ready", timeout=5).json()["ready"], _PATIENCE_S)
     files = {"files": ("a.wav", spoken.read_bytes())}
     assert requests.post(f"{service}/v1/predict", files=files, timeout=60).status_code == 401

@@ -34,8 +34,8 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def root(trained: dict[str, Path], tone_shards: Path, tmp_path: Path) -> Path:
-    make_workspace(tmp_path, trained["serct"], tone_shards)
+def root(trained: dict[str, Path], tone_shards: Path, new_database: Path, tmp_path: Path) -> Path:
+    make_workspace(tmp_path, trained["serct"], tone_shards, new_database)
     return tmp_path
 
 

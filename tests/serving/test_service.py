@@ -508,8 +508,10 @@ class TestPromotion:
     """Each with a service and a registry of its own."""
 
     @pytest.fixture
-    def own_root(self, trained: dict[str, Path], tone_shards: Path, tmp_path: Path) -> Path:
-        make_workspace(tmp_path, trained["serct"], tone_shards)
+    def own_root(
+        self, trained: dict[str, Path], tone_shards: Path, new_database: Path, tmp_path: Path
+    ) -> Path:
+        make_workspace(tmp_path, trained["serct"], tone_shards, new_database)
         return tmp_path
 
     def test_the_challenger_is_served_until_there_is_a_champion(self, own_root: Path) -> None:

@@ -41,16 +41,8 @@ from tests.fake_results import (
 NAME = "tess-serct"
 
 
-@pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A new database, migrated once; the migrations take seconds."""
-    path = tmp_path_factory.mktemp("template") / "mlflow.db"
-    MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
-
-
 @pytest.fixture
-def root(tmp_path: Path, template: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def root(tmp_path: Path, new_database: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A workspace with an empty store."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     for name in ("DVC_EXP_NAME", "DVC_EXP_BASELINE_REV", "DVC_STAGE"):
@@ -58,7 +50,7 @@ def root(tmp_path: Path, template: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     root = tmp_path / "my workspace"
     root.mkdir()
     monkeypatch.chdir(root)
-    shutil.copy(template, root / "mlflow.db")
+    shutil.copy(new_database, root / "mlflow.db")
     return root
 
 
@@ -68,10 +60,10 @@ def store(root: Path) -> Store:
 
 
 @pytest.fixture(scope="module")
-def one_version(tmp_path_factory: pytest.TempPathFactory, template: Path) -> Path:
+def one_version(tmp_path_factory: pytest.TempPathFactory, new_database: Path) -> Path:
     """A workspace with one registered version, not to be changed."""
     root = tmp_path_factory.mktemp("one_version")
-    shutil.copy(template, root / "mlflow.db")
+    shutil.copy(new_database, root / "mlflow.db")
     open_store(root).ensure(ModelFolder.read(write_trained(root)))
     return root
 
@@ -486,7 +478,7 @@ class TestResults:
 class TestSync:
     @pytest.mark.slow
     def test_lost_database_shows_the_same_again(
-        self, root: Path, store: Store, template: Path
+        self, root: Path, store: Store, new_database: Path
     ) -> None:
         write_results(root / "data", make_pipeline(["cnn", "serct"]))
         for model, ua, start in (("cnn", 0.7, "04:00"), ("serct", 0.9, "05:00")):
@@ -506,7 +498,7 @@ class TestSync:
         (root / "mlflow.db").unlink()
         moved = root.with_name("rebuilt")  # MLflow keeps a database once opened
         shutil.copytree(root / "data", moved / "data")
-        shutil.copy(template, moved / "mlflow.db")
+        shutil.copy(new_database, moved / "mlflow.db")
         rebuilt = open_store(moved)
         report = tracking.sync_store(rebuilt, moved / "data")
         assert report.models == 2
@@ -876,10 +868,10 @@ class TestStore:
         assert list(elsewhere.iterdir()) == []
 
     def test_address_from_the_environment(
-        self, root: Path, tmp_path: Path, template: Path, monkeypatch: pytest.MonkeyPatch
+        self, root: Path, tmp_path: Path, new_database: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         other = tmp_path / "other.db"
-        shutil.copy(template, other)
+        shutil.copy(new_database, other)
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{other}")
         assert open_store(root).uri == f"sqlite:///{other}"
         train(open_store(root), write_trained(root))
@@ -992,11 +984,11 @@ class TestStore:
         assert list(tmp_path.iterdir()) == []
 
     def test_a_quoted_address_from_the_environment(
-        self, root: Path, tmp_path: Path, template: Path, monkeypatch: pytest.MonkeyPatch
+        self, root: Path, tmp_path: Path, new_database: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         other = tmp_path / "a?b"
         other.mkdir()
-        shutil.copy(template, other / "m.db")
+        shutil.copy(new_database, other / "m.db")
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/a%3Fb/m.db")
         assert open_store(root).database == other / "m.db"
         assert [path.name for path in tmp_path.iterdir() if "%" in path.name] == []
