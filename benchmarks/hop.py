@@ -20,8 +20,10 @@ from serct.runtime.atomic import write_json
 
 ROOT = Path(__file__).resolve().parent.parent
 CPU = torch.device("cpu")
-# Kernel and stride of the first convolution, samples of 16 kHz; all other layers stay.
-FIRST_LAYERS = {20: (10, 5), 40: (20, 10), 60: (30, 15)}
+# As in `studies/hop.yaml`: which convolution is another, its kernel and its stride.
+VARIANTS = {
+    "hop_20": (0, 10, 5), "hop_40": (0, 20, 10), "hop_60": (0, 30, 15), "hop_40_late": (-1, 4, 4),
+}  # fmt: skip
 
 
 def main() -> None:
@@ -33,10 +35,11 @@ def main() -> None:
     params = read_params(arguments.params)
     entry = params.models["serct"]
     models = {}
-    for hop_ms, (kernel, stride) in FIRST_LAYERS.items():
-        [channels, *_], *others = entry["conv_layers"]
-        layers = [[channels, kernel, stride, 0], *others]
-        models[f"hop_{hop_ms}"] = {**entry, "conv_layers": layers}
+    for name, (index, kernel, stride) in VARIANTS.items():
+        layers = list(entry["conv_layers"])
+        channels, _, _, padding = layers[index]
+        layers[index] = [channels, kernel, stride, padding]
+        models[name] = {**entry, "conv_layers": layers}
     params = params.replace(models=params.models | models)
     precision = torch.bfloat16 if devices.computes_bfloat16(CPU) else torch.float32
     batch = Size(params.train_params("serct").batch_size)
@@ -48,18 +51,17 @@ def main() -> None:
         flops = {model: count_flops(function) for model, function in functions.items()}
         timings = interleave(functions, arguments.repeats, CPU)
         usual: Timing = timings["hop_20"]
-        for model, hop_ms in zip(models, FIRST_LAYERS, strict=True):
-            timing = timings[model]
+        for model, timing in timings.items():
             row = {
                 "task": name,
-                "hop_ms": hop_ms,
+                "model": model,
                 **vars(timing),
                 "flops": flops[model],
                 "faster": usual.median_s / timing.median_s,
             }
             rows.append(row)
             print(
-                f"{name}, {hop_ms} ms: {timing.median_s:.3f} s "
+                f"{name}, {model}: {timing.median_s:.3f} s "
                 f"({timing.min_s:.3f}-{timing.max_s:.3f}), {flops[model] / 1e9:,.0f} GFLOP, "
                 f"{row['faster']:.1f} x"
             )
