@@ -64,6 +64,7 @@ TINY: dict[str, Any] = {
     "train": {"epochs": 2, "batch_size": 8},
     "models": {
         "serct": _SMALL,
+        "serct_fast": _SMALL,
         "serct_plus": _SMALL,
         "no_cnn": {"conv_layers": [[16, 400, 320, 40]]},
         "cnn": {"channels": [4, 4]},
@@ -175,6 +176,7 @@ def list_steps(arguments: argparse.Namespace, params: Params) -> list[Step]:
         *ways[:2],
         *(training(name, name, 30, 180) for name in small),
         training("serct_plus", "serct_plus", 60, 240),
+        training("serct_fast", "serct_fast", 60, 240),
         *ways[2:],
         *(training(name, name, 60, 240) for name in CHANGES),
         *(training(name, name, 40, 180) for name in (*ON_ENCODERS, *on_encoders)),

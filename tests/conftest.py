@@ -27,6 +27,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 torch.set_num_threads(1)
 
 _CONDITIONS = read_yaml(ROOT / "params.yaml")["robustness"]["conditions"]
+_SERCT = {
+    "conv_layers": [[8, 10, 5, 0], [16, 8, 8, 0], [16, 8, 8, 1]],
+    "width": 16,
+    "num_layers": 1,
+    "num_heads": 2,
+    "feed_forward": 16,
+    "classifier_widths": [16],
+}
 # Everything that makes the real params.yaml small enough for a test.
 TINY = {
     "audio": {"num_samples": 8000},
@@ -35,15 +43,9 @@ TINY = {
     "robustness": {"conditions": dict.fromkeys(_CONDITIONS.keys() - {"telephone", "softer"})},
     "tracking": {"system_metrics": False},
     "models": {
-        "serct": {
-            "conv_layers": [[8, 10, 5, 0], [16, 8, 8, 0], [16, 8, 8, 1]],
-            "width": 16,
-            "num_layers": 1,
-            "num_heads": 2,
-            "feed_forward": 16,
-            "classifier_widths": [16],
-            "train": {"learning_rate": 0.01},
-        },
+        "serct": {**_SERCT, "train": {"learning_rate": 0.01}},
+        "serct_fast": _SERCT,
+        "serct_plus": _SERCT,
         "cnn": {"num_pooled_steps": 4},
         "lstm": {"hidden": 16},
         "cnn_bilstm": {"hidden": 8},

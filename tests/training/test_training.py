@@ -17,7 +17,6 @@ from safetensors.torch import save_file
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from serct.config.params import CosineSchedule, Params, TrainParams
-from serct.config.section import merge
 from serct.data.dataset import ShardDataset
 from serct.errors import TrainingError
 from serct.models import read_model_params
@@ -28,7 +27,6 @@ from serct.training.fitted import Fitted
 from serct.training.fitting import fingerprint, fit
 from serct.training.loop import is_better, learning_rate, make_learner, train_step
 from serct.training.state import Learner, load_state
-from tests.conftest import TINY
 
 TORCH_MODELS = ["serct", "cnn", "cnn_bilstm", "lstm"]
 CLASSICAL_MODELS = ["mlp", "svm", "mfcc_svm", "functionals_lda", "functionals_lda_speaker"]
@@ -423,9 +421,7 @@ def test_no_model_needs_a_value_from_another_device(
     """On "meta" no tensor has a value: whatever asks for one fails, as it would wait on a GPU."""
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # it knows no "meta"
     train = tiny_params.train_params("serct").model_copy(update={"gradient_clip": 1.0})
-    small = merge(tiny_params.models[name], TINY["models"].get(name.removesuffix("_plus"), {}))
-    model = read_model_params(tiny_params.replace(models={name: small}), name)
-    module = model.build(8000, 16000, 3).to("meta")
+    module = read_model_params(tiny_params, name).build(8000, 16000, 3).to("meta")
     counts = torch.empty(4, dtype=torch.long, device="meta")
     batch = TensorBatch(torch.empty(4, 5000, device="meta"), counts, counts)
     # Not Adam, which counts its steps on the CPU where it cannot run fused.
