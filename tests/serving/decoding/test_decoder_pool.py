@@ -41,11 +41,13 @@ def decoders() -> list[psutil.Process]:
 
 def is_decoder(process: psutil.Process) -> bool:
     try:
-        return process.status() == psutil.STATUS_ZOMBIE or (
-            "serct.serving.decoding.decoder" in process.cmdline()
-        )
+        command = process.cmdline()
+    except psutil.ZombieProcess:
+        return True
     except psutil.NoSuchProcess:
         return False
+    # One that is about to end has lost its command line before it is a zombie.
+    return not command or "serct.serving.decoding.decoder" in command
 
 
 def with_pool(
