@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, save
 from serct import Predictor
 from serct.errors import CheckpointError
 from serct.inference.onnx_model import OnnxClassifier
+from tests.inference.test_exporting import noise
 
 pytestmark = pytest.mark.slow
 
@@ -95,10 +96,6 @@ def test_what_is_no_graph_is_said(tmp_path: Path) -> None:
     (tmp_path / "junk.onnx").write_bytes(b"junk")
     with pytest.raises(CheckpointError, match=r"junk\.onnx: not usable by OpenVINO"):
         OnnxClassifier(tmp_path / "junk.onnx", precision="bfloat16")
-
-
-def noise(num_samples: int, seed: int) -> np.ndarray:
-    return np.random.default_rng(seed).uniform(-0.3, 0.3, num_samples)
 
 
 def run(code: str, folder: Path) -> subprocess.CompletedProcess[str]:

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from serct.models.layers import window_attention
-from serct.models.layers.window_attention import Slice, attend, plan_slices
+from serct.models.layers.window_attention import attend, plan_slices
 from serct.models.layers.windows import Windows, find_reach
 from tests import oracles
 
@@ -18,12 +18,6 @@ def make_inputs(num_frames=21, num_clips=2, num_heads=3, reach=4.0, seed=0):
     return projected, Windows(*(bound.requires_grad_() for bound in bounds))
 
 
-def everything(reach, num_valid_frames):
-    """The plan for devices that cannot be asked where the windows are."""
-    num_heads, num_clips, num_frames = reach.first.shape
-    return [Slice(*(slice(0, size) for size in (num_heads, num_clips, num_frames, num_frames)))]
-
-
 @pytest.mark.parametrize("reach", [1.0, 4.0, 30.0])
 @pytest.mark.parametrize("num_valid", [None, [21, 6]])
 @pytest.mark.parametrize(
@@ -33,7 +27,7 @@ def test_equals_one_query_after_another(monkeypatch, reach, num_valid, plan, sli
     monkeypatch.setattr(window_attention, "BLOCK_FRAMES", 4)
     monkeypatch.setattr(window_attention, "SLICE_PAIRS", slice_pairs)
     if plan == "all":
-        monkeypatch.setattr(window_attention, "plan_slices", everything)
+        monkeypatch.setattr(window_attention, "takes_slices", lambda device: False)
     projected, windows = make_inputs(reach=reach)
     counts = num_valid or [21, 21]
     valid = None if num_valid is None else torch.tensor(num_valid)

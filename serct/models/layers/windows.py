@@ -51,7 +51,7 @@ def find_reach(windows: Windows, num_frames: int, num_valid_frames: Tensor | Non
         num_frames: Of a row; all of them are keys.
         num_valid_frames: Frames of each clip that are not padding, or None for all. int64 [b]
     """
-    first, last = bounds(windows)
+    first, last = windows.start.detach().floor(), windows.end.detach().ceil()
     before = windows.anchor.detach().floor()
     frames = torch.stack((first, last, before, before + 1), dim=-1)
     # Whatever integer a NaN becomes, here it is a key. It reaches the loss by the changes.
@@ -65,11 +65,6 @@ def find_reach(windows: Windows, num_frames: int, num_valid_frames: Tensor | Non
     # Of integers: OpenVINO compares a range of floats twenty times more slowly.
     keys = torch.arange(num_frames, device=first.device)
     return Reach(keys, first, last, points, changes * (points == frames))
-
-
-def bounds(windows: Windows) -> tuple[Tensor, Tensor]:
-    """Find the first and the last frame that each window touches. 2 x [h, b, Q]."""
-    return windows.start.detach().floor(), windows.end.detach().ceil()
 
 
 def attention_weights(
